@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -143,6 +143,9 @@ class Dataset(Section):
     size: Annotated[int, Field(ge=1)]
 
 
+Settings = TypeVar("Settings", bound=Section)
+
+
 class AtomicData(Section):
     """Settings of XSPEC's model library."""
 
@@ -255,7 +258,7 @@ class Detector(Section):
     title: str
     method: str
     network: str | None = None
-    null: str | None = None
+    thermal: str | None = None
     alternative: str | None = None
 
 
@@ -301,3 +304,313 @@ class Config(Section):
     detection: Detection
     figures: Figures
     containers: Containers
+
+    @model_validator(mode="after")
+    def _references(self) -> Config:
+        for name in (*self.scenarios, *self.datasets, *self.fits.baseline, *self.detection.detectors):
+            if not NAME.fullmatch(name):
+                raise ValueError(
+                    f"the name {name!r} may hold letters, digits and + . _ - only, "
+                    "because files are named after it"
+                )
+        for key, value, known in self._pointers():
+            if value not in known:
+                raise ValueError(f"{key} is {value!r}, allowed: {', '.join(sorted(known))}")
+        for path, model in self._models():
+            for name, parameter in model.parameters.items():
+                if isinstance(parameter, Link):
+                    _check_link(f"{path}.parameters.{name}.link", name, parameter, model)
+        self._check_truths()
+        return self
+
+    def _models(self) -> Iterator[tuple[str, Scenario | FitModel]]:
+        for name, scenario in self.scenarios.items():
+            yield f"scenarios.{name}", scenario
+        for name, model in self.fits.models.items():
+            yield f"fits.models.{name}", model
+
+    def _pointers(self) -> Iterator[tuple[str, str, set[str]]]:
+        """Every key that names another part: (its path, its value, the names allowed)."""
+        models, datasets = set(self.fits.models), set(self.datasets)
+        for name, dataset in self.datasets.items():
+            yield f"datasets.{name}.scenario", dataset.scenario, set(self.scenarios)
+        yield "fits.label.model", self.fits.label.model, models
+        for name, fit in self.fits.baseline.items():
+            yield f"fits.baseline.{name}.model", fit.model, models
+        yield "detection.training", self.detection.training, datasets
+        yield "detection.validation", self.detection.validation, datasets
+        for position, name in enumerate(self.detection.test):
+            yield f"detection.test.{position}", name, datasets
+        for name, detector in self.detection.detectors.items():
+            path = f"detection.detectors.{name}"
+            if detector.network is not None:
+                yield f"{path}.network", detector.network, set(self.autoencoder.networks)
+            for key, fit_name in (("thermal", detector.thermal), ("alternative", detector.alternative)):
+                if fit_name is not None:
+                    yield f"{path}.{key}", fit_name, set(self.fits.baseline)
+
+    def _check_truths(self) -> None:
+        """Check that parameters frozen at the truth exist where the truth is simulated."""
+        uses = [("fits.label", self.fits.label, [self.detection.training])]
+        uses += [
+            (f"fits.baseline.{name}", fit, self.detection.test)
+            for name, fit in self.fits.baseline.items()
+        ]
+        for path, fit, datasets in uses:
+            model = self.fits.models[fit.model]
+            for parameter in fit.at_truth:
+                if parameter not in model.parameters:
+                    raise ValueError(
+                        f"{path}.at_truth names {parameter!r}, which fits.models.{fit.model} "
+                        f"does not have; allowed: {', '.join(model.parameters)}"
+                    )
+                for dataset in datasets:
+                    scenario = self.datasets[dataset].scenario
+                    if parameter not in self.scenarios[scenario].parameters:
+                        raise ValueError(
+                            f"{path}.at_truth names {parameter!r}, which the scenario {scenario!r} "
+                            f"of dataset {dataset!r} does not simulate"
+                        )
+
+    # --- what each stage depends on ------------------------------------------
+
+    def shards(self, dataset: str) -> list[int]:
+        """Numbers of the shards of a dataset, from 0."""
+        return list(range(math.ceil(self.datasets[dataset].size / self.shard_size)))
+
+    def shard_range(self, dataset: str, shard: int) -> tuple[int, int]:
+        """First spectrum index of a shard, and how many spectra it holds."""
+        first = shard * self.shard_size
+        return first, min(self.shard_size, self.datasets[dataset].size - first)
+
+    def simulate(self, dataset: str) -> SimulateSettings:
+        """Settings of the simulation of one dataset."""
+        scenario = self.datasets[dataset].scenario
+        return SimulateSettings(
+            engine=self.engine,
+            seed=self.seed,
+            atomic_data=self.atomic_data,
+            instrument=self.instrument,
+            dataset=dataset,
+            scenario=scenario,
+            model=self.scenarios[scenario],
+        )
+
+    def fit(self, name: str) -> FitSettings:
+        """Settings of one fit: ``label``, or a name under ``fits.baseline``."""
+        fit = self.fits.label if name == "label" else self.fits.baseline[name]
+        return FitSettings(
+            engine=self.engine,
+            atomic_data=self.atomic_data,
+            instrument=self.instrument,
+            name=name,
+            model=self.fits.models[fit.model],
+            at_truth=fit.at_truth,
+            **{key: getattr(self.fits, key) for key in FitControl.model_fields},
+        )
+
+    def train(self, network: str, fold: int) -> TrainSettings:
+        """Settings of the training of one network in one fold."""
+        return TrainSettings(
+            seed=self.seed,
+            rmf=self.instrument.rmf,
+            energies=self.autoencoder.energies,
+            labels=self.autoencoder.labels,
+            architecture=self.autoencoder.architecture,
+            training=self.autoencoder.training,
+            network=network,
+            constraint=self.autoencoder.networks[network].constraint,
+            fold=fold,
+        )
+
+    def score(self, network: str, fold: int) -> ScoreSettings:
+        """Settings of the scores that one trained network gives."""
+        return ScoreSettings(
+            train=self.train(network, fold),
+            score_energies=self.detection.score_energies,
+            training=self.detection.training,
+            validation=self.detection.validation,
+            test=self.detection.test,
+            example=self.figures.example,
+        )
+
+    def evaluate(self) -> EvaluateSettings:
+        """Settings of thresholds, metrics and Table 1."""
+        return EvaluateSettings(
+            seed=self.seed,
+            detection=self.detection,
+            datasets=self.datasets,
+            folds_trained=self.autoencoder.training.folds_trained,
+        )
+
+
+def _check_link(path: str, name: str, link: Link, model: Scenario | FitModel) -> None:
+    target = model.parameters.get(link.link)
+    if target is None:
+        raise ValueError(
+            f"{path} is {link.link!r}, allowed: "
+            + ", ".join(other for other in model.parameters if other != name)
+        )
+    if isinstance(target, Link) or link.link == name:
+        raise ValueError(f"{path} is {link.link!r}, itself a link: name the parameter that varies")
+
+
+class SimulateSettings(Section):
+    """What the simulation of a dataset depends on."""
+
+    engine: Literal["embedded", "xspec"]
+    seed: int
+    atomic_data: AtomicData
+    instrument: Instrument
+    dataset: str
+    scenario: str
+    model: Scenario
+
+
+class FitControl(Section):
+    """Settings that all fits share."""
+
+    energies: Interval
+    group_min: int
+    background_range: float
+    starts: int
+    max_iterations: int
+
+
+class FitSettings(FitControl):
+    """What one fit of a dataset depends on."""
+
+    engine: Literal["embedded", "xspec"]
+    atomic_data: AtomicData
+    instrument: Instrument
+    name: str
+    model: FitModel
+    at_truth: list[str]
+
+
+class TrainSettings(Section):
+    """What the training of one network in one fold depends on."""
+
+    seed: int
+    rmf: str
+    energies: Interval
+    labels: dict[str, str]
+    architecture: Architecture
+    training: Training
+    network: str
+    constraint: float
+    fold: int
+
+
+class ScoreSettings(Section):
+    """What the scores of one trained network depend on."""
+
+    train: TrainSettings
+    score_energies: Interval
+    training: str
+    validation: str
+    test: list[str]
+    example: int
+
+
+class EvaluateSettings(Section):
+    """What thresholds, metrics and Table 1 depend on."""
+
+    seed: int
+    detection: Detection
+    datasets: dict[str, Dataset]
+    folds_trained: int
+
+
+# --- reading ---------------------------------------------------------------------
+
+
+def load(*paths: str | os.PathLike[str]) -> Config:
+    """Read a configuration, later files laid over earlier ones key by key.
+
+    Raises
+    ------
+    IcflowError
+        If a file is missing or not YAML, or a key is unknown or its value is
+        not allowed; the message names every such key.
+    """
+    tree: dict[str, Any] = {}
+    for path in paths:
+        tree = overlay(tree, _read_yaml(Path(path)))
+    return validate(tree, ", ".join(str(path) for path in paths))
+
+
+def overlay(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with the values of `above` laid over it, subtree by subtree."""
+    merged = dict(base)
+    for key, value in above.items():
+        below = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            merged[key] = overlay(below, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def validate(tree: Any, source: str) -> Config:
+    """Check a configuration tree; `source` names it in errors.
+
+    Raises
+    ------
+    IcflowError
+        As `load`.
+    """
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise IcflowError(f"{source}: {explain(error)}") from None
+
+
+def from_json(model: type[Settings], text: str) -> Settings:
+    """Read one stage's settings from the JSON that the workflow hands over."""
+    try:
+        return model.model_validate(json.loads(text))
+    except json.JSONDecodeError as error:
+        raise IcflowError(f"--settings is not JSON: {error}") from None
+    except ValidationError as error:
+        raise IcflowError(f"--settings: {explain(error)}") from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise IcflowError(f"{path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise IcflowError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise IcflowError(f"{path}: holds no settings; expected a mapping of keys to values")
+    return tree
+
+
+# Members of a union of models that pydantic names in the location of an error.
+_UNION_MEMBERS = {"Link", "Prior", "Free", "Scenario", "FitModel"}
+
+
+def explain(error: ValidationError) -> str:
+    """Return the errors of a validation in one line: key, value, what is allowed."""
+    messages: dict[str, list[str]] = {}
+    for item in error.errors(include_url=False):
+        parts = [str(p) for p in item["loc"]]
+        union = [p for p in parts if p in _UNION_MEMBERS or p.startswith(("function-", "constrained", "float"))]
+        key = ".".join(p for p in parts if p not in union)
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "unknown key"
+        elif item["type"] != "missing" and not item["msg"].startswith("Value error"):
+            message = f"is {item['input']!r}; {message[0].lower() + message[1:]}"
+        messages.setdefault(key, []).append(message)
+    return "; ".join(
+        (f"{key}: " if key else "") + " or ".join(dict.fromkeys(texts))
+        for key, texts in messages.items()
+    )
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of the configuration, for editors."""
+    return Config.model_json_schema()
