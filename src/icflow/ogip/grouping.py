@@ -1,0 +1,184 @@
+"""Grouping of channels and selection of energies, as XSPEC and grppha do.
+
+All channels are grouped first, from the first channel on; the energy range is
+selected afterwards, by whole groups. That is what a user gets from
+``grppha`` (``group min 100``) followed by ``ignore **-3.0 80.0-**`` in XSPEC.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icflow.errors import IcflowError
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+# Channel edges are stored in single precision: an edge this close (relative) to
+# a limit is on the limit. A few units in the last place.
+_EDGE = 3e-7
+
+
+def noticed_channels(e_min: Floats, e_max: Floats, low: float, high: float) -> NDArray[np.bool_]:
+    """Tell which channels or groups XSPEC's ``ignore **-low high-**`` leaves.
+
+    A limit lies in the channel with e_min < limit <= e_max, and the channel in
+    which a limit lies is ignored. So a channel that starts at `low` is left, one
+    that ends at `high` is not: XSPEC 12.9.1 leaves 3.00 to 79.96 keV of
+    NuSTAR's 0.04 keV channels for 3 to 80 keV.
+
+    Parameters
+    ----------
+    e_min, e_max : ndarray, (n_channels,)
+        Energies of the channels, keV; equality is meant to single precision.
+    low, high : float
+        Limits, keV.
+
+    Returns
+    -------
+    ndarray of bool, (n_channels,)
+
+    Raises
+    ------
+    IcflowError
+        If nothing is left.
+    """
+    noticed: NDArray[np.bool_] = (e_min >= low * (1 - _EDGE)) & (e_max < high * (1 - _EDGE))
+    if not noticed.any():
+        raise IcflowError(
+            f"the energies {low:g} to {high:g} keV select no channel (channels cover "
+            f"{e_min.min():g} to {e_max.max():g} keV); choose a range inside"
+        )
+    return noticed
+
+
+def group_min(counts: NDArray[Any], minimum: int) -> tuple[Integers, Integers]:
+    """Group channels in turn until each group holds at least `minimum` counts.
+
+    As grppha's ``group min``: from the first channel on; what remains at the end
+    with fewer counts is a group of its own with quality 2 (XSPEC uses it unless
+    told ``ignore bad``). A `minimum` of 0 or 1 leaves every channel alone or
+    joins empty channels to the next that has counts, respectively.
+
+    Parameters
+    ----------
+    counts : ndarray of integers, (n_channels,)
+        Counts per channel.
+    minimum : int
+        Least number of counts per group; 0 for no grouping.
+
+    Returns
+    -------
+    grouping : ndarray of int64, (n_channels,)
+        OGIP flags: 1 starts a group, -1 continues it.
+    quality : ndarray of int64, (n_channels,)
+        OGIP flags: 0 good, 2 in a last group with too few counts.
+    """
+    grouping = np.full(counts.size, -1, np.int64)
+    quality = np.zeros(counts.size, np.int64)
+    if minimum <= 0:
+        grouping[:] = 1
+        return grouping, quality
+    cumulative = np.cumsum(counts, dtype=np.int64)
+    start, before = 0, 0
+    while start < counts.size:
+        grouping[start] = 1
+        # First channel at which the group is full.
+        last = int(np.searchsorted(cumulative, before + minimum))
+        if last == counts.size:
+            quality[start:] = 2
+            break
+        start, before = last + 1, int(cumulative[last])
+    return grouping, quality
+
+
+def group_edges(grouping: NDArray[Any] | None, n_channels: int) -> tuple[Integers, Integers]:
+    """Return the groups as half-open ranges of channel indices: (starts, stops).
+
+    OGIP flags: -1 continues a group, anything else starts one (0 is a channel
+    by itself); None means that every channel stands alone.
+    """
+    if grouping is None:
+        starts = np.arange(n_channels, dtype=np.int64)
+    else:
+        begins = np.asarray(grouping) != -1
+        if begins.size:
+            begins[0] = True
+        starts = np.flatnonzero(begins).astype(np.int64)
+    return starts, np.append(starts[1:], n_channels).astype(np.int64)
+
+
+def group_counts(values: NDArray[Any], starts: Integers, stops: Integers) -> NDArray[Any]:
+    """Sum `values` (…, n_channels) over the channels of each group.
+
+    Parameters
+    ----------
+    values : ndarray, (…, n_channels)
+        Counts, observed or expected; leading axes are kept.
+    starts, stops : ndarray of int, (n_groups,)
+        Half-open ranges of channels, increasing and disjoint.
+
+    Returns
+    -------
+    ndarray, (…, n_groups)
+    """
+    # Each range and the channels between two ranges are summed; the latter are dropped.
+    boundaries = np.stack([starts, stops], axis=1).reshape(-1)
+    if boundaries.size and boundaries[-1] == values.shape[-1]:
+        boundaries = boundaries[:-1]
+    sums: NDArray[Any] = np.add.reduceat(values, boundaries, axis=-1)[..., ::2]
+    return sums
+
+
+def select_groups(
+    starts: Integers, stops: Integers, e_min: Floats, e_max: Floats, low: float, high: float
+) -> tuple[Integers, Integers]:
+    """Return the groups that XSPEC's ``ignore **-low high-**`` leaves of grouped data.
+
+    A group that holds a limit is ignored as a whole, by the rule of
+    `noticed_channels` applied to the energies that the group covers.
+
+    Raises
+    ------
+    IcflowError
+        If nothing is left.
+    """
+    last = stops - 1
+    noticed = noticed_channels(
+        np.minimum(e_min[starts], e_min[last]), np.maximum(e_max[starts], e_max[last]), low, high
+    )
+    return starts[noticed], stops[noticed]
+
+
+def grouped_selection(
+    counts: NDArray[Any], e_min: Floats, e_max: Floats, low: float, high: float, minimum: int
+) -> tuple[Integers, Integers]:
+    """Group all channels to at least `minimum` counts, then select energies.
+
+    Parameters
+    ----------
+    counts : ndarray of integers, (n_channels,)
+        Counts per channel.
+    e_min, e_max : ndarray, (n_channels,)
+        Energies of the channels, keV.
+    low, high : float
+        Limits, keV.
+    minimum : int
+        Least number of counts per group; 0 for no grouping.
+
+    Returns
+    -------
+    starts, stops : ndarray of int64, (n_groups,)
+        Half-open ranges of channel indices of the groups left.
+
+    Raises
+    ------
+    IcflowError
+        If nothing is left.
+    """
+    grouping, _ = group_min(counts, minimum)
+    starts, stops = group_edges(grouping, counts.size)
+    return select_groups(starts, stops, e_min, e_max, low, high)
