@@ -8,6 +8,7 @@ when something that it depends on has changed.
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import os
@@ -18,14 +19,17 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationError,
-    field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from icflow.errors import IcflowError
 from icflow.files import canonical_json
@@ -37,6 +41,19 @@ class Section(BaseModel):
     """A subtree of the configuration: typed strictly, no unknown keys, no changes."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, value: Any) -> Any:
+        """Name unknown keys together with the allowed ones, which `extra` alone does not."""
+        if isinstance(value, Mapping):
+            unknown = [str(key) for key in value if key not in cls.model_fields]
+            if unknown:
+                allowed = list(cls.model_fields)
+                raise PydanticCustomError(
+                    "unknown_keys", "unknown key", {"unknown": unknown, "allowed": allowed}
+                )
+        return value
 
     def json_text(self) -> str:
         """Return this subtree as canonical JSON (sorted keys, no white space)."""
@@ -50,19 +67,30 @@ def _finite(value: Any) -> Any:
             float(value)
         except ValueError:
             return value
-        raise ValueError(f"{value!r} is text to YAML; write a number with a decimal point, 1.0e-3")
+        raise ValueError(
+            f"is {value!r}, which YAML reads as text; write the number with a decimal point, 1.0e-3"
+        )
     return value
 
 
 Number = Annotated[float, BeforeValidator(_finite), Field(allow_inf_nan=False)]
 Positive = Annotated[float, BeforeValidator(_finite), Field(gt=0, allow_inf_nan=False)]
-Interval = Annotated[list[Number], Field(min_length=2, max_length=2)]
 
 
 def _increasing(interval: list[float]) -> list[float]:
     if interval[0] >= interval[1]:
-        raise ValueError(f"the first number must be below the second, found {interval}")
+        raise ValueError(f"is {interval}; the first number must be below the second")
     return interval
+
+
+def _not_negative(interval: list[float]) -> list[float]:
+    if interval[0] < 0:
+        raise ValueError(f"is {interval}; energies are not negative")
+    return interval
+
+
+Interval = Annotated[list[Number], Field(min_length=2, max_length=2), AfterValidator(_increasing)]
+Energies = Annotated[Interval, AfterValidator(_not_negative)]
 
 
 # --- what is simulated -------------------------------------------------------
@@ -71,17 +99,21 @@ def _increasing(interval: list[float]) -> list[float]:
 class Prior(Section):
     """How a parameter is drawn: exactly one of the distributions."""
 
-    uniform: Interval | None = None
-    log_uniform: Interval | None = None
+    uniform: Interval | None = Field(None, description="lowest and highest value, equally likely")
+    log_uniform: Interval | None = Field(
+        None, description="lowest and highest value, equally likely in the logarithm"
+    )
 
     @model_validator(mode="after")
     def _one_distribution(self) -> Prior:
         given = [d for d in (self.uniform, self.log_uniform) if d is not None]
         if len(given) != 1:
-            raise ValueError("give exactly one of uniform, log_uniform")
-        _increasing(given[0])
+            raise ValueError(
+                "give a number, {link: another parameter}, or exactly one of "
+                "{uniform: [low, high]}, {log_uniform: [low, high]}"
+            )
         if self.log_uniform is not None and self.log_uniform[0] <= 0:
-            raise ValueError("the bounds of log_uniform must be positive")
+            raise ValueError(f"log_uniform is {self.log_uniform}; its bounds must be positive")
         return self
 
     @property
@@ -101,46 +133,65 @@ class Prior(Section):
 class Link(Section):
     """A parameter that equals another one of the same model."""
 
-    link: str
+    link: str = Field(description="parameter of the same model that it equals")
 
 
 class Free(Section):
     """A parameter that a fit varies within hard limits."""
 
-    free: Interval
-    start: Number | None = None
-
-    @field_validator("free")
-    @classmethod
-    def _ordered(cls, value: list[float]) -> list[float]:
-        return _increasing(value)
+    free: Interval = Field(description="hard limits between which the fit varies it")
+    start: Number | None = Field(None, description="value that the first start takes")
 
     @model_validator(mode="after")
     def _start_inside(self) -> Free:
         if self.start is not None and not self.free[0] <= self.start <= self.free[1]:
-            raise ValueError(f"start {self.start} lies outside the limits {self.free}")
+            raise ValueError(f"start is {self.start}, outside the limits {self.free}")
         return self
+
+
+def _kind(value: Any) -> str:
+    """Tell which member of a union of parameter kinds a value is meant to be.
+
+    The tags stand in the location of an error; their brackets keep them apart from keys.
+    """
+    if isinstance(value, Mapping):
+        return "<link>" if "link" in value else "<varies>"
+    if isinstance(value, Section):
+        return "<link>" if isinstance(value, Link) else "<varies>"
+    return "<number>"
+
+
+_Fixed = Annotated[Number, Tag("<number>")]
+_Linked = Annotated[Link, Tag("<link>")]
+Drawn = Annotated[_Fixed | _Linked | Annotated[Prior, Tag("<varies>")], Discriminator(_kind)]
+Fitted = Annotated[_Fixed | _Linked | Annotated[Free, Tag("<varies>")], Discriminator(_kind)]
 
 
 class Scenario(Section):
     """A model to simulate: an XSPEC expression and what each parameter does."""
 
-    expression: str
-    parameters: dict[str, Number | Link | Prior]
+    expression: str = Field(description="XSPEC model expression")
+    parameters: dict[str, Drawn] = Field(
+        description="each parameter, named component.parameter as in PyXspec: a fixed value, "
+        "`{link: parameter}`, `{uniform: [low, high]}` or `{log_uniform: [low, high]}`"
+    )
 
 
 class FitModel(Section):
     """A model to fit: an XSPEC expression and what each parameter does."""
 
-    expression: str
-    parameters: dict[str, Number | Link | Free]
+    expression: str = Field(description="XSPEC model expression")
+    parameters: dict[str, Fitted] = Field(
+        description="each parameter, named component.parameter as in PyXspec: a fixed value, "
+        "`{link: parameter}` or `{free: [low, high], start: value}`"
+    )
 
 
 class Dataset(Section):
     """Simulated spectra of one scenario."""
 
-    scenario: str
-    size: Annotated[int, Field(ge=1)]
+    scenario: str = Field(description="name under `scenarios`")
+    size: int = Field(ge=1, description="number of spectra")
 
 
 Settings = TypeVar("Settings", bound=Section)
@@ -149,19 +200,26 @@ Settings = TypeVar("Settings", bound=Section)
 class AtomicData(Section):
     """Settings of XSPEC's model library."""
 
-    atomdb: str = "3.0.9"
-    folder: str = "resources/atomdb"
-    abundances: str = "angr"
-    cross_sections: Literal["bcmc", "obcm", "vern"] = "vern"
+    atomdb: str = Field("3.0.9", description="AtomDB version of the apec tables")
+    folder: str = Field("resources/atomdb", description="folder that holds the apec tables")
+    abundances: str = Field("angr", description="abundance table, as in XSPEC's `abund`")
+    cross_sections: Literal["bcmc", "obcm", "vern"] = Field(
+        "vern", description="photoelectric cross sections, as in XSPEC's `xsect`"
+    )
 
 
 class Instrument(Section):
     """Response, exposure and background of the simulated observation."""
 
-    rmf: str
-    arf: str | None = None
-    exposure: Positive
-    background: str | None = None
+    rmf: str = Field(description="response matrix file, OGIP RMF")
+    arf: str | None = Field(
+        None,
+        description="ancillary response file, OGIP ARF; leave out if the RMF includes the area",
+    )
+    exposure: Positive = Field(description="exposure of every spectrum (s)")
+    background: str | None = Field(
+        None, description="background components and norms; leave out for none"
+    )
 
 
 # --- fits ----------------------------------------------------------------------
@@ -170,26 +228,23 @@ class Instrument(Section):
 class Fit(Section):
     """One fit of every spectrum of a dataset."""
 
-    model: str
-    at_truth: list[str] = []
+    model: str = Field(description="name under `fits.models`")
+    at_truth: list[str] = Field([], description="parameters frozen at their simulated values")
 
 
 class Fits(Section):
     """Settings that all fits share, the models, and which fits are made."""
 
-    energies: Interval
-    group_min: Annotated[int, Field(ge=0)]
-    background_range: Annotated[float, BeforeValidator(_finite), Field(ge=0, lt=1)]
-    starts: Annotated[int, Field(ge=1)]
-    max_iterations: Annotated[int, Field(ge=1)]
-    models: dict[str, FitModel]
-    label: Fit
-    baseline: dict[str, Fit]
-
-    @field_validator("energies")
-    @classmethod
-    def _ordered(cls, value: list[float]) -> list[float]:
-        return _increasing(value)
+    energies: Energies = Field(description="energies that are fitted (keV)")
+    group_min: int = Field(ge=0, description="lowest number of counts in a group of channels")
+    background_range: Annotated[float, BeforeValidator(_finite)] = Field(
+        ge=0, lt=1, description="fraction by which each background norm may leave its default"
+    )
+    starts: int = Field(ge=1, description="starting points per fit; the best minimum is kept")
+    max_iterations: int = Field(ge=1, description="most iterations from one starting point")
+    models: dict[str, FitModel] = Field(description="models to fit, by name")
+    label: Fit = Field(description="fit of the training spectra that gives the labels")
+    baseline: dict[str, Fit] = Field(description="fits of the test spectra, by name")
 
 
 # --- autoencoders ----------------------------------------------------------------
@@ -198,38 +253,44 @@ class Fits(Section):
 class Architecture(Section):
     """Shape of the residual convolutional autoencoder."""
 
-    widths: Annotated[list[int], Field(min_length=1)]
-    dense: list[int]
-    latents: Annotated[int, Field(ge=1)]
-    kernel: Annotated[int, Field(ge=1)]
-    decoder_skips: bool
+    widths: list[Annotated[int, Field(ge=1)]] = Field(
+        min_length=1, description="channels after each convolutional stage"
+    )
+    dense: list[Annotated[int, Field(ge=1)]] = Field(
+        description="units of the encoder's dense layers"
+    )
+    latents: int = Field(ge=1, description="number of latents")
+    kernel: int = Field(ge=1, description="width of the convolution kernels")
+    decoder_skips: bool = Field(description="residual connections in the decoder too")
 
 
 class Network(Section):
     """One network to train: its constraint on the latents."""
 
-    constraint: Annotated[float, BeforeValidator(_finite), Field(ge=0)]
+    constraint: Annotated[float, BeforeValidator(_finite)] = Field(
+        ge=0, description="weight of the latents' distance from the labels in the loss"
+    )
 
 
 class Training(Section):
     """Optimiser, schedule and cross-validation."""
 
-    recipe: Literal["paper", "fast"]
-    spectra: Annotated[int, Field(ge=2)]
-    folds: Annotated[int, Field(ge=2)]
-    folds_trained: Annotated[int, Field(ge=1)]
-    epochs: Annotated[int, Field(ge=1)]
-    batch: Annotated[int, Field(ge=2)]
-    learning_rate: Positive
-    patience: Annotated[int, Field(ge=1)]
-    device: Literal["auto", "cpu", "cuda"]
+    recipe: Literal["paper", "fast"] = Field(description="optimiser and learning rate schedule")
+    spectra: int = Field(ge=2, description="spectra used, the first ones of the training dataset")
+    folds: int = Field(
+        ge=3,
+        description="folds of the cross-validation: one chooses the epoch, one the threshold, "
+        "the rest train",
+    )
+    folds_trained: int = Field(ge=1, description="folds that are trained, the first ones")
+    epochs: int = Field(ge=1, description="passes over the training spectra")
+    batch: int = Field(ge=2, description="spectra in a batch")
+    learning_rate: Positive = Field(description="initial learning rate")
+    patience: int = Field(ge=1, description="epochs without improvement after which the rate falls")
+    device: Literal["auto", "cpu", "cuda"] = Field(description="where networks are trained")
 
     @model_validator(mode="after")
     def _folds(self) -> Training:
-        if self.folds < 3:
-            raise ValueError(
-                "folds must be at least 3: one chooses the epoch, one the threshold, the rest train"
-            )
         if self.folds_trained > self.folds:
             raise ValueError(
                 f"folds_trained is {self.folds_trained}, more than folds, {self.folds}"
@@ -242,11 +303,14 @@ class Training(Section):
 class Autoencoder(Section):
     """Input, shape and training of the autoencoders."""
 
-    energies: Interval
-    labels: dict[str, str]
-    architecture: Architecture
-    training: Training
-    networks: dict[str, Network]
+    energies: Energies = Field(description="energies of the input channels (keV)")
+    labels: dict[str, str] = Field(
+        description="labels of the latents: `fit:parameter` from the label fit, "
+        "`truth:parameter` as simulated"
+    )
+    architecture: Architecture = Field(description="shape of the networks")
+    networks: dict[str, Network] = Field(description="networks to train, by name")
+    training: Training = Field(description="optimiser, schedule and cross-validation")
 
 
 # --- detectors, figures ------------------------------------------------------------
@@ -255,64 +319,77 @@ class Autoencoder(Section):
 class Detector(Section):
     """A row of Table 1: a method of the registry and what it reads."""
 
-    title: str
-    method: str
-    network: str | None = None
-    thermal: str | None = None
-    alternative: str | None = None
+    title: str = Field(description="name in tables and figures")
+    method: str = Field(description="method of the score")
+    network: str | None = Field(
+        None, description="network that it reads, for methods that need one"
+    )
+    thermal: str | None = Field(None, description="fit of the thermal model, for methods on fits")
+    alternative: str | None = Field(
+        None, description="fit of the model with IC, for methods on fits"
+    )
 
 
 class Detection(Section):
     """Which datasets play which part, and the detectors."""
 
-    training: str
-    validation: str
-    test: list[str]
-    bootstrap: Annotated[int, Field(ge=100)]
-    score_energies: Interval
-    detectors: dict[str, Detector]
+    training: str = Field(description="dataset that trains the networks")
+    validation: str = Field(description="dataset with IC that helps to choose thresholds")
+    test: list[str] = Field(min_length=1, description="datasets of the final evaluation")
+    bootstrap: int = Field(ge=100, description="resamplings behind the 68 % intervals")
+    score_energies: Energies = Field(description="energies of the reconstruction error (keV)")
+    detectors: dict[str, Detector] = Field(description="rows of Table 1, by name")
 
 
 class Figures(Section):
     """How figures look."""
 
-    formats: Annotated[list[Literal["pdf", "png", "svg"]], Field(min_length=1)]
-    dpi: Annotated[int, Field(ge=50)]
-    example: Annotated[int, Field(ge=0)]
-    bins: Annotated[int, Field(ge=2)]
+    formats: list[Literal["pdf", "png", "svg"]] = Field(
+        min_length=1, description="file formats of each figure"
+    )
+    dpi: int = Field(ge=50, description="resolution of bitmaps (dots per inch)")
+    example: int = Field(ge=0, description="index of the spectra shown as examples")
+    bins: int = Field(ge=2, description="bins of parameters in the figures that bin them")
 
 
 class Containers(Section):
     """Apptainer images, used with ``--use-singularity`` only."""
 
-    icflow: str
-    heasoft: str
+    icflow: str = Field(description="image of the embedded engine and the networks")
+    heasoft: str = Field(description="image of HEASoft with XSPEC and PyXspec")
 
 
 class Config(Section):
     """The whole configuration, as in ``config.yaml``."""
 
-    engine: Literal["embedded", "xspec"]
-    seed: Annotated[int, Field(ge=0)]
-    shard_size: Annotated[int, Field(ge=1)]
-    atomic_data: AtomicData
-    instrument: Instrument
-    scenarios: dict[str, Scenario]
-    datasets: dict[str, Dataset]
-    fits: Fits
-    autoencoder: Autoencoder
-    detection: Detection
-    figures: Figures
-    containers: Containers
+    engine: Literal["embedded", "xspec"] = Field(description="what simulates and fits spectra")
+    seed: int = Field(ge=0, description="seed of every random number")
+    shard_size: int = Field(ge=1, description="spectra in one file, and in one job")
+    atomic_data: AtomicData = Field(description="settings of the model library")
+    instrument: Instrument = Field(description="response, exposure and background")
+    scenarios: dict[str, Scenario] = Field(description="models to simulate, by name")
+    datasets: dict[str, Dataset] = Field(description="sets of simulated spectra, by name")
+    fits: Fits = Field(description="fits of spectra")
+    autoencoder: Autoencoder = Field(description="autoencoders and their training")
+    detection: Detection = Field(description="datasets, detectors and their evaluation")
+    figures: Figures = Field(description="how figures look")
+    containers: Containers = Field(description="Apptainer images, for --use-singularity only")
 
     @model_validator(mode="after")
     def _references(self) -> Config:
-        for name in (*self.scenarios, *self.datasets, *self.fits.baseline, *self.detection.detectors):
-            if not NAME.fullmatch(name):
-                raise ValueError(
-                    f"the name {name!r} may hold letters, digits and + . _ - only, "
-                    "because files are named after it"
-                )
+        for path, names in (
+            ("scenarios", self.scenarios),
+            ("datasets", self.datasets),
+            ("fits.baseline", self.fits.baseline),
+            ("autoencoder.networks", self.autoencoder.networks),
+            ("detection.detectors", self.detection.detectors),
+        ):
+            for name in names:
+                if not NAME.fullmatch(name):
+                    raise ValueError(
+                        f"{path} has the name {name!r}; names may hold letters, digits and "
+                        "+ . _ - only, because files are named after them"
+                    )
         for key, value, known in self._pointers():
             if value not in known:
                 raise ValueError(f"{key} is {value!r}, allowed: {', '.join(sorted(known))}")
@@ -345,7 +422,10 @@ class Config(Section):
             path = f"detection.detectors.{name}"
             if detector.network is not None:
                 yield f"{path}.network", detector.network, set(self.autoencoder.networks)
-            for key, fit_name in (("thermal", detector.thermal), ("alternative", detector.alternative)):
+            for key, fit_name in (
+                ("thermal", detector.thermal),
+                ("alternative", detector.alternative),
+            ):
                 if fit_name is not None:
                     yield f"{path}.{key}", fit_name, set(self.fits.baseline)
 
@@ -588,27 +668,29 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
-# Members of a union of models that pydantic names in the location of an error.
-_UNION_MEMBERS = {"Link", "Prior", "Free", "Scenario", "FitModel"}
-
-
 def explain(error: ValidationError) -> str:
     """Return the errors of a validation in one line: key, value, what is allowed."""
-    messages: dict[str, list[str]] = {}
+    messages: list[str] = []
     for item in error.errors(include_url=False):
-        parts = [str(p) for p in item["loc"]]
-        union = [p for p in parts if p in _UNION_MEMBERS or p.startswith(("function-", "constrained", "float"))]
-        key = ".".join(p for p in parts if p not in union)
-        message = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden":
-            message = "unknown key"
-        elif item["type"] != "missing" and not item["msg"].startswith("Value error"):
-            message = f"is {item['input']!r}; {message[0].lower() + message[1:]}"
-        messages.setdefault(key, []).append(message)
-    return "; ".join(
-        (f"{key}: " if key else "") + " or ".join(dict.fromkeys(texts))
-        for key, texts in messages.items()
-    )
+        key = ".".join(str(part) for part in item["loc"] if not str(part).startswith("<"))
+        if item["type"] == "unknown_keys":
+            context = item["ctx"]
+            messages += [_unknown(key, name, context["allowed"]) for name in context["unknown"]]
+        elif item["type"] == "missing":
+            messages.append(f"{key}: this key is missing")
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            if item["type"] != "value_error":
+                message = f"is {item['input']!r}; {message[0].lower() + message[1:]}"
+            messages.append(f"{key}: {message}" if key else message)
+    return "; ".join(messages)
+
+
+def _unknown(section: str, name: str, allowed: list[str]) -> str:
+    key = f"{section}.{name}" if section else name
+    close = difflib.get_close_matches(name, allowed, 1)
+    hint = f", did you mean {close[0]}?" if close else ""
+    return f"{key}: unknown key{hint} (allowed: {', '.join(allowed)})"
 
 
 def json_schema() -> dict[str, Any]:
