@@ -1,0 +1,191 @@
+"""Metrics: hand-counted cases, ties, absent classes, and honest intervals."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+from icflow.detection import metrics
+from icflow.errors import IcflowError
+
+
+def test_confusion_counts_ic_as_positive() -> None:
+    decision = np.array([True, True, False, False, True])
+    is_ic = np.array([True, False, False, True, True])
+    counts = metrics.confusion(decision, is_ic)
+    assert (counts.tp, counts.fp, counts.tn, counts.fn) == (2, 1, 1, 1)
+    assert counts.precision == pytest.approx(2 / 3)
+    assert counts.recall == pytest.approx(2 / 3)
+    assert counts.balanced_accuracy == pytest.approx((2 / 3 + 1 / 2) / 2)
+
+
+@pytest.mark.parametrize(
+    ("counts", "undefined"),
+    [
+        (metrics.Confusion(0, 0, 5, 5), {"precision"}),
+        (metrics.Confusion(0, 1, 4, 0), {"recall", "balanced_accuracy"}),
+        (metrics.Confusion(3, 0, 0, 1), {"specificity", "balanced_accuracy"}),
+        (
+            metrics.Confusion(0, 0, 0, 0),
+            {"precision", "recall", "specificity", "balanced_accuracy"},
+        ),
+    ],
+)
+def test_ratios_without_cases_are_nan(counts: metrics.Confusion, undefined: set[str]) -> None:
+    names = ("precision", "recall", "specificity", "balanced_accuracy")
+    assert {name for name in names if math.isnan(getattr(counts, name))} == undefined
+
+
+def test_threshold_is_half_way_between_separated_classes() -> None:
+    score = np.array([1.0, 2.0, 5.0, 7.0])
+    assert metrics.best_threshold(score, np.array([False, False, True, True])) == 3.5
+
+
+def test_threshold_does_not_tell_equal_scores_apart() -> None:
+    score = np.array([1.0, 1.0, 1.0, 2.0, 2.0])
+    is_ic = np.array([False, False, True, True, True])
+    threshold = metrics.best_threshold(score, is_ic)
+    assert threshold == 1.5
+    assert metrics.decide(score, threshold).tolist() == [False, False, False, True, True]
+
+
+def test_threshold_of_one_value_calls_nothing_ic() -> None:
+    score = np.full(4, 3.0)
+    threshold = metrics.best_threshold(score, np.array([True, False, True, False]))
+    assert threshold == 3.0
+    assert not metrics.decide(score, threshold).any()
+
+
+def test_threshold_takes_the_highest_of_equally_good_ones() -> None:
+    # Both 1.5 and 3.5 give balanced accuracy 0.75.
+    score = np.array([1.0, 2.0, 3.0, 4.0])
+    is_ic = np.array([False, True, False, True])
+    assert metrics.best_threshold(score, is_ic) == 3.5
+
+
+def test_threshold_separates_neighbouring_floats() -> None:
+    low = 1.0
+    high = np.nextafter(low, 2.0)
+    threshold = metrics.best_threshold(np.array([low, high]), np.array([False, True]))
+    assert not low > threshold
+    assert high > threshold
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_threshold_is_as_good_as_exhaustive_search(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    score = np.round(random.normal(size=60), 1)
+    is_ic = random.random(60) < 0.4
+    score[is_ic] += 0.7
+
+    def quality(threshold: float) -> float:
+        return float(balanced_accuracy_score(is_ic, score > threshold))
+
+    best = max(quality(t) for t in np.arange(-6, 6, 0.05))
+    assert quality(metrics.best_threshold(score, is_ic)) == pytest.approx(best)
+
+
+def test_threshold_ignores_nan() -> None:
+    score = np.array([1.0, np.nan, 5.0, np.nan])
+    assert metrics.best_threshold(score, np.array([False, False, True, True])) == 3.0
+
+
+@pytest.mark.parametrize("is_ic", [[True, True], [False, False]])
+def test_threshold_needs_both_classes(is_ic: list[bool]) -> None:
+    with pytest.raises(IcflowError, match="both classes"):
+        metrics.best_threshold(np.array([1.0, 2.0]), np.array(is_ic))
+
+
+def test_nan_is_never_called_ic() -> None:
+    assert metrics.decide(np.array([np.nan, 1.0]), -10.0).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_auc_agrees_with_scikit_learn_also_with_ties(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    score = np.round(random.normal(size=200), 1)
+    is_ic = random.random(200) < 0.5
+    score[is_ic] += 0.5
+    assert metrics.auc(score, is_ic) == pytest.approx(roc_auc_score(is_ic, score))
+
+
+def test_auc_counts_nan_as_lowest_and_needs_both_classes() -> None:
+    score = np.array([np.nan, 1.0, 2.0])
+    assert metrics.auc(score, np.array([False, True, True])) == 1.0
+    assert math.isnan(metrics.auc(score, np.array([True, True, True])))
+
+
+def test_intervals_are_the_same_in_another_process() -> None:
+    code = (
+        "import numpy as np; from icflow.detection import metrics as m;"
+        "r = m.generator(3, 'cae');"
+        "print(m.estimates(np.arange(50) % 3 == 0, np.arange(50) % 2 == 0, 100, r))"
+    )
+    runs = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(runs) == 1
+
+
+def test_generators_of_two_detectors_differ() -> None:
+    first, second = metrics.generator(1, "cae"), metrics.generator(1, "ae")
+    assert first.integers(0, 2**60) != second.integers(0, 2**60)
+
+
+def test_quick_intervals_equal_those_of_resampled_spectra() -> None:
+    random = np.random.default_rng(0)
+    is_ic = np.arange(300) < 120
+    decision = random.random(300) < np.where(is_ic, 0.6, 0.3)
+    quick = metrics.estimates(decision, is_ic, 4000, metrics.generator(1, "quick"))
+    for name, metric in metrics.METRICS.items():
+        low, high = metrics.bootstrap(
+            lambda drawn, metric=metric: metric(metrics.confusion(decision[drawn], is_ic[drawn])),
+            is_ic,
+            4000,
+            metrics.generator(1, "slow"),
+        )
+        # One IC spectrum more or less moves the recall by 1/120.
+        assert quick[name].lo == pytest.approx(low, abs=0.01)
+        assert quick[name].hi == pytest.approx(high, abs=0.01)
+
+
+def test_interval_of_recall_is_that_of_a_binomial() -> None:
+    is_ic = np.ones(400, dtype=bool)
+    decision = np.arange(400) < 100
+    recall = metrics.estimates(decision, is_ic, 5000, metrics.generator(1, "x"))["recall"]
+    sigma = math.sqrt(0.25 * 0.75 / 400)
+    assert recall.value == 0.25
+    assert (recall.hi - recall.lo) / 2 == pytest.approx(sigma, rel=0.06)
+
+
+def test_resampling_keeps_the_classes() -> None:
+    is_ic = np.arange(30) < 10
+    drawn = metrics.resample(is_ic, np.random.default_rng(0))
+    assert is_ic[drawn].sum() == 10
+    assert drawn.size == 30
+
+
+def test_undefined_estimates_are_nan() -> None:
+    nothing = np.zeros(10, dtype=bool)
+    found = metrics.estimates(nothing, np.arange(10) < 5, 100, metrics.generator(1, "x"))
+    assert math.isnan(found["precision"].value)
+    assert math.isnan(found["precision"].lo)
+    assert found["bacc"].value == 0.5
+    empty = metrics.estimates(nothing[:0], nothing[:0], 100, metrics.generator(1, "x"))
+    assert all(math.isnan(e.value) and math.isnan(e.hi) for e in empty.values())
+    assert math.isnan(
+        metrics.bootstrap(lambda _: 1.0, nothing[:0], 5, metrics.generator(1, "x"))[0]
+    )
