@@ -1,0 +1,159 @@
+"""The background: additional spectra, each folded through a response of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError, model_validator
+
+from icflow.config import Interval, Number, Section, explain
+from icflow.errors import IcflowError
+from icflow.models.expression import Expression, parse
+from icflow.models.scenario import complete, resolve
+from icflow.ogip.response import read_arf
+
+Floats = NDArray[np.float64]
+
+
+class AreaNodes(Section):
+    """An effective area given by nodes: energies in keV, areas in cm²."""
+
+    nodes: Annotated[list[Interval], Field(min_length=2)]
+    interpolation: Literal["loglog", "transmission"]
+    above: Number | None = None
+
+
+class AreaFile(Section):
+    """An effective area read from an ARF."""
+
+    file: str
+
+
+class _Component(Section):
+    redistribution: Literal["source", "identity"]
+    area: Literal["none"] | AreaNodes | AreaFile
+    expression: str | None = None
+    parameters: dict[str, Number] | None = None
+    sum: list[dict[str, str | Number]] | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> _Component:
+        if (self.sum is None) == (self.expression is None):
+            raise ValueError("give either sum, or expression with parameters")
+        return self
+
+
+class _File(Section):
+    name: str
+    components: Annotated[dict[str, _Component], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class BackgroundComponent:
+    """One background spectrum: a model with all parameters fixed, and its response.
+
+    Attributes
+    ----------
+    redistribution : {"source", "identity"}
+        The RMF of the spectrum, or channel = model bin.
+    area : None, AreaNodes or Path
+        Effective area; None is 1 cm² at every energy.
+    """
+
+    name: str
+    expression: Expression
+    values: dict[str, float]
+    redistribution: str
+    area: AreaNodes | Path | None
+
+    def effective_area(self, energies: Floats) -> Floats:
+        """Return the area in cm², shape (n_bins,), on bins with the given edges (keV)."""
+        if self.area is None:
+            return np.ones(len(energies) - 1)
+        if isinstance(self.area, Path):
+            arf = read_arf(self.area)
+            if len(arf.area) != len(energies) - 1:
+                raise IcflowError(
+                    f"{self.area}: has {len(arf.area)} energy bins, the response "
+                    f"{len(energies) - 1}; regenerate the ARF on the grid of the RMF"
+                )
+            return arf.area
+        return _interpolate(self.area, 0.5 * (energies[:-1] + energies[1:]))
+
+
+def _interpolate(area: AreaNodes, centres: Floats) -> Floats:
+    energy, value = np.array(area.nodes).T
+    if area.interpolation == "transmission":
+        depth = np.interp(np.log(centres), np.log(energy), np.log(-np.log(value)))
+        result = np.exp(-np.exp(depth))
+    else:
+        result = np.exp(np.interp(np.log(centres), np.log(energy), np.log(value)))
+    if area.above is not None:
+        result[centres > area.above] = 0.0
+    return result
+
+
+def read_background(path: str | Path) -> tuple[BackgroundComponent, ...]:
+    """Read a background file (format: ``resources/background/nustar_fpma.yaml``).
+
+    Raises
+    ------
+    IcflowError
+        If the file is missing, not YAML, or a key or a model is not allowed.
+    """
+    path = Path(path)
+    try:
+        tree: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = _File.model_validate(tree)
+    except OSError as error:
+        raise IcflowError(f"{path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise IcflowError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        raise IcflowError(f"{path}: {explain(error)}") from None
+    return tuple(
+        _build(name, component, path) for name, component in content.components.items()
+    )
+
+
+def _build(name: str, component: _Component, path: Path) -> BackgroundComponent:
+    where = f"{path}: components.{name}"
+    try:
+        if component.sum is None:
+            assert component.expression is not None
+            expression, given = parse(component.expression), dict(component.parameters or {})
+        else:
+            expression, given = _from_sum(component.sum, where)
+        values = resolve(complete(expression, given, f"{where}.parameters"), {})
+    except IcflowError as error:
+        raise IcflowError(f"{where}: {error}" if where not in str(error) else str(error)) from None
+    area: AreaNodes | Path | None = None
+    if isinstance(component.area, AreaNodes):
+        area = component.area
+    elif isinstance(component.area, AreaFile):
+        area = path.parent / component.area.file
+    return BackgroundComponent(name, expression, values, component.redistribution, area)
+
+
+def _from_sum(
+    models: list[dict[str, str | float]], where: str
+) -> tuple[Expression, dict[str, float]]:
+    """Turn a list of models with their parameters into an expression with parameters."""
+    names = [model.get("model") for model in models]
+    if not all(isinstance(name, str) for name in names):
+        raise IcflowError(f"{where}.sum: every entry needs `model:`, the name of an XSPEC model")
+    expression = parse("+".join(str(name) for name in names))
+    given: dict[str, float] = {}
+    for component, model in zip(expression.components, models, strict=True):
+        for key, value in model.items():
+            if key == "model":
+                continue
+            if isinstance(value, str):
+                raise IcflowError(f"{where}.sum: {component.name}.{key} is {value!r}, not a number")
+            given[f"{component.name}.{key}"] = value
+    return expression, given

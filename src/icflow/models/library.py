@@ -1,0 +1,329 @@
+"""XSPEC's compiled model functions, in this process.
+
+The only module that touches the library. It is the one of the ``HEADAS`` of
+the environment where that is set, and the one inside the wheel of
+``xspectrampoline`` otherwise. The library is global, not thread-safe and
+prints to standard output: it is loaded once, called from one thread, and its
+chatter is sent to ``/dev/null``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icflow.config import AtomicData
+from icflow.errors import IcflowError
+
+Floats = NDArray[np.float64]
+
+ADDITIVE, MULTIPLICATIVE = "add", "mul"
+
+NO_LIBRARY = (
+    "XSPEC's model functions cannot be loaded ({reason}): install them with "
+    "`pip install xspectrampoline==0.1.5` (Linux x86-64, macOS arm64), or point HEADAS to a "
+    "working HEASoft, or unset a HEADAS that is not one"
+)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a model, as ``model.dat`` declares it."""
+
+    name: str
+    unit: str
+    default: float
+    minimum: float
+    maximum: float
+    frozen: bool
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One model of XSPEC: its name, kind and parameters without the norm."""
+
+    name: str
+    kind: str
+    symbol: str
+    energy_range: tuple[float, float]
+    parameters: tuple[Parameter, ...]
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Names in XSPEC's order, with the ``norm`` of an additive model last."""
+        names = tuple(parameter.name for parameter in self.parameters)
+        return (*names, "norm") if self.kind == ADDITIVE else names
+
+
+NORM = Parameter("norm", "", 1.0, 0.0, 1e24, False)
+
+
+# --- model.dat -------------------------------------------------------------------
+
+
+def _headas() -> Path:
+    try:
+        import xspectrampoline_helpers as helpers
+    except ImportError as error:
+        raise IcflowError(NO_LIBRARY.format(reason=error)) from None
+    return Path(helpers.get_HEADAS())
+
+
+@cache
+def definitions() -> dict[str, Definition]:
+    """Return every model of ``model.dat``, keyed by its name in lower case.
+
+    Raises
+    ------
+    IcflowError
+        If the model library is not installed or its ``model.dat`` is missing.
+    """
+    headas = _headas()
+    # HEASoft keeps it beside the platform folder, the wheel inside.
+    folders = (headas / "spectral/manager", headas.parent / "spectral/manager")
+    for folder in folders:
+        if (folder / "model.dat").is_file():
+            return _parse_model_dat((folder / "model.dat").read_text(encoding="latin-1"))
+    raise IcflowError(NO_LIBRARY.format(reason=f"no spectral/manager/model.dat under {headas}"))
+
+
+def _parse_model_dat(text: str) -> dict[str, Definition]:
+    """Parse XSPEC's model definitions: a head line and a line for each parameter."""
+    models: dict[str, Definition] = {}
+    lines = iter(text.splitlines())
+    for line in lines:
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        name, count, low, high, symbol, kind = words[0], int(words[1]), *words[2:6]
+        parameters = [_parse_parameter(next(lines)) for _ in range(count)]
+        models[name.lower()] = Definition(
+            name, kind, symbol, (float(low), float(high)), tuple(parameters)
+        )
+    return models
+
+
+def _parse_parameter(line: str) -> Parameter:
+    """Parse one line: name, unit, default, hard and soft limits, step.
+
+    ``$name`` is a switch, ``*name`` a scale; both hold only a value here.
+    """
+    words = shlex.split(line)
+    name, numbers = words[0], [value for value in map(_number, words[1:]) if value is not None]
+    if len(numbers) < 6:
+        value = numbers[-1] if numbers else 0.0
+        return Parameter(name.lstrip("$*"), "", value, value, value, True)
+    value, low, _, _, high, step = numbers[-6:]
+    unit = words[1].strip() if _number(words[1]) is None else ""
+    return Parameter(name.lstrip("$*"), unit, value, low, high, step < 0)
+
+
+def _number(word: str) -> float | None:
+    try:
+        return float(word)
+    except ValueError:
+        return None
+
+
+# --- the compiled library ------------------------------------------------------------
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Send what C and Fortran code prints to standard output to ``/dev/null``."""
+    sys.stdout.flush()
+    saved = os.dup(1)
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 1)
+        yield
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
+        os.close(null)
+
+
+@cache
+def _load() -> Any:
+    """Load the shared library once."""
+    _headas()
+    with quiet():
+        try:
+            import xspectrampoline
+        except Exception as error:  # the package raises its own, bare ones
+            reason = str(error) or type(error).__name__
+            raise IcflowError(NO_LIBRARY.format(reason=reason)) from None
+        libraries = xspectrampoline.get_libraries()
+        libraries.lib_xs_functions.FPCHAT(0)
+    return libraries
+
+
+_configured: AtomicData | None = None
+
+
+def configure(atomic_data: AtomicData) -> None:
+    """Set abundances, cross sections and the AtomDB tables for all later calls.
+
+    Raises
+    ------
+    IcflowError
+        If the library cannot be loaded, the abundance table is unknown, or
+        the AtomDB files are not in ``atomic_data.folder``.
+    """
+    global _configured
+    if _configured == atomic_data:
+        return
+    root = Path(atomic_data.folder).resolve() / f"apec_v{atomic_data.atomdb}"
+    for part in ("coco", "line"):
+        if not Path(f"{root}_{part}.fits").is_file():
+            raise IcflowError(
+                f"{root}_{part}.fits: not found; run `icflow fetch`, or set atomic_data.folder "
+                "to a folder that holds the AtomDB tables"
+            )
+    library = _load().lib_xs_functions
+    with quiet():
+        _call_text(library.FPSOLR, atomic_data.abundances)
+        _call_text(library.FPXSCT, atomic_data.cross_sections)
+        set_string("APECROOT", str(root))
+    current = _get_text(library.FGSOLR)
+    if current.lower() != atomic_data.abundances.lower():
+        raise IcflowError(
+            f"atomic_data.abundances: {atomic_data.abundances!r} is not a table of XSPEC; "
+            "allowed: angr, aspl, feld, aneb, grsa, wilm, lodd, lpgp, lpgs"
+        )
+    _configured = atomic_data
+
+
+def _call_text(function: Any, text: str) -> None:
+    function.argtypes = [ctypes.c_char_p, ctypes.POINTER(ctypes.c_int)]
+    function(text.encode(), ctypes.byref(ctypes.c_int(0)))
+
+
+def _get_text(function: Any) -> str:
+    function.restype = ctypes.c_char_p
+    value: bytes = function()
+    return value.decode()
+
+
+def set_string(key: str, value: str) -> None:
+    """Set one of XSPEC's model strings (``xset KEY VALUE``)."""
+    function = _load().lib_xs_functions.FPMSTR
+    function.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
+    function(key.encode(), value.encode())
+
+
+def version() -> str:
+    """Return the version of the model library, such as ``HEASoft 6.35.1``."""
+    headas = str(_headas())
+    if "LibXSPEC_v" in headas:
+        return "HEASoft " + headas.rsplit("LibXSPEC_v", 1)[1].strip("/").replace("_", ".")
+    return f"HEASoft at {headas}"
+
+
+@cache
+def _function(symbol: str) -> Callable[[Floats, Floats, Floats, Floats], None]:
+    """Return the compiled function, behind one calling convention.
+
+    ``model.dat`` tells the language by a prefix: ``C_`` C++ with C linkage,
+    ``c_`` C, ``F_`` Fortran in double precision, none Fortran in single.
+    """
+    libraries = _load()
+    try:
+        if symbol.startswith("C_"):
+            return _quietly(libraries.get_model(symbol))
+        if symbol.startswith("c_"):
+            return _quietly(libraries.get_model(symbol[2:], interface="c"))
+        if symbol.startswith("F_"):
+            return _fortran(getattr(libraries.lib_xs_functions, symbol[2:] + "_"), np.float64)
+        return _fortran(getattr(libraries.lib_xs_functions, symbol + "_"), np.float32)
+    except AttributeError:
+        raise IcflowError(f"the XSPEC library has no function {symbol}") from None
+
+
+def _quietly(call: Callable[..., None]) -> Callable[[Floats, Floats, Floats, Floats], None]:
+    def function(edges: Floats, parameters: Floats, flux: Floats, error: Floats) -> None:
+        with quiet():
+            call(edges, parameters, flux, error, "")
+
+    return function
+
+
+def _fortran(call: Any, kind: type) -> Callable[[Floats, Floats, Floats, Floats], None]:
+    call.restype = None
+
+    def function(edges: Floats, parameters: Floats, flux: Floats, error: Floats) -> None:
+        arrays = [np.ascontiguousarray(a, dtype=kind) for a in (edges, parameters, flux, error)]
+        pointers = [a.ctypes.data_as(ctypes.c_void_p) for a in arrays]
+        count, spectrum = ctypes.c_int(len(flux)), ctypes.c_int(1)
+        with quiet():
+            call(pointers[0], ctypes.byref(count), pointers[1], ctypes.byref(spectrum), *pointers[2:])
+        flux[:], error[:] = arrays[2], arrays[3]
+
+    return function
+
+
+def evaluate(definition: Definition, edges: Floats, parameters: Floats) -> Floats:
+    """Evaluate one model on an energy grid.
+
+    Parameters
+    ----------
+    definition : Definition
+        An additive or multiplicative model.
+    edges : ndarray, shape (n_bins + 1,)
+        Increasing bin edges in keV.
+    parameters : ndarray, shape (n_parameters,)
+        In XSPEC's order, without the norm.
+
+    Returns
+    -------
+    ndarray, shape (n_bins,)
+        Photons/cm²/s per bin for norm 1 (additive), or a factor per bin.
+
+    Raises
+    ------
+    IcflowError
+        If the values are not finite, or an additive model is zero everywhere
+        (`apec` prints a line and returns zeros when its tables are missing).
+    """
+    edges = np.ascontiguousarray(edges, dtype=np.float64)
+    values = np.ascontiguousarray(parameters, dtype=np.float64)
+    flux, error = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
+    if len(values) == 0:
+        values = np.zeros(1)
+    _function(definition.symbol)(edges, values, flux, error)
+    if not np.all(np.isfinite(flux)):
+        raise IcflowError(
+            f"{definition.name} is not finite at {_describe(definition, parameters)}: "
+            "move the parameters into the range that the model allows"
+        )
+    if definition.kind == ADDITIVE and not np.any(flux):
+        raise IcflowError(
+            f"{definition.name} is zero everywhere at {_describe(definition, parameters)}: "
+            "are its data files in place (`icflow fetch`) and its parameters in range?"
+        )
+    return flux
+
+
+def _describe(definition: Definition, values: Floats) -> str:
+    pairs = zip(definition.parameters, values, strict=False)
+    return ", ".join(f"{parameter.name}={value:g}" for parameter, value in pairs)
+
+
+def apec_temperatures(atomic_data: AtomicData) -> Floats:
+    """Temperatures of the AtomDB tables, keV: between them `apec` is linear in kT."""
+    from astropy.io import fits
+
+    path = Path(atomic_data.folder) / f"apec_v{atomic_data.atomdb}_coco.fits"
+    with fits.open(path, memmap=True) as file:
+        return np.asarray(file[1].data["kT"], dtype=np.float64)
