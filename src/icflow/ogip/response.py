@@ -118,9 +118,7 @@ def read_rmf(path: str | os.PathLike[str]) -> Rmf:
             f"{name}: not a redistribution matrix but {describe(tables)}; give an RMF file"
         )
     if len(matrices) > 1:
-        raise IcflowError(
-            f"{name}: holds {len(matrices)} matrices; keep one per file"
-        )
+        raise IcflowError(f"{name}: holds {len(matrices)} matrices; keep one per file")
     table = matrices[0]
     channel, e_min, e_max = _read_ebounds(name, tables)
     energy_lo, energy_hi, order = _read_energies(table)
@@ -147,9 +145,7 @@ def read_arf(path: str | os.PathLike[str]) -> Arf:
     tables = read_tables(name)
     found = [table for table in tables if is_area(table)]
     if not found or any(is_matrix(table) for table in tables):
-        raise IcflowError(
-            f"{name}: not an effective area but {describe(tables)}; give an ARF file"
-        )
+        raise IcflowError(f"{name}: not an effective area but {describe(tables)}; give an ARF file")
     table = found[0]
     energy_lo, energy_hi, order = _read_energies(table)
     area = table.vector("SPECRESP").astype(np.float64)
@@ -375,7 +371,11 @@ def _decode(table: Table, first: int, n_channels: int) -> csr_array:
     group_row = np.repeat(np.arange(n_grp.size), n_grp)
     column = f_chan - first
     used = n_chan > 0
-    if np.any(n_chan < 0) or np.any((column < 0)[used]) or np.any((column + n_chan > n_channels)[used]):
+    if (
+        np.any(n_chan < 0)
+        or np.any((column < 0)[used])
+        or np.any((column + n_chan > n_channels)[used])
+    ):
         raise IcflowError(
             f"{path}: the matrix refers to channels outside {first} to {first + n_channels - 1}, "
             "those of EBOUNDS; make the RMF again, or correct TLMIN of F_CHAN"

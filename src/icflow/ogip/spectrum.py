@@ -191,7 +191,9 @@ def write_spectrum(path: str | os.PathLike[str], spectrum: Spectrum) -> None:
     """Write a type I PHA file; its bytes depend on `spectrum` alone (its path aside)."""
     columns = [
         fits.Column("CHANNEL", "J", array=spectrum.channel),
-        fits.Column("COUNTS", _integer_format(spectrum.counts), unit="count", array=spectrum.counts),
+        fits.Column(
+            "COUNTS", _integer_format(spectrum.counts), unit="count", array=spectrum.counts
+        ),
     ]
     for key, flags in (("QUALITY", spectrum.quality), ("GROUPING", spectrum.grouping)):
         if flags is not None:
@@ -411,7 +413,9 @@ def _check_kind(table: Table) -> None:
 
 def _check_row(name: str, row: int | None, n_rows: int) -> int:
     if row is None and n_rows != 1:
-        raise IcflowError(f"{name}: holds {n_rows} spectra (type II); choose a row, 0 to {n_rows - 1}")
+        raise IcflowError(
+            f"{name}: holds {n_rows} spectra (type II); choose a row, 0 to {n_rows - 1}"
+        )
     row = row or 0
     if not 0 <= row < n_rows:
         raise IcflowError(f"{name}: has no row {row}; choose one from 0 to {n_rows - 1}")
@@ -478,7 +482,9 @@ def _positive(table: Table, key: str, row: int | None, default: float | None, ad
 
 def _file(table: Table, key: str, row: int | None) -> str | None:
     value = _scalar(table, key, row)
-    text = (value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "")).strip()
+    text = (
+        value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "")
+    ).strip()
     return None if text.lower() in ("", "none") else text
 
 

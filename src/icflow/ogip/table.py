@@ -202,9 +202,7 @@ class Table:
         starts = heap + descriptors[:, 1].astype(np.int64)
         stops = starts + lengths * column.variable.itemsize
         filled = lengths > 0
-        if np.any(lengths < 0) or np.any(
-            (starts[filled] < 0) | (stops[filled] > len(self.data))
-        ):
+        if np.any(lengths < 0) or np.any((starts[filled] < 0) | (stops[filled] > len(self.data))):
             raise IcflowError(
                 f"{self.path}: the column {name} of extension {self.name} points outside the "
                 "file; fetch or write the file again"
