@@ -60,8 +60,8 @@ def group_min(counts: NDArray[Any], minimum: int) -> tuple[Integers, Integers]:
 
     As grppha's ``group min``: from the first channel on; what remains at the end
     with fewer counts is a group of its own with quality 2 (XSPEC uses it unless
-    told ``ignore bad``). A `minimum` of 0 or 1 leaves every channel alone or
-    joins empty channels to the next that has counts, respectively.
+    told ``ignore bad``). A `minimum` of 0 leaves every channel alone; 1 joins
+    empty channels to the next one that has counts.
 
     Parameters
     ----------

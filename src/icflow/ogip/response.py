@@ -355,7 +355,8 @@ def _leading(column: Ragged, wanted: Integers, what: str, path: str) -> NDArray[
 def _ranges(starts: Integers, lengths: Integers) -> Integers:
     """Return ``starts[i], starts[i] + 1, …`` (`lengths[i]` of them) for every i in turn."""
     before = np.cumsum(lengths) - lengths
-    return np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)
+    ranges: Integers = np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)
+    return ranges
 
 
 def _decode(table: Table, first: int, n_channels: int) -> csr_array:
@@ -370,12 +371,8 @@ def _decode(table: Table, first: int, n_channels: int) -> csr_array:
     )
     group_row = np.repeat(np.arange(n_grp.size), n_grp)
     column = f_chan - first
-    used = n_chan > 0
-    if (
-        np.any(n_chan < 0)
-        or np.any((column < 0)[used])
-        or np.any((column + n_chan > n_channels)[used])
-    ):
+    outside = (column < 0) | (column + n_chan > n_channels)
+    if np.any(n_chan < 0) or np.any(outside & (n_chan > 0)):
         raise IcflowError(
             f"{path}: the matrix refers to channels outside {first} to {first + n_channels - 1}, "
             "those of EBOUNDS; make the RMF again, or correct TLMIN of F_CHAN"

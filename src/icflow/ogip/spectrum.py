@@ -482,10 +482,8 @@ def _positive(table: Table, key: str, row: int | None, default: float | None, ad
 
 def _file(table: Table, key: str, row: int | None) -> str | None:
     value = _scalar(table, key, row)
-    text = (
-        value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "")
-    ).strip()
-    return None if text.lower() in ("", "none") else text
+    text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "")
+    return None if text.strip().lower() in ("", "none") else text.strip()
 
 
 def _flags(table: Table, key: str, n_channels: int, row: int | None) -> Integers | None:
