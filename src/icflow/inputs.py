@@ -1,0 +1,98 @@
+"""The files that a run reads and that are not its own results."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from icflow.config import Config
+from icflow.errors import IcflowError
+from icflow.files import sha256
+from icflow.models.background import read_background
+from icflow.resources import RESOURCES, Resource
+
+_FETCHABLE = {resource.path("").as_posix(): resource for resource in RESOURCES.values()}
+
+
+def response_files(config: Config) -> dict[str, str]:
+    """Return the response files of a run: path, and the configuration key that names it."""
+    named = {config.instrument.rmf: "instrument.rmf"}
+    if config.instrument.arf is not None:
+        named[config.instrument.arf] = "instrument.arf"
+    return {os.path.normpath(path): key for path, key in named.items()}
+
+
+def background_files(config: Config) -> dict[str, str]:
+    """Return the background file and the effective areas that it names, with their key.
+
+    Raises
+    ------
+    IcflowError
+        If the background file is missing or not valid.
+    """
+    key, path = "instrument.background", config.instrument.background
+    if path is None:
+        return {}
+    if not Path(path).is_file():
+        raise _missing(path, key)
+    areas = [component.area for component in read_background(path)]
+    files = [path, *(str(area) for area in areas if isinstance(area, Path))]
+    return {os.path.normpath(file): key for file in files}
+
+
+def atomic_files(config: Config) -> dict[str, str]:
+    """Return the AtomDB tables that the embedded engine reads, with their key."""
+    if config.engine != "embedded":
+        return {}
+    stem = Path(config.atomic_data.folder) / f"apec_v{config.atomic_data.atomdb}"
+    return {os.path.normpath(f"{stem}_{part}.fits"): "atomic_data" for part in ("coco", "line")}
+
+
+def input_files(config: Config) -> dict[str, str]:
+    """Return every file that a run reads: path, and the key that names it.
+
+    Raises
+    ------
+    IcflowError
+        As `background_files`.
+    """
+    return response_files(config) | background_files(config) | atomic_files(config)
+
+
+def fetchable(path: str) -> Resource | None:
+    """Return the resource that belongs at `path`, None if the file is the user's own."""
+    return _FETCHABLE.get(Path(os.path.normpath(path)).as_posix())
+
+
+def check(config: Config) -> dict[str, str]:
+    """Check that every input file is there or can be fetched; return their SHA-256.
+
+    Raises
+    ------
+    IcflowError
+        Naming the key and the file that is missing or is not what its name says.
+    """
+    return {path: _digest(path, key) for path, key in sorted(input_files(config).items())}
+
+
+def _digest(path: str, key: str) -> str:
+    resource = fetchable(path)
+    if not Path(path).is_file():
+        if resource is None:
+            raise _missing(path, key)
+        return resource.sha256
+    found = sha256(path)
+    if resource is not None and found != resource.sha256:
+        raise IcflowError(
+            f"{key}: {path} has the SHA-256 {found}, expected {resource.sha256}; delete the file "
+            "to have it fetched, or give a file of your own another name"
+        )
+    return found
+
+
+def _missing(path: str, key: str) -> IcflowError:
+    known = ", ".join(sorted(_FETCHABLE))
+    return IcflowError(
+        f"{key}: {path} does not exist; put the file there, or name one that can be fetched "
+        f"({known})"
+    )

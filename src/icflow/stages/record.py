@@ -1,0 +1,47 @@
+"""Stage record: write down what a run was made with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from icflow import inputs, provenance
+from icflow.config import Config
+from icflow.files import write_json
+
+
+def run(config: Config, output: Path) -> None:
+    """Write the resolved configuration, versions and checksums of a run as JSON.
+
+    Raises
+    ------
+    IcflowError
+        If an input file is missing.
+    """
+    write_json(output, describe(config))
+
+
+def describe(config: Config) -> dict[str, Any]:
+    """Return what `run` writes."""
+    return {
+        "engine": config.engine,
+        "xspec": _xspec_version(config.engine),
+        "atomdb": config.atomic_data.atomdb,
+        "abundances": config.atomic_data.abundances,
+        "cross_sections": config.atomic_data.cross_sections,
+        "git_revision": provenance.git_revision(),
+        "packages": provenance.package_versions(),
+        "resources": inputs.check(config),
+        "config": config.model_dump(mode="json", exclude_none=True),
+    }
+
+
+def _xspec_version(engine: str) -> str:
+    """Version of the XSPEC behind an engine."""
+    if engine == "embedded":
+        from icflow.models import library
+
+        return library.version()
+    from icflow.engines import pyxspec
+
+    return pyxspec.version()
