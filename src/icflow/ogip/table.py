@@ -265,7 +265,7 @@ def read_tables(path: str | Path) -> list[Table]:
         raise IcflowError(f"{name}: cannot be read; check its permissions") from None
     except (OSError, EOFError, ValueError, KeyError, TypeError, fits.VerifyError) as error:
         raise IcflowError(
-            f"{name}: not a complete FITS file ({' '.join(str(error).split())}); "
+            f"{name}: not a complete FITS file ({str(error).split(',')[0].strip()}); "
             "fetch or write the file again"
         ) from None
     return tables
