@@ -73,8 +73,8 @@ def _finite(value: Any) -> Any:
     return value
 
 
-Number = Annotated[float, BeforeValidator(_finite), Field(allow_inf_nan=False)]
-Positive = Annotated[float, BeforeValidator(_finite), Field(gt=0, allow_inf_nan=False)]
+Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_finite)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_finite)]
 
 
 def _increasing(interval: list[float]) -> list[float]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from icflow.config import Config
 from icflow.errors import IcflowError
 from icflow.files import sha256
+from icflow.models import scenario
 from icflow.models.background import read_background
 from icflow.resources import RESOURCES, Resource
 
@@ -62,6 +63,18 @@ def input_files(config: Config) -> dict[str, str]:
 def fetchable(path: str) -> Resource | None:
     """Return the resource that belongs at `path`, None if the file is the user's own."""
     return _FETCHABLE.get(Path(os.path.normpath(path)).as_posix())
+
+
+def check_all(config: Config) -> dict[str, str]:
+    """Check model and parameter names against XSPEC, then the files as `check`.
+
+    Raises
+    ------
+    IcflowError
+        Naming the key, as `icflow.models.scenario.check` and `check`.
+    """
+    scenario.check(config)
+    return check(config)
 
 
 def check(config: Config) -> dict[str, str]:

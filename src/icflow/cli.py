@@ -1,0 +1,394 @@
+"""The command line: one subcommand per stage, no logic of its own."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import icflow
+from icflow import config as configuration
+from icflow.config import Config, Section
+from icflow.errors import IcflowError
+
+Settings = TypeVar("Settings", bound=Section)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand and return the exit status: 1 after bad input, 2 after bad usage."""
+    args = build_parser().parse_args(arguments)
+    try:
+        args.run(args)
+    except KeyboardInterrupt:
+        return _fail(args, "interrupted", status=130)
+    except BrokenPipeError:
+        # The reader of our output has gone; what Python flushes at exit has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except IcflowError as error:
+        return _fail(args, str(error))
+    except Exception as error:
+        sentence = _sentence(error)
+        if sentence is None:
+            raise
+        return _fail(args, sentence)
+    return 0
+
+
+def _fail(args: argparse.Namespace, sentence: str, status: int = 1) -> int:
+    if args.debug:
+        traceback.print_exc()
+    print(f"icflow: error: {sentence}", file=sys.stderr)
+    return status
+
+
+def _sentence(error: Exception) -> str | None:
+    """Return what an error of the operating system means, None for any other error."""
+    number = error.errno if isinstance(error, OSError) else None
+    name = getattr(error, "filename", None)
+    # Some libraries wrap the error and keep only its text.
+    if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
+        where = f"{name}: " if name else ""
+        return f"{where}no disk space left; free some and run the same command again"
+    if number is not None:
+        return f"{name}: {os.strerror(number)}" if name else str(error)
+    return None
+
+
+# --- the parser --------------------------------------------------------------------
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all subcommands."""
+    parser = argparse.ArgumentParser(
+        prog="icflow",
+        description="Is there inverse Compton emission in this spectrum? Simulate, fit and "
+        "classify hard X-ray spectra of galaxy clusters.",
+        epilog="`snakemake --cores 2` runs all stages in order; a stage run by hand takes its "
+        "settings from config.yaml in the working directory.",
+    )
+    parser.add_argument("--version", action="version", version=f"icflow {icflow.__version__}")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for add in (
+        _add_fetch,
+        _add_validate,
+        _add_schema,
+        _add_simulate,
+        _add_label,
+        _add_baseline,
+        _add_train,
+        _add_score,
+        _add_evaluate,
+        _add_record,
+    ):
+        add(commands)
+    return parser
+
+
+Commands = argparse._SubParsersAction
+
+
+def _command(
+    commands: Commands[argparse.ArgumentParser],
+    name: str,
+    run: Callable[[argparse.Namespace], None],
+    text: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        nargs="+",
+        metavar="FILE",
+        default=["config.yaml"],
+        help="configuration files, later ones laid over earlier ones (default: config.yaml)",
+    )
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add the two ways to give a stage its settings."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--settings", metavar="JSON", help="settings of this stage, as JSON")
+    _add_config(group)  # type: ignore[arg-type]
+
+
+def _settings(
+    args: argparse.Namespace, model: type[Settings], derive: Callable[[Config], Settings]
+) -> Settings:
+    """Return a stage's settings from --settings, or derive them from --config."""
+    if args.settings is not None:
+        return configuration.from_json(model, args.settings)
+    return derive(configuration.load(*args.config))
+
+
+def _pair(text: str) -> tuple[str, Path]:
+    """Read NAME=FILE."""
+    name, separator, path = text.partition("=")
+    if not (name and separator and path):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE")
+    return name, Path(path)
+
+
+def _grouped(pairs: Sequence[tuple[str, Path]]) -> dict[str, list[Path]]:
+    """Collect the files of each name, in the order given."""
+    groups: dict[str, list[Path]] = {}
+    for name, path in pairs:
+        groups.setdefault(name, []).append(path)
+    return groups
+
+
+# --- before a run ------------------------------------------------------------------
+
+
+def _add_fetch(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands, "fetch", _fetch, "get the AtomDB tables and the default response files"
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="file names of resources (default: all)"
+    )
+    parser.add_argument(
+        "--root", type=Path, default=Path(), help="folder that holds resources/ (default: here)"
+    )
+
+
+def _fetch(args: argparse.Namespace) -> None:
+    from icflow.stages import fetch
+
+    fetch.run(args.names, args.root)
+
+
+def _add_validate(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands, "validate", _validate, "check the configuration, model names and input files"
+    )
+    _add_config(parser)
+
+
+def _validate(args: argparse.Namespace) -> None:
+    from icflow import inputs
+
+    inputs.check_all(configuration.load(*args.config))
+    print(f"{', '.join(args.config)}: valid")
+
+
+def _add_schema(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands, "schema", _schema, "print the JSON schema of the configuration, for editors"
+    )
+    parser.add_argument(
+        "--table", action="store_true", help="print the keys as a Markdown table instead"
+    )
+
+
+def _schema(args: argparse.Namespace) -> None:
+    from icflow import schema
+
+    print(schema.markdown() if args.table else schema.json_text(), end="")
+
+
+# --- spectra and fits --------------------------------------------------------------
+
+
+def _add_simulate(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "simulate", _simulate, "simulate some spectra of a dataset")
+    _add_settings(parser)
+    parser.add_argument("--dataset", help="name under datasets in the configuration")
+    parser.add_argument("--shard-first", type=int, required=True, help="index of the first one")
+    parser.add_argument("--count", type=int, required=True, help="number of spectra")
+    parser.add_argument("--output", type=Path, required=True, help="type II PHA file to write")
+
+
+def _simulate(args: argparse.Namespace) -> None:
+    from icflow.stages import simulate
+
+    settings = _settings(
+        args,
+        configuration.SimulateSettings,
+        lambda config: config.simulate(_chosen(args.dataset, "--dataset", config.datasets)),
+    )
+    simulate.run(settings, args.shard_first, args.count, args.output)
+
+
+def _add_label(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "label", _label, "fit training spectra to label the latents")
+    _add_fit_arguments(parser)
+
+
+def _label(args: argparse.Namespace) -> None:
+    _run_fit(args, lambda _: "label")
+
+
+def _add_baseline(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "baseline", _baseline, "fit one model to every spectrum of a file")
+    parser.add_argument("--fit", help="name under fits.baseline in the configuration")
+    _add_fit_arguments(parser)
+
+
+def _baseline(args: argparse.Namespace) -> None:
+    _run_fit(args, lambda config: _chosen(args.fit, "--fit", config.fits.baseline))
+
+
+def _add_fit_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_settings(parser)
+    parser.add_argument("spectra", type=Path, metavar="SPECTRA", help="type II PHA file")
+    parser.add_argument("--output", type=Path, required=True, help="ECSV table to write")
+
+
+def _run_fit(args: argparse.Namespace, name: Callable[[Config], str]) -> None:
+    from icflow.stages import fit
+
+    settings = _settings(args, configuration.FitSettings, lambda config: config.fit(name(config)))
+    fit.run(settings, args.spectra, args.output)
+
+
+def _chosen(name: str | None, option: str, known: Mapping[str, object]) -> str:
+    """Return the name given with an option, which must be one of those in the configuration."""
+    if name is None or name not in known:
+        raise IcflowError(f"{option} is {name!r}, allowed: {', '.join(known)}")
+    return name
+
+
+# --- networks and detectors --------------------------------------------------------
+
+
+def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "train", _train, "train one network in one fold")
+    _add_fold_arguments(parser)
+    parser.add_argument(
+        "--spectra", type=Path, nargs="+", required=True, metavar="FILE", help="training spectra"
+    )
+    parser.add_argument(
+        "--labels", type=Path, nargs="+", required=True, metavar="FILE", help="their label fits"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write")
+
+
+def _train(args: argparse.Namespace) -> None:
+    from icflow.stages import train
+
+    settings = _settings(
+        args,
+        configuration.TrainSettings,
+        lambda config: config.train(*_network_and_fold(args, config)),
+    )
+    train.run(settings, args.spectra, args.labels, args.output, threads=args.threads)
+
+
+def _add_score(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "score", _score, "score spectra with one trained network")
+    _add_fold_arguments(parser)
+    parser.add_argument("--weights", type=Path, required=True, help="weights.safetensors")
+    parser.add_argument(
+        "--spectra",
+        type=_pair,
+        nargs="+",
+        required=True,
+        metavar="DATASET=FILE",
+        help="spectra of each dataset",
+    )
+    parser.add_argument(
+        "--labels", type=Path, nargs="+", required=True, metavar="FILE", help="label fits"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="ECSV table to write")
+    parser.add_argument(
+        "--reconstructions", type=Path, required=True, help="ECSV table of examples to write"
+    )
+
+
+def _score(args: argparse.Namespace) -> None:
+    from icflow.stages import score
+
+    settings = _settings(
+        args,
+        configuration.ScoreSettings,
+        lambda config: config.score(*_network_and_fold(args, config)),
+    )
+    score.run(
+        settings,
+        args.weights,
+        _grouped(args.spectra),
+        args.labels,
+        args.output,
+        args.reconstructions,
+    )
+
+
+def _add_fold_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_settings(parser)
+    parser.add_argument("--network", help="name under autoencoder.networks in the configuration")
+    parser.add_argument("--fold", type=int, default=0, help="number of the fold, from 0")
+
+
+def _network_and_fold(args: argparse.Namespace, config: Config) -> tuple[str, int]:
+    folds = config.autoencoder.training.folds
+    if not 0 <= args.fold < folds:
+        raise IcflowError(f"--fold is {args.fold}, allowed: 0 to {folds - 1}")
+    return _chosen(args.network, "--network", config.autoencoder.networks), args.fold
+
+
+def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands, "evaluate", _evaluate, "choose thresholds and measure every detector"
+    )
+    _add_settings(parser)
+    for name, help_text in (
+        ("--scores", "scores of the networks"),
+        ("--fits", "fits of the test spectra"),
+        ("--spectra", "test spectra"),
+    ):
+        parser.add_argument(
+            name, type=Path, nargs="+", required=True, metavar="FILE", help=help_text
+        )
+    parser.add_argument("--output-scores", type=Path, required=True, help="ECSV table to write")
+    parser.add_argument("--output-metrics", type=Path, required=True, help="JSON file to write")
+    parser.add_argument(
+        "--tables", type=Path, required=True, metavar="DIR", help="folder for Table 1"
+    )
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from icflow.stages import evaluate
+
+    settings = _settings(args, configuration.EvaluateSettings, Config.evaluate)
+    evaluate.run(
+        settings,
+        args.scores,
+        args.fits,
+        args.spectra,
+        args.output_scores,
+        args.output_metrics,
+        args.tables,
+    )
+
+
+# --- after a run -------------------------------------------------------------------
+
+
+def _add_record(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands, "record", _record, "write configuration, versions and checksums of a run"
+    )
+    _add_settings(parser)
+    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
+
+
+def _record(args: argparse.Namespace) -> None:
+    from icflow.stages import record
+
+    record.run(_settings(args, Config, lambda config: config), args.output)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

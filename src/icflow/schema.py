@@ -1,0 +1,75 @@
+"""The configuration's reference, written from its schema: JSON schema and table of keys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from icflow.config import json_schema
+
+_URL = "https://json-schema.org/draft/2020-12/schema"
+
+
+def json_text() -> str:
+    """Return the JSON schema of the configuration as indented text."""
+    return json.dumps({"$schema": _URL, **json_schema()}, indent=2, ensure_ascii=False) + "\n"
+
+
+def markdown() -> str:
+    """Return a Markdown table of every key: its path, type, limits and meaning."""
+    schema = json_schema()
+    rows = ["| key | value | meaning |", "| --- | --- | --- |"]
+    for key, node in _keys(schema, schema["$defs"], ""):
+        meaning = node.get("description", "").replace("|", "\\|")
+        rows.append(f"| `{key}` | {_allowed(node, schema['$defs'])} | {meaning} |")
+    return "\n".join(rows) + "\n"
+
+
+def _resolve(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """Follow a reference; the description at the key stands before that of the section."""
+    if "$ref" not in node:
+        return node
+    section: dict[str, Any] = definitions[node["$ref"].rsplit("/", 1)[1]]
+    return section | {key: value for key, value in node.items() if key != "$ref"}
+
+
+def _keys(
+    section: dict[str, Any], definitions: dict[str, Any], prefix: str
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every key below a section, sections first; ``<name>`` stands for a name of the user's."""
+    for name, unresolved in section.get("properties", {}).items():
+        node = _resolve(unresolved, definitions)
+        key = prefix + name
+        yield key, node
+        yield from _keys(node, definitions, f"{key}.")
+        member = node.get("additionalProperties")
+        if isinstance(member, dict):
+            yield from _keys(_resolve(member, definitions), definitions, f"{key}.<name>.")
+
+
+def _allowed(node: dict[str, Any], definitions: dict[str, Any]) -> str:
+    """Say what values a key takes."""
+    node = _resolve(node, definitions)
+    if "enum" in node:
+        return " or ".join(f"`{value}`" for value in node["enum"])
+    options = [o for o in node.get("anyOf", []) if o.get("type") != "null"]
+    if options:
+        return _allowed(options[0], definitions) + ", optional"
+    kind: str = node.get("type", "")
+    if kind == "array":
+        return f"list of {_allowed(node['items'], definitions)}"
+    if kind == "object":
+        return "keys below" if "properties" in node else "names and their values"
+    return {"string": "text", "boolean": "true or false"}.get(kind, kind) + _limits(node)
+
+
+def _limits(node: dict[str, Any]) -> str:
+    words = {
+        "minimum": "at least",
+        "exclusiveMinimum": "above",
+        "maximum": "at most",
+        "exclusiveMaximum": "below",
+    }
+    limits = [f"{word} {node[key]:g}" for key, word in words.items() if key in node]
+    return f", {', '.join(limits)}" if limits else ""
