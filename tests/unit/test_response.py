@@ -367,3 +367,22 @@ def test_matrix_without_bounds(tmp_path: Path) -> None:
         hdus[:2].writeto(tmp_path / "alone.rmf")
     with pytest.raises(IcflowError, match=r"alone\.rmf: has no EBOUNDS extension"):
         read_rmf(tmp_path / "alone.rmf")
+
+
+def test_damaged_headers_give_one_sentence(tmp_path: Path) -> None:
+    write_rmf(tmp_path / "small.rmf", small_rmf())
+    content = (tmp_path / "small.rmf").read_bytes()
+    generator = np.random.default_rng(11)
+    refused = 0
+    for _ in range(150):
+        damaged = bytearray(content)
+        for place in generator.integers(0, 4 * 2880, size=8):
+            damaged[place] = generator.choice(list(b"0129AEIJPS ='"))
+        (tmp_path / "damaged.rmf").write_bytes(damaged)
+        try:
+            read_rmf(tmp_path / "damaged.rmf")
+        except IcflowError as error:
+            refused += 1
+            assert str(error).startswith(str(tmp_path / "damaged.rmf"))
+            assert "\n" not in str(error)
+    assert refused > 20

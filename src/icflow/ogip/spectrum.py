@@ -31,7 +31,7 @@ _STANDARD_COLUMNS = ("SPEC_NUM", "INDEX", "CHANNEL", "COUNTS")
 # Keywords that describe the table itself; all others hold metadata.
 _STRUCTURE = re.compile(
     r"XTENSION|BITPIX|NAXIS\d*|[PG]COUNT|TFIELDS|EXTNAME|"
-    r"(TTYPE|TFORM|TUNIT|TNULL|TSCAL|TZERO|TDISP|TDIM|TLMIN|TLMAX)\d+|CHECKSUM|DATASUM|COMMENT|HISTORY|"
+    r"(TTYPE|TFORM|TUNIT|TNULL|TSCAL|TZERO|TDISP|TDIM|TLMIN|TLMAX)\d+|CHECKSUM|DATASUM"
 )
 _METADATA_KEY = re.compile(r"[A-Z][A-Z0-9_-]*")
 
@@ -455,7 +455,7 @@ def _scalar(table: Table, key: str, row: int | None) -> Any:
     """Return a keyword, or the column of that name (its row, or its only value)."""
     if not table.has(key):
         return table.header.get(key)
-    values = table.vector(key)
+    values = table.vector(key, text=True)
     if row is not None:
         return values[row].item()
     if np.unique(values).size > 1:

@@ -25,7 +25,7 @@ from icflow.errors import IcflowError
 # TFORM codes that OGIP files use: FITS code -> big-endian numpy type.
 _TYPES = {
     "L": "S1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8",
-    "E": ">f4", "D": ">f8", "A": "S", "X": "u1", "C": ">c8", "M": ">c16",
+    "E": ">f4", "D": ">f8", "A": "S1", "X": "u1", "C": ">c8", "M": ">c16",
     "P": ">i4", "Q": ">i8",
 }  # fmt: skip
 _FORM = re.compile(r"(\d*)([LXBIJKAEDCMPQ])([LBIJKEDA]?)")
@@ -71,7 +71,7 @@ class Table:
     @property
     def n_rows(self) -> int:
         """Number of rows."""
-        return int(self.header["NAXIS2"])
+        return self._size("NAXIS2")
 
     @property
     def hduclass(self) -> tuple[str, str]:
@@ -106,7 +106,7 @@ class Table:
         """Names of the columns, as written in the file."""
         return [
             str(self.header.get(f"TTYPE{n}", "")).strip()
-            for n in range(1, int(self.header["TFIELDS"]) + 1)
+            for n in range(1, self._size("TFIELDS") + 1)
         ]
 
     def minimum(self, name: str) -> int | None:
@@ -114,8 +114,8 @@ class Table:
         value = self.number(f"TLMIN{self._column(name).number}")
         return None if value is None else int(value)
 
-    def column(self, name: str) -> NDArray[Any] | Ragged:
-        """Return a column, byte order that of the machine.
+    def column(self, name: str, *, text: bool = False) -> NDArray[Any] | Ragged:
+        """Return a column, byte order that of the machine; `text` allows one of strings.
 
         Returns
         -------
@@ -126,10 +126,16 @@ class Table:
         Raises
         ------
         IcflowError
-            If there is no such column, or its bytes are not in the file.
+            If there is no such column, its bytes are not in the file, or it
+            holds no numbers.
         """
         column = self._column(name)
-        width = int(self.header["NAXIS1"])
+        if (column.variable or column.dtype).kind == "S" and not text:
+            raise IcflowError(
+                f"{self.path}: the column {name} of extension {self.name} holds no numbers; "
+                "fetch or write the file again"
+            )
+        width = self._size("NAXIS1")
         rows = np.frombuffer(self.data, np.uint8, self.n_rows * width).reshape(self.n_rows, width)
         raw = np.ascontiguousarray(rows[:, column.offset : column.offset + column.width])
         values = raw.view(column.dtype)
@@ -140,7 +146,7 @@ class Table:
             values = values[:, 0]
         return self._scaled(values, column)
 
-    def vector(self, name: str) -> NDArray[Any]:
+    def vector(self, name: str, *, text: bool = False) -> NDArray[Any]:
         """Return a column of scalars, shape (n_rows,); refuse arrays.
 
         Raises
@@ -148,13 +154,22 @@ class Table:
         IcflowError
             As `column`, and if the column holds arrays.
         """
-        values = self.column(name)
+        values = self.column(name, text=text)
         if isinstance(values, Ragged) or values.ndim != 1:
             raise IcflowError(
                 f"{self.path}: the column {name} of extension {self.name} holds arrays; "
                 "one value per row is expected"
             )
         return values
+
+    def _size(self, key: str) -> int:
+        value = self.header.get(key)
+        if not isinstance(value, int) or value < 0:
+            raise IcflowError(
+                f"{self.path}: the keyword {key} of extension {self.name} is {value!r}, not a "
+                "size; fetch or write the file again"
+            )
+        return value
 
     def _columns(self) -> dict[str, _Column]:
         columns: dict[str, _Column] = {}
@@ -184,6 +199,11 @@ class Table:
             if width:
                 columns[name.upper()] = _Column(position, offset, width, dtype, repeat, variable)
             offset += width
+        if offset != self._size("NAXIS1"):
+            raise IcflowError(
+                f"{self.path}: the columns of extension {self.name} take {offset} bytes a row, its "
+                f"header says {self._size('NAXIS1')}; fetch or write the file again"
+            )
         return columns
 
     def _column(self, name: str) -> _Column:
@@ -197,7 +217,8 @@ class Table:
 
     def _ragged(self, name: str, descriptors: NDArray[Any], column: _Column) -> Ragged:
         assert column.variable is not None
-        heap = int(self.header.get("THEAP", self.n_rows * int(self.header["NAXIS1"])))
+        rows = self.n_rows * self._size("NAXIS1")
+        heap = self._size("THEAP") if "THEAP" in self.header else rows
         lengths = descriptors[:, 0].astype(np.int64)
         starts = heap + descriptors[:, 1].astype(np.int64)
         stops = starts + lengths * column.variable.itemsize
@@ -244,7 +265,7 @@ def read_tables(path: str | Path) -> list[Table]:
             warnings.simplefilter("ignore")
             with fits.open(path, memmap=False, lazy_load_hdus=False) as hdus:
                 found = [
-                    (hdu.name, hdu.header, hdu.fileinfo())
+                    (hdu.name, _keywords(hdu.header), hdu.fileinfo())
                     for hdu in hdus
                     if isinstance(hdu, fits.BinTableHDU)
                 ]
@@ -269,6 +290,22 @@ def read_tables(path: str | Path) -> list[Table]:
             "fetch or write the file again"
         ) from None
     return tables
+
+
+def _keywords(header: fits.Header) -> dict[str, Any]:
+    """Return a header's keywords and values, without commentary.
+
+    Cards that break the FITS standard (a quote that is not closed, say) are
+    common in real files and are left out: what needs them says that it is missing.
+    """
+    keywords: dict[str, Any] = {}
+    for card in header.cards:
+        try:
+            if card.keyword not in ("", "COMMENT", "HISTORY"):
+                keywords.setdefault(card.keyword, card.value)
+        except fits.VerifyError:
+            continue
+    return keywords
 
 
 def _open(path: str | Path) -> Any:
