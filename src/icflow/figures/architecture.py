@@ -1,0 +1,158 @@
+"""Figure 2: the autoencoder, drawn from the configuration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icflow.config import Architecture, Config
+from icflow.detection.tables import read_table, strings
+from icflow.errors import IcflowError
+from icflow.figures import style
+from icflow.figures.base import FigureKind, FigureSettings
+from icflow.figures.reconstructions import constrained
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+HEIGHT = 2.7  # inch
+GAP = 0.16  # inch between blocks
+
+KINDS = {
+    "spectrum": (style.BLACK, "Spectrum"),
+    "convolution": (style.BLUE, "Residual convolutional stage"),
+    "dense": (style.GREEN, "Dense layer"),
+    "latent": (style.VERMILLION, "Latents"),
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of the drawing: its kind, length (units or bins) and channels."""
+
+    kind: str
+    length: int
+    channels: int = 1
+
+
+def inputs(config: Config) -> list[str]:
+    """Return example reconstructions: as many rows per spectrum as the network has inputs."""
+    return [f"scores/{constrained(config)[0]}/fold-0-reconstructions.ecsv"]
+
+
+def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
+    """Draw encoder, latents and decoder from left to right."""
+    assert settings.autoencoder is not None
+    architecture = settings.autoencoder.architecture
+    length = _input_length(paths[0])
+    figure, axes = style.grid(1, 1, style.DOUBLE_COLUMN, HEIGHT)
+    _schematic(axes[0, 0], blocks(architecture, length), list(settings.autoencoder.labels))
+    return figure
+
+
+def _input_length(path: Path) -> int:
+    table = read_table(path, ["dataset", "index"])
+    if len(table) == 0:
+        raise IcflowError(f"{path}: holds no spectra; score the network again")
+    first = np.array(strings(table, "dataset")) == strings(table, "dataset")[0]
+    first &= np.asarray(table["index"]) == table["index"][0]
+    return int(first.sum())
+
+
+def blocks(architecture: Architecture, length: int) -> list[Block]:
+    """Return the blocks from input to output for spectra of `length` channels."""
+    stages = []
+    size = length
+    for channels in architecture.widths:
+        size = math.ceil(size / 2)
+        stages.append(Block("convolution", size, channels))
+    dense = [Block("dense", units) for units in architecture.dense]
+    half = [Block("spectrum", length), *stages, *dense]
+    return [*half, Block("latent", architecture.latents), *reversed(half)]
+
+
+def _schematic(axes: Axes, parts: Sequence[Block], labels: Sequence[str]) -> None:
+    from matplotlib.patches import FancyBboxPatch, Patch
+
+    widths = [0.1 + 0.045 * math.log2(part.channels) for part in parts]
+    heights = [_height(part) for part in parts]
+    position = 0.0
+    centres = []
+    for number, (part, width, height) in enumerate(zip(parts, widths, heights, strict=True)):
+        color = KINDS[part.kind][0]
+        axes.add_patch(
+            FancyBboxPatch(
+                (position, -height / 2), width, height, boxstyle="round,pad=0,rounding_size=0.03",
+                fc=color, ec=color, alpha=0.75, lw=0.8,
+            )
+        )  # fmt: skip
+        centres.append(position + width / 2)
+        _caption_block(axes, part, centres[-1], height, labels)
+        if number + 1 < len(parts):
+            axes.annotate(
+                "", (position + width + GAP, 0), (position + width, 0),
+                arrowprops={"arrowstyle": "-|>", "lw": 0.6, "color": style.BLACK,
+                            "mutation_scale": 5, "shrinkA": 0.5, "shrinkB": 0.5},
+            )  # fmt: skip
+        position += width + GAP
+    total, top = position - GAP, max(heights) / 2
+    middle = centres[len(parts) // 2]
+    for x, text in ((0.5 * middle, "Encoder"), (0.5 * (middle + total), "Decoder")):
+        axes.text(x, top + 0.12, text, ha="center", va="bottom", fontsize=8)
+    axes.set(xlim=(-0.15, total + 0.15), ylim=(-top - 0.42, top + 0.3))
+    axes.set_aspect("equal")
+    axes.axis("off")
+    used = {part.kind for part in parts}
+    handles = [
+        Patch(fc=color, ec=color, alpha=0.75, label=title)
+        for kind, (color, title) in KINDS.items()
+        if kind in used
+    ]
+    axes.figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+
+
+def _height(part: Block) -> float:
+    """Height in inch, linear in the logarithm of the length."""
+    return 0.1 + 0.155 * math.log2(part.length)
+
+
+def _caption_block(axes: Axes, part: Block, x: float, height: float, labels: Sequence[str]) -> None:
+    size = f"{part.channels}×{part.length}" if part.kind == "convolution" else f"{part.length}"
+    axes.text(x, -height / 2 - 0.05, size, ha="center", va="top", fontsize=6.5, rotation=90)
+    if part.kind == "latent":
+        names = ", ".join(f"${name}$" if len(name) <= 2 else name for name in labels)
+        axes.text(x, height / 2 + 0.06, names, ha="center", va="bottom", fontsize=7)
+
+
+def caption(config: Config) -> str:
+    """Return the caption with the settings."""
+    architecture = config.autoencoder.architecture
+    low, high = config.autoencoder.energies
+    skips = "encoder and decoder" if architecture.decoder_skips else "the encoder only"
+    labels = ", ".join(config.autoencoder.labels)
+    return (
+        f"The autoencoder. Input: rates of the channels between {low:g} and {high:g} keV; the "
+        f"numbers are channels × length of the convolutional stages (kernel "
+        f"{architecture.kernel}, stride 2, GELU, batch normalisation; skip connections in {skips}) "
+        f"and units of the dense layers. The {architecture.latents} latents of the conditional "
+        f"autoencoder are trained to equal the scaled labels {labels}."
+    )
+
+
+FIGURE = FigureKind(
+    sections=("autoencoder",),
+    inputs=inputs,
+    draw=draw,
+    caption=caption,
+    alt=(
+        "Schematic of the autoencoder from left to right: the input spectrum passes convolutional "
+        "stages of growing channel number and shrinking length, dense layers and the latents, then "
+        "the same in reverse order to the output spectrum."
+    ),
+)

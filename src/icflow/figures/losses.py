@@ -1,0 +1,116 @@
+"""Figure 4: training and validation losses against epoch, all folds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from astropy.table import Table
+
+from icflow.config import Config
+from icflow.detection.tables import floats, read_table
+from icflow.figures import style
+from icflow.figures.base import FigureKind, FigureSettings, folds, many
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMNS = ("epoch", "train_loss", "train_mse", "train_constraint", "selection_loss")
+# Column, title, colour, line style. The total comes last, to lie on top.
+CURVES = (
+    ("train_constraint", "Training, constraint", style.GREEN, ":"),
+    ("train_mse", "Training, reconstruction", style.SKY, "--"),
+    ("train_loss", "Training, total", style.BLUE, "-"),
+    ("selection_loss", "Validation, total", style.VERMILLION, "-"),
+)
+
+
+def inputs(config: Config) -> list[str]:
+    """Return the histories of all networks and folds."""
+    return [
+        f"networks/{network}/fold-{fold}/history.ecsv"
+        for network in config.autoencoder.networks
+        for fold in folds(config)
+    ]
+
+
+def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
+    """Draw one panel per network, one set of curves per fold."""
+    assert settings.autoencoder is not None
+    networks = settings.autoencoder.networks
+    figure, axes = style.grid(1, len(networks), style.DOUBLE_COLUMN, 2.7, sharey=True)
+    for panel, (name, network) in zip(axes[0], networks.items(), strict=True):
+        histories = [
+            read_table(path, COLUMNS) for path in paths if Path(path).parent.parent.name == name
+        ]
+        _panel(panel, histories, network.constraint)
+        style.note(
+            panel,
+            f"{name.upper()}, constraint weight {network.constraint:g}",
+            x=0.5,
+            ha="center",
+            fontsize=8,
+        )
+    axes[0, 0].set_yscale("log")
+    axes[0, 0].set_ylabel("Loss")
+    bottom, top = axes[0, 0].get_ylim()
+    axes[0, 0].set_ylim(bottom, top * (top / bottom) ** 0.12)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    return figure
+
+
+def _panel(axes: Axes, histories: Sequence[Table], weight: float) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    for number, history in enumerate(histories):
+        epoch = floats(history, "epoch")
+        for column, title, color, dashes in CURVES:
+            values = floats(history, column)
+            if column == "train_constraint":
+                # The part of the loss: the constraint with its weight.
+                values = values * weight
+            # A logarithmic axis has no place for 0, which an absent constraint gives.
+            values = np.where(values > 0, values, np.nan)
+            axes.plot(
+                epoch, values, color=color, ls=dashes, lw=0.9, alpha=0.8,
+                label=title if number == 0 else None,
+            )  # fmt: skip
+        chosen = floats(history, "selection_loss")
+        if np.isfinite(chosen).any():
+            best = int(np.nanargmin(chosen))
+            axes.plot(
+                epoch[best], chosen[best], "o", mfc="none", color=style.BLACK, ms=4.5, zorder=5,
+                ls="none", label="Chosen epoch" if number == 0 else None,
+            )  # fmt: skip
+    axes.set_xlabel("Epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def caption(config: Config) -> str:
+    """Return the caption with the settings."""
+    training = config.autoencoder.training
+    return (
+        f"Loss against epoch for {many(training.folds_trained, 'fold')} of {training.folds}, "
+        f"{training.spectra:,} spectra, batches of {training.batch}. Solid: total loss of the "
+        "training and of the validation spectra; dashed: its reconstruction part (mean squared "
+        "error); dotted: its constraint part (weight times mean absolute difference of latents "
+        "and labels). Circles: the epoch of lowest validation loss, whose weights are kept. The "
+        "losses are those of the network's own scaling of input and labels."
+    )
+
+
+FIGURE = FigureKind(
+    sections=("autoencoder",),
+    inputs=inputs,
+    draw=draw,
+    caption=caption,
+    alt=(
+        "Training and validation loss on a logarithmic axis against epoch, one panel per network "
+        "and one set of curves per fold, with the reconstruction and constraint parts of the "
+        "training loss and a circle at the epoch that was chosen."
+    ),
+)

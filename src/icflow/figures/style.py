@@ -1,0 +1,168 @@
+"""How figures look, and how they are saved: for a journal, byte for byte the same.
+
+Widths are those of the AAS journals. Colours are those of Okabe & Ito (2008,
+"Color universal design"), which readers with any colour vision tell apart;
+markers and line styles repeat what colours say, for black-and-white prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icflow.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SINGLE_COLUMN = 3.5  # inch
+DOUBLE_COLUMN = 7.1  # inch
+
+BLACK = "#000000"
+ORANGE = "#E69F00"
+SKY = "#56B4E9"
+GREEN = "#009E73"
+YELLOW = "#F0E442"
+BLUE = "#0072B2"
+VERMILLION = "#D55E00"
+PURPLE = "#CC79A7"
+GREY = "#8C8C8C"
+
+THERMAL, IC = BLUE, VERMILLION
+SERIES = (BLUE, VERMILLION, GREEN, BLACK, PURPLE, ORANGE, SKY, YELLOW)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
+
+RATE = r"Rate (counts s$^{-1}$ keV$^{-1}$)"
+ENERGY = "Energy (keV)"
+
+# Names and units of the quantities that label axes; others keep their name.
+QUANTITIES = {
+    "kT": "$kT$ (keV)",
+    "Z": r"$Z$ (solar)",
+    "z": "Redshift $z$",
+    "norm": r"Norm (10$^{14}$ cm$^{-5}$)",
+}
+
+_RC: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "legend.handlelength": 2.0,
+    "lines.linewidth": 1.0,
+    "lines.markersize": 3.5,
+    "axes.linewidth": 0.6,
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "xtick.top": True,
+    "ytick.right": True,
+    "xtick.minor.visible": True,
+    "ytick.minor.visible": True,
+    "axes.formatter.useoffset": False,
+    "errorbar.capsize": 1.5,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "icflow",
+    "path.simplify": True,
+}
+
+# Everything that would say when, or with what, a file was made.
+_METADATA: dict[str, dict[str, Any]] = {
+    ".pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
+    ".png": {"Software": None},
+    ".svg": {"Date": None, "Creator": None},
+}
+
+
+@contextmanager
+def context() -> Iterator[None]:
+    """Draw and save within this style, whatever the user's matplotlibrc says."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_RC)  # type: ignore[arg-type]
+        yield
+
+
+def grid(
+    rows: int, columns: int, width: float, height: float, **keywords: Any
+) -> tuple[Figure, NDArray[Any]]:
+    """Return a figure of `width` × `height` inch and its axes, (rows, columns)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    # Margins in inch, as small as labels allow.
+    layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02)
+    figure = Figure(figsize=(width, height), layout=layout)
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False, **keywords)
+
+
+def save(figure: Figure, path: Path, dpi: int) -> None:
+    """Write a figure in the format of the path's suffix; the bytes hold no date."""
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=dpi, metadata=_METADATA.get(path.suffix.lower()))
+
+
+def label(name: str) -> str:
+    """Return the axis label of a quantity, with its unit."""
+    return QUANTITIES.get(name, name)
+
+
+def note(axes: Axes, text: str, x: float = 0.04, y: float = 0.95, **keywords: Any) -> None:
+    """Write inside the axes, by default in the upper left corner."""
+    options: dict[str, Any] = {"ha": "left", "va": "top", "fontsize": 7}
+    axes.text(x, y, text, transform=axes.transAxes, **(options | keywords))
+
+
+def energy_ticks(axes: Axes, low: float, high: float) -> None:
+    """Mark round energies (keV) on a logarithmic axis and write them out."""
+    from matplotlib.ticker import NullFormatter
+
+    ticks = [tick for tick in (2, 3, 5, 10, 20, 30, 50, 80, 120) if low <= tick <= high]
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    axes.set_xticks(ticks, [f"{tick}" for tick in ticks])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def log_groups(
+    low: NDArray[np.float64], high: NDArray[np.float64], ratio: float
+) -> NDArray[np.intp]:
+    """Return where groups of channels begin that are each wide `ratio` in energy.
+
+    Parameters
+    ----------
+    low, high : (n,) float
+        Energy bounds of consecutive channels, keV; the first must be positive.
+    ratio : float
+        Upper over lower energy of a group; narrower than one channel is one channel.
+
+    Returns
+    -------
+    (m,) int
+        Positions of the first channels, for `numpy.add.reduceat`.
+    """
+    number = np.floor(np.log(0.5 * (low + high) / low[0]) / np.log(ratio)).astype(int)
+    starts: NDArray[np.intp] = np.flatnonzero(np.diff(number, prepend=-1))
+    return starts
+
+
+def stairs_edges(
+    low: NDArray[np.float64], high: NDArray[np.float64], starts: Sequence[int] | NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Return the m + 1 edges of groups of channels, for `Axes.stairs`."""
+    return np.append(low[np.asarray(starts)], high[-1])
