@@ -85,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_train,
         _add_score,
         _add_evaluate,
+        _add_figure,
         _add_record,
     ):
         add(commands)
@@ -371,6 +372,41 @@ def _evaluate(args: argparse.Namespace) -> None:
         args.output_metrics,
         args.tables,
     )
+
+
+def _add_figure(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "figure", _figure, "draw one figure")
+    parser.add_argument("number", type=int, metavar="NUMBER", help="number of the figure, 1 to 8")
+    _add_settings(parser)
+    parser.add_argument(
+        "--inputs",
+        type=Path,
+        nargs="*",
+        metavar="FILE",
+        help="files that it reads (default: those of results/ that it is made from)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="files to write, .pdf, .png or .svg",
+    )
+
+
+def _figure(args: argparse.Namespace) -> None:
+    from icflow.figures import registry
+    from icflow.figures.base import FigureSettings
+    from icflow.stages import figures
+
+    settings = _settings(
+        args, FigureSettings, lambda config: registry.settings(config, args.number)
+    )
+    if args.inputs is None:
+        config = configuration.load(*args.config)
+        args.inputs = [Path("results", name) for name in registry.inputs(config, args.number)]
+    figures.run(settings, args.inputs, args.output)
 
 
 # --- after a run -------------------------------------------------------------------

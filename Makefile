@@ -1,0 +1,47 @@
+# make run: the default run.  make test: every check.  make help: all targets.
+PYTHON ?= python3.11
+CORES ?= $(shell nproc 2>/dev/null || echo 2)
+BIN := .venv/bin
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+
+.PHONY: help install run tiny test lint benchmarks clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: .venv/installed ## make the virtual environment .venv
+
+# torch first and alone: it takes the build (CPU, CUDA) that this machine's pip offers.
+.venv/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --constraint constraints.txt \
+		"$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[test,workflow]'
+	touch $@
+
+run: .venv/installed ## Table 1, Figures 1 to 8 and the report, as config.yaml says
+	$(BIN)/icflow fetch
+	$(SNAKEMAKE)
+
+tiny: .venv/installed ## the same with few spectra, in two minutes
+	$(BIN)/icflow fetch
+	$(SNAKEMAKE) --configfile config/tiny.yaml
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+test: lint ## style, types and all tests
+	$(BIN)/icflow fetch
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+
+benchmarks: .venv/installed ## measure speed on this machine
+	$(BIN)/icflow fetch
+	for script in benchmarks/*.py; do $(BIN)/python "$$script" || exit 1; done
+
+clean: ## delete results, keep the environment and fetched files
+	rm -rf results .snakemake

@@ -1,0 +1,128 @@
+# The checked configuration, and what the rules share.
+import fcntl
+import os
+import re
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+try:
+    from icflow import config as configuration
+    from icflow import inputs, provenance
+    from icflow.errors import IcflowError
+    from icflow.files import canonical_json
+except ImportError as error:
+    raise WorkflowError(
+        f"{error}: Snakemake runs in {sys.prefix}, where icflow is not installed; "
+        "run `pip install .` there, or use `make run`"
+    )
+
+# Jobs call the icflow that belongs to this Python, whether or not its environment is active.
+os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+
+try:
+    CONFIG = configuration.validate(config, "configuration")
+    # SHA-256 of every file that the run reads and does not make: {path: digest}.
+    DIGESTS = inputs.check_all(CONFIG)
+except IcflowError as error:
+    raise WorkflowError(str(error))
+
+# Their content counts, through `params`; their time stamps do not.
+INPUT_FILES = ancient(list(DIGESTS))
+
+IMAGE = CONFIG.containers.heasoft if CONFIG.engine == "xspec" else CONFIG.containers.icflow
+ENVIRONMENT = f"../../envs/{'heasoft' if CONFIG.engine == 'xspec' else 'icflow'}.yaml"
+
+
+wildcard_constraints:
+    dataset="|".join(re.escape(name) for name in CONFIG.datasets),
+    fit="|".join(re.escape(name) for name in CONFIG.fits.baseline),
+    network="|".join(re.escape(name) for name in CONFIG.autoencoder.networks),
+    shard=r"\d{4,}",
+    fold=r"\d+",
+
+
+# --- files ---------------------------------------------------------------------------
+
+
+def sharded(pattern, dataset):
+    """Paths of all shards of a dataset."""
+    return [f"{pattern}/shard-{shard:04d}" for shard in CONFIG.shards(dataset)]
+
+
+def spectra(dataset):
+    """Spectra of a dataset."""
+    return [f"{shard}.pha" for shard in sharded(f"results/spectra/{dataset}", dataset)]
+
+
+def label_fits():
+    """Label fits of the training dataset."""
+    dataset = CONFIG.detection.training
+    return [f"{shard}.ecsv" for shard in sharded(f"results/labels/{dataset}", dataset)]
+
+
+def baseline_fits():
+    """Fits of the test datasets."""
+    return [
+        f"{shard}.ecsv"
+        for dataset in CONFIG.detection.test
+        for fit in CONFIG.fits.baseline
+        for shard in sharded(f"results/fits/{dataset}/{fit}", dataset)
+    ]
+
+
+def per_fold(pattern):
+    """Paths with {network} and {fold} filled in for every network that is trained."""
+    return expand(
+        pattern,
+        network=CONFIG.autoencoder.networks,
+        fold=range(CONFIG.autoencoder.training.folds_trained),
+    )
+
+
+# --- what makes a job's result out of date ---------------------------------------------
+
+# Modules that a stage runs; an edit to one of them, or to what they import, reruns the stage.
+STAGE_MODULES = {
+    "simulate": ["icflow.stages.simulate"],
+    "fit": ["icflow.stages.fit"],
+    "train": ["icflow.stages.train"],
+    "score": ["icflow.stages.score"],
+    "evaluate": ["icflow.stages.evaluate"],
+    "figures": ["icflow.stages.figures"],
+    "report": ["icflow.stages.report"],
+    "record": ["icflow.stages.record"],
+}
+OTHER_ENGINE = "icflow.engines.embedded" if CONFIG.engine == "xspec" else "icflow.engines.pyxspec"
+
+
+def code(stage):
+    """SHA-256 of the sources of a stage, without the engine that is not in use."""
+    return provenance.code_digest(STAGE_MODULES[stage], without=[OTHER_ENGINE])
+
+
+def digests(*paths):
+    """SHA-256 of some input files, of all of them by default, as JSON."""
+    return canonical_json({path: DIGESTS[path] for path in paths or DIGESTS})
+
+
+# --- one run at a time -----------------------------------------------------------------
+
+
+def hold_lock():
+    """Refuse to run beside another Snakemake in the same working directory.
+
+    Snakemake's own locks outlive a killed run and then need `--unlock`, so the default
+    profile turns them off; this one ends with its process, however that ends.
+    """
+    global LOCK
+    LOCK = open(".snakemake/icflow.lock", "w")
+    try:
+        fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise WorkflowError(
+            f"another Snakemake is running in {os.getcwd()}; wait for it, or stop it"
+        )
+    except OSError:
+        pass  # a file system without locks

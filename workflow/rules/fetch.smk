@@ -1,0 +1,22 @@
+# Resources that can be fetched, each where it belongs. A file in place is left alone.
+rule fetch:
+    output:
+        update("{resource}"),
+    log:
+        "results/logs/fetch/{resource}.log",
+    wildcard_constraints:
+        resource="|".join(
+            re.escape(resource.path("").as_posix()) for resource in inputs.RESOURCES.values()
+        ),
+    conda:
+        "../../envs/icflow.yaml"
+    container:
+        None
+    params:
+        name=lambda wildcards: inputs.fetchable(wildcards.resource).name,
+    shell:
+        "icflow fetch {params.name:q} >{log:q} 2>&1"
+
+
+localrules:
+    fetch,

@@ -1,0 +1,28 @@
+# Spectra with known parameters, one file per shard.
+rule simulate:
+    input:
+        INPUT_FILES,
+    output:
+        "results/spectra/{dataset}/shard-{shard}.pha",
+    log:
+        "results/logs/simulate/{dataset}/shard-{shard}.log",
+    benchmark:
+        "results/benchmarks/simulate/{dataset}/shard-{shard}.tsv"
+    conda:
+        ENVIRONMENT
+    container:
+        IMAGE
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        settings=lambda wildcards: CONFIG.simulate(wildcards.dataset).json_text(),
+        first=lambda wildcards: CONFIG.shard_range(wildcards.dataset, int(wildcards.shard))[0],
+        count=lambda wildcards: CONFIG.shard_range(wildcards.dataset, int(wildcards.shard))[1],
+        files=digests(),
+        code=code("simulate"),
+    shell:
+        "icflow simulate --settings {params.settings:q} --dataset {wildcards.dataset:q}"
+        " --shard-first {params.first} --count {params.count}"
+        " --output {output:q} >{log:q} 2>&1"

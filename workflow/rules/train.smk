@@ -1,0 +1,71 @@
+# The autoencoders, one job per network and fold, and what they say about every spectrum.
+WEIGHTS = per_fold("results/networks/{network}/fold-{fold}/weights.safetensors")
+SCORES = per_fold("results/scores/{network}/fold-{fold}.ecsv")
+SCORED = dict.fromkeys(
+    [CONFIG.detection.training, CONFIG.detection.validation, *CONFIG.detection.test]
+)
+
+
+rule train:
+    input:
+        ancient(CONFIG.instrument.rmf),
+        spectra=spectra(CONFIG.detection.training),
+        labels=label_fits(),
+    output:
+        weights="results/networks/{network}/fold-{fold}/weights.safetensors",
+        history="results/networks/{network}/fold-{fold}/history.ecsv",
+    log:
+        "results/logs/train/{network}/fold-{fold}.log",
+    benchmark:
+        "results/benchmarks/train/{network}/fold-{fold}.tsv"
+    conda:
+        "../../envs/icflow.yaml"
+    container:
+        CONFIG.containers.icflow
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=720,
+    params:
+        settings=lambda wildcards: CONFIG.train(wildcards.network, int(wildcards.fold)).json_text(),
+        files=digests(os.path.normpath(CONFIG.instrument.rmf)),
+        code=code("train"),
+        folder=subpath(output.weights, parent=True),
+    shell:
+        "icflow train --settings {params.settings:q}"
+        " --network {wildcards.network:q} --fold {wildcards.fold} --threads {threads}"
+        " --spectra {input.spectra:q} --labels {input.labels:q}"
+        " --output {params.folder:q} >{log:q} 2>&1"
+
+
+rule score:
+    input:
+        ancient(CONFIG.instrument.rmf),
+        weights="results/networks/{network}/fold-{fold}/weights.safetensors",
+        spectra=[shard for dataset in SCORED for shard in spectra(dataset)],
+        labels=label_fits(),
+    output:
+        scores="results/scores/{network}/fold-{fold}.ecsv",
+        reconstructions="results/scores/{network}/fold-{fold}-reconstructions.ecsv",
+    log:
+        "results/logs/score/{network}/fold-{fold}.log",
+    benchmark:
+        "results/benchmarks/score/{network}/fold-{fold}.tsv"
+    conda:
+        "../../envs/icflow.yaml"
+    container:
+        CONFIG.containers.icflow
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=lambda wildcards: CONFIG.score(wildcards.network, int(wildcards.fold)).json_text(),
+        spectra=[f"{dataset}={shard}" for dataset in SCORED for shard in spectra(dataset)],
+        files=digests(os.path.normpath(CONFIG.instrument.rmf)),
+        code=code("score"),
+    shell:
+        "icflow score --settings {params.settings:q}"
+        " --network {wildcards.network:q} --fold {wildcards.fold} --weights {input.weights:q}"
+        " --spectra {params.spectra:q} --labels {input.labels:q}"
+        " --output {output.scores:q} --reconstructions {output.reconstructions:q} >{log:q} 2>&1"
