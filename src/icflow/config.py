@@ -398,6 +398,7 @@ class Config(Section):
                 if isinstance(parameter, Link):
                     _check_link(f"{path}.parameters.{name}.link", name, parameter, model)
         self._check_truths()
+        self._check_example()
         return self
 
     def _models(self) -> Iterator[tuple[str, Scenario | FitModel]]:
@@ -451,6 +452,14 @@ class Config(Section):
                             f"{path}.at_truth names {parameter!r}, which the scenario {scenario!r} "
                             f"of dataset {dataset!r} does not simulate"
                         )
+
+    def _check_example(self) -> None:
+        for name in self.detection.test:
+            if self.figures.example >= self.datasets[name].size:
+                raise ValueError(
+                    f"figures.example is {self.figures.example}, allowed: 0 to "
+                    f"{self.datasets[name].size - 1}, the last spectrum of the dataset {name!r}"
+                )
 
     # --- what each stage depends on ------------------------------------------
 
@@ -668,6 +677,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
+_MOST_ERRORS = 5
+
+
 def explain(error: ValidationError) -> str:
     """Return the errors of a validation in one line: key, value, what is allowed."""
     messages: list[str] = []
@@ -681,9 +693,15 @@ def explain(error: ValidationError) -> str:
         else:
             message = item["msg"].removeprefix("Value error, ")
             if item["type"] != "value_error":
-                message = f"is {item['input']!r}; {message[0].lower() + message[1:]}"
+                message = f"is {_brief(item['input'])}; {message[0].lower() + message[1:]}"
             messages.append(f"{key}: {message}" if key else message)
-    return "; ".join(messages)
+    more = len(messages) - _MOST_ERRORS
+    return "; ".join(messages[:_MOST_ERRORS]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _unknown(section: str, name: str, allowed: list[str]) -> str:
