@@ -85,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_train,
         _add_score,
         _add_evaluate,
+        _add_components,
         _add_figure,
         _add_record,
     ):
@@ -213,12 +214,15 @@ def _add_simulate(commands: Commands[argparse.ArgumentParser]) -> None:
 def _simulate(args: argparse.Namespace) -> None:
     from icflow.stages import simulate
 
-    settings = _settings(
+    simulate.run(_simulate_settings(args), args.shard_first, args.count, args.output)
+
+
+def _simulate_settings(args: argparse.Namespace) -> configuration.SimulateSettings:
+    return _settings(
         args,
         configuration.SimulateSettings,
         lambda config: config.simulate(_chosen(args.dataset, "--dataset", config.datasets)),
     )
-    simulate.run(settings, args.shard_first, args.count, args.output)
 
 
 def _add_label(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -372,6 +376,24 @@ def _evaluate(args: argparse.Namespace) -> None:
         args.output_metrics,
         args.tables,
     )
+
+
+def _add_components(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands, "components", _components, "write the expected counts of a spectrum's components"
+    )
+    _add_settings(parser)
+    parser.add_argument("--dataset", help="name under datasets in the configuration")
+    parser.add_argument("--index", type=int, required=True, help="index of the spectrum")
+    parser.add_argument("spectra", type=Path, metavar="SPECTRA", help="type II PHA file")
+    parser.add_argument("--output", type=Path, required=True, help="ECSV table to write")
+
+
+def _components(args: argparse.Namespace) -> None:
+    from icflow.stages import components
+
+    settings = _simulate_settings(args)
+    components.run(settings, args.spectra, args.index, args.output)
 
 
 def _add_figure(commands: Commands[argparse.ArgumentParser]) -> None:

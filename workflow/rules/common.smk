@@ -11,6 +11,7 @@ try:
     from icflow import config as configuration
     from icflow import inputs, provenance
     from icflow.errors import IcflowError
+    from icflow.figures import registry
     from icflow.files import canonical_json
 except ImportError as error:
     raise WorkflowError(
@@ -19,7 +20,7 @@ except ImportError as error:
     )
 
 # Jobs call the icflow that belongs to this Python, whether or not its environment is active.
-os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]))
 
 try:
     CONFIG = configuration.validate(config, "configuration")
@@ -39,7 +40,7 @@ wildcard_constraints:
     dataset="|".join(re.escape(name) for name in CONFIG.datasets),
     fit="|".join(re.escape(name) for name in CONFIG.fits.baseline),
     network="|".join(re.escape(name) for name in CONFIG.autoencoder.networks),
-    shard=r"\d{4,}",
+    shard=r"\d+",
     fold=r"\d+",
 
 
@@ -81,6 +82,11 @@ def per_fold(pattern):
     )
 
 
+def figure_inputs(wildcards):
+    """Files that a figure reads."""
+    return [f"results/{path}" for path in registry.inputs(CONFIG, int(wildcards.number))]
+
+
 # --- what makes a job's result out of date ---------------------------------------------
 
 # Modules that a stage runs; an edit to one of them, or to what they import, reruns the stage.
@@ -90,7 +96,7 @@ STAGE_MODULES = {
     "train": ["icflow.stages.train"],
     "score": ["icflow.stages.score"],
     "evaluate": ["icflow.stages.evaluate"],
-    "figures": ["icflow.stages.figures"],
+    "components": ["icflow.stages.components"],
     "report": ["icflow.stages.report"],
     "record": ["icflow.stages.record"],
 }
@@ -100,6 +106,16 @@ OTHER_ENGINE = "icflow.engines.embedded" if CONFIG.engine == "xspec" else "icflo
 def code(stage):
     """SHA-256 of the sources of a stage, without the engine that is not in use."""
     return provenance.code_digest(STAGE_MODULES[stage], without=[OTHER_ENGINE])
+
+
+def figure_settings(wildcards):
+    """Settings of a figure, as JSON."""
+    return registry.settings(CONFIG, int(wildcards.number)).json_text()
+
+
+def figure_code(wildcards):
+    """SHA-256 of the sources of a figure, without those of the others."""
+    return provenance.code_digest([registry.FIGURES[int(wildcards.number)].draw.__module__])
 
 
 def digests(*paths):

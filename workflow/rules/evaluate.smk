@@ -27,9 +27,8 @@ rule evaluate:
     params:
         settings=CONFIG.evaluate().json_text(),
         code=code("evaluate"),
-        folder=subpath(output.tables[0], parent=True),
     shell:
         "icflow evaluate --settings {params.settings:q} --scores {input.scores:q}"
         " --fits {input.fits:q} --spectra {input.spectra:q}"
         " --output-scores {output.scores:q} --output-metrics {output.metrics:q}"
-        " --tables {params.folder:q} >{log:q} 2>&1"
+        " --tables results/tables >{log:q} 2>&1"

@@ -1,24 +1,38 @@
 # Figures 1 to 8, one job each; the registry says what each one reads and depends on.
-from icflow.figures import registry
-
 FIGURES = [
     f"results/{path}" for number in registry.FIGURES for path in registry.outputs(CONFIG, number)
 ]
 
 
-def figure_inputs(wildcards):
-    """Files that a figure reads."""
-    return [f"results/{path}" for path in registry.inputs(CONFIG, int(wildcards.number))]
-
-
-def figure_settings(wildcards):
-    """Settings of a figure, as JSON."""
-    return registry.settings(CONFIG, int(wildcards.number)).json_text()
-
-
-def figure_code(wildcards):
-    """SHA-256 of the sources of one figure, without those of the others."""
-    return provenance.code_digest([registry.FIGURES[int(wildcards.number)].draw.__module__])
+# Expected counts of each component of one test spectrum, which Figure 1 shows.
+rule components:
+    input:
+        INPUT_FILES,
+        spectra=lambda wildcards: spectra(wildcards.dataset)[
+            CONFIG.figures.example // CONFIG.shard_size
+        ],
+    output:
+        "results/figures/data/components-{dataset}.ecsv",
+    log:
+        "results/logs/figures/components-{dataset}.log",
+    benchmark:
+        "results/benchmarks/figures/components-{dataset}.tsv"
+    conda:
+        ENVIRONMENT
+    container:
+        IMAGE
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=lambda wildcards: CONFIG.simulate(wildcards.dataset).json_text(),
+        index=CONFIG.figures.example,
+        files=digests(),
+        code=code("components"),
+    shell:
+        "icflow components --settings {params.settings:q} --dataset {wildcards.dataset:q}"
+        " --index {params.index} --output {output:q} {input.spectra:q} >{log:q} 2>&1"
 
 
 rule figure:

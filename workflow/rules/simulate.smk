@@ -19,10 +19,10 @@ rule simulate:
     params:
         settings=lambda wildcards: CONFIG.simulate(wildcards.dataset).json_text(),
         first=lambda wildcards: CONFIG.shard_range(wildcards.dataset, int(wildcards.shard))[0],
-        count=lambda wildcards: CONFIG.shard_range(wildcards.dataset, int(wildcards.shard))[1],
+        number=lambda wildcards: CONFIG.shard_range(wildcards.dataset, int(wildcards.shard))[1],
         files=digests(),
         code=code("simulate"),
     shell:
         "icflow simulate --settings {params.settings:q} --dataset {wildcards.dataset:q}"
-        " --shard-first {params.first} --count {params.count}"
+        " --shard-first {params.first} --count {params.number}"
         " --output {output:q} >{log:q} 2>&1"
