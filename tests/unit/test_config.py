@@ -1,0 +1,352 @@
+from __future__ import annotations
+
+import copy
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from icflow import config, inputs, schema
+from icflow.errors import IcflowError
+
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT = ROOT / "config.yaml"
+
+
+@pytest.fixture(scope="module")
+def default() -> dict[str, Any]:
+    tree: dict[str, Any] = yaml.safe_load(DEFAULT.read_text())
+    return tree
+
+
+def changed(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    """Return the tree with one value replaced, or added."""
+    copied = copy.deepcopy(tree)
+    section = copied
+    for key in path[:-1]:
+        section = section[key]
+    section[path[-1]] = value
+    return copied
+
+
+PRIOR = ("scenarios", "2T", "parameters", "apec.kT")
+
+# (keys to the value, the value, what the sentence must say)
+REFUSED = [
+    # unknown keys, with what is allowed
+    (("enigne",), "embedded", ["enigne: unknown key", "did you mean engine?"]),
+    (("fits", "group_mim"), 3, ["fits.group_mim: unknown key", "did you mean group_min?"]),
+    (("fits", "extra"), 3, ["fits.extra: unknown key", "allowed: energies, group_min"]),
+    (PRIOR, {"unifrom": [1.0, 2.0]}, [".".join(PRIOR) + ".unifrom: unknown key", "uniform"]),
+    # wrong types
+    (("instrument", "exposure"), "1e6", ["instrument.exposure", "'1e6'", "1.0e-3"]),
+    (("autoencoder", "training", "learning_rate"), "1e-3", ["learning_rate", "'1e-3'", "text"]),
+    (PRIOR, {"uniform": ["1e-3", 2.0]}, [".".join(PRIOR) + ".uniform", "'1e-3'", "text"]),
+    (PRIOR, "1e-3", [".".join(PRIOR), "'1e-3'", "text"]),
+    (PRIOR, "hot", [".".join(PRIOR), "'hot'", "number"]),
+    (PRIOR, None, [".".join(PRIOR), "None", "number"]),
+    (("seed",), 1.5, ["seed", "1.5", "integer"]),
+    (("shard_size",), "many", ["shard_size", "'many'", "integer"]),
+    (("fits",), 3, ["fits", "is 3", "dictionary"]),
+    (("fits", "energies"), [3.0], ["fits.energies", "[3.0]", "2 items"]),
+    (("autoencoder", "architecture", "decoder_skips"), "yes", ["decoder_skips", "boolean"]),
+    (("instrument", "exposure"), float("nan"), ["instrument.exposure", "nan", "finite"]),
+    # impossible values
+    (("engine",), "ciao", ["engine", "'ciao'", "'embedded' or 'xspec'"]),
+    (("instrument", "exposure"), -1.0, ["instrument.exposure", "-1.0", "greater than 0"]),
+    (("datasets", "train_2T", "size"), 0, ["datasets.train_2T.size", "0", "greater than"]),
+    (("fits", "energies"), [80.0, 3.0], ["fits.energies", "[80.0, 3.0]", "below the second"]),
+    (("fits", "energies"), [-3.0, 80.0], ["fits.energies", "-3.0", "not negative"]),
+    (("fits", "background_range"), 1.5, ["fits.background_range", "1.5", "less than 1"]),
+    (("autoencoder", "training", "folds"), 2, ["training.folds", "2", "equal to 3"]),
+    (("autoencoder", "training", "folds_trained"), 11, ["folds_trained is 11", "folds, 10"]),
+    (("autoencoder", "training", "device"), "tpu", ["training.device", "'tpu'", "'cuda'"]),
+    (("atomic_data", "cross_sections"), "old", ["cross_sections", "'old'", "'vern'"]),
+    (PRIOR, {"uniform": [10.0, 1.0]}, [".".join(PRIOR) + ".uniform", "[10.0, 1.0]"]),
+    (PRIOR, {"log_uniform": [0.0, 1.0]}, [".".join(PRIOR), "[0.0, 1.0]", "positive"]),
+    (PRIOR, {"uniform": [1.0, 2.0], "log_uniform": [1.0, 2.0]}, [".".join(PRIOR), "one of"]),
+    (PRIOR, {}, [".".join(PRIOR), "{uniform: [low, high]}"]),
+    (("figures", "example"), 1000, ["figures.example is 1000", "0 to 999", "test_2T"]),
+    (("figures", "formats"), ["gif"], ["figures.formats", "'gif'", "'pdf'"]),
+    (("datasets", "a/b"), {"scenario": "2T", "size": 1}, ["datasets", "'a/b'", "letters"]),
+    # references to what is not there
+    (("datasets", "train_2T", "scenario"), "3T", ["datasets.train_2T.scenario", "'3T'", "1T+IC"]),
+    (("fits", "label", "model"), "3T", ["fits.label.model", "'3T'", "1T+IC"]),
+    (("fits", "baseline", "2T_free", "model"), "3T", ["fits.baseline.2T_free.model", "'3T'"]),
+    (("detection", "training"), "other", ["detection.training", "'other'", "train_2T"]),
+    (("detection", "test"), ["test_2T", "other"], ["detection.test", "'other'", "test_1T+IC"]),
+    (
+        ("detection", "detectors", "cae", "network"),
+        "vae",
+        ["detection.detectors.cae.network", "'vae'", "ae, cae"],
+    ),
+    (
+        ("detection", "detectors", "cstat_rule_free", "thermal"),
+        "3T",
+        ["detection.detectors.cstat_rule_free.thermal", "'3T'", "2T_free"],
+    ),
+    (
+        ("scenarios", "2T", "parameters", "apec_3.kT"),
+        {"link": "apec.k"},
+        ["scenarios.2T.parameters.apec_3.kT.link", "'apec.k'", "apec.kT"],
+    ),
+    (
+        ("fits", "label", "at_truth"),
+        ["apec.z"],
+        ["fits.label.at_truth", "'apec.z'", "apec.Redshift"],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"), REFUSED, ids=[f"{'.'.join(p)}={v}" for p, v, _ in REFUSED]
+)
+def test_a_bad_value_is_refused_with_its_key_and_what_is_allowed(
+    default: dict[str, Any], path: tuple[str, ...], value: Any, words: list[str]
+) -> None:
+    with pytest.raises(IcflowError) as caught:
+        config.validate(changed(default, path, value), "config.yaml")
+    message = str(caught.value)
+    assert message.startswith("config.yaml: ")
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    "path",
+    [("engine",), ("instrument", "rmf"), ("fits", "starts"), ("detection", "test")],
+    ids=".".join,
+)
+def test_a_missing_key_is_named(default: dict[str, Any], path: tuple[str, ...]) -> None:
+    tree = copy.deepcopy(default)
+    section = tree
+    for key in path[:-1]:
+        section = section[key]
+    del section[path[-1]]
+    with pytest.raises(IcflowError, match=re.escape(".".join(path)) + ": this key is missing"):
+        config.validate(tree, "config.yaml")
+
+
+def test_all_errors_are_told_at_once(default: dict[str, Any]) -> None:
+    tree = changed(changed(default, ("seed",), -1), ("shard_size",), 0)
+    with pytest.raises(IcflowError, match=r"seed: .*; shard_size: "):
+        config.validate(tree, "config.yaml")
+
+
+def test_a_long_value_is_not_printed_whole(default: dict[str, Any]) -> None:
+    with pytest.raises(IcflowError) as caught:
+        config.validate(changed(default, ("seed",), list(range(1000))), "config.yaml")
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "cannot be read"),
+        ("a: [1", "not valid YAML"),
+        ("", "holds no settings"),
+        ("- 1", "holds no settings"),
+        (b"\xff\xfe\x00", "not valid YAML"),
+    ],
+)
+def test_a_file_that_is_no_configuration(tmp_path: Path, text: Any, words: str) -> None:
+    path = tmp_path / "c.yaml"
+    if text is not None:
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(IcflowError, match=f"c.yaml: {words}"):
+        config.load(path)
+
+
+# --- the files of the project ---------------------------------------------------------
+
+
+def test_every_key_of_the_default_configuration_has_a_comment() -> None:
+    bare = []
+    lines = DEFAULT.read_text().splitlines()
+    for before, line in zip(["", *lines], lines, strict=False):
+        is_key = re.match(r"\s*[\w.+-]+:(\s|$)", line)
+        if is_key and "#" not in line and not before.lstrip().startswith("#"):
+            bare.append(line)
+    assert bare == []
+
+
+@pytest.mark.parametrize("overlay", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.name)
+def test_the_overlays_are_valid(overlay: Path) -> None:
+    default, laid = config.load(DEFAULT), config.load(DEFAULT, overlay)
+    assert laid != default
+
+
+def test_an_overlay_changes_its_own_keys_only(tmp_path: Path) -> None:
+    overlay = tmp_path / "o.yaml"
+    overlay.write_text("fits: {starts: 3}\nscenarios: {2T: {parameters: {TBabs.nH: 0.01}}}\n")
+    default, laid = config.load(DEFAULT), config.load(DEFAULT, overlay)
+    assert laid.fits.starts == 3
+    assert laid.fits.model_copy(update={"starts": default.fits.starts}) == default.fits
+    assert laid.scenarios["2T"].parameters["TBabs.nH"] == 0.01
+    assert laid.scenarios["2T"].parameters["apec.kT"] == config.Prior(uniform=[1.0, 10.0])
+
+
+def test_the_paper_is_at_full_scale() -> None:
+    paper = config.load(DEFAULT, ROOT / "config" / "paper.yaml")
+    training = paper.autoencoder.training
+    assert paper.datasets["train_2T"].size == 10_000
+    assert (training.spectra, training.folds, training.folds_trained) == (10_000, 10, 10)
+    assert (training.epochs, training.batch, training.learning_rate) == (300, 150, 0.01)
+    assert training.recipe == "paper"
+
+
+def test_the_exported_schema_is_in_step() -> None:
+    assert (ROOT / "config" / "schema.json").read_text() == schema.json_text(), (
+        "run `icflow schema > config/schema.json`"
+    )
+
+
+def test_the_table_of_keys_is_in_step() -> None:
+    assert schema.markdown() in (ROOT / "config" / "README.md").read_text(), (
+        "paste the output of `icflow schema --table` into config/README.md"
+    )
+
+
+def test_the_schema_accepts_the_default_configuration(default: dict[str, Any]) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    checker = jsonschema.Draft202012Validator(json.loads(schema.json_text()))
+    assert not list(checker.iter_errors(default))
+    assert list(checker.iter_errors(changed(default, ("fits", "extra"), 1)))
+    assert list(checker.iter_errors(changed(default, PRIOR, {"unifrom": [1, 2]})))
+
+
+def test_every_key_of_the_schema_is_explained() -> None:
+    for line in schema.markdown().splitlines()[2:]:
+        assert not line.endswith("|  |"), line
+
+
+# --- settings of the stages -----------------------------------------------------------
+
+
+def stage_settings(configuration: config.Config) -> dict[str, str]:
+    """Return the settings of every kind of job as the workflow compares them."""
+    return {
+        **{f"simulate {n}": configuration.simulate(n).json_text() for n in configuration.datasets},
+        **{
+            f"fit {n}": configuration.fit(n).json_text()
+            for n in ("label", *configuration.fits.baseline)
+        },
+        **{
+            f"train {n}": configuration.train(n, 0).json_text()
+            for n in configuration.autoencoder.networks
+        },
+        "evaluate": configuration.evaluate().json_text(),
+    }
+
+
+FIT_JOBS = {"fit label", "fit 2T_fixed", "fit 2T_free", "fit 1T+IC_fixed", "fit 1T+IC_free"}
+ALL_TRAINING = {"train cae", "train ae"}
+
+AFFECTED = [
+    (("figures", "dpi"), 300, set()),
+    (("shard_size",), 500, set()),
+    (("containers", "icflow"), "other.sif", set()),
+    (("fits", "starts"), 3, FIT_JOBS),
+    (("fits", "models", "2T", "parameters", "TBabs.nH"), 0.01, {"fit 2T_fixed", "fit 2T_free"}),
+    (("fits", "label", "at_truth"), ["apec.Redshift"], {"fit label"}),
+    (("autoencoder", "training", "epochs"), 3, ALL_TRAINING),
+    (("autoencoder", "networks", "cae", "constraint"), 0.2, {"train cae"}),
+    (("detection", "bootstrap"), 200, {"evaluate"}),
+    (
+        ("scenarios", "1T+IC", "parameters", "powerlaw.PhoIndex"),
+        2.1,
+        {"simulate validation_1T+IC", "simulate test_1T+IC"},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "affected"), AFFECTED, ids=[".".join(p) for p, _, _ in AFFECTED]
+)
+def test_a_change_reaches_only_the_stages_that_depend_on_it(
+    default: dict[str, Any], path: tuple[str, ...], value: Any, affected: set[str]
+) -> None:
+    before = stage_settings(config.validate(default, "a"))
+    after = stage_settings(config.validate(changed(default, path, value), "b"))
+    assert {name for name in before if before[name] != after[name]} == affected
+
+
+def test_settings_survive_the_command_line(default: dict[str, Any]) -> None:
+    whole = config.validate(default, "c")
+    for settings in (
+        whole,
+        whole.simulate("train_2T"),
+        whole.fit("label"),
+        whole.fit("1T+IC_free"),
+        whole.train("cae", 1),
+        whole.score("ae", 0),
+        whole.evaluate(),
+    ):
+        assert config.from_json(type(settings), settings.json_text()) == settings
+
+
+@pytest.mark.parametrize(("text", "words"), [("{", "not JSON"), ('{"seed": 1.5}', "seed")])
+def test_settings_that_are_none(text: str, words: str) -> None:
+    with pytest.raises(IcflowError, match=words):
+        config.from_json(config.SimulateSettings, text)
+
+
+def test_shards_cover_a_dataset_once(default: dict[str, Any]) -> None:
+    tree = changed(default, ("datasets", "train_2T", "size"), 2500)
+    whole = config.validate(tree, "c")
+    ranges = [whole.shard_range("train_2T", shard) for shard in whole.shards("train_2T")]
+    assert ranges == [(0, 1000), (1000, 1000), (2000, 500)]
+
+
+# --- input files ------------------------------------------------------------------------
+
+
+def test_a_missing_file_of_the_user_is_refused_and_a_fetchable_one_is_not(
+    default: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tree = changed(default, ("instrument", "background"), None)
+    digests = inputs.check(config.validate(tree, "c"))
+    assert set(digests) == {
+        "resources/atomdb/apec_v3.0.9_coco.fits",
+        "resources/atomdb/apec_v3.0.9_line.fits",
+        "resources/responses/nustar_fpma.arf",
+        "resources/responses/nustar_fpma.rmf",
+    }
+    mine = changed(tree, ("instrument", "arf"), "resources/responses/mine.arf")
+    with pytest.raises(IcflowError, match=r"instrument\.arf: resources/responses/mine\.arf does"):
+        inputs.check(config.validate(mine, "c"))
+    with pytest.raises(IcflowError, match=r"instrument\.background: .* does not exist"):
+        inputs.check(config.validate(default, "c"))
+
+
+def test_the_content_of_a_file_counts_not_its_time(
+    default: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tree = changed(default, ("instrument", "background"), None)
+    tree = changed(tree, ("instrument", "arf"), "mine.arf")
+    whole = config.validate(tree, "c")
+    arf = tmp_path / "mine.arf"
+    arf.write_bytes(b"one")
+    before = inputs.check(whole)["mine.arf"]
+    arf.write_bytes(b"one")
+    assert inputs.check(whole)["mine.arf"] == before
+    arf.write_bytes(b"two")
+    assert inputs.check(whole)["mine.arf"] != before
+
+
+def test_a_file_of_the_users_under_the_name_of_a_resource_is_refused(
+    default: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tree = changed(default, ("instrument", "background"), None)
+    rmf = tmp_path / tree["instrument"]["rmf"]
+    rmf.parent.mkdir(parents=True)
+    rmf.write_bytes(b"mine")
+    with pytest.raises(IcflowError, match=r"instrument\.rmf: .* SHA-256 .* another name"):
+        inputs.check(config.validate(tree, "c"))
