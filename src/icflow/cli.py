@@ -1,4 +1,8 @@
-"""The command line: one subcommand per stage, no logic of its own."""
+"""The command line: one subcommand per stage, no logic of its own.
+
+A stage is imported when its subcommand runs and its settings are right: some
+of them take seconds to import.
+"""
 
 from __future__ import annotations
 
@@ -212,9 +216,10 @@ def _add_simulate(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _simulate(args: argparse.Namespace) -> None:
+    settings = _simulate_settings(args)
     from icflow.stages import simulate
 
-    simulate.run(_simulate_settings(args), args.shard_first, args.count, args.output)
+    simulate.run(settings, args.shard_first, args.count, args.output)
 
 
 def _simulate_settings(args: argparse.Namespace) -> configuration.SimulateSettings:
@@ -251,9 +256,9 @@ def _add_fit_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_fit(args: argparse.Namespace, name: Callable[[Config], str]) -> None:
+    settings = _settings(args, configuration.FitSettings, lambda config: config.fit(name(config)))
     from icflow.stages import fit
 
-    settings = _settings(args, configuration.FitSettings, lambda config: config.fit(name(config)))
     fit.run(settings, args.spectra, args.output)
 
 
@@ -281,13 +286,13 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _train(args: argparse.Namespace) -> None:
-    from icflow.stages import train
-
     settings = _settings(
         args,
         configuration.TrainSettings,
         lambda config: config.train(*_network_and_fold(args, config)),
     )
+    from icflow.stages import train
+
     train.run(settings, args.spectra, args.labels, args.output, threads=args.threads)
 
 
@@ -313,13 +318,13 @@ def _add_score(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _score(args: argparse.Namespace) -> None:
-    from icflow.stages import score
-
     settings = _settings(
         args,
         configuration.ScoreSettings,
         lambda config: config.score(*_network_and_fold(args, config)),
     )
+    from icflow.stages import score
+
     score.run(
         settings,
         args.weights,
@@ -364,9 +369,9 @@ def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
+    settings = _settings(args, configuration.EvaluateSettings, Config.evaluate)
     from icflow.stages import evaluate
 
-    settings = _settings(args, configuration.EvaluateSettings, Config.evaluate)
     evaluate.run(
         settings,
         args.scores,
@@ -390,9 +395,9 @@ def _add_components(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _components(args: argparse.Namespace) -> None:
+    settings = _simulate_settings(args)
     from icflow.stages import components
 
-    settings = _simulate_settings(args)
     components.run(settings, args.spectra, args.index, args.output)
 
 

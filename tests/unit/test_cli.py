@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from icflow import cli, provenance
+from icflow.errors import IcflowError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def subcommands() -> list[str]:
+    """Names of all subcommands."""
+    (action,) = (
+        action
+        for action in cli.build_parser()._actions
+        if isinstance(action, argparse._SubParsersAction)
+    )
+    return list(action.choices)
+
+
+@pytest.mark.parametrize("name", subcommands())
+def test_every_subcommand_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main([name, "--help"])
+    assert stop.value.code == 0
+    assert f"usage: icflow {name}" in capsys.readouterr().out
+
+
+def test_a_subcommand_imports_no_stage_but_its_own() -> None:
+    code = "import sys, icflow.cli; icflow.cli.main(['schema']); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("False\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (IcflowError("c.yaml: seed: is 'x'"), 1, "c.yaml: seed: is 'x'"),
+        (OSError(errno.ENOSPC, "No space left on device", "a.pha"), 1, "a.pha: no disk space left"),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "no disk space left"),
+        (RuntimeError("write failed: No space left on device"), 1, "no disk space left"),
+        (PermissionError(errno.EACCES, "Permission denied", "a.pha"), 1, "a.pha: Permission"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_an_error_is_one_sentence(
+    error: BaseException,
+    status: int,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("icflow.stages.fetch.run", fail)
+    assert cli.main(["fetch"]) == status
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"icflow: error: {words}")
+    assert captured.err.count("\n") == 1
+    assert cli.main(["--debug", "fetch"]) == status
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_fault_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("icflow.stages.fetch.run", fail)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["fetch"])
+
+
+SIMULATE = ["simulate", "--shard-first", "0", "--count", "1", "--output", "x.pha"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([*SIMULATE, "--settings", "{"], "--settings is not JSON"),
+        ([*SIMULATE, "--settings", '{"sed": 1}'], "--settings: sed: unknown key"),
+        ([*SIMULATE, "--config", "none.yaml"], "none.yaml: cannot be read"),
+        ([*SIMULATE, "--dataset", "train"], "--dataset is 'train', allowed: train_2T"),
+        ([*SIMULATE], "--dataset is None, allowed: train_2T"),
+        (["baseline", "--fit", "3T", "--output", "x", "y"], "--fit is '3T', allowed: 2T_fixed"),
+        (["fetch", "apec"], "there is no resource 'apec'"),
+        (["validate", "--config", "none.yaml"], "none.yaml: cannot be read"),
+    ],
+)
+def test_bad_arguments_exit_with_1_and_leave_nothing(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text((ROOT / "config.yaml").read_text())
+    assert cli.main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"icflow: error: {words}")
+    assert error.count("\n") == 1
+    assert os.listdir(tmp_path) == ["config.yaml"]
+
+
+def test_validate_names_a_parameter_that_xspec_does_not_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("scenarios: {2T: {parameters: {apec.temperature: 5.0}}}\n")
+    assert cli.main(["validate", "--config", "config.yaml", str(wrong)]) == 1
+    error = capsys.readouterr().err
+    assert "scenarios.2T.parameters.apec.temperature" in error
+    assert "apec.kT" in error
+
+
+def test_validate_accepts_the_default(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert cli.main(["validate"]) == 0
+    assert capsys.readouterr().out == "config.yaml: valid\n"
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = [sys.executable, "-m", "icflow.cli", "schema"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+# --- what a result was made with ----------------------------------------------------------
+
+
+def test_the_code_digest_follows_imports_and_ignores_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "icflow"
+    (package / "stages").mkdir(parents=True)
+    files = {
+        "__init__.py": "",
+        "config.py": "SEED = 1\n",
+        "stages/__init__.py": "",
+        "stages/fit.py": "from icflow import config, numbers\n",
+        "stages/train.py": "",
+        "numbers.py": "def later():\n    import icflow.deep\n    import json\n",
+        "deep.py": "",
+    }
+    for name, text in files.items():
+        (package / name).write_text(text)
+    monkeypatch.setattr(provenance, "__file__", str(package / "provenance.py"))
+
+    def digest(**options: list[str]) -> str:
+        provenance._find.cache_clear()
+        provenance._imports.cache_clear()
+        return provenance.code_digest(["icflow.stages.fit"], **options)
+
+    try:
+        before, shallow = digest(), digest(without=["icflow.deep"])
+        assert before != shallow
+        for name in ("stages/train.py", "config.py"):
+            (package / name).write_text("# edited\n")
+            os.utime(package / "deep.py", (0, 0))
+            assert digest() == before
+        for name in ("stages/fit.py", "numbers.py", "deep.py"):
+            (package / name).write_text(files[name] + "# edited\n")
+            assert digest() != before
+            (package / name).write_text(files[name])
+            assert digest() == before
+        (package / "deep.py").write_text("# edited\n")
+        assert digest(without=["icflow.deep"]) == shallow
+    finally:
+        provenance._find.cache_clear()
+        provenance._imports.cache_clear()
+
+
+def test_versions_name_what_decides_about_numbers() -> None:
+    versions = provenance.package_versions()
+    assert {"python", "icflow", "numpy", "torch", "xspectrampoline"} <= set(versions)
+    assert "snakemake" not in versions
