@@ -42,6 +42,15 @@ def test_ratios_without_cases_are_nan(counts: metrics.Confusion, undefined: set[
     assert {name for name in names if math.isnan(getattr(counts, name))} == undefined
 
 
+def test_precision_at_a_prevalence() -> None:
+    counts = metrics.Confusion(tp=6, fp=2, tn=2, fn=6)
+    assert counts.precision_at(0.75) == pytest.approx(counts.precision)
+    assert counts.precision_at(0.5) == pytest.approx(0.5)
+    assert counts.precision_at(0.0) == 0.0
+    assert math.isnan(metrics.Confusion(0, 0, 5, 5).precision_at(0.5))
+    assert math.isnan(metrics.Confusion(5, 0, 0, 5).precision_at(0.5))
+
+
 def test_threshold_is_half_way_between_separated_classes() -> None:
     score = np.array([1.0, 2.0, 5.0, 7.0])
     assert metrics.best_threshold(score, np.array([False, False, True, True])) == 3.5

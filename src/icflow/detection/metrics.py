@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +58,16 @@ class Confusion:
     def specificity(self) -> float:
         """Fraction of the thermal spectra that are called thermal."""
         return _ratio(self.tn, self.tn + self.fp)
+
+    def precision_at(self, prevalence: float) -> float:
+        """Precision if the fraction `prevalence` of all spectra were IC.
+
+        Precision depends on how common IC is among the spectra looked at; this
+        takes recall and false-alarm rate from the counts and nothing else. NaN
+        where either class is absent or nothing is called IC.
+        """
+        true, false = prevalence * self.recall, (1 - prevalence) * (1 - self.specificity)
+        return true / (true + false) if true + false != 0 else math.nan
 
     @property
     def balanced_accuracy(self) -> float:
@@ -249,7 +259,9 @@ class Estimate:
     hi: float
 
 
-METRICS: dict[str, Callable[[Confusion], float]] = {
+Metric = Callable[[Confusion], float]
+
+METRICS: dict[str, Metric] = {
     "precision": lambda counts: counts.precision,
     "recall": lambda counts: counts.recall,
     "bacc": lambda counts: counts.balanced_accuracy,
@@ -257,9 +269,13 @@ METRICS: dict[str, Callable[[Confusion], float]] = {
 
 
 def estimates(
-    decision: Bools, is_ic: Bools, repeats: int, random: np.random.Generator
+    decision: Bools,
+    is_ic: Bools,
+    repeats: int,
+    random: np.random.Generator,
+    metrics: Mapping[str, Metric] = METRICS,
 ) -> dict[str, Estimate]:
-    """Return precision, recall and balanced accuracy with bootstrap intervals.
+    """Return metrics with bootstrap intervals.
 
     Decisions are binary, so resampling within a class draws the number of
     spectra called IC from a binomial distribution; drawing that number gives
@@ -271,6 +287,9 @@ def estimates(
     repeats : int
         Number of bootstrap draws.
     random : numpy.random.Generator
+    metrics : mapping of str to callable
+        Numbers to take from a `Confusion`; by default precision, recall and
+        balanced accuracy.
     """
     counts = confusion(decision, is_ic)
     positives, negatives = counts.tp + counts.fn, counts.fp + counts.tn
@@ -282,5 +301,5 @@ def estimates(
     ]
     return {
         name: Estimate(metric(counts), *interval(np.array([metric(d) for d in draws])))
-        for name, metric in METRICS.items()
+        for name, metric in metrics.items()
     }

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HEIGHT = 2.7  # inch
-GAP = 0.16  # inch between blocks
+GAP = 0.2  # inch between blocks
 
 KINDS = {
     "spectrum": (style.BLACK, "Spectrum"),
@@ -93,7 +93,7 @@ def _schematic(axes: Axes, parts: Sequence[Block], labels: Sequence[str]) -> Non
             )
         )  # fmt: skip
         centres.append(position + width / 2)
-        _caption_block(axes, part, centres[-1], height, labels)
+        _size(axes, part, centres[-1], height)
         if number + 1 < len(parts):
             axes.annotate(
                 "", (position + width + GAP, 0), (position + width, 0),
@@ -103,6 +103,7 @@ def _schematic(axes: Axes, parts: Sequence[Block], labels: Sequence[str]) -> Non
         position += width + GAP
     total, top = position - GAP, max(heights) / 2
     middle = centres[len(parts) // 2]
+    _name_latents(axes, middle, heights[len(parts) // 2] / 2, top, labels)
     for x, text in ((0.5 * middle, "Encoder"), (0.5 * (middle + total), "Decoder")):
         axes.text(x, top + 0.12, text, ha="center", va="bottom", fontsize=8)
     axes.set(xlim=(-0.15, total + 0.15), ylim=(-top - 0.42, top + 0.3))
@@ -122,12 +123,17 @@ def _height(part: Block) -> float:
     return 0.1 + 0.155 * math.log2(part.length)
 
 
-def _caption_block(axes: Axes, part: Block, x: float, height: float, labels: Sequence[str]) -> None:
+def _size(axes: Axes, part: Block, x: float, height: float) -> None:
+    """Write below a block how large it is."""
     size = f"{part.channels}×{part.length}" if part.kind == "convolution" else f"{part.length}"
     axes.text(x, -height / 2 - 0.05, size, ha="center", va="top", fontsize=6.5, rotation=90)
-    if part.kind == "latent":
-        names = ", ".join(f"${name}$" if len(name) <= 2 else name for name in labels)
-        axes.text(x, height / 2 + 0.06, names, ha="center", va="bottom", fontsize=7)
+
+
+def _name_latents(axes: Axes, x: float, bottom: float, top: float, labels: Sequence[str]) -> None:
+    """Write the names of the latents above the blocks, with a line down to theirs."""
+    names = ", ".join(f"${name}$" if len(name) <= 2 else name for name in labels)
+    axes.text(x, top + 0.12, names, ha="center", va="bottom", fontsize=8)
+    axes.plot([x, x], [bottom + 0.04, top + 0.08], color=style.VERMILLION, lw=0.7, ls=":")
 
 
 def caption(config: Config) -> str:

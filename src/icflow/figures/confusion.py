@@ -51,29 +51,26 @@ def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
     rows = -(-len(detectors) // PER_ROW)
     columns = min(len(detectors), PER_ROW)
     figure, axes = style.grid(
-        rows, columns, style.DOUBLE_COLUMN * columns / PER_ROW, 2.0 * rows + 0.2,
+        rows, columns, style.DOUBLE_COLUMN * columns / PER_ROW, 1.85 * rows + 0.35,
         sharex=True, sharey=True,
     )  # fmt: skip
     for panel, entry in zip(axes.flat, detectors.values(), strict=False):
-        image = _panel(panel, entry)
+        _panel(panel, entry)
     for panel in axes.flat[len(detectors) :]:
         panel.set_visible(False)
     for panel in axes[:, 0]:
         panel.set_ylabel("True class")
     for panel in axes[-1]:
         panel.set_xlabel("Decision")
-    bar = figure.colorbar(image, ax=axes, fraction=0.03, aspect=18)
-    bar.set_label("Fraction of true class")
-    bar.ax.tick_params(direction="out")
     return figure
 
 
-def _panel(axes: Axes, entry: Mapping[str, Any]) -> Any:
+def _panel(axes: Axes, entry: Mapping[str, Any]) -> None:
     counts = entry["confusion"]
     matrix = np.array([[counts["tn"], counts["fp"]], [counts["fn"], counts["tp"]]], dtype=float)
     sums = matrix.sum(axis=1, keepdims=True)
     fraction = np.divide(matrix, sums, out=np.full_like(matrix, np.nan), where=sums > 0)
-    image = axes.imshow(fraction, cmap="Blues", vmin=0, vmax=1, aspect="equal")
+    axes.imshow(fraction, cmap="Blues", vmin=0, vmax=1, aspect="equal")
     for (row, column), part in np.ndenumerate(fraction):
         text = f"{matrix[row, column]:,.0f}"
         text += f"\n({part:.0%})" if np.isfinite(part) else "\n(–)"
@@ -92,7 +89,6 @@ def _panel(axes: Axes, entry: Mapping[str, Any]) -> Any:
     axes.set_yticks([0, 1], ["no IC", "IC"], rotation=90, va="center")
     axes.minorticks_off()
     axes.tick_params(length=0)
-    return image
 
 
 def caption(config: Config) -> str:
@@ -103,8 +99,8 @@ def caption(config: Config) -> str:
     ]
     return (
         f"Confusion matrices of the detectors on {' and '.join(sizes)} test spectra: numbers of "
-        "spectra and, in brackets, fractions of the true class (rows). Spectra without a usable "
-        "score count as not called IC."
+        "spectra and, in brackets, fractions of the true class (rows), which the shade repeats. "
+        "Spectra without a usable score count as not called IC."
     )
 
 

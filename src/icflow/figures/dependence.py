@@ -55,16 +55,21 @@ def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
             shift = (position - 0.5 * (len(detectors) - 1)) * 0.09
             for row, metric in enumerate(TITLES):
                 _curve(axes[row, column], edges, binned[metric], shift, position, detector.title)
-        axes[-1, column].set_xlabel(style.label(quantity))
+        axes[-1, column].set_xlabel(_capital(style.label(quantity)))
         axes[-1, column].set_xlim(edges[0], edges[-1])
     for row, title in enumerate(TITLES.values()):
         axes[row, 0].set_ylabel(title)
-        axes[row, 0].set_ylim(0, 1)
+        axes[row, 0].set_ylim(0, 1.03)
     for panel in axes[-1]:
         panel.axhline(0.5, color=style.GREY, lw=0.6, zorder=0)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4))
     return figure
+
+
+def _capital(text: str) -> str:
+    """Return a label with a capital first letter, unless it begins with a symbol."""
+    return text if text.startswith("$") else text[0].upper() + text[1:]
 
 
 def observables(table: Table) -> dict[str, NDArray[np.float64]]:
@@ -121,17 +126,21 @@ def in_bins(
 ) -> dict[str, list[metrics.Estimate]]:
     """Return the metrics with their intervals in each bin of a parameter.
 
-    Metrics that a bin leaves undefined, for want of spectra of one class or of
-    detections, are NaN.
+    The precision is that at the prevalence of IC in the whole sample: how many
+    spectra of either class fall into a bin was decided by the simulation, and
+    says nothing about a detector. Metrics that a bin leaves undefined, for want
+    of spectra of one class or of detections, are NaN.
     """
+    prevalence = float(is_ic.mean())
+    wanted = metrics.METRICS | {"precision": lambda counts: counts.precision_at(prevalence)}
     bins = edges.size - 1
     # The last bin holds its upper edge, as in numpy.histogram.
     position = np.where(values == edges[-1], bins - 1, np.searchsorted(edges, values, "right") - 1)
     random = metrics.generator(0, name)
-    found: dict[str, list[metrics.Estimate]] = {metric: [] for metric in metrics.METRICS}
+    found: dict[str, list[metrics.Estimate]] = {metric: [] for metric in wanted}
     for number in range(bins):
         here = position == number
-        estimates = metrics.estimates(decision[here], is_ic[here], REPEATS, random)
+        estimates = metrics.estimates(decision[here], is_ic[here], REPEATS, random, wanted)
         for metric, estimate in estimates.items():
             found[metric].append(estimate)
     return found
@@ -166,7 +175,8 @@ def caption(config: Config) -> str:
         "temperature, metallicity and norm of the test spectra, in "
         f"{config.figures.bins} equal bins over the range of the spectra with IC. Where a spectrum "
         "has several plasmas, the temperature is their mean weighted with the norms, and the norm "
-        "their sum; inverse Compton emission counts in neither. Bars: 68.3 % intervals of "
+        "their sum; inverse Compton emission counts in neither. The precision is that at the "
+        "prevalence of IC in the whole test set, whatever the bin holds. Bars: 68.3 % intervals of "
         f"{REPEATS:,} bootstrap resamplings within each class; points are moved sideways for "
         "legibility, and missing where a bin leaves the metric undefined. Grey: a coin toss."
     )

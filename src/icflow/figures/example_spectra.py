@@ -18,11 +18,12 @@ from icflow.figures import style
 from icflow.figures.base import FigureKind, FigureSettings
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 ENERGIES = (3.0, 120.0)  # keV
-GROUP_RATIO = 1.03  # upper over lower energy of a drawn bin
+GROUP_RATIO = 1.02  # upper over lower energy of a drawn bin
 BOUNDS = ("energy_lo", "energy_hi", "counts")
 
 BACKGROUND = {
@@ -31,9 +32,12 @@ BACKGROUND = {
     "background.aperture": ("Aperture CXB", style.GREEN, "--"),
     "background.focused": ("Focused CXB", style.PURPLE, "-."),
 }
-# Additive terms in the order of the model; dashes repeat what colours say.
-_PLASMAS = (style.VERMILLION, style.BLUE, style.SKY)
-_NON_THERMAL = (style.BLACK, style.ORANGE)
+_PLASMAS = (("Plasma", style.BLUE, "-"), ("Cooler plasma", style.SKY, "--"))
+_NON_THERMAL = (style.VERMILLION, style.YELLOW)
+_DATA, _TOTAL, _IC = "Simulated data", "Expected total", "Inverse Compton"
+# The legend reads by columns: data, source, background.
+_ORDER = [_DATA, _TOTAL, *(title for title, _, _ in _PLASMAS), _IC,
+          *(title for title, _, _ in BACKGROUND.values())]  # fmt: skip
 
 
 def inputs(config: Config) -> list[str]:
@@ -53,21 +57,29 @@ def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
         ``source``, the additive terms of the model, and ``background.*``; the
         metadata give ``exposure`` (s), ``scenario`` and the ``truth``.
     """
-    figure, axes = style.grid(1, len(paths), style.DOUBLE_COLUMN, 3.3, sharex=True, sharey=True)
+    figure, axes = style.grid(1, len(paths), style.DOUBLE_COLUMN, 3.4, sharex=True, sharey=True)
     tables = [read_table(path, BOUNDS) for path in paths]
-    tops = [
+    rates = [
         _panel(panel, path, table)
         for panel, path, table in zip(axes[0], paths, tables, strict=True)
     ]
+    lowest = min(float(rate[rate > 0].min(initial=1.0)) for rate in rates)
+    highest = max(float(rate.max()) for rate in rates)
     style.energy_ticks(axes[0, 0], *ENERGIES)
     axes[0, 0].set_yscale("log")
-    axes[0, 0].set_ylim(max(tops) * 1e-6, max(tops) * 3)
+    axes[0, 0].set_ylim(lowest / 100, highest * 3)
     axes[0, 0].set_ylabel(style.RATE)
+    entries: dict[str, Artist] = {}
+    for panel in axes[0]:
+        handles, titles = panel.get_legend_handles_labels()
+        entries |= dict(zip(titles, handles, strict=True))
+    titles = sorted(entries, key=lambda title: _ORDER.index(title) if title in _ORDER else 99)
+    figure.legend([entries[title] for title in titles], titles, loc="outside upper center", ncols=5)
     return figure
 
 
-def _panel(axes: Axes, path: Path, table: Table) -> float:
-    """Draw one spectrum and return its highest rate."""
+def _panel(axes: Axes, path: Path, table: Table) -> NDArray[np.float64]:
+    """Draw one spectrum and return the rates of its bins."""
     low, high = floats(table, "energy_lo"), floats(table, "energy_hi")
     inside = (low >= ENERGIES[0]) & (high <= ENERGIES[1])
     if not inside.any() or "exposure" not in table.meta:
@@ -87,27 +99,34 @@ def _panel(axes: Axes, path: Path, table: Table) -> float:
     error = np.sqrt(counts * scale)
     centres = np.sqrt(edges[:-1] * edges[1:])
     axes.errorbar(
-        centres, counts, error, fmt=".", color=style.BLACK, ms=2, lw=0.6, capsize=0, zorder=1,
-        label="Simulated data",
+        centres, counts, error, fmt=".", color=style.BLACK, ms=2.5, lw=0.6, capsize=0, zorder=3,
+        label=_DATA,
     )  # fmt: skip
     total = floats(table, "source") + sum(
         floats(table, name) for name in table.colnames if name.startswith("background.")
     )
-    axes.stairs(rate(total), edges, color=style.YELLOW, lw=1.2, zorder=3, label="Expected total")
+    axes.stairs(
+        rate(total), edges, color=style.BLACK, lw=0.6, zorder=2, label=_TOTAL,
+        baseline=None,
+    )  # fmt: skip
     for name, title, color, dashes in components(table):
         axes.stairs(
             rate(floats(table, name)), edges, color=color, ls=dashes, lw=1.0, label=title,
             zorder=2, baseline=None,
         )  # fmt: skip
-    style.note(axes, scenario_title(table), x=0.96, ha="right", fontsize=8)
+    style.note(axes, _title(table), x=0.96, ha="right", fontsize=8)
     axes.set_xlabel(style.ENERGY)
-    axes.legend(loc="lower left", fontsize=6.5, ncols=2, columnspacing=0.8, borderaxespad=0.3)
-    return float(counts.max())
+    return counts
 
 
-def scenario_title(table: Table) -> str:
-    """Return the name of the scenario of a table, or of its dataset."""
-    return str(table.meta.get("scenario", table.meta.get("dataset", "")))
+def _title(table: Table) -> str:
+    """Return the name of the scenario, and the temperatures if the table gives them."""
+    truth = table.meta.get("truth", {})
+    heats = sorted((value for name, value in truth.items() if name.endswith(".kT")), reverse=True)
+    title = str(table.meta.get("scenario", ""))
+    if not heats:
+        return title
+    return f"{title}\n$kT$ = {', '.join(f'{kT:.1f}' for kT in heats)} keV"
 
 
 def components(table: Table) -> list[tuple[str, str, str, Any]]:
@@ -127,14 +146,11 @@ def components(table: Table) -> list[tuple[str, str, str, Any]]:
     plasmas.sort(key=lambda name: -(temperature[name] or 0.0))
     found: list[tuple[str, str, str, Any]] = []
     for position, name in enumerate(plasmas):
-        kT = temperature[name]
-        title = f"Plasma, {kT:.1f} keV" if kT is not None else f"Plasma ({last_component(name)})"
-        color = _PLASMAS[position % len(_PLASMAS)]
-        found.append((name, title, color, style.DASHES[position % len(style.DASHES)]))
+        found.append((name, *_PLASMAS[min(position, len(_PLASMAS) - 1)]))
     others = [name for name in terms if name not in plasmas]
     for position, name in enumerate(others):
         component = last_component(name)
-        title = "Inverse Compton" if component.startswith("powerlaw") else component
+        title = _IC if component.startswith("powerlaw") else component
         found.append((name, title, _NON_THERMAL[position % len(_NON_THERMAL)], "-"))
     for name in table.colnames:
         if name.startswith("background."):

@@ -41,7 +41,7 @@ def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
     if len(table) == 0:
         raise IcflowError(f"{paths[0]}: has no held-out spectra; score the network again")
     figure, axes = style.grid(
-        -(-len(names) // 4), min(len(names), 4), style.DOUBLE_COLUMN, 2.1 * -(-len(names) // 4)
+        -(-len(names) // 4), min(len(names), 4), style.DOUBLE_COLUMN, 1.85 * -(-len(names) // 4)
     )
     for panel, name in zip(axes.flat, names, strict=False):
         _panel(panel, floats(table, f"label_{name}"), floats(table, f"latent_{name}"), name)
@@ -55,7 +55,7 @@ def _panel(axes: Axes, truth: NDArray[np.float64], latent: NDArray[np.float64], 
 
     usable = np.isfinite(truth) & np.isfinite(latent)
     truth, latent = truth[usable], latent[usable]
-    quantity = style.label(name)
+    quantity = style.label(name).removeprefix("redshift ")
     axes.set_xlabel(f"Label {quantity}", labelpad=2)
     axes.set_ylabel(f"Latent {quantity}", labelpad=1)
     if truth.size == 0:
@@ -70,7 +70,9 @@ def _panel(axes: Axes, truth: NDArray[np.float64], latent: NDArray[np.float64], 
     axes.plot([low, high], [low, high], color=style.VERMILLION, lw=1.0, ls="--")
     axes.set(xlim=(low, high), ylim=(low, high), box_aspect=1)
     bias, scatter = bias_and_scatter(truth, latent)
-    style.note(axes, f"bias {bias:+.2g}\nscatter {scatter:.2g}")
+    text = f"bias {style.signed(bias)}\nscatter {scatter:.2g}"
+    # The text must stay legible where cells lie below it.
+    style.note(axes, text, bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1})
 
 
 def limits(truth: NDArray[np.float64], latent: NDArray[np.float64]) -> tuple[float, float]:

@@ -48,7 +48,7 @@ def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
         _panel(panel, scores[name], is_ic, edges, threshold)
         style.note(panel, settings.detection.detectors[name].title, fontsize=8)
         if logarithmic:
-            panel.set_xscale("log")
+            style.log_axis(panel)
         panel.set_xlabel(r"Reconstruction error $R_a$ ((counts s$^{-1}$ keV$^{-1}$)$^2$)")
     axes[0, 0].set_ylabel("Spectra per bin")
     axes[0, 0].set_ylim(0, axes[0, 0].get_ylim()[1] * 1.1)

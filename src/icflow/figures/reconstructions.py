@@ -54,7 +54,7 @@ def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
             )
         _column(axes[:, column], table[here], settings, name)
     axes[0, 0].set_ylabel(style.RATE)
-    axes[1, 0].set_ylabel("Input − rec.\n" + r"(counts s$^{-1}$ keV$^{-1}$)")
+    axes[1, 0].set_ylabel("Difference\n" + r"(counts s$^{-1}$ keV$^{-1}$)")
     figure.align_ylabels()
     return figure
 

@@ -45,9 +45,9 @@ ENERGY = "Energy (keV)"
 # Names and units of the quantities that label axes; others keep their name.
 QUANTITIES = {
     "kT": "$kT$ (keV)",
-    "Z": r"$Z$ (solar)",
-    "z": "Redshift $z$",
-    "norm": r"Norm (10$^{14}$ cm$^{-5}$)",
+    "Z": "$Z$ (solar)",
+    "z": "redshift $z$",
+    "norm": "norm (10$^{14}$ cm$^{-5}$)",
 }
 
 _RC: dict[str, Any] = {
@@ -61,7 +61,7 @@ _RC: dict[str, Any] = {
     "legend.frameon": False,
     "legend.handlelength": 2.0,
     "lines.linewidth": 1.0,
-    "lines.markersize": 3.5,
+    "lines.markersize": 3.2,
     "axes.linewidth": 0.6,
     "xtick.direction": "in",
     "ytick.direction": "in",
@@ -117,8 +117,33 @@ def save(figure: Figure, path: Path, dpi: int) -> None:
         figure.savefig(temporary, dpi=dpi, metadata=_METADATA.get(path.suffix.lower()))
 
 
+def log_axis(axes: Axes) -> None:
+    """Make the x axis logarithmic, with few enough numbers that they stay apart."""
+    from matplotlib.ticker import FuncFormatter
+
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    decades = np.log10(high / low)
+    written = (1, 2, 5) if decades < 1.3 else (1, 3) if decades < 2.2 else (1,)
+
+    def text(value: float, _: int) -> str:
+        mantissa, exponent = f"{value:.0e}".split("e")
+        if int(mantissa) not in written:
+            return ""
+        power = f"10$^{{{int(exponent)}}}$"
+        return power if mantissa == "1" else rf"{mantissa}$\times${power}"
+
+    axes.xaxis.set_major_formatter(FuncFormatter(text))
+    axes.xaxis.set_minor_formatter(FuncFormatter(text))
+
+
+def signed(number: float, digits: int = 2) -> str:
+    """Return a number with its sign, a real minus, to `digits` significant digits."""
+    return f"{number:+.{digits}g}".replace("-", "−")
+
+
 def label(name: str) -> str:
-    """Return the axis label of a quantity, with its unit."""
+    """Return the axis label of a quantity, with its unit; lower case, to follow a word."""
     return QUANTITIES.get(name, name)
 
 
@@ -132,7 +157,7 @@ def energy_ticks(axes: Axes, low: float, high: float) -> None:
     """Mark round energies (keV) on a logarithmic axis and write them out."""
     from matplotlib.ticker import NullFormatter
 
-    ticks = [tick for tick in (2, 3, 5, 10, 20, 30, 50, 80, 120) if low <= tick <= high]
+    ticks = [t for t in (2, 3, 5, 10, 20, 30, 50, 80, 120) if low * 0.999 <= t <= high * 1.001]
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     axes.set_xticks(ticks, [f"{tick}" for tick in ticks])
@@ -142,23 +167,28 @@ def energy_ticks(axes: Axes, low: float, high: float) -> None:
 def log_groups(
     low: NDArray[np.float64], high: NDArray[np.float64], ratio: float
 ) -> NDArray[np.intp]:
-    """Return where groups of channels begin that are each wide `ratio` in energy.
+    """Return where groups of channels begin that span at least `ratio` in energy.
 
     Parameters
     ----------
     low, high : (n,) float
         Energy bounds of consecutive channels, keV; the first must be positive.
     ratio : float
-        Upper over lower energy of a group; narrower than one channel is one channel.
+        Least upper over lower energy of a group; the last one may be narrower.
 
     Returns
     -------
     (m,) int
         Positions of the first channels, for `numpy.add.reduceat`.
     """
-    number = np.floor(np.log(0.5 * (low + high) / low[0]) / np.log(ratio)).astype(int)
-    starts: NDArray[np.intp] = np.flatnonzero(np.diff(number, prepend=-1))
-    return starts
+    starts = [0]
+    while low[starts[-1]] * ratio <= high[-1]:
+        # A hair of tolerance, so that rounding does not add a channel here and there.
+        end = int(np.searchsorted(high, low[starts[-1]] * ratio * (1 - 1e-9)))
+        if end + 1 >= low.size:
+            break
+        starts.append(end + 1)
+    return np.array(starts, dtype=np.intp)
 
 
 def stairs_edges(
