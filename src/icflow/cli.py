@@ -92,6 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_components,
         _add_figure,
         _add_record,
+        _add_report,
     ):
         add(commands)
     return parser
@@ -451,6 +452,26 @@ def _record(args: argparse.Namespace) -> None:
     from icflow.stages import record
 
     record.run(_settings(args, Config, lambda config: config), args.output)
+
+
+def _add_report(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "report", _report, "write the report of a finished run")
+    _add_settings(parser)
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
+        help="folder of the results (default: results)",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="HTML file to write")
+
+
+def _report(args: argparse.Namespace) -> None:
+    config = _settings(args, Config, lambda config: config)
+    from icflow.stages import report
+
+    report.run(config, args.results, args.output)
 
 
 if __name__ == "__main__":

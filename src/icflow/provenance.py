@@ -19,7 +19,9 @@ from pathlib import Path
 _VOCABULARY = frozenset({"icflow", "icflow.config", "icflow.errors", "icflow.files"})
 
 
-def code_digest(modules: Iterable[str], without: Iterable[str] = ()) -> str:
+def code_digest(
+    modules: Iterable[str], without: Iterable[str] = (), data: Iterable[str] = ()
+) -> str:
     """Return the SHA-256 of the sources that `modules` consist of.
 
     These are the modules and what they import of this package, imports inside
@@ -33,6 +35,8 @@ def code_digest(modules: Iterable[str], without: Iterable[str] = ()) -> str:
     without : iterable of str
         Modules left out although they are imported, such as an engine that
         is not in use.
+    data : iterable of str
+        Other files, such as templates, relative to the package's folder.
     """
     excluded = _VOCABULARY | set(without)
     found: set[str] = set()
@@ -45,6 +49,9 @@ def code_digest(modules: Iterable[str], without: Iterable[str] = ()) -> str:
     digest = hashlib.sha256()
     for name in sorted(found):
         digest.update(name.encode() + b"\0" + _source(name).read_bytes() + b"\0")
+    for name in sorted(data):
+        path = Path(__file__).parent / name
+        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 

@@ -89,23 +89,12 @@ def figure_inputs(wildcards):
 
 # --- what makes a job's result out of date ---------------------------------------------
 
-# Modules that a stage runs; an edit to one of them, or to what they import, reruns the stage.
-STAGE_MODULES = {
-    "simulate": ["icflow.stages.simulate"],
-    "fit": ["icflow.stages.fit"],
-    "train": ["icflow.stages.train"],
-    "score": ["icflow.stages.score"],
-    "evaluate": ["icflow.stages.evaluate"],
-    "components": ["icflow.stages.components"],
-    "report": ["icflow.stages.report"],
-    "record": ["icflow.stages.record"],
-}
 OTHER_ENGINE = "icflow.engines.embedded" if CONFIG.engine == "xspec" else "icflow.engines.pyxspec"
 
 
-def code(stage):
-    """SHA-256 of the sources of a stage, without the engine that is not in use."""
-    return provenance.code_digest(STAGE_MODULES[stage], without=[OTHER_ENGINE])
+def code(stage, **data):
+    """SHA-256 of the modules that a stage consists of, without the engine not in use."""
+    return provenance.code_digest([f"icflow.stages.{stage}"], without=[OTHER_ENGINE], **data)
 
 
 def figure_settings(wildcards):

@@ -22,3 +22,30 @@ rule record:
         code=code("record"),
     shell:
         "icflow record --settings {params.settings:q} --output {output:q} >{log:q} 2>&1"
+
+
+rule write_report:
+    input:
+        TABLES,
+        FIGURES,
+        baseline_fits(),
+        label_fits(),
+        metrics="results/evaluation/metrics.json",
+        record="results/run.json",
+    output:
+        "results/report.html",
+    log:
+        "results/logs/report.log",
+    conda:
+        "../../envs/icflow.yaml"
+    container:
+        CONFIG.containers.icflow
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=CONFIG.json_text(),
+        code=code("report", data=["stages/templates/report.html.j2"]),
+    shell:
+        "icflow report --settings {params.settings:q} --output {output:q} >{log:q} 2>&1"
