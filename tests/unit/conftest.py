@@ -62,6 +62,8 @@ def make_results(config: Config, folder: Path) -> None:
             write_history(folder / f"networks/{network}/fold-{fold}/history.ecsv", config, random)
             write_scores(config, network, fold, truth, folder, random)
             write_reconstructions(config, network, fold, truth, folder, random)
+    training = config.detection.training
+    write_fit(config, training, "label", truth[training], folder, random)
     write_record(config, folder)
     for rule, seconds in (("simulate", 41.5), ("fit", 301.2)):
         path = folder / f"benchmarks/{rule}/shard-0000.tsv"
@@ -152,7 +154,8 @@ def write_fit(
             table["cstat"][2], table["converged"][2] = np.nan, False
             table["status"][2] = "the spectrum holds no counts"
             table["at_bound"][3] = "apec.norm"
-        path = folder / f"fits/{dataset}/{fit}/shard-{shard:04d}.ecsv"
+        place = f"labels/{dataset}" if fit == "label" else f"fits/{dataset}/{fit}"
+        path = folder / place / f"shard-{shard:04d}.ecsv"
         path.parent.mkdir(parents=True, exist_ok=True)
         table.write(path, format="ascii.ecsv")
 

@@ -46,7 +46,7 @@ def markdown(metrics: Mapping[str, Any]) -> str:
     for entry in metrics["detectors"].values():
         cells = [entry["title"].replace("|", r"\|")]
         for quantity in QUANTITIES:
-            cells += [_range(entry[quantity]), published(entry, quantity)]
+            cells += [interval(entry[quantity]), published(entry, quantity)]
         lines.append(_bar(cells))
     return "\n".join(lines) + f"\n\n{caption(metrics)}\n"
 
@@ -122,7 +122,8 @@ def _number(value: float | None, digits: int) -> str:
     return "nan" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _range(estimate: Mapping[str, float | None]) -> str:
+def interval(estimate: Mapping[str, float | None]) -> str:
+    """Return a number with its interval, as text."""
     value, low, high = (_number(estimate[key], 3) for key in ("value", "lo", "hi"))
     return "undefined" if value == "nan" else f"{value} ({low}–{high})"
 
