@@ -11,7 +11,7 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
-from icflow.config import Interval, Number, Section, explain
+from icflow.config import Number, Positive, Section, explain
 from icflow.errors import IcflowError
 from icflow.models.expression import Expression, parse
 from icflow.models.scenario import complete, resolve
@@ -20,10 +20,13 @@ from icflow.ogip.response import read_arf
 Floats = NDArray[np.float64]
 
 
+Node = Annotated[list[Positive], Field(min_length=2, max_length=2)]
+
+
 class AreaNodes(Section):
     """An effective area given by nodes: energies in keV, areas in cm²."""
 
-    nodes: Annotated[list[Interval], Field(min_length=2)]
+    nodes: Annotated[list[Node], Field(min_length=2)]
     interpolation: Literal["loglog", "transmission"]
     above: Number | None = None
 

@@ -66,6 +66,9 @@ class Definition:
         return (*names, "norm") if self.kind == ADDITIVE else names
 
 
+# XSPEC's conversion of wavelength to energy (KEVTOA); not the CODATA value.
+KEV_ANGSTROM = 12.39841974
+
 NORM = Parameter("norm", "", 1.0, 0.0, 1e24, False)
 
 
@@ -327,3 +330,18 @@ def apec_temperatures(atomic_data: AtomicData) -> Floats:
     path = Path(atomic_data.folder) / f"apec_v{atomic_data.atomdb}_coco.fits"
     with fits.open(path, memmap=True) as file:
         return np.asarray(file[1].data["kT"], dtype=np.float64)
+
+
+def apec_lines(atomic_data: AtomicData, temperatures: Floats) -> Floats:
+    """Energies (keV) of every line that the AtomDB tables hold at any of the temperatures."""
+    from astropy.io import fits
+
+    path = Path(atomic_data.folder) / f"apec_v{atomic_data.atomdb}_line.fits"
+    with fits.open(path, memmap=True) as file:
+        known = np.asarray(file[1].data["kT"], dtype=np.float64)
+        tables = [
+            file[2 + int(np.argmin(np.abs(known - temperature)))].data["Lambda"]
+            for temperature in temperatures
+        ]
+    wavelengths = np.unique(np.concatenate(tables)).astype(np.float64)
+    return KEV_ANGSTROM / wavelengths[::-1]

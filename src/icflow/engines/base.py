@@ -1,0 +1,100 @@
+"""What an engine is: predict, fake and fit, with the same arguments and results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icflow.config import FitControl, FitModel
+from icflow.models.scenario import Setting
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+# Start of the names of the factors in front of background components.
+BACKGROUND = "background."
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """One fit.
+
+    Attributes
+    ----------
+    cstat : float
+        C at the minimum; NaN where the fit was impossible.
+    dof : int
+        Bins minus free parameters.
+    bins : int
+        Noticed bins after grouping.
+    converged : bool
+        Whether a full Newton step would lower C by less than 1e-5.
+    starts, agreeing : int
+        Starting points, and how many ended within 0.01 of the lowest C.
+    iterations : int
+        Of the best start.
+    gradient : float
+        Decrease of C that a further Newton step promises.
+    values, errors : dict
+        Best-fit value and 1 σ error of every parameter that the fit knows,
+        background factors as ``background.NAME``; the error of a parameter
+        that was not free is 0, of one at a bound NaN.
+    free : tuple of str
+        Names of the free parameters.
+    at_bound : tuple of str
+        Free parameters that ended on a hard limit.
+    status : str
+        ``ok``, or a sentence on what went wrong.
+    """
+
+    cstat: float
+    dof: int
+    bins: int
+    converged: bool
+    starts: int
+    agreeing: int
+    iterations: int
+    gradient: float
+    values: dict[str, float]
+    errors: dict[str, float]
+    free: tuple[str, ...]
+    at_bound: tuple[str, ...] = ()
+    status: str = "ok"
+    covariance: Floats = field(default_factory=lambda: np.empty((0, 0)), repr=False)
+
+
+class Engine(Protocol):
+    """A way to predict, fake and fit spectra of one instrument.
+
+    Channels are those of the RMF, all of them, in its order.
+    """
+
+    def versions(self) -> dict[str, str]:
+        """Return what the numbers depend on: ENGINE, XSPECVER, ATOMDB, ABUND, XSECT."""
+
+    def predict(self, expression: str, parameters: Mapping[str, Setting]) -> Floats:
+        """Return expected counts per channel, background included, shape (n_channels,)."""
+
+    def fake(
+        self,
+        expression: str,
+        parameters: Mapping[str, Setting],
+        seed: int,
+        dataset: str,
+        indices: Sequence[int],
+    ) -> tuple[NDArray[np.int32], dict[str, Floats]]:
+        """Return counts, shape (n, n_channels), and the true value of every parameter."""
+
+    def fit(
+        self,
+        model: FitModel,
+        control: FitControl,
+        counts: NDArray[np.int32],
+        truth: Mapping[str, Floats],
+        at_truth: Sequence[str],
+    ) -> Iterable[FitResult]:
+        """Fit every spectrum, the parameters `at_truth` frozen at their true values."""

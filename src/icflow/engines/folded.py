@@ -1,0 +1,424 @@
+"""Expected count rates of single terms, folded once and kept on disk.
+
+A fit evaluates its model thousands of times. What it needs of XSPEC's model
+functions is tabulated here: `apec` at the temperatures of its tables and on a
+grid in redshift, other models at their fixed parameters or along one that
+varies. All tables hold counts/s per channel for norm 1.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from icflow.config import AtomicData
+from icflow.engines.cstat import cubic
+from icflow.errors import IcflowError
+from icflow.files import atomic_path, canonical_json
+from icflow.models import library, plasma
+from icflow.models.background import BackgroundComponent
+from icflow.models.expression import Component, Term
+from icflow.ogip.response import Arf, Rmf, check_same_grid, read_arf, read_rmf
+from icflow.resources import cache_folder
+
+Floats = NDArray[np.float64]
+
+# Part of the key of every cached table: raise it when their content changes.
+FORMAT = 1
+
+# Above the lines the continuum of AtomDB is piecewise linear: at 80 keV its kinks, blurred by the
+# response, are interpolated to 1e-5 with this spacing.
+SMOOTH_STEP = 0.0025
+SEARCH_STEP = 0.005
+AVERAGED = 8  # redshifts that a node of the searching table averages over
+# Nodes along a curve are added until halving their spacing changes the rates by less than this.
+CURVE_TOLERANCE = 1e-7
+CURVE_NODES = (17, 33, 65, 129, 257, 513)
+
+
+class Response:
+    """An RMF with an ARF, able to fold.
+
+    Attributes
+    ----------
+    energies : ndarray, shape (n_energies + 1,)
+        Edges of the model bins, keV.
+    area : ndarray, shape (n_energies,)
+        Effective area, cm²; 1 where there is no ARF.
+    """
+
+    def __init__(self, rmf: Rmf, arf: Arf | None) -> None:
+        if arf is not None:
+            check_same_grid(rmf, arf)
+        self.rmf = rmf
+        self.energies = rmf.energies
+        self.n_channels = len(rmf.channel)
+        self.area = np.ones(len(self.energies) - 1) if arf is None else arf.area
+        self.key = hashlib.sha256(
+            b"".join(
+                np.ascontiguousarray(part).tobytes()
+                for part in (rmf.matrix.data, rmf.matrix.indices, self.energies, self.area)
+            )
+        ).hexdigest()
+        self._transposed = rmf.matrix.T.tocsr()
+
+    def fold(self, photons: Floats, area: Floats | None = None) -> Floats:
+        """Return counts/s per channel.
+
+        Parameters
+        ----------
+        photons : ndarray, shape (..., n_energies)
+            Photons/cm²/s per model bin.
+        area : ndarray, shape (n_energies,), optional
+            Instead of the ARF, cm².
+        """
+        detected = photons * (self.area if area is None else area)
+        if detected.ndim == 1:
+            return np.asarray(self._transposed @ detected)
+        flat = detected.reshape(-1, detected.shape[-1])
+        return np.asarray(flat @ self.dense).reshape(*detected.shape[:-1], self.n_channels)
+
+    @property
+    def dense(self) -> Floats:
+        """The redistribution matrix in full, shape (n_energies, n_channels)."""
+        return np.asarray(self.rmf.matrix.toarray())
+
+
+def load_response(rmf: str | Path, arf: str | Path | None) -> Response:
+    """Read an RMF and, if there is one, an ARF on the same grid."""
+    return Response(read_rmf(rmf), None if arf is None else read_arf(arf))
+
+
+def fold_background(component: BackgroundComponent, response: Response) -> Floats:
+    """Return the counts/s per channel of one background component, shape (n_channels,)."""
+    photons = np.zeros(len(response.energies) - 1)
+    for term in component.expression.terms:
+        norm = component.values[f"{term.additive.name}.norm"]
+        photons += norm * term_photons(term, component.values, response.energies)
+    area = component.effective_area(response.energies)
+    if component.redistribution == "source":
+        return response.fold(photons, area)
+    if len(photons) != response.n_channels:
+        raise IcflowError(
+            f"background component {component.name}: an identity response needs as many channels "
+            f"({response.n_channels}) as energy bins ({len(photons)})"
+        )
+    return photons * area
+
+
+def component_values(component: Component, values: Mapping[str, float]) -> Floats:
+    """Return the parameters of a component in XSPEC's order, without the norm."""
+    return np.array([values[f"{component.name}.{p.name}"] for p in component.definition.parameters])
+
+
+def factor(term: Term, values: Mapping[str, float], energies: Floats) -> Floats:
+    """Return the product of the multiplicative models of a term, shape (n_bins,)."""
+    product = np.ones(len(energies) - 1)
+    for component in term.factors:
+        product *= library.evaluate(
+            component.definition, energies, component_values(component, values)
+        )
+    return product
+
+
+def term_photons(term: Term, values: Mapping[str, float], energies: Floats) -> Floats:
+    """Return the photons/cm²/s per bin of a term for norm 1, by XSPEC's functions."""
+    additive = library.evaluate(
+        term.additive.definition, energies, component_values(term.additive, values)
+    )
+    return additive * factor(term, values, energies)
+
+
+# --- the cache -----------------------------------------------------------------------
+
+
+def cached(key: Mapping[str, object], make: Callable[[], dict[str, Floats]]) -> dict[str, Floats]:
+    """Return the arrays kept under `key`, making and keeping them the first time.
+
+    A lock makes the second of two processes wait for the first instead of
+    doing the same work.
+    """
+    name = hashlib.sha256(canonical_json({**key, "format": FORMAT}).encode()).hexdigest()[:32]
+    folder = cache_folder() / "folded"
+    path = folder / f"{name}.npz"
+    arrays = _read_cache(path)
+    if arrays is not None:
+        return arrays
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        arrays = _read_cache(path)
+        if arrays is None:
+            arrays = make()
+            with atomic_path(path) as temporary, open(temporary, "wb") as file:
+                np.savez(file, **arrays)  # type: ignore[arg-type]
+    Path(lock.name).unlink(missing_ok=True)
+    return arrays
+
+
+def _read_cache(path: Path) -> dict[str, Floats] | None:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError, KeyError):
+        # Not whole, whatever the reason: made again.
+        os.unlink(path)
+        return None
+
+
+# --- plasma --------------------------------------------------------------------------
+
+
+class PlasmaTable(NamedTuple):
+    """A term with `apec`, folded.
+
+    Below the last line or edge, model bins are filled anew for every
+    redshift, from tracked lines and a cumulative spectrum; above it, the
+    spectrum is smooth and its folded rates are interpolated.
+
+    Attributes
+    ----------
+    temperatures : ndarray, shape (n_temperatures,)
+        keV.
+    smooth_grid, search_grid : ndarray, shape (2,)
+        First redshift node and spacing of the two tables.
+    smooth : ndarray of float32, shape (n_redshifts, n_temperatures, 2, n_channels)
+        What the bins above the lines give.
+    searching : ndarray of float32, shape (n_redshifts, n_temperatures, 2, n_channels)
+        Everything, averaged over the redshifts that each node stands for: in
+        place of the steps in which lines change bins, a smooth function.
+    line_energy : ndarray, shape (n_lines,)
+    line_photons : ndarray, shape (n_lines, n_temperatures, 2)
+    grid : ndarray, shape (2,)
+        First energy of the cumulative spectrum and its spacing, keV.
+    cumulative : ndarray, shape (n_edges, n_temperatures, 2)
+    energies : ndarray, shape (n_rows + 1,)
+        Edges of the model bins that lines can reach, keV.
+    kernel : ndarray, shape (n_rows, n_reached)
+        Counts/s per photon/cm²/s in each of these bins, in the channels that
+        they reach, the first ones.
+    """
+
+    temperatures: Floats
+    smooth_grid: Floats
+    search_grid: Floats
+    smooth: NDArray[np.float32]
+    searching: NDArray[np.float32]
+    line_energy: Floats
+    line_photons: Floats
+    grid: Floats
+    cumulative: Floats
+    energies: Floats
+    kernel: Floats
+
+    def at(self, redshift: float, first: int = 0, last: int | None = None) -> Floats:
+        """Return the exact rates at one redshift for temperatures `first` to `last`.
+
+        Returns
+        -------
+        ndarray, shape (last - first, 2, n_channels)
+        """
+        return rates_at(self, redshift, first, len(self.temperatures) if last is None else last)
+
+    def cut(self, channels: slice) -> PlasmaTable:
+        """Return the table of a run of channels."""
+        return self._replace(
+            smooth=np.ascontiguousarray(self.smooth[..., channels]),
+            searching=np.ascontiguousarray(self.searching[..., channels]),
+            kernel=_reached(self.kernel[:, channels]),
+        )
+
+
+def _reached(kernel: Floats) -> Floats:
+    """Drop the channels at the end that nothing reaches."""
+    used = np.flatnonzero(kernel.any(axis=0))
+    return np.ascontiguousarray(kernel[:, : int(used[-1]) + 1 if len(used) else 1])
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def photons_at(table: PlasmaTable, redshift: float, first: int, last: int) -> Floats:
+    """Fill the model bins below the last line, shape (n_rows, last - first, 2)."""
+    n_rows, n_t = len(table.energies) - 1, last - first
+    stretch = 1.0 + redshift
+    photons = np.empty((n_rows, n_t, 2))
+    below = np.empty((n_t, 2))
+    for e in range(n_rows + 1):
+        position = (table.energies[e] * stretch - table.grid[0]) / table.grid[1]
+        k = min(max(int(position), 0), len(table.cumulative) - 2)
+        t = min(max(position - k, 0.0), 1.0)
+        for i in range(n_t):
+            for part in range(2):
+                value = (1 - t) * table.cumulative[k, first + i, part]
+                value += t * table.cumulative[k + 1, first + i, part]
+                if e > 0:
+                    photons[e - 1, i, part] = (value - below[i, part]) / stretch
+                below[i, part] = value
+    bins = np.searchsorted(table.energies, table.line_energy / stretch, side="right") - 1
+    for k in range(len(bins)):
+        if 0 <= bins[k] < n_rows:
+            for i in range(n_t):
+                for part in range(2):
+                    photons[bins[k], i, part] += table.line_photons[k, first + i, part] / stretch
+    return photons
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def rates_at(table: PlasmaTable, redshift: float, first: int, last: int) -> Floats:
+    """Return exact counts/s per channel at one redshift, shape (last - first, 2, n_channels)."""
+    n_t, n_c = last - first, table.smooth.shape[3]
+    position = (redshift - table.smooth_grid[0]) / table.smooth_grid[1]
+    node, weight, _ = cubic(position, table.smooth.shape[0])
+    rates = np.empty((n_t, 2, n_c))
+    for i in range(n_t):
+        for part in range(2):
+            a, b = table.smooth[node, first + i, part], table.smooth[node + 1, first + i, part]
+            c, d = table.smooth[node + 2, first + i, part], table.smooth[node + 3, first + i, part]
+            for k in range(n_c):
+                rates[i, part, k] = (
+                    weight[0] * a[k] + weight[1] * b[k] + weight[2] * c[k] + weight[3] * d[k]
+                )
+    photons = photons_at(table, redshift, first, last)
+    folded = np.dot(photons.reshape(len(photons), n_t * 2).T.copy(), table.kernel)
+    for i in range(n_t):
+        for part in range(2):
+            for k in range(table.kernel.shape[1]):
+                rates[i, part, k] += folded[2 * i + part, k]
+    return rates
+
+
+def plasma_table(
+    term: Term,
+    values: Mapping[str, float],
+    response: Response,
+    atomic_data: AtomicData,
+    temperatures: tuple[float, float],
+    redshifts: tuple[float, float],
+) -> PlasmaTable:
+    """Fold a term with `apec` for ranges of kT (keV) and redshift.
+
+    Parameters
+    ----------
+    values : mapping
+        The parameters of the multiplicative models in front of it.
+    """
+    factors = {f"{c.name}.{p.name}": values[f"{c.name}.{p.name}"] for c in term.factors for p in c.definition.parameters}
+    bracket = plasma.tables(atomic_data, *temperatures)
+    key = {
+        "table": "plasma",
+        "term": [c.definition.name for c in term.factors],
+        "factors": list(factors.values()),
+        "response": response.key,
+        "library": library.version(),
+        "atomic_data": atomic_data.model_dump(exclude={"folder"}),
+        "temperatures": [float(bracket[0]), float(bracket[-1])],
+        "redshifts": list(redshifts),
+        "tracked": [plasma.TRACKED, plasma.COARSE, plasma.LAST_FEATURE],
+        "steps": [SMOOTH_STEP, SEARCH_STEP, AVERAGED],
+    }
+    arrays = cached(
+        key, lambda: _fold_plasma(term, values, response, atomic_data, temperatures, redshifts)
+    )
+    return PlasmaTable(**arrays)
+
+
+def _fold_plasma(
+    term: Term,
+    values: Mapping[str, float],
+    response: Response,
+    atomic_data: AtomicData,
+    temperatures: tuple[float, float],
+    redshifts: tuple[float, float],
+) -> dict[str, Floats]:
+    search = _redshift_nodes(redshifts[0], redshifts[1], SEARCH_STEP)
+    # The searching table averages half a step beyond its outer nodes.
+    nodes = _redshift_nodes(search[0] - SEARCH_STEP / 2, search[-1] + SEARCH_STEP / 2, SMOOTH_STEP)
+    energies = response.energies
+    parts = plasma.build(
+        atomic_data, *temperatures, energies[0] * (1 + nodes[0]), (1 + nodes[-1]) / (1 + nodes[0])
+    )
+    matrix = response.dense * (response.area * factor(term, values, energies))[:, None]
+    # The first bin that no feature reaches at the lowest redshift.
+    split = int(np.searchsorted(energies, plasma.LAST_FEATURE / (1 + nodes[0]), side="right"))
+    split = min(split, len(matrix) - 1)
+    shape = (len(parts.temperatures), 2, response.n_channels)
+    smooth = np.empty((len(nodes), *shape), dtype=np.float32)
+    for i, z in enumerate(nodes):
+        photons = np.stack(
+            [plasma.parts(kT, z, energies[split:], lines=False) for kT in parts.temperatures]
+        )
+        smooth[i] = (photons.reshape(-1, len(matrix) - split) @ matrix[split:]).reshape(shape)
+    table = PlasmaTable(
+        temperatures=parts.temperatures,
+        smooth_grid=np.array([nodes[0], SMOOTH_STEP]),
+        search_grid=np.array([search[0], SEARCH_STEP]),
+        smooth=smooth,
+        searching=np.empty((len(search), *shape), dtype=np.float32),
+        line_energy=parts.line_energy,
+        line_photons=np.ascontiguousarray(np.moveaxis(parts.line_photons, -1, 0)),
+        grid=np.array([parts.edges[0], plasma.COARSE]),
+        cumulative=parts.cumulative,
+        energies=energies[: split + 1].copy(),
+        kernel=_reached(matrix[:split]),
+    )
+    offsets = (np.arange(AVERAGED) + 0.5) / AVERAGED - 0.5
+    for i, z in enumerate(search):
+        around = [table.at(z + offset * SEARCH_STEP) for offset in offsets]
+        table.searching[i] = np.mean(around, axis=0)
+    return table._asdict()
+
+
+def _redshift_nodes(low: float, high: float, step: float) -> Floats:
+    """Return evenly spaced nodes from one and a half steps below to as much above."""
+    first = low - 1.5 * step
+    count = max(4, int(np.ceil((high + 1.5 * step - first) / step)) + 1)
+    return first + step * np.arange(count)
+
+
+# --- one varying parameter ---------------------------------------------------------------
+
+
+def curve(
+    rates: Callable[[float], Floats], low: float, high: float
+) -> tuple[Floats, float, float] | None:
+    """Tabulate folded rates along one parameter.
+
+    Returns
+    -------
+    nodes : ndarray, shape (n_nodes, n_channels)
+    first, step : float
+        None if the rates are not smooth enough for the largest table.
+    """
+    known: dict[float, Floats] = {}
+
+    def at(value: float) -> Floats:
+        if value not in known:
+            known[value] = rates(value)
+        return known[value]
+
+    for n in CURVE_NODES:
+        step = (high - low) / (n - 3)
+        # Interpolation uses two nodes on either side; near the ends it leans inwards.
+        values = low + step * (np.arange(n) - 1)
+        table = np.stack([at(float(v)) for v in values])
+        centres = values[1:-2] + 0.5 * step
+        probes = centres[:: max(1, len(centres) // 4)]
+        worst = 0.0
+        for probe in probes:
+            i = int(round((probe - values[0]) / step - 0.5)) - 1
+            weights = np.array([-1, 9, 9, -1]) / 16
+            exact = at(float(probe))
+            big = exact > 1e-7 * exact.max()
+            worst = max(worst, float(np.abs(weights @ table[i : i + 4] / exact - 1)[big].max()))
+        if worst < CURVE_TOLERANCE:
+            return table, float(values[0]), float(step)
+    return None
