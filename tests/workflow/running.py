@@ -1,0 +1,116 @@
+"""A working directory in which tests run Snakemake."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from icflow import resources
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# What depends on when and how a result was made: not compared.
+_CHANGING = re.compile(r"(logs|benchmarks)/|report\.html$|(.*/)?\.[^/]*$")
+
+
+def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn keys such as ``figures/dpi`` into a tree."""
+    tree: dict[str, Any] = {}
+    for path, value in settings.items():
+        *sections, last = path.split("/")
+        below = tree
+        for section in sections:
+            below = below.setdefault(section, {})
+        below[last] = value
+    return tree
+
+
+@dataclass(frozen=True)
+class Project:
+    """A working directory of its own, with a link to the resources."""
+
+    folder: Path
+
+    @classmethod
+    def make(cls, folder: Path) -> Project:
+        """Make a working directory with the default and the tiny configuration."""
+        (folder / "config").mkdir(parents=True)
+        shutil.copy(ROOT / "config.yaml", folder)
+        shutil.copy(ROOT / "config" / "tiny.yaml", folder / "config")
+        for name in resources.RESOURCES:
+            resources.ensure(name, ROOT)
+        (folder / "resources").symlink_to(ROOT / "resources")
+        return cls(folder)
+
+    def copy(self, folder: Path) -> Project:
+        """Copy everything, time stamps included."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Project(folder)
+
+    @property
+    def results(self) -> Path:
+        """Folder of the results."""
+        return self.folder / "results"
+
+    def start(
+        self,
+        *targets: str,
+        change: Mapping[str, Any] | None = None,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Start Snakemake with the tiny configuration and return its process.
+
+        `change` holds settings that are laid over it: paths of keys, and values.
+        """
+        configs = ["config/tiny.yaml"]
+        if change is not None:
+            (self.folder / "change.yaml").write_text(yaml.safe_dump(nest(change)))
+            configs.append("change.yaml")
+        command = [
+            sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
+            "--cores", "2", "--configfile", *configs, *options, "--", *targets,
+        ]  # fmt: skip
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=os.environ | {"NO_COLOR": "1"} | dict(environment or {}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *targets: str, **how: Any) -> tuple[int, str]:
+        """Run Snakemake, as `start`; return its exit status and what it said."""
+        process = self.start(*targets, **how)
+        output, _ = process.communicate()
+        return process.returncode, output
+
+    def jobs(self, *targets: str, **how: Any) -> dict[str, int]:
+        """Return how many jobs of each rule a dry run announces."""
+        status, output = self.run(*targets, options=["--dry-run", "--quiet", "rules"], **how)
+        assert status == 0, output
+        if "Nothing to be done" in output:
+            return {}
+        table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", output, re.DOTALL | re.MULTILINE)
+        assert table is not None, output
+        counts = dict(line.split() for line in table[1].splitlines())
+        return {rule: int(count) for rule, count in counts.items() if rule != "all"}
+
+    def contents(self) -> dict[str, bytes]:
+        """Return every result that must not depend on when and how it was made."""
+        files = {
+            path.relative_to(self.results).as_posix(): path
+            for path in sorted(self.results.rglob("*"))
+            if path.is_file()
+        }
+        return {n: path.read_bytes() for n, path in files.items() if not _CHANGING.match(n)}

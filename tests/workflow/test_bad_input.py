@@ -1,0 +1,73 @@
+"""Bad input is refused before any job starts, in one sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from running import Project
+
+REFUSED: list[tuple[str, Any, list[str]]] = [
+    ("fits/group_mim", 50, ["fits.group_mim: unknown key", "group_min"]),
+    ("instrument/exposure", "1e6", ["instrument.exposure", "'1e6'", "1.0e-3"]),
+    ("autoencoder/training/folds", 2, ["autoencoder.training.folds", "is 2"]),
+    ("detection/training", "train", ["detection.training", "'train'", "train_2T"]),
+    ("instrument/arf", "resources/responses/mine.arf", ["instrument.arf", "mine.arf"]),
+    ("instrument/background", "mine.yaml", ["instrument.background", "mine.yaml"]),
+    (
+        "scenarios/2T/parameters/apec.temperature",
+        5.0,
+        ["scenarios.2T.parameters.apec.temperature", "apec.kT"],
+    ),
+    ("scenarios/2T/expression", "tbabs*(apec+apc)", ["scenarios.2T", "apc"]),
+    ("scenarios/2T/parameters/apec.kT", 1000.0, ["apec.kT", "1000"]),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "words"), REFUSED, ids=[key for key, _, _ in REFUSED])
+def test_a_bad_value_stops_the_run_before_any_job(
+    fresh: Project, key: str, value: Any, words: list[str]
+) -> None:
+    status, output = fresh.run(change={key: value})
+    assert status == 1
+    for word in words:
+        assert word in output
+    assert "Traceback" not in output
+    assert not fresh.results.exists()
+
+
+def test_a_value_on_the_command_line_is_checked_too(fresh: Project) -> None:
+    status, output = fresh.run(options=["--config", "seed=now"])
+    assert status == 1
+    assert "seed: is 'now'; input should be a valid integer" in output
+
+
+def test_a_damaged_file_stops_the_job_with_its_name(fresh: Project) -> None:
+    mine = fresh.folder / "mine.rmf"
+    mine.write_bytes((fresh.folder / "resources/responses/nustar_fpma.rmf").read_bytes()[:100_000])
+    status, output = fresh.run("simulations", change={"instrument/rmf": "mine.rmf"})
+    assert status == 1
+    assert "icflow: error: mine.rmf" in output
+    assert "Traceback" not in output
+    assert not list(fresh.results.rglob("*.pha"))
+
+
+def test_a_missing_resource_is_fetched_by_a_job_and_a_wrong_one_refused(fresh: Project) -> None:
+    (fresh.folder / "resources").rename(fresh.folder / "all")
+    (fresh.folder / "resources" / "background").mkdir(parents=True)
+    background = fresh.folder / "resources/background/nustar_fpma.yaml"
+    background.write_bytes((fresh.folder / "all/background/nustar_fpma.yaml").read_bytes())
+    assert fresh.jobs("simulations") == {"fetch": 4, "simulate": 5, "simulations": 1}
+    wrong = fresh.folder / "resources/responses/nustar_fpma.arf"
+    wrong.parent.mkdir()
+    wrong.write_bytes(b"wrong")
+    status, output = fresh.run("simulations")
+    assert status == 1
+    assert "instrument.arf: resources/responses/nustar_fpma.arf has the SHA-256" in output
+    assert wrong.read_bytes() == b"wrong"
+
+
+def test_a_target_that_does_not_exist(fresh: Project) -> None:
+    status, output = fresh.run("results/spectra/train/shard-0000.pha")
+    assert status == 1
+    assert "No rule to produce" in output

@@ -1,0 +1,92 @@
+"""A run that is killed goes on with the next Snakemake and ends with the same bytes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import psutil
+import pytest
+from running import Project
+
+# What is killed, and the subcommand that is running at that moment.
+KILLS = [
+    ("snakemake", "simulate"),
+    ("job", "label"),
+    ("snakemake", "train"),
+    ("job", "baseline"),
+    ("snakemake", "evaluate"),
+    ("job", "figure"),
+]
+
+
+def find_job(snakemake: psutil.Process, subcommand: str) -> psutil.Process | None:
+    """Return a job of Snakemake that runs a subcommand, if there is one now."""
+    try:
+        for child in snakemake.children(recursive=True):
+            arguments = child.cmdline()
+            # The Python process itself, not the shell around it.
+            if "python" in os.path.basename(arguments[0]) and subcommand in arguments[1:4]:
+                return child
+    except (psutil.NoSuchProcess, psutil.ZombieProcess, IndexError):
+        pass
+    return None
+
+
+def kill_during(project: Project, target: str, subcommand: str) -> str:
+    """Start Snakemake and kill it, or its job, during a stage; return what it said."""
+    process = project.start()
+    snakemake = psutil.Process(process.pid)
+    job = None
+    while job is None and process.poll() is None:
+        time.sleep(0.01)
+        job = find_job(snakemake, subcommand)
+    assert job is not None, f"no job {subcommand} ran: {process.communicate()[0]}"
+    victim = snakemake if target == "snakemake" else job
+    victim.send_signal(signal.SIGKILL)
+    # A job outlives its Snakemake and holds the pipe: it goes on beside the next one.
+    process.wait()
+    if target == "snakemake":
+        return ""
+    output, _ = process.communicate()
+    return str(output)
+
+
+def test_killed_runs_go_on_and_end_with_the_same_bytes(finished: Project, fresh: Project) -> None:
+    for target, subcommand in KILLS:
+        output = kill_during(fresh, target, subcommand)
+        if target == "job":
+            assert "Error in rule" in output
+            assert "Traceback" not in output
+    status, output = fresh.run()
+    assert status == 0, output
+    ended, expected = fresh.contents(), finished.contents()
+    assert ended.keys() == expected.keys()
+    different = [name for name in ended if ended[name] != expected[name]]
+    assert different == []
+    assert fresh.jobs() == {}
+
+
+def test_two_runs_at_once_are_refused(fresh: Project) -> None:
+    first = fresh.start("simulations")
+    try:
+        while find_job(psutil.Process(first.pid), "simulate") is None:
+            assert first.poll() is None
+            time.sleep(0.05)
+        status, output = fresh.run("simulations")
+        assert status == 1
+        assert "another Snakemake is running in" in output
+        assert "Traceback" not in output
+        assert fresh.jobs("simulations"), "a dry run beside it is allowed"
+    finally:
+        first.send_signal(signal.SIGINT)
+        first.communicate()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_folder_that_cannot_be_written(fresh: Project) -> None:
+    (fresh.folder / "results").mkdir(mode=0o500)
+    status, output = fresh.run("simulations")
+    assert status == 1
+    assert "Permission denied" in output

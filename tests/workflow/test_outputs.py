@@ -1,0 +1,123 @@
+"""The tiny configuration, run for real, gives every output."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from running import ROOT, Project
+
+from icflow import config
+from icflow.detection.tables import read_table
+from icflow.ogip.spectrum import read_spectra
+
+
+@pytest.fixture(scope="module")
+def configuration() -> config.Config:
+    return config.load(ROOT / "config.yaml", ROOT / "config" / "tiny.yaml")
+
+
+def test_every_spectrum_is_there_once(finished: Project, configuration: config.Config) -> None:
+    for name, dataset in configuration.datasets.items():
+        index = [
+            number
+            for path in sorted((finished.results / "spectra" / name).glob("*.pha"))
+            for number in read_spectra(path).index
+        ]
+        assert index == list(range(dataset.size)), name
+
+
+def test_every_fit_has_a_row_for_every_spectrum(
+    finished: Project, configuration: config.Config
+) -> None:
+    folders = [("train_2T", finished.results / "labels" / "train_2T")]
+    folders += [
+        (dataset, finished.results / "fits" / dataset / fit)
+        for dataset in configuration.detection.test
+        for fit in configuration.fits.baseline
+    ]
+    for dataset, folder in folders:
+        rows = [i for path in sorted(folder.glob("*.ecsv")) for i in read_table(path)["index"]]
+        assert rows == list(range(configuration.datasets[dataset].size)), folder
+
+
+def test_networks_and_scores_of_every_fold(finished: Project) -> None:
+    for network in ("cae", "ae"):
+        for fold in (0, 1):
+            folder = finished.results / "networks" / network / f"fold-{fold}"
+            assert (folder / "weights.safetensors").stat().st_size > 1000
+            assert len(read_table(folder / "history.ecsv", ["epoch", "selection_loss"])) > 0
+            scores = finished.results / "scores" / network / f"fold-{fold}.ecsv"
+            assert len(read_table(scores, ["dataset", "index", "part", "R_a"])) > 0
+
+
+def test_table_1_has_the_rows_and_columns_of_the_contract(
+    finished: Project, configuration: config.Config
+) -> None:
+    tables = finished.results / "tables"
+    with (tables / "table1.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    quantities = ("precision", "recall", "bacc")
+    columns = [f"{name}{end}" for name in quantities for end in ("", "_lo", "_hi")]
+    assert list(rows[0]) == ["detector", *columns, "n_test"]
+    assert [row["detector"] for row in rows] == list(configuration.detection.detectors)
+    for row in rows:
+        assert row["n_test"] == "80"
+        assert 0 <= float(row["bacc_lo"]) <= float(row["bacc"]) <= float(row["bacc_hi"]) <= 1
+    for form in ("table1.tex", "table1.md"):
+        assert "0.64" in (tables / form).read_text(), "the published values stand beside ours"
+
+
+def test_all_figures_in_all_formats(finished: Project) -> None:
+    for number in range(1, 9):
+        pdf = (finished.results / "figures" / f"figure{number}.pdf").read_bytes()
+        png = (finished.results / "figures" / f"figure{number}.png").read_bytes()
+        assert pdf.startswith(b"%PDF-")
+        assert png.startswith(b"\x89PNG")
+
+
+def test_the_report_opens_offline(finished: Project) -> None:
+    page = (finished.results / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 8
+    assert not re.search(r"(src|href)=[\"']https?:|<script|@import|<link", page)
+    for stage in ("simulate", "fit", "train"):
+        assert stage in page
+
+
+def test_the_record_says_what_the_run_was_made_with(
+    finished: Project, configuration: config.Config
+) -> None:
+    record = json.loads((finished.results / "run.json").read_text())
+    assert record["config"] == configuration.model_dump(mode="json", exclude_none=True)
+    assert record["engine"] == "embedded"
+    assert record["atomdb"] == "3.0.9"
+    assert "HEASoft" in record["xspec"]
+    assert set(record["resources"]) >= {configuration.instrument.rmf, configuration.instrument.arf}
+    assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in record["resources"].values())
+
+
+def test_every_job_left_a_log_and_a_run_time(finished: Project) -> None:
+    logs = {path.stem for path in (finished.results / "logs").rglob("*.log")}
+    assert {"shard-0000", "fold-1", "evaluate", "figure8", "record", "report"} <= logs
+    header, values = (finished.results / "benchmarks" / "evaluate.tsv").read_text().splitlines()
+    assert float(dict(zip(header.split("\t"), values.split("\t"), strict=True))["s"]) > 0
+
+
+def test_a_stage_by_hand_gives_the_same_bytes(finished: Project) -> None:
+    def icflow(*arguments: str) -> None:
+        subprocess.run(
+            [sys.executable, "-m", "icflow.cli", *arguments], cwd=finished.folder, check=True
+        )
+
+    configs = ["--config", "config.yaml", "config/tiny.yaml"]
+    icflow("simulate", *configs, "--dataset", "test_2T", "--shard-first", "0", "--count", "40",
+           "--output", "by-hand.pha")  # fmt: skip
+    icflow("baseline", *configs, "--fit", "2T_free", "--output", "by-hand.ecsv", "by-hand.pha")
+    shard = finished.results / "spectra" / "test_2T" / "shard-0000.pha"
+    table = finished.results / "fits" / "test_2T" / "2T_free" / "shard-0000.ecsv"
+    assert (finished.folder / "by-hand.pha").read_bytes() == shard.read_bytes()
+    assert (finished.folder / "by-hand.ecsv").read_bytes() == table.read_bytes()

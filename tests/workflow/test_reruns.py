@@ -1,0 +1,145 @@
+"""A change of the configuration reruns what depends on it, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any
+
+import pytest
+from running import ROOT, Project
+
+SIMULATIONS = {"simulate": 5}
+LABELS = {"label": 2}
+FITS = {"fit": 8}
+TRAINING = {"train": 4, "score": 4}
+EVALUATION = {"evaluate": 1}
+FIGURES = {"figure": 8}
+LAST = {"record": 1, "write_report": 1}
+
+ANY = range(1, 9)
+
+
+def test_a_finished_run_has_nothing_to_do(finished: Project) -> None:
+    assert finished.jobs() == {}
+
+
+# (key, value, the jobs that must run)
+CHANGES: list[tuple[str, Any, dict[str, Any]]] = [
+    ("figures/dpi", 90, FIGURES | LAST),
+    ("figures/example", 1, {"score": 4, "components": 2, "evaluate": 1} | FIGURES | LAST),
+    ("detection/bootstrap", 120, EVALUATION | {"figure": ANY} | LAST),
+    (
+        "detection/detectors/cae/title",
+        "Conditional",
+        EVALUATION | {"figure": ANY} | LAST,
+    ),
+    ("autoencoder/training/epochs", 3, TRAINING | EVALUATION | {"figure": ANY} | LAST),
+    (
+        "autoencoder/networks/cae/constraint",
+        0.2,
+        {"train": 2, "score": 2} | EVALUATION | {"figure": ANY} | LAST,
+    ),
+    (
+        "fits/starts",
+        3,
+        LABELS | FITS | TRAINING | EVALUATION | {"figure": ANY} | LAST,
+    ),
+    (
+        "fits/models/1T+IC/parameters/powerlaw.PhoIndex",
+        2.1,
+        {"fit": 4} | EVALUATION | {"figure": ANY} | LAST,
+    ),
+    (
+        "fits/baseline/2T_free/at_truth",
+        ["apec.Abundanc"],
+        {"fit": 2} | EVALUATION | {"figure": ANY} | LAST,
+    ),
+    (
+        "scenarios/1T+IC/parameters/apec.kT/uniform",
+        [2.0, 10.0],
+        # the validation and the test shard, and all that reads them; no training
+        {"simulate": 2, "fit": 4, "score": 4, "components": 1}
+        | EVALUATION
+        | {"figure": ANY}
+        | LAST,
+    ),
+    ("instrument/exposure", 5.0e5,
+     SIMULATIONS | LABELS | FITS | TRAINING | EVALUATION | {"components": 2} | FIGURES | LAST),
+    ("seed", 1, SIMULATIONS | LABELS | FITS | TRAINING | EVALUATION | {"components": 2}
+     | {"figure": ANY} | LAST),
+    ("containers/icflow", "other.sif", LAST),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value", "expected"), CHANGES, ids=[key for key, _, _ in CHANGES])
+def test_a_change_reruns_what_depends_on_it(
+    finished: Project, key: str, value: Any, expected: dict[str, Any]
+) -> None:
+    jobs = finished.jobs(change={key: value})
+    assert set(jobs) == set(expected)
+    for rule, count in expected.items():
+        assert jobs[rule] in count if isinstance(count, range) else jobs[rule] == count, rule
+
+
+def test_more_training_spectra_add_a_shard(finished: Project) -> None:
+    jobs = finished.jobs(change={"datasets/train_2T/size": 180})
+    assert jobs["simulate"] == 1
+    assert jobs["label"] == 1
+    assert "fit" not in jobs
+
+
+def test_more_validation_spectra_simulate_and_fit_nothing_else(finished: Project) -> None:
+    jobs = finished.jobs(change={"datasets/validation_1T+IC/size": 120})
+    assert jobs["simulate"] == 1
+    assert not {"label", "fit", "train", "components"} & set(jobs)
+
+
+def test_comments_white_space_and_order_rerun_nothing(copied: Project) -> None:
+    path = copied.folder / "config.yaml"
+    text = path.read_text()
+    edited = text.replace("#", "# edited:").replace("0.00858", "8.58e-3")
+    blocks = edited.split("\n\n")
+    edited = "\n\n\n".join([*blocks[1:], blocks[0]]) + "\n"
+    assert edited != text
+    path.write_text(edited)
+    assert copied.jobs() == {}
+
+
+def test_touched_inputs_and_sources_rerun_nothing(copied: Project) -> None:
+    (copied.folder / "resources").unlink()
+    shutil.copytree(ROOT / "resources", copied.folder / "resources")
+    for path in (copied.folder / "resources").rglob("*"):
+        if path.is_file():
+            path.chmod(0o644)
+            os.utime(path)
+    source = shutil.copytree(ROOT / "src", copied.folder / "src")
+    for path in source.rglob("*.py"):
+        os.utime(path)
+    assert copied.jobs(environment={"PYTHONPATH": str(source)}) == {}
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        ("stages/evaluate.py", {"evaluate", "figure", "record", "write_report"}),
+        ("figures/losses.py", {"figure", "record", "write_report"}),
+        ("stages/templates/report.html.j2", {"write_report"}),
+        ("cli.py", set()),
+        ("config.py", set()),
+    ],
+)
+def test_edited_sources_rerun_their_stage(copied: Project, module: str, expected: set[str]) -> None:
+    source = shutil.copytree(ROOT / "src", copied.folder / "src")
+    with (source / "icflow" / module).open("a") as file:
+        file.write("\n# edited\n")
+    assert set(copied.jobs(environment={"PYTHONPATH": str(source)})) == expected
+
+
+def test_the_content_of_the_background_counts(copied: Project) -> None:
+    (copied.folder / "resources").unlink()
+    shutil.copytree(ROOT / "resources", copied.folder / "resources")
+    with (copied.folder / "resources/background/nustar_fpma.yaml").open("a") as file:
+        file.write("# edited\n")
+    jobs = copied.jobs()
+    assert (jobs["simulate"], jobs["label"], jobs["fit"]) == (5, 2, 8)
