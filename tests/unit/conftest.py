@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,11 +28,20 @@ def config() -> Config:
     return made_up_config(size=60)
 
 
+@pytest.fixture(scope="session")
+def pristine(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of `config` up to the evaluation, and that of one evaluated."""
+    folder = tmp_path_factory.mktemp("made-up")
+    make_results(config, folder / "results")
+    shutil.copytree(folder / "results", folder / "evaluated")
+    run_evaluation(config, folder / "evaluated")
+    return folder
+
+
 @pytest.fixture
-def results(config: Config, tmp_path: Path) -> Path:
-    """The folder of a finished run of `config`, without tables, figures and report."""
-    make_results(config, tmp_path / "results")
-    return tmp_path / "results"
+def results(pristine: Path, tmp_path: Path) -> Path:
+    """A copy of the results of a run of `config`, without tables, figures and report."""
+    return Path(shutil.copytree(pristine / "results", tmp_path / "results"))
 
 
 def made_up_config(size: int, folds_trained: int = 2) -> Config:
@@ -333,15 +343,14 @@ def write_record(config: Config, folder: Path) -> None:
 
 
 @pytest.fixture
-def evaluated(config: Config, results: Path, evaluate: Callable[[Config, Path], None]) -> Path:
-    """`results` after the evaluation."""
-    evaluate(config, results)
-    return results
+def evaluated(pristine: Path, tmp_path: Path) -> Path:
+    """A copy of the same results after the evaluation."""
+    return Path(shutil.copytree(pristine / "evaluated", tmp_path / "evaluated"))
 
 
 @pytest.fixture(scope="session")
 def evaluate() -> Callable[[Config, Path], None]:
-    """The evaluation as the workflow calls it."""
+    """The evaluation as the workflow calls it, its settings handed over as JSON."""
     return run_evaluation
 
 
@@ -349,7 +358,7 @@ def run_evaluation(config: Config, results: Path) -> None:
     from icflow.stages import evaluate
 
     evaluate.run(
-        config.evaluate(),
+        configuration.from_json(configuration.EvaluateSettings, config.evaluate().json_text()),
         sorted(results.glob("scores/*/fold-?.ecsv")),
         sorted(results.glob("fits/*/*/*.ecsv")),
         sorted(results.glob("spectra/*/*.pha")),

@@ -14,7 +14,7 @@ from icflow.config import Architecture, Config
 from icflow.detection.tables import read_table, strings
 from icflow.errors import IcflowError
 from icflow.figures import style
-from icflow.figures.base import FigureKind, FigureSettings
+from icflow.figures.base import FigureKind, FigureSettings, label_order
 from icflow.figures.reconstructions import constrained
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
     architecture = settings.autoencoder.architecture
     length = _input_length(paths[0])
     figure, axes = style.grid(1, 1, style.DOUBLE_COLUMN, HEIGHT)
-    _schematic(axes[0, 0], blocks(architecture, length), list(settings.autoencoder.labels))
+    _schematic(axes[0, 0], blocks(architecture, length), label_order(settings.autoencoder))
     return figure
 
 
@@ -141,7 +141,7 @@ def caption(config: Config) -> str:
     architecture = config.autoencoder.architecture
     low, high = config.autoencoder.energies
     skips = "encoder and decoder" if architecture.decoder_skips else "the encoder only"
-    labels = ", ".join(config.autoencoder.labels)
+    labels = ", ".join(label_order(config.autoencoder))
     return (
         f"The autoencoder. Input: rates of the channels between {low:g} and {high:g} keV; the "
         f"numbers are channels × length of the convolutional stages (kernel "

@@ -61,3 +61,19 @@ def folds(config: Config) -> range:
 def many(number: int, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun: ``1 fold``, ``2 folds``, ``1,000 spectra``."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+# Settings travel between stages as JSON with sorted keys, so the order in which
+# the configuration lists things is lost; figures order them by these functions.
+
+
+def network_order(autoencoder: Autoencoder) -> list[str]:
+    """Return the networks, the most constrained first, then by name."""
+    networks = autoencoder.networks
+    return sorted(networks, key=lambda name: (-networks[name].constraint, name))
+
+
+def label_order(autoencoder: Autoencoder) -> list[str]:
+    """Return the labels: temperature, metallicity, redshift, norm, then others by name."""
+    known = [name for name in ("kT", "Z", "z", "norm") if name in autoencoder.labels]
+    return [*known, *sorted(set(autoencoder.labels) - set(known))]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from icflow.config import Config
 from icflow.detection import metrics
+from icflow.detection.published import in_order
 from icflow.detection.tables import floats, read_table
 from icflow.errors import IcflowError
 from icflow.figures import style
@@ -34,7 +35,9 @@ def inputs(config: Config) -> list[str]:
 def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
     """Draw a panel for each metric (rows) and true parameter (columns)."""
     assert settings.detection is not None
-    detectors = settings.detection.detectors
+    detectors = {
+        name: settings.detection.detectors[name] for name in in_order(settings.detection.detectors)
+    }
     needed = [column for name in detectors for column in (name, f"{name}_decision")]
     table = read_table(paths[0], ["is_ic", *needed])
     is_ic = np.asarray(table["is_ic"], dtype=bool)

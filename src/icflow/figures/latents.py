@@ -13,7 +13,7 @@ from icflow.config import Config
 from icflow.detection.tables import floats, read_table, stack, strings
 from icflow.errors import IcflowError
 from icflow.figures import style
-from icflow.figures.base import FigureKind, FigureSettings, folds
+from icflow.figures.base import FigureKind, FigureSettings, folds, label_order
 from icflow.figures.reconstructions import constrained
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def inputs(config: Config) -> list[str]:
 def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
     """Draw one panel per label: two-dimensional histogram and 1:1 line."""
     assert settings.autoencoder is not None
-    names = list(settings.autoencoder.labels)
+    names = label_order(settings.autoencoder)
     columns = [f"{kind}_{name}" for name in names for kind in ("latent", "label")]
     tables = [read_table(path, ["part", *columns]) for path in paths]
     table = stack([t[["part", *columns]] for t in tables])

@@ -12,7 +12,7 @@ from astropy.table import Table
 from icflow.config import Config
 from icflow.detection.tables import floats, read_table
 from icflow.figures import style
-from icflow.figures.base import FigureKind, FigureSettings, folds, many
+from icflow.figures.base import FigureKind, FigureSettings, folds, many, network_order
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,14 +42,16 @@ def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
     assert settings.autoencoder is not None
     networks = settings.autoencoder.networks
     figure, axes = style.grid(1, len(networks), style.DOUBLE_COLUMN, 2.7, sharey=True)
-    for panel, (name, network) in zip(axes[0], networks.items(), strict=True):
+    names = network_order(settings.autoencoder)
+    for panel, name in zip(axes[0], names, strict=True):
         histories = [
             read_table(path, COLUMNS) for path in paths if Path(path).parent.parent.name == name
         ]
-        _panel(panel, histories, network.constraint)
+        weight = networks[name].constraint
+        _panel(panel, histories, weight)
         style.note(
             panel,
-            f"{name.upper()}, constraint weight {network.constraint:g}",
+            f"{name.upper()}, constraint weight {weight:g}",
             x=0.5,
             ha="center",
             fontsize=8,

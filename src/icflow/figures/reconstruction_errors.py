@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icflow.config import Config, Detection
+from icflow.detection.published import in_order
 from icflow.detection.tables import floats, read_table
 from icflow.figures import style
 from icflow.figures.base import FigureKind, FigureSettings
@@ -29,9 +30,8 @@ def inputs(config: Config) -> list[str]:
 def shown(detection: Detection) -> list[str]:
     """Return the detectors that score by reconstruction error; all, if none does."""
     detectors = detection.detectors
-    return [
-        name for name, detector in detectors.items() if detector.method == "reconstruction_error"
-    ] or list(detectors)
+    names = in_order(detectors)
+    return [n for n in names if detectors[n].method == "reconstruction_error"] or names
 
 
 def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:

@@ -14,7 +14,7 @@ from icflow.config import Config
 from icflow.detection.tables import floats, read_table, strings
 from icflow.errors import IcflowError
 from icflow.figures import style
-from icflow.figures.base import FigureKind, FigureSettings
+from icflow.figures.base import FigureKind, FigureSettings, network_order
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,8 @@ def inputs(config: Config) -> list[str]:
 def constrained(config: Config) -> list[str]:
     """Return the networks whose latents are constrained; all, if none is."""
     networks = config.autoencoder.networks
-    return [name for name, network in networks.items() if network.constraint > 0] or list(networks)
+    names = network_order(config.autoencoder)
+    return [name for name in names if networks[name].constraint > 0] or names
 
 
 def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:

@@ -14,7 +14,7 @@ from astropy.table import Table
 from icflow.config import EvaluateSettings
 from icflow.detection import metrics, table1
 from icflow.detection.detectors import Evidence, Sample, Verdict, detect, with_ic
-from icflow.detection.published import PUBLISHED
+from icflow.detection.published import PUBLISHED, in_order
 from icflow.detection.tables import read_table, rows_of, stack, write_table
 from icflow.errors import IcflowError
 from icflow.files import write_json, write_text
@@ -63,8 +63,8 @@ def run(
     score_tables, fit_tables = _read_scores(scores), _read_fits(fits, sample)
     evidence = Evidence(sample, classes, score_tables, fit_tables)
     verdicts = {
-        name: detect(name, detector, evidence)
-        for name, detector in settings.detection.detectors.items()
+        name: detect(name, settings.detection.detectors[name], evidence)
+        for name in in_order(settings.detection.detectors)
     }
     report = {
         "datasets": _describe_datasets(settings, classes),

@@ -26,6 +26,7 @@ from icflow.detection.detectors import reduced_cstat
 from icflow.detection.tables import floats, read_table, stack, strings
 from icflow.errors import IcflowError
 from icflow.figures import registry
+from icflow.figures.base import network_order
 from icflow.figures.confusion import read_metrics
 from icflow.files import write_text
 
@@ -108,7 +109,7 @@ def summary(config: Config) -> str:
     """Return what the run did, in two sentences."""
     sizes = [f"{d.size:,} {d.scenario} ({name})" for name, d in config.datasets.items()]
     training = config.autoencoder.training
-    networks = ", ".join(name.upper() for name in config.autoencoder.networks)
+    networks = ", ".join(name.upper() for name in network_order(config.autoencoder))
     return (
         f"Simulated spectra: {'; '.join(sizes)}, {config.instrument.exposure / 1e3:,.0f} ks each, "
         f"engine {config.engine}. Autoencoders ({networks}): {training.folds_trained} of "

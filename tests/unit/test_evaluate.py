@@ -1,0 +1,231 @@
+"""The evaluation of a made-up run: its numbers, its tables, and damaged inputs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from icflow import config as configuration
+from icflow.config import Config
+from icflow.detection import table1
+from icflow.detection.published import PUBLISHED, in_order
+from icflow.errors import IcflowError
+
+Evaluate = Callable[[Config, Path], None]
+
+
+def read_scores(results: Path) -> Table:
+    return Table.read(results / "evaluation/scores.ecsv", format="ascii.ecsv")
+
+
+def read_metrics(results: Path) -> dict:
+    return json.loads((results / "evaluation/metrics.json").read_text())
+
+
+def test_scores_hold_every_test_spectrum_once(config: Config, evaluated: Path) -> None:
+    scores = read_scores(evaluated)
+    size = config.datasets["test_2T"].size
+    assert scores["dataset"].tolist() == ["test_2T"] * size + ["test_1T+IC"] * size
+    assert scores["index"].tolist() == [*range(size), *range(size)]
+    assert scores["is_ic"].tolist() == [False] * size + [True] * size
+
+
+def test_scores_carry_the_truth_of_each_scenario(evaluated: Path) -> None:
+    scores = read_scores(evaluated)
+    is_ic = np.asarray(scores["is_ic"])
+    assert np.isfinite(scores["truth.apec.kT"]).all()
+    assert np.isnan(scores["truth.powerlaw.norm"][~is_ic]).all()
+    assert np.isfinite(scores["truth.powerlaw.norm"][is_ic]).all()
+    assert np.isfinite(scores["truth.apec_3.kT"][~is_ic]).all()
+
+
+def test_metrics_follow_from_the_scores(config: Config, evaluated: Path) -> None:
+    scores, metrics = read_scores(evaluated), read_metrics(evaluated)
+    is_ic = np.asarray(scores["is_ic"])
+    assert list(metrics["detectors"]) == list(config.detection.detectors)
+    for name, entry in metrics["detectors"].items():
+        decision = np.asarray(scores[f"{name}_decision"])
+        assert decision.tolist() == (np.asarray(scores[name]) > entry["threshold"]).tolist()
+        assert entry["confusion"] == {
+            "tp": int(np.sum(decision & is_ic)),
+            "fp": int(np.sum(decision & ~is_ic)),
+            "tn": int(np.sum(~decision & ~is_ic)),
+            "fn": int(np.sum(~decision & is_ic)),
+        }
+        recall = np.mean(decision[is_ic])
+        accuracy = (recall + np.mean(~decision[~is_ic])) / 2
+        assert entry["recall"]["value"] == pytest.approx(recall)
+        assert entry["bacc"]["value"] == pytest.approx(accuracy)
+        assert entry["precision"]["value"] == pytest.approx(np.mean(is_ic[decision]))
+        for key in ("precision", "recall", "bacc", "auc"):
+            assert entry[key]["lo"] <= entry[key]["value"] <= entry[key]["hi"]
+        assert entry["n_test"] == is_ic.size
+        assert scores.meta["thresholds"][name] == entry["threshold"]
+
+
+def test_made_up_classes_are_told_apart(evaluated: Path) -> None:
+    detectors = read_metrics(evaluated)["detectors"]
+    assert detectors["cae"]["bacc"]["lo"] > 0.55
+    assert detectors["cae"]["auc"]["value"] > 0.7
+    assert len(detectors["cae"]["fold_thresholds"]) == 2
+    assert detectors["cstat_rule_fixed"]["fold_thresholds"] == []
+
+
+def test_failed_fits_are_counted(evaluated: Path) -> None:
+    # In the first shard of every fit, spectrum 1 does not converge and spectrum 2 has no numbers.
+    entry = read_metrics(evaluated)["detectors"]["cstat_rule_free"]
+    assert (entry["missing"], entry["unconverged"]) == (2, 2)
+
+
+def test_table_as_csv_has_the_agreed_columns(config: Config, evaluated: Path) -> None:
+    text = (evaluated / "tables/table1.csv").read_text()
+    assert text.splitlines()[0] == (
+        "detector,precision,precision_lo,precision_hi,recall,recall_lo,recall_hi,"
+        "bacc,bacc_lo,bacc_hi,n_test"
+    )
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["detector"] for row in rows] == list(config.detection.detectors)
+    entry = read_metrics(evaluated)["detectors"]["cae"]
+    assert float(rows[0]["bacc"]) == pytest.approx(entry["bacc"]["value"], abs=1e-6)
+    assert rows[0]["n_test"] == "120"
+
+
+@pytest.mark.parametrize("suffix", ["md", "tex"])
+def test_table_shows_published_values_and_settings(evaluated: Path, suffix: str) -> None:
+    text = (evaluated / f"tables/table1.{suffix}").read_text()
+    lines = [line for line in text.splitlines() if "Fit, z free" in line]
+    assert len(lines) == 1
+    for number in ("0.47", "0.42"):
+        assert number in lines[0]
+    for setting in ("2 of 10 folds", "20 epochs", "AtomDB 3.0.9", "XSPEC 12.15.0", "60 2T"):
+        assert setting in text
+
+
+def test_published_detectors_come_first() -> None:
+    names = ["zebra", "cstat_rule_free", "ae", "apple", "cae"]
+    assert in_order(names) == ["cae", "ae", "cstat_rule_free", "apple", "zebra"]
+
+
+def test_published_rows_are_the_default_detectors(config: Config) -> None:
+    assert set(PUBLISHED) <= set(config.detection.detectors)
+
+
+def test_latex_escapes_what_users_write(config: Config, results: Path, evaluate: Evaluate) -> None:
+    tree = config.model_dump(mode="json", exclude_none=True)
+    tree["detection"]["detectors"]["cae"]["title"] = "R_a & 50%"
+    evaluate(configuration.validate(tree, "test"), results)
+    assert r"R\_a \& 50\% &" in (results / "tables/table1.tex").read_text()
+
+
+def test_undefined_metrics_are_written_as_such() -> None:
+    nothing = {"value": None, "lo": None, "hi": None}
+    entry = {
+        "title": "Never",
+        "precision": nothing,
+        "recall": {"value": 0.0, "lo": 0.0, "hi": 0.0},
+        "bacc": {"value": 0.5, "lo": 0.5, "hi": 0.5},
+        "n_test": 4,
+        "published": None,
+    }
+    metrics = {
+        "detectors": {"never": entry}, "datasets": {}, "bootstrap": 100, "training": {},
+        "versions": {},
+    }  # fmt: skip
+    row = table1.csv(metrics).splitlines()[1].split(",")
+    assert math.isnan(float(row[1]))
+    assert float(row[4]) == 0.0
+    assert "| Never | undefined | – |" in table1.markdown(metrics)
+    assert r"Never & -- & -- & $0.000" in table1.latex(metrics)
+
+
+def test_bytes_do_not_depend_on_the_order_of_files(
+    config: Config, evaluated: Path, tmp_path: Path
+) -> None:
+    from icflow.stages import evaluate
+
+    again = tmp_path / "again"
+    evaluate.run(
+        config.evaluate(),
+        sorted(evaluated.glob("scores/*/fold-?.ecsv"))[::-1],
+        sorted(evaluated.glob("fits/*/*/*.ecsv"))[::-1],
+        sorted(evaluated.glob("spectra/*/*.pha"))[::-1],
+        again / "evaluation/scores.ecsv",
+        again / "evaluation/metrics.json",
+        again / "tables",
+    )
+    made = sorted(path.relative_to(again) for path in again.rglob("*.*"))
+    assert len(made) == 5
+    for path in made:
+        assert (again / path).read_bytes() == (evaluated / path).read_bytes()
+
+
+def damage_shard(results: Path) -> None:
+    (results / "fits/test_2T/2T_free/shard-0001.ecsv").unlink()
+
+
+def damage_fit(results: Path) -> None:
+    for folder in ("2T_free", "2T_fixed"):
+        shutil.rmtree(results / "fits/test_1T+IC" / folder)
+
+
+def damage_network(results: Path) -> None:
+    shutil.rmtree(results / "scores/ae")
+
+
+def truncate_scores(results: Path) -> None:
+    path = results / "scores/cae/fold-1.ecsv"
+    path.write_bytes(path.read_bytes()[:300])
+
+
+def damage_column(results: Path) -> None:
+    path = results / "fits/test_2T/2T_free/shard-0000.ecsv"
+    table = Table.read(path, format="ascii.ecsv")
+    table.remove_column("dof")
+    table.write(path, format="ascii.ecsv", overwrite=True)
+
+
+def damage_spectra(results: Path) -> None:
+    shutil.rmtree(results / "spectra/test_2T")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (damage_shard, "fit 2T_free of the dataset test_2T: no row for spectrum 30"),
+        (damage_fit, r"fit 2T_fixed: no results for the dataset test_1T\+IC"),
+        (damage_network, "detectors.ae: there are no scores of the network 'ae'"),
+        (truncate_scores, "scores/cae/fold-1.ecsv: not a whole ECSV table"),
+        (damage_column, "2T_free/shard-0000.ecsv: lacks the column dof"),
+        (damage_spectra, "no spectra of the dataset test_2T"),
+    ],
+)
+def test_damaged_inputs_are_refused_and_nothing_is_written(
+    config: Config,
+    results: Path,
+    evaluate: Evaluate,
+    damage: Callable[[Path], None],
+    message: str,
+) -> None:
+    damage(results)
+    with pytest.raises(IcflowError, match=message):
+        evaluate(config, results)
+    assert not (results / "evaluation").exists()
+    assert not (results / "tables").exists()
+
+
+def test_detector_named_like_a_column_is_refused(
+    config: Config, results: Path, evaluate: Evaluate
+) -> None:
+    tree = config.model_dump(mode="json", exclude_none=True)
+    tree["detection"]["detectors"]["is_ic"] = tree["detection"]["detectors"].pop("cae")
+    with pytest.raises(IcflowError, match=r"detectors\.is_ic: .*rename the detector"):
+        evaluate(configuration.validate(tree, "test"), results)
