@@ -74,7 +74,7 @@ def test_axes_have_labels_and_legible_text(config: Config, evaluated: Path, numb
     figure = draw(config, evaluated, number)
     figure.draw_without_rendering()
     texts = [t for t in figure.findobj(lambda a: hasattr(a, "get_fontsize")) if t.get_visible()]
-    assert min(t.get_fontsize() for t in texts if t.get_text().strip()) >= 6.5
+    assert min(t.get_fontsize() for t in texts if t.get_text().strip()) >= 7
     if number == 2:  # a drawing, not a plot
         return
     shared = [axes for axes in figure.axes if axes.get_visible()]

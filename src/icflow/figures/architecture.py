@@ -126,7 +126,7 @@ def _height(part: Block) -> float:
 def _size(axes: Axes, part: Block, x: float, height: float) -> None:
     """Write below a block how large it is."""
     size = f"{part.channels}×{part.length}" if part.kind == "convolution" else f"{part.length}"
-    axes.text(x, -height / 2 - 0.05, size, ha="center", va="top", fontsize=6.5, rotation=90)
+    axes.text(x, -height / 2 - 0.05, size, ha="center", va="top", fontsize=7, rotation=90)
 
 
 def _name_latents(axes: Axes, x: float, bottom: float, top: float, labels: Sequence[str]) -> None:

@@ -99,7 +99,7 @@ def _panel(axes: Axes, path: Path, table: Table) -> NDArray[np.float64]:
     error = np.sqrt(counts * scale)
     centres = np.sqrt(edges[:-1] * edges[1:])
     axes.errorbar(
-        centres, counts, error, fmt=".", color=style.BLACK, ms=2.5, lw=0.6, capsize=0, zorder=3,
+        centres, counts, error, fmt=".", color=style.BLACK, ms=2, lw=0.6, capsize=0, zorder=3,
         label=_DATA,
     )  # fmt: skip
     total = floats(table, "source") + sum(
