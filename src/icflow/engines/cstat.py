@@ -536,3 +536,50 @@ def information(
     info, push = np.empty((n, n)), np.empty(n)
     _metric(data.counts, model, slopes, n_bins, info, push)
     return info, -push
+
+
+@jit
+def derivatives(shapes: Shapes, data: Data, box: Box, theta: Floats) -> Floats:
+    """Return the derivatives of the binned counts, shape (n_free, n_bins)."""
+    n, n_channels = len(box.free), shapes.rows.shape[1]
+    slot = np.full(len(theta), -1, dtype=np.int64)
+    for i in range(n):
+        slot[box.free[i]] = i
+    model, slopes = np.empty(n_channels), np.empty((n, n_channels))
+    expected(
+        shapes, theta, find_cells(shapes, theta), slot, np.empty((6, n_channels)), model, slopes
+    )
+    for i in range(n):
+        _bin(data, slopes[i])
+    return slopes[:, : len(data.counts)].copy()
+
+
+@jit
+def model_counts(shapes: Shapes, theta: Floats) -> Floats:
+    """Return expected counts per channel."""
+    n_channels = shapes.rows.shape[1]
+    model = np.empty(n_channels)
+    slot = np.full(len(theta), -1, dtype=np.int64)
+    cells = find_cells(shapes, theta)
+    nothing = np.empty((0, n_channels))
+    expected(shapes, theta, cells, slot, np.empty((6, n_channels)), model, nothing)
+    return model
+
+
+@jit
+def newton_estimate(data: Data, model: Floats, slopes: Floats, inverse: Floats) -> float:
+    """Return C of `model` (per channel, overwritten) less what a Newton step would gain."""
+    _bin(data, model)
+    n_bins = len(data.counts)
+    n = len(inverse)
+    push = np.zeros(n)
+    for b in range(n_bins):
+        pull = data.counts[b] / max(model[b], FLOOR) - 1.0
+        model[b] = max(model[b], FLOOR)
+        for i in range(n):
+            push[i] += slopes[i, b] * pull
+    gain = 0.0
+    for i in range(n):
+        for j in range(n):
+            gain += push[i] * inverse[i, j] * push[j]
+    return cstat(data.counts, model[:n_bins]) - gain

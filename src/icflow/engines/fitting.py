@@ -18,7 +18,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from icflow.config import FitControl, FitModel, Free, Link
-from icflow.engines import cstat
+from icflow.engines import cstat, folded
 from icflow.engines.base import BACKGROUND, FitResult
 from icflow.engines.cstat import Box, Data, Minimum, Shapes
 from icflow.engines.folded import PlasmaTable
@@ -28,11 +28,15 @@ from icflow.models.scenario import Setting, complete
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-ABUNDANCES = (0.1, 0.3, 0.6, 1.0)  # at which the lattice looks
+ABUNDANCES = (0.15, 0.4, 0.8)  # at which the lattice looks
 CURVE_PROBES = 5
 SEARCH_EVERY = 4  # of the nodes of the searching table
 AGREE = 0.01  # in C: starts that end this close found the same minimum
-ERROR_FREE = 0.0
+# Where the redshift is free: how far the staircase is searched, and how densely.
+STAIRS = 0.002
+MOST_HOPS = 240
+STEPS_TRIED = 6
+RIVAL, RIVALS = 5.0, 2  # other minima that may win on the exact tables: how much higher, how many
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,38 @@ class Tables:
             self.terms, self.rows, self.curves, plasma, self.temperatures, np.zeros(2)
         )
 
+    def split(
+        self, shapes: Shapes, theta: Floats, position: int
+    ) -> tuple[Floats, list[tuple[PlasmaTable, Floats]]]:
+        """Split the model counts into a part without, and tables with, one redshift.
+
+        Returns
+        -------
+        base : ndarray, shape (n_channels,)
+        parts : list
+            Tables, each with how much of (A, B) at every temperature the
+            model holds, shape (n_temperatures, 2).
+        """
+        model = cstat.model_counts(shapes, theta)
+        parts = []
+        cells = cstat.find_cells(shapes, theta)
+        for k, (table, redshift) in enumerate(zip(self.plasma, self.redshift_of, strict=True)):
+            if redshift != position:
+                continue
+            amounts = np.zeros((len(self.temperatures), 2))
+            for term in self.terms:
+                if term[cstat.KIND] != cstat.PLASMA or term[cstat.TABLE] != k:
+                    continue
+                norm, kT, Z = (theta[term[i]] for i in (cstat.NORM, cstat.FIRST, cstat.SECOND))
+                cell = cells[term[cstat.FIRST]]
+                low, high = self.temperatures[cell : cell + 2]
+                share = (kT - low) / (high - low)
+                amounts[cell] += norm * (1 - share) * np.array([1.0, Z])
+                amounts[cell + 1] += norm * share * np.array([1.0, Z])
+            model -= np.tensordot(amounts, shapes.plasma[k, 0], axes=2)
+            parts.append((table, amounts * self.exposure))
+        return model, parts
+
     def smooth(self) -> Shapes:
         """Return the shapes that are smooth in redshift."""
         grid = self.plasma[0].search_grid if self.plasma else np.zeros(2)
@@ -162,6 +198,8 @@ class Fitter:
         self.lattice = _Lattice(model, tables)
         self.free_redshift = [p for p in dict.fromkeys(tables.redshift_of) if p in model.free]
         self.smooth = tables.smooth() if self.free_redshift else None
+        still = np.array([p for p in model.free if p not in self.free_redshift], dtype=np.int64)
+        self.box_exact = Box(still, model.lower[still], model.upper[still])
 
     def fit(self, data: Data, channel_counts: Floats, fixed: Mapping[int, float]) -> FitResult:
         """Fit one spectrum.
@@ -187,7 +225,7 @@ class Fitter:
             starts = self._search_redshift(channel_counts, theta)
             minima = self._descend(self.smooth, data, self.box, starts)
             _, agreeing = _lowest(minima)
-            best, shapes = self._polish(data, minima)
+            best, shapes = self._polish(data, minima), self.smooth
         return self._result(shapes, data, best, len(minima), agreeing)
 
     def _descend(
@@ -214,19 +252,68 @@ class Fitter:
         found.sort(key=lambda pair: pair[0])
         return [start for _, start in found[: self.control.starts]]
 
-    def _polish(self, data: Data, minima: list[Minimum]) -> tuple[Minimum, Shapes]:
-        """End on the exact table: C has small steps in z that the smooth one lacks."""
-        raise RuntimeError
+    def _polish(self, data: Data, minima: list[Minimum]) -> Minimum:
+        """End on the exact tables.
+
+        As z changes, lines hop from bin to bin, and C between two hops is
+        nearly constant: a staircase, of which the smooth tables know only the
+        mean. The lowest step is looked for with all other parameters where
+        they are, corrected by the Newton step that they would take; the most
+        promising steps are then descended to in full.
+        """
+        limit = self.control.max_iterations
+        lowest = min(minimum.cstat for minimum in minima)
+        ends: list[Minimum] = []
+        for minimum in _separate([m for m in minima if m.cstat < lowest + RIVAL])[:RIVALS]:
+            theta = minimum.theta
+            for position in self.free_redshift:
+                candidates, estimates = self._stairs(data, theta, position)
+                found: list[Minimum] = []
+                for z in candidates[np.argsort(estimates, kind="stable")[:STEPS_TRIED]]:
+                    start = theta.copy()
+                    start[position] = z
+                    shapes = self.tables.exact(start)
+                    found.append(
+                        Minimum(*cstat.descend(shapes, data, self.box_exact, start, limit))
+                    )
+                end = min(found, key=lambda one: one.cstat)
+                theta = end.theta
+            ends.append(end)
+        return min(ends, key=lambda one: one.cstat)
+
+    def _stairs(self, data: Data, theta: Floats, position: int) -> tuple[Floats, Floats]:
+        """Return redshifts, one between every two hops, and estimates of C there."""
+        low, high = (bounds[position] for bounds in (self.model.lower, self.model.upper))
+        low, high = max(low, theta[position] - STAIRS), min(high, theta[position] + STAIRS)
+        shapes = self.tables.exact(theta)
+        info, _ = cstat.information(shapes, data, self.box_exact, theta)
+        slopes = cstat.derivatives(shapes, data, self.box_exact, theta)
+        moving = self._inside(self.box_exact, theta) & (np.diag(info) > 0)
+        inverse = np.zeros_like(info)
+        inverse[np.ix_(moving, moving)] = _inverse(info[np.ix_(moving, moving)])
+        base, parts = self.tables.split(shapes, theta, position)
+        hops = np.concatenate([folded.hops(t, a, low, high, MOST_HOPS) for t, a in parts])
+        edges = np.unique(np.concatenate([[low, high], hops]))
+        candidates = 0.5 * (edges[1:] + edges[:-1])
+        estimates = np.empty(len(candidates))
+        for i, z in enumerate(candidates):
+            model = base.copy()
+            for table, amounts in parts:
+                folded.add_model(table, amounts, z, model)
+            estimates[i] = cstat.newton_estimate(data, model, slopes, inverse)
+        return candidates, estimates
+
+    def _inside(self, box: Box, theta: Floats) -> NDArray[np.bool_]:
+        edge = 1e-9 * (box.upper - box.lower)
+        values = theta[box.free]
+        return np.asarray((values > box.lower + edge) & (values < box.upper - edge))
 
     def _result(
         self, shapes: Shapes, data: Data, best: Minimum, starts: int, agreeing: int
     ) -> FitResult:
         model, free = self.model, self.box.free
         info, _ = cstat.information(shapes, data, self.box, best.theta)
-        edge = 1e-9 * (self.box.upper - self.box.lower)
-        inside = (best.theta[free] > self.box.lower + edge) & (
-            best.theta[free] < self.box.upper - edge
-        )
+        inside = self._inside(self.box, best.theta)
         covariance = np.full(info.shape, np.nan)
         usable = np.flatnonzero(inside & (np.diag(info) > 0))
         covariance[np.ix_(usable, usable)] = _inverse(info[np.ix_(usable, usable)])
@@ -253,6 +340,15 @@ class Fitter:
 def _lowest(minima: list[Minimum]) -> tuple[Minimum, int]:
     best = min(minima, key=lambda minimum: minimum.cstat)
     return best, sum(minimum.cstat < best.cstat + AGREE for minimum in minima)
+
+
+def _separate(minima: list[Minimum]) -> list[Minimum]:
+    """Return the minima in order of C, those that agree with a lower one left out."""
+    kept: list[Minimum] = []
+    for minimum in sorted(minima, key=lambda one: one.cstat):
+        if not kept or minimum.cstat > kept[-1].cstat + AGREE:
+            kept.append(minimum)
+    return kept
 
 
 def _inverse(matrix: Floats) -> Floats:
@@ -290,6 +386,7 @@ class _Lattice:
                     term[cstat.FIRST], first + step * np.linspace(1, n - 2, CURVE_PROBES)
                 )
         self.sizes = np.array([len(v) for v in self.slots.values()], dtype=np.int64)
+        self._known: tuple[Integers, Floats, Integers] | None = None
 
     def _add_slot(self, position: int, values: Floats) -> None:
         if position in self.slots:
@@ -316,7 +413,9 @@ class _Lattice:
             v if not np.isnan(v[0]) else np.array([theta[p]]) for p, v in self.slots.items()
         ]
         gram, pull = self._normal_equations(shapes, counts)
-        rows, weights, combinations = self._combinations(shapes, values)
+        if self._known is None or any(np.isnan(v[0]) for v in self.slots.values()):
+            self._known = self._combinations(shapes, values)
+        rows, weights, combinations = self._known
         scores, norms = _screen(gram, pull, rows, weights)
         order = np.argsort(scores, kind="stable")
         chosen = self._distinct(order, combinations, number)
@@ -353,9 +452,12 @@ class _Lattice:
     ) -> tuple[Integers, Floats, Integers]:
         """Return, for every lattice point and source, two rows with weights."""
         sizes = [len(v) for v in values]
-        combinations = np.stack(
-            np.meshgrid(*[np.arange(n) for n in sizes], indexing="ij"), axis=-1
-        ).reshape(-1, len(sizes)) if sizes else np.zeros((1, 0), dtype=np.int64)
+        combinations = np.indices(sizes).reshape(len(sizes), -1).T
+        mirror = self._mirror()
+        if mirror is not None:
+            # One of two mirror images is enough.
+            i, j = np.flatnonzero(mirror != np.arange(len(mirror)))
+            combinations = combinations[combinations[:, i] <= combinations[:, j]]
         slot = {position: i for i, position in enumerate(self.slots)}
         n, m = len(combinations), len(self.sources)
         rows, weights = np.zeros((n, m, 2), dtype=np.int64), np.zeros((n, m, 2))
@@ -456,7 +558,7 @@ def _screen(gram: Floats, pull: Floats, rows: Integers, weights: Floats) -> tupl
                 a[t, s] = total
         # Non-negative least squares by cyclic descent: few unknowns, a ranking is all we need.
         x[:] = 0.0
-        for _ in range(25):
+        for _ in range(15):
             for s in range(m):
                 if a[s, s] > 0:
                     rest = b[s]

@@ -296,6 +296,83 @@ def rates_at(table: PlasmaTable, redshift: float, first: int, last: int) -> Floa
     return rates
 
 
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def add_model(table: PlasmaTable, amounts: Floats, redshift: float, model: Floats) -> None:
+    """Add the counts of a mix of temperatures at one redshift to `model`.
+
+    Parameters
+    ----------
+    amounts : ndarray, shape (n_temperatures, 2)
+        Norm times exposure of (A, B) at every temperature.
+    model : ndarray, shape (n_channels,)
+    """
+    n_rows, stretch = len(table.energies) - 1, 1.0 + redshift
+    node, weight, _ = cubic(
+        (redshift - table.smooth_grid[0]) / table.smooth_grid[1], table.smooth.shape[0]
+    )
+    photons = np.zeros(n_rows)
+    for i in range(len(amounts)):
+        for part in range(2):
+            amount = amounts[i, part]
+            if amount == 0:
+                continue
+            for q in range(4):
+                row, factor = table.smooth[node + q, i, part], amount * weight[q]
+                for k in range(len(model)):
+                    model[k] += factor * row[k]
+            below = 0.0
+            for e in range(n_rows + 1):
+                position = (table.energies[e] * stretch - table.grid[0]) / table.grid[1]
+                k = min(max(int(position), 0), len(table.cumulative) - 2)
+                t = min(max(position - k, 0.0), 1.0)
+                value = (1 - t) * table.cumulative[k, i, part]
+                value += t * table.cumulative[k + 1, i, part]
+                if e > 0:
+                    photons[e - 1] += amount * (value - below) / stretch
+                below = value
+    bins = np.searchsorted(table.energies, table.line_energy / stretch, side="right") - 1
+    strength = line_strength(table, amounts)
+    for k in range(len(bins)):
+        if 0 <= bins[k] < n_rows:
+            photons[bins[k]] += strength[k] / stretch
+    for r in range(n_rows):
+        row = table.kernel[r]
+        for k in range(len(row)):
+            model[k] += photons[r] * row[k]
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def line_strength(table: PlasmaTable, amounts: Floats) -> Floats:
+    """Return the photons of every tracked line in a mix of temperatures, shape (n_lines,)."""
+    strength = np.zeros(len(table.line_energy))
+    for k in range(len(strength)):
+        for i in range(len(amounts)):
+            for part in range(2):
+                if amounts[i, part] != 0:
+                    strength[k] += amounts[i, part] * table.line_photons[k, i, part]
+    return strength
+
+
+def hops(table: PlasmaTable, amounts: Floats, low: float, high: float, most: int) -> Floats:
+    """Return the redshifts between `low` and `high` at which lines change bins.
+
+    Only the `most` that move the largest number of counts are returned.
+    """
+    # Bins that a line visits between the two redshifts, and the edges between them.
+    edges = table.energies
+    first = np.searchsorted(edges, table.line_energy / (1 + high))
+    last = np.searchsorted(edges, table.line_energy / (1 + low))
+    strength = line_strength(table, amounts)
+    counts = table.kernel.sum(axis=1)
+    redshifts, moved = [], []
+    for line in np.flatnonzero(last > first):
+        for edge in range(first[line], min(last[line], len(counts))):
+            redshifts.append(table.line_energy[line] / edges[edge] - 1)
+            moved.append(strength[line] * counts[edge])
+    order = np.argsort(moved)[::-1][:most]
+    return np.array(redshifts)[order] if len(order) else np.empty(0)
+
+
 def plasma_table(
     term: Term,
     values: Mapping[str, float],

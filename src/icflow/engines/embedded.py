@@ -1,0 +1,365 @@
+"""The embedded engine: XSPEC's model functions, our folding, faking and fitting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from icflow.config import AtomicData, FitControl, FitModel, Free, Instrument, Link, Prior
+from icflow.engines import cstat, folded
+from icflow.engines.base import FitResult
+from icflow.engines.fitting import Fitter, Model, Tables, build_model
+from icflow.errors import IcflowError
+from icflow.models import library
+from icflow.models.background import read_background
+from icflow.models.expression import Expression, Term, parse
+from icflow.models.scenario import Setting, complete, draw, generator, resolve
+from icflow.ogip.grouping import grouped_selection, noticed_channels
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+# What Redshift may be where nothing says otherwise, and how far tables reach around one value.
+APEC = "apec"
+
+
+class EmbeddedEngine:
+    """Predict, fake and fit spectra of one instrument in this process.
+
+    Parameters
+    ----------
+    instrument : Instrument
+        Response files, exposure and background file.
+    atomic_data : AtomicData
+        Abundances, cross sections and AtomDB tables.
+    """
+
+    def __init__(self, instrument: Instrument, atomic_data: AtomicData) -> None:
+        library.configure(atomic_data)
+        # Small matrix products: threads cost more than they bring, and jobs run side by side.
+        threadpool_limits(1)
+        self.atomic_data = atomic_data
+        self.exposure = instrument.exposure
+        self.response = folded.load_response(instrument.rmf, instrument.arf)
+        self.components = (
+            read_background(instrument.background) if instrument.background else ()
+        )
+
+    def versions(self) -> dict[str, str]:
+        """Return what the numbers depend on."""
+        return {
+            "ENGINE": "embedded",
+            "XSPECVER": library.version(),
+            "ATOMDB": self.atomic_data.atomdb,
+            "ABUND": self.atomic_data.abundances,
+            "XSECT": self.atomic_data.cross_sections,
+        }
+
+    @cached_property
+    def backgrounds(self) -> dict[str, Floats]:
+        """Expected counts per channel of each background component."""
+        return {
+            component.name: folded.fold_background(component, self.response) * self.exposure
+            for component in self.components
+        }
+
+    def components_of(
+        self, expression: str, parameters: Mapping[str, Setting]
+    ) -> dict[str, Floats]:
+        """Return the expected counts per channel of every term, by direct evaluation.
+
+        Parameters
+        ----------
+        parameters : mapping
+            Fixed values and links; XSPEC's defaults elsewhere.
+        """
+        parsed = parse(expression)
+        values = resolve(complete(parsed, parameters, "parameters"), {})
+        return {
+            term.name: self._fold_term(term, values) * values[f"{term.additive.name}.norm"]
+            for term in parsed.terms
+        }
+
+    def predict(self, expression: str, parameters: Mapping[str, Setting]) -> Floats:
+        """Return expected counts per channel, background included."""
+        source = sum(self.components_of(expression, parameters).values(), np.zeros(1))
+        return np.asarray(source + sum(self.backgrounds.values(), np.zeros(1)))
+
+    def _fold_term(self, term: Term, values: Mapping[str, float]) -> Floats:
+        photons = folded.term_photons(term, values, self.response.energies)
+        return self.response.fold(photons) * self.exposure
+
+    # --- faking --------------------------------------------------------------------
+
+    def fake(
+        self,
+        expression: str,
+        parameters: Mapping[str, Setting],
+        seed: int,
+        dataset: str,
+        indices: Sequence[int],
+    ) -> tuple[NDArray[np.int32], dict[str, Floats]]:
+        """Draw parameters and Poisson counts of the spectra with the given indices.
+
+        Returns
+        -------
+        counts : ndarray of int32, shape (n_spectra, n_channels)
+        truth : dict
+            The true value of every parameter, each of shape (n_spectra,).
+        """
+        parsed = parse(expression)
+        settings = complete(parsed, parameters, "parameters")
+        tables = {term.name: self._fake_table(term, settings) for term in parsed.terms}
+        background = sum(self.backgrounds.values(), np.zeros(self.response.n_channels))
+        counts = np.empty((len(indices), self.response.n_channels), dtype=np.int32)
+        truth = {name: np.empty(len(indices)) for name in settings}
+        for row, index in enumerate(indices):
+            values = draw(settings, seed, dataset, index)
+            for name, value in values.items():
+                truth[name][row] = value
+            expected = background.copy()
+            for term in parsed.terms:
+                norm = values[f"{term.additive.name}.norm"]
+                expected += norm * self._table_counts(term, tables[term.name], values)
+            counts[row] = generator(seed, dataset, index, "counts").poisson(expected)
+        return counts, truth
+
+    def _fake_table(
+        self, term: Term, settings: Mapping[str, Setting]
+    ) -> folded.PlasmaTable | Floats | None:
+        """Return what speeds a term up: a plasma table, its counts if fixed, or nothing."""
+        varying = _varying(term, settings)
+        if not varying:
+            return self._fold_term(term, _values(term, settings))
+        if term.additive.definition.name == APEC and not _factors_vary(term, settings):
+            return self._plasma(term, settings, _range(term, settings, "kT"))
+        return None
+
+    def _table_counts(
+        self, term: Term, table: folded.PlasmaTable | Floats | None, values: Mapping[str, float]
+    ) -> Floats:
+        if table is None:
+            return self._fold_term(term, values)
+        if isinstance(table, np.ndarray):
+            return table
+        kT, abundance, redshift = (
+            values[f"{term.additive.name}.{name}"] for name in ("kT", "Abundanc", "Redshift")
+        )
+        nodes = table.temperatures
+        cell = int(np.clip(np.searchsorted(nodes, kT, side="right") - 1, 0, len(nodes) - 2))
+        share = (kT - nodes[cell]) / (nodes[cell + 1] - nodes[cell])
+        rates = table.at(redshift, cell, cell + 2)
+        by_abundance = rates[:, 0] + abundance * rates[:, 1]
+        return np.asarray(
+            ((1 - share) * by_abundance[0] + share * by_abundance[1]) * self.exposure
+        )
+
+    def _plasma(
+        self, term: Term, settings: Mapping[str, Setting], temperatures: tuple[float, float]
+    ) -> folded.PlasmaTable:
+        return folded.plasma_table(
+            term,
+            _values(term, settings),
+            self.response,
+            self.atomic_data,
+            temperatures,
+            _range(term, settings, "Redshift"),
+        )
+
+    # --- fits ------------------------------------------------------------------------
+
+    def fit(
+        self,
+        model: FitModel,
+        control: FitControl,
+        counts: NDArray[np.int32],
+        truth: Mapping[str, Floats],
+        at_truth: Sequence[str],
+    ) -> Iterator[FitResult]:
+        """Fit spectra one after the other; a bad one gives a flagged result.
+
+        Parameters
+        ----------
+        counts : ndarray of int, shape (n_spectra, n_channels)
+        truth : mapping
+            True values, each of shape (n_spectra,), of at least the
+            parameters `at_truth`.
+        at_truth : sequence of str
+            Parameters to freeze at their true values.
+        """
+        low, high = control.energies
+        rmf = self.response.rmf
+        noticed = np.flatnonzero(noticed_channels(rmf.e_min, rmf.e_max, low, high))
+        if len(noticed) == 0:
+            raise IcflowError(
+                f"fits.energies: no channel lies between {low:g} and {high:g} keV; the response "
+                f"covers {rmf.e_min.min():g} to {rmf.e_max.max():g} keV"
+            )
+        channels = slice(int(noticed[0]), int(noticed[-1]) + 1)
+        plan = build_model(model, control, list(self.backgrounds), at_truth)
+        fitter = Fitter(plan, self._tables(plan, channels), control)
+        for row in range(len(counts)):
+            fixed = {plan.position[name]: float(truth[name][row]) for name in at_truth}
+            yield self._fit_one(fitter, control, counts[row], channels, fixed)
+
+    def _fit_one(
+        self,
+        fitter: Fitter,
+        control: FitControl,
+        counts: NDArray[np.int32],
+        channels: slice,
+        fixed: Mapping[int, float],
+    ) -> FitResult:
+        rmf = self.response.rmf
+        try:
+            if not np.any(counts[channels] > 0):
+                raise IcflowError("the spectrum has no counts in the energy range of the fit")
+            starts, stops = grouped_selection(
+                counts, rmf.e_min, rmf.e_max, *control.energies, control.group_min
+            )
+            inside = counts[channels].astype(np.float64)
+            first = channels.start
+            starts, stops = starts - first, stops - first
+            data = cstat.Data(_sums(inside, starts, stops), starts, stops)
+            return fitter.fit(data, inside, fixed)
+        except IcflowError as error:
+            return _failed(fitter.model, str(error))
+
+    def _tables(self, plan: Model, channels: slice) -> Tables:
+        """Fold every term of a model for the noticed channels."""
+        settings = plan.settings
+        terms: list[list[int]] = []
+        rows: list[Floats] = []
+        curves: list[list[float]] = []
+        plasma: dict[tuple[object, ...], tuple[folded.PlasmaTable, int, int]] = {}
+        temperatures = _all_temperatures(plan.expression, settings)
+        for term in plan.expression.terms:
+            norm = plan.position[f"{term.additive.name}.norm"]
+            varying = _varying(term, settings)
+            if term.additive.definition.name == APEC and not _factors_vary(term, settings):
+                kT, abundance, redshift = (
+                    plan.position[f"{term.additive.name}.{name}"]
+                    for name in ("kT", "Abundanc", "Redshift")
+                )
+                key = (tuple(c.name for c in term.factors), redshift)
+                if key not in plasma:
+                    assert temperatures is not None
+                    table = self._plasma(term, settings, temperatures).cut(channels)
+                    plasma[key] = (table, redshift, len(plasma))
+                terms.append([cstat.PLASMA, plasma[key][2], norm, kT, abundance, redshift])
+            elif not varying:
+                terms.append([cstat.ROW, len(rows), norm, 0, 0, 0])
+                rows.append(self._fold_term(term, _values(term, settings))[channels])
+            else:
+                raise IcflowError(
+                    f"expression {plan.expression.text!r}: {', '.join(varying)} cannot vary yet"
+                )
+        for name, row in self.backgrounds.items():
+            position = plan.position[f"background.{name}"]
+            terms.append([cstat.ROW, len(rows), position, 0, 0, 0])
+            rows.append(row[channels])
+        width = channels.stop - channels.start
+        tables = [table for table, _, _ in plasma.values()]
+        searching = (
+            np.stack([table.searching for table in tables]).astype(np.float64) * self.exposure
+            if tables
+            else np.empty((0, 1, 2, 2, width))
+        )
+        return Tables(
+            np.array(terms, dtype=np.int64).reshape(-1, 6),
+            np.ascontiguousarray(rows, dtype=np.float64).reshape(-1, width),
+            np.array(curves, dtype=np.float64).reshape(-1, 4),
+            tables,
+            [redshift for _, redshift, _ in plasma.values()],
+            searching,
+            self.exposure,
+            len(self.backgrounds),
+        )
+
+
+def _sums(counts: Floats, starts: Integers, stops: Integers) -> Floats:
+    total = np.concatenate([[0.0], np.cumsum(counts)])
+    return np.asarray(total[stops] - total[starts])
+
+
+def _failed(model: Model, reason: str) -> FitResult:
+    nothing = dict.fromkeys(model.position, float("nan"))
+    free = tuple(model.names[p] for p in model.free)
+    return FitResult(
+        cstat=float("nan"),
+        dof=0,
+        bins=0,
+        converged=False,
+        starts=0,
+        agreeing=0,
+        iterations=0,
+        gradient=float("nan"),
+        values=nothing,
+        errors=nothing,
+        free=free,
+        status=reason,
+    )
+
+
+# --- what varies -----------------------------------------------------------------------
+
+
+def _root(name: str, settings: Mapping[str, Setting]) -> Setting:
+    """Return the setting of a parameter, or of the one it is linked to."""
+    setting = settings[name]
+    return settings[setting.link] if isinstance(setting, Link) else setting
+
+
+def _varying(term: Term, settings: Mapping[str, Setting]) -> list[str]:
+    """Return the shape parameters of a term that are free or drawn."""
+    return [
+        name
+        for component in (*term.factors, term.additive)
+        for name in component.parameters
+        if not name.endswith(".norm") and isinstance(_root(name, settings), (Free, Prior))
+    ]
+
+
+def _factors_vary(term: Term, settings: Mapping[str, Setting]) -> bool:
+    return any(not name.startswith(f"{term.additive.name}.") for name in _varying(term, settings))
+
+
+def _values(term: Term, settings: Mapping[str, Setting]) -> dict[str, float]:
+    """Return the fixed parameters of a term."""
+    roots = {
+        name: _root(name, settings)
+        for component in (*term.factors, term.additive)
+        for name in component.parameters
+    }
+    return {name: float(root) for name, root in roots.items() if isinstance(root, (int, float))}
+
+
+def _bounds(setting: Setting) -> tuple[float, float]:
+    if isinstance(setting, Free):
+        return setting.free[0], setting.free[1]
+    if isinstance(setting, Prior):
+        return setting.bounds
+    assert isinstance(setting, (int, float))
+    return float(setting), float(setting)
+
+
+def _range(term: Term, settings: Mapping[str, Setting], name: str) -> tuple[float, float]:
+    return _bounds(_root(f"{term.additive.name}.{name}", settings))
+
+
+def _all_temperatures(
+    expression: Expression, settings: Mapping[str, Setting]
+) -> tuple[float, float] | None:
+    """Return the range of kT over all `apec` of a model."""
+    ranges = [
+        _range(term, settings, "kT")
+        for term in expression.terms
+        if term.additive.definition.name == APEC
+    ]
+    if not ranges:
+        return None
+    return min(low for low, _ in ranges), max(high for _, high in ranges)
