@@ -1,0 +1,48 @@
+"""Stage: the expected counts of every component of one simulated spectrum."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from astropy import units
+from astropy.table import Table
+
+from icflow.config import SimulateSettings
+from icflow.engines.embedded import EmbeddedEngine
+from icflow.errors import IcflowError
+from icflow.files import atomic_path
+from icflow.ogip.spectrum import read_spectra
+
+
+def run(settings: SimulateSettings, spectra: Path, index: int, output: Path) -> None:
+    """Write a table of counts and expected counts per channel.
+
+    Columns ``channel, energy_lo, energy_hi, counts``, ``source``, one for each
+    additive term (``TBabs*apec``), and one for each background component
+    (``background.lines``). Always by the embedded engine: it is the one that
+    folds terms one by one.
+    """
+    shard = read_spectra(spectra)
+    rows = np.flatnonzero(shard.index == index)
+    if len(rows) == 0:
+        raise IcflowError(f"{spectra}: holds no spectrum {index} of dataset {shard.dataset}")
+    row = int(rows[0])
+    engine = EmbeddedEngine(settings.instrument, settings.atomic_data)
+    truth = {name: float(values[row]) for name, values in shard.truth.items()}
+    terms = engine.components_of(settings.model.expression, truth)
+    rmf = engine.response.rmf
+    table = Table(
+        {
+            "channel": rmf.channel,
+            "energy_lo": rmf.e_min * units.keV,
+            "energy_hi": rmf.e_max * units.keV,
+            "counts": shard.counts[row],
+            "source": np.sum(list(terms.values()), axis=0),
+            **terms,
+            **{f"background.{name}": row for name, row in engine.backgrounds.items()},
+        },
+        meta={"exposure": shard.exposure, "scenario": shard.scenario, "truth": truth},
+    )
+    with atomic_path(output) as temporary:
+        table.write(temporary, format="ascii.ecsv", overwrite=True)

@@ -1,0 +1,72 @@
+"""Stage: one fit of every spectrum of a shard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from astropy import units
+from astropy.table import Table
+from tqdm import tqdm
+
+from icflow.config import FitSettings
+from icflow.engines.base import FitResult
+from icflow.engines.registry import make_engine
+from icflow.errors import IcflowError
+from icflow.files import atomic_path
+from icflow.models.expression import parse
+from icflow.ogip.spectrum import SpectrumSet, read_spectra
+
+# Numbers in the tables: more digits than any error bar can use, fewer than depend on the machine.
+DIGITS = 9
+
+
+def run(settings: FitSettings, spectra: Path, output: Path) -> None:
+    """Fit every spectrum of a type II file and write one row for each."""
+    shard = read_spectra(spectra)
+    missing = [name for name in settings.at_truth if name not in shard.truth]
+    if missing:
+        raise IcflowError(f"{spectra}: has no column {missing[0]}, which the fit freezes")
+    engine = make_engine(settings.engine, settings.instrument, settings.atomic_data)
+    fits = engine.fit(settings.model, settings, shard.counts, shard.truth, settings.at_truth)
+    results = list(tqdm(fits, total=len(shard.counts), desc=settings.name, unit=" fits", mininterval=5))
+    table = tabulate(results, settings, shard)
+    table.meta.update(engine.versions())
+    with atomic_path(output) as temporary:
+        table.write(temporary, format="ascii.ecsv", overwrite=True)
+
+
+def tabulate(results: Sequence[FitResult], settings: FitSettings, shard: SpectrumSet) -> Table:
+    """Return fits as a table: one row per spectrum, a value and an error per parameter."""
+    table = Table()
+    table["index"] = shard.index
+    table["cstat"] = _rounded([result.cstat for result in results])
+    for name in ("dof", "bins", "converged", "starts", "agreeing", "iterations"):
+        table[name] = [getattr(result, name) for result in results]
+    # Of the size of rounding errors where a fit has converged.
+    table["gradient"] = [float(f"{result.gradient:.1e}") for result in results]
+    table["at_bound"] = [",".join(result.at_bound) for result in results]
+    table["status"] = [result.status for result in results]
+    declared = parse(settings.model.expression).parameters
+    for name in results[0].values:
+        table[name] = _rounded([result.values[name] for result in results])
+        if name in declared and declared[name].unit == "keV":
+            table[name].unit = units.keV
+        if any(result.errors[name] != 0 for result in results):
+            table[f"{name}_error"] = _rounded([result.errors[name] for result in results])
+            table[f"{name}_error"].unit = table[name].unit
+    table.meta.update(
+        fit=settings.name,
+        expression=settings.model.expression,
+        dataset=shard.dataset,
+        scenario=shard.scenario,
+        at_truth=list(settings.at_truth),
+        energies=list(settings.energies),
+        group_min=settings.group_min,
+    )
+    return table
+
+
+def _rounded(values: Sequence[float]) -> np.ndarray:
+    return np.array([float(f"{value:.{DIGITS}g}") for value in values])
