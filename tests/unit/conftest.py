@@ -135,11 +135,11 @@ def write_fit(
     """C scatters around the degrees of freedom; the wrong model is a little worse."""
     meta = {
         "fit": fit,
-        "engine": "embedded",
-        "xspec": "12.15.0",
-        "atomdb": "3.0.9",
-        "abundances": "angr",
-        "cross_sections": "vern",
+        "ENGINE": "embedded",
+        "XSPECVER": "12.15.0",
+        "ATOMDB": "3.0.9",
+        "ABUND": "angr",
+        "XSECT": "vern",
         "group_min": 100,
     }
     wrong = has_ic(config, dataset) != ("IC" in fit)

@@ -234,11 +234,11 @@ def _training(tables: Mapping[str, Sequence[Table]]) -> dict[str, Any]:
 def _versions(fits: Mapping[str, Table]) -> dict[str, str]:
     """Return engine and versions behind the fits, as their tables state them."""
     keys = {
-        "engine": "engine",
-        "xspec": "XSPEC",
-        "atomdb": "AtomDB",
-        "abundances": "abundances",
-        "cross_sections": "cross sections",
+        "ENGINE": "engine",
+        "XSPECVER": "XSPEC",
+        "ATOMDB": "AtomDB",
+        "ABUND": "abundances",
+        "XSECT": "cross sections",
     }
     versions = {}
     for key, title in keys.items():
