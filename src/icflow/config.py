@@ -32,6 +32,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from icflow.errors import IcflowError
+from icflow.files import canonical_json
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
 
@@ -55,23 +56,8 @@ class Section(BaseModel):
         return value
 
     def json_text(self) -> str:
-        """Return this subtree as canonical JSON.
-
-        Keys stand in the order of the schema and names in that of the
-        configuration, which is the order of detectors in tables and figures;
-        parameters, whose order means nothing, are sorted.
-        """
-        tree = _sort_parameters(self.model_dump(mode="json", exclude_none=True))
-        return json.dumps(tree, separators=(",", ":"), ensure_ascii=False)
-
-
-def _sort_parameters(tree: Any) -> Any:
-    if not isinstance(tree, dict):
-        return tree
-    ordered = {key: _sort_parameters(value) for key, value in tree.items()}
-    if "parameters" in ordered:
-        ordered["parameters"] = dict(sorted(ordered["parameters"].items()))
-    return ordered
+        """Return this subtree as canonical JSON (sorted keys, no white space)."""
+        return canonical_json(self.model_dump(mode="json", exclude_none=True))
 
 
 def _finite(value: Any) -> Any:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,8 +104,13 @@ class Project:
             return {}
         table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", output, re.DOTALL | re.MULTILINE)
         assert table is not None, output
-        counts = dict(line.split() for line in table[1].splitlines())
-        return {rule: int(count) for rule, count in counts.items() if rule != "all"}
+        counts: Counter[str] = Counter()
+        for line in table[1].splitlines():
+            rule, count = line.split()
+            # The figures have a rule each: figure1, figure2, ...
+            counts[re.sub(r"^figure\d+$", "figure", rule)] += int(count)
+        del counts["all"]
+        return dict(counts)
 
     def contents(self) -> dict[str, bytes]:
         """Return every result that must not depend on when and how it was made."""

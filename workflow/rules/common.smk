@@ -82,11 +82,6 @@ def per_fold(pattern):
     )
 
 
-def figure_inputs(wildcards):
-    """Files that a figure reads."""
-    return [f"results/{path}" for path in registry.inputs(CONFIG, int(wildcards.number))]
-
-
 # --- what makes a job's result out of date ---------------------------------------------
 
 OTHER_ENGINE = "icflow.engines.embedded" if CONFIG.engine == "xspec" else "icflow.engines.pyxspec"
@@ -95,16 +90,6 @@ OTHER_ENGINE = "icflow.engines.embedded" if CONFIG.engine == "xspec" else "icflo
 def code(stage, **data):
     """SHA-256 of the modules that a stage consists of, without the engine not in use."""
     return provenance.code_digest([f"icflow.stages.{stage}"], without=[OTHER_ENGINE], **data)
-
-
-def figure_settings(wildcards):
-    """Settings of a figure, as JSON."""
-    return registry.settings(CONFIG, int(wildcards.number)).json_text()
-
-
-def figure_code(wildcards):
-    """SHA-256 of the sources of a figure, without those of the others."""
-    return provenance.code_digest([registry.FIGURES[int(wildcards.number)].draw.__module__])
 
 
 def digests(*paths):

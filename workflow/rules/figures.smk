@@ -35,28 +35,35 @@ rule components:
         " --index {params.index} --output {output:q} {input.spectra:q} >{log:q} 2>&1"
 
 
-rule figure:
-    input:
-        figure_inputs,
-    output:
-        expand("results/figures/figure{{number}}.{suffix}", suffix=CONFIG.figures.formats),
-    log:
-        "results/logs/figures/figure{number}.log",
-    benchmark:
-        "results/benchmarks/figures/figure{number}.tsv"
-    wildcard_constraints:
-        number="|".join(str(number) for number in registry.FIGURES),
-    conda:
-        "../../envs/icflow.yaml"
-    container:
-        CONFIG.containers.icflow
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
-    params:
-        settings=figure_settings,
-        code=figure_code,
-    shell:
-        "icflow figure {wildcards.number} --settings {params.settings:q}"
-        " --inputs {input:q} --output {output:q} >{log:q} 2>&1"
+for number in registry.FIGURES:
+
+    rule:
+        name:
+            f"figure{number}"
+        input:
+            [f"results/{path}" for path in registry.inputs(CONFIG, number)],
+        output:
+            report(
+                [f"results/{path}" for path in registry.outputs(CONFIG, number)],
+                caption=f"../report/figure{number}.rst",
+                category="Figures",
+            ),
+        log:
+            f"results/logs/figures/figure{number}.log",
+        benchmark:
+            f"results/benchmarks/figures/figure{number}.tsv"
+        conda:
+            "../../envs/icflow.yaml"
+        container:
+            CONFIG.containers.icflow
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=30,
+        params:
+            number=number,
+            settings=registry.settings(CONFIG, number).json_text(),
+            code=provenance.code_digest([registry.FIGURES[number].draw.__module__]),
+        shell:
+            "icflow figure {params.number} --settings {params.settings:q}"
+            " --inputs {input:q} --output {output:q} >{log:q} 2>&1"
