@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from icflow.config import Config
+from icflow.engines.registry import ENGINES
 from icflow.errors import IcflowError
 from icflow.files import sha256
 from icflow.models import scenario
@@ -66,13 +68,18 @@ def fetchable(path: str) -> Resource | None:
 
 
 def check_all(config: Config) -> dict[str, str]:
-    """Check model and parameter names against XSPEC, then the files as `check`.
+    """Check that the engine is there, names against XSPEC, then the files as `check`.
 
     Raises
     ------
     IcflowError
         Naming the key, as `icflow.models.scenario.check` and `check`.
     """
+    if not is_available(config.engine):
+        available = ", ".join(name for name in ENGINES if is_available(name))
+        raise IcflowError(
+            f"engine: {config.engine!r} is not part of this version, allowed: {available}"
+        )
     scenario.check(config)
     return check(config)
 
@@ -86,6 +93,12 @@ def check(config: Config) -> dict[str, str]:
         Naming the key and the file that is missing or is not what its name says.
     """
     return {path: _digest(path, key) for path, key in sorted(input_files(config).items())}
+
+
+def is_available(engine: str) -> bool:
+    """Tell whether this version has an engine."""
+    module, _ = ENGINES[engine]
+    return find_spec(module) is not None
 
 
 def _digest(path: str, key: str) -> str:

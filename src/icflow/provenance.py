@@ -19,9 +19,7 @@ from pathlib import Path
 _VOCABULARY = frozenset({"icflow", "icflow.config", "icflow.errors", "icflow.files"})
 
 
-def code_digest(
-    modules: Iterable[str], without: Iterable[str] = (), data: Iterable[str] = ()
-) -> str:
+def code_digest(modules: Iterable[str], data: Iterable[str] = ()) -> str:
     """Return the SHA-256 of the sources that `modules` consist of.
 
     These are the modules and what they import of this package, imports inside
@@ -32,18 +30,14 @@ def code_digest(
     ----------
     modules : iterable of str
         Dotted names, such as ``icflow.stages.fit``.
-    without : iterable of str
-        Modules left out although they are imported, such as an engine that
-        is not in use.
     data : iterable of str
         Other files, such as templates, relative to the package's folder.
     """
-    excluded = _VOCABULARY | set(without)
     found: set[str] = set()
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name not in found | excluded:
+        if name not in found | _VOCABULARY:
             found.add(name)
             waiting += _imports(name)
     digest = hashlib.sha256()

@@ -10,6 +10,7 @@ from snakemake.exceptions import WorkflowError
 try:
     from icflow import config as configuration
     from icflow import inputs, provenance
+    from icflow.engines.registry import ENGINES
     from icflow.errors import IcflowError
     from icflow.figures import registry
     from icflow.files import canonical_json
@@ -84,12 +85,13 @@ def per_fold(pattern):
 
 # --- what makes a job's result out of date ---------------------------------------------
 
-OTHER_ENGINE = "icflow.engines.embedded" if CONFIG.engine == "xspec" else "icflow.engines.pyxspec"
+# The engine is imported by its name in the registry, not by an import statement.
+ENGINE_MODULE, _ = ENGINES[CONFIG.engine]
 
 
-def code(stage, **data):
-    """SHA-256 of the modules that a stage consists of, without the engine not in use."""
-    return provenance.code_digest([f"icflow.stages.{stage}"], without=[OTHER_ENGINE], **data)
+def code(stage, *others, **data):
+    """SHA-256 of the sources that a stage consists of: an edit to one of them reruns it."""
+    return provenance.code_digest([f"icflow.stages.{stage}", *others], **data)
 
 
 def digests(*paths):

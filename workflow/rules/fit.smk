@@ -20,7 +20,7 @@ rule label:
     params:
         settings=CONFIG.fit("label").json_text(),
         files=digests(),
-        code=code("fit"),
+        code=code("fit", ENGINE_MODULE),
     shell:
         "icflow label --settings {params.settings:q} --output {output:q}"
         " {input.spectra:q} >{log:q} 2>&1"
@@ -47,7 +47,7 @@ rule fit:
     params:
         settings=lambda wildcards: CONFIG.fit(wildcards.fit).json_text(),
         files=digests(),
-        code=code("fit"),
+        code=code("fit", ENGINE_MODULE),
     shell:
         "icflow baseline --settings {params.settings:q} --fit {wildcards.fit:q}"
         " --output {output:q} {input.spectra:q} >{log:q} 2>&1"

@@ -19,7 +19,7 @@ rule record:
     params:
         settings=CONFIG.json_text(),
         files=digests(),
-        code=code("record"),
+        code=code("record", ENGINE_MODULE),
     shell:
         "icflow record --settings {params.settings:q} --output {output:q} >{log:q} 2>&1"
 

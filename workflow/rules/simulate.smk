@@ -21,7 +21,7 @@ rule simulate:
         first=lambda wildcards: CONFIG.shard_range(wildcards.dataset, int(wildcards.shard))[0],
         number=lambda wildcards: CONFIG.shard_range(wildcards.dataset, int(wildcards.shard))[1],
         files=digests(),
-        code=code("simulate"),
+        code=code("simulate", ENGINE_MODULE),
     shell:
         "icflow simulate --settings {params.settings:q} --dataset {wildcards.dataset:q}"
         " --shard-first {params.first} --count {params.number}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from icflow import inputs, provenance
 from icflow.config import Config
+from icflow.engines.registry import make_engine
 from icflow.files import write_json
 
 
@@ -23,9 +24,10 @@ def run(config: Config, output: Path) -> None:
 
 def describe(config: Config) -> dict[str, Any]:
     """Return what `run` writes."""
+    engine = make_engine(config.engine, config.instrument, config.atomic_data)
     return {
         "engine": config.engine,
-        "xspec": _xspec_version(config.engine),
+        "xspec": engine.versions()["XSPECVER"],
         "atomdb": config.atomic_data.atomdb,
         "abundances": config.atomic_data.abundances,
         "cross_sections": config.atomic_data.cross_sections,
@@ -34,14 +36,3 @@ def describe(config: Config) -> dict[str, Any]:
         "resources": inputs.check(config),
         "config": config.model_dump(mode="json", exclude_none=True),
     }
-
-
-def _xspec_version(engine: str) -> str:
-    """Version of the XSPEC behind an engine."""
-    if engine == "embedded":
-        from icflow.models import library
-
-        return library.version()
-    from icflow.engines import pyxspec
-
-    return pyxspec.version()

@@ -1,0 +1,152 @@
+"""What the documentation says exists and works."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from icflow import cli, config
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(
+    path
+    for pattern in ("*.md", "docs/**/*.md", "config/*.md", "containers/*.md", "resources/**/*.md")
+    for path in ROOT.glob(pattern)
+)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """Return the code blocks of all pages with their page."""
+    return [
+        (page.relative_to(ROOT).as_posix(), text)
+        for page in PAGES
+        for kind, text in BLOCK.findall(page.read_text())
+        if kind == language
+    ]
+
+
+COMMANDS = sorted({(page, line) for page, text in blocks("bash") for line in text.splitlines()})
+
+
+def test_the_pages_have_commands_to_check() -> None:
+    programs = {shlex.split(line)[0] for _, line in COMMANDS}
+    assert {"make", "snakemake", "icflow", "apptainer", "pip"} == programs
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text()):
+        if not re.match(r"https?:|#", target):
+            assert (page.parent / target.split("#")[0]).exists(), target
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS)
+def test_commands_are_right(page: str, line: str) -> None:
+    program, *arguments = shlex.split(line, comments=True)
+    checks[program](arguments)
+
+
+def check_make(arguments: list[str]) -> None:
+    done = subprocess.run(["make", "--dry-run", *arguments], cwd=ROOT, capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
+def check_icflow(arguments: list[str]) -> None:
+    args = cli.build_parser().parse_args(arguments)
+    if getattr(args, "config", None):
+        config.load(*(ROOT / name for name in args.config))
+
+
+def check_snakemake(arguments: list[str]) -> None:
+    """Check options, targets and files; that they run is tested with the workflow."""
+    rules = "".join(
+        path.read_text() for path in [ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk")]
+    )
+    words = iter([*arguments, "--"])
+    word = next(words)
+    while word != "--":
+        if word in ("--cores", "--directory"):
+            next(words)
+        elif word == "--snakefile":
+            assert (ROOT / next(words)).is_file()
+        elif word == "--workflow-profile":
+            assert (ROOT / "profiles" / next(words) / "config.yaml").is_file()
+        elif word == "--configfile":
+            files = []
+            while (word := next(words)) != "--" and not word.startswith("-"):
+                files.append(ROOT / word)
+            config.load(ROOT / "config.yaml", *files)
+            continue
+        elif word not in ("--dry-run", "--use-singularity"):
+            assert re.search(rf"^rule {word}:", rules, re.MULTILINE), word
+        word = next(words)
+
+
+def check_apptainer(arguments: list[str]) -> None:
+    command, image, definition = arguments
+    assert command == "build"
+    assert image in config.load(ROOT / "config.yaml").containers.model_dump().values()
+    assert "%post" in (ROOT / definition).read_text()
+
+
+def check_pip(arguments: list[str]) -> None:
+    assert arguments[0] == "install"
+    match = re.fullmatch(r"\.\[(\w+)\]", arguments[1])
+    assert match is not None
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert match[1] in project["optional-dependencies"]
+
+
+checks = {
+    "make": check_make,
+    "icflow": check_icflow,
+    "snakemake": check_snakemake,
+    "apptainer": check_apptainer,
+    "pip": check_pip,
+}
+
+
+def test_yaml_examples_are_valid() -> None:
+    default = config.load(ROOT / "config.yaml").model_dump(exclude_none=True)
+    examples = [yaml.safe_load(text) for _, text in blocks("yaml")]
+    laid = [config.overlay(default, example) for example in examples if example]
+    assert len(laid) >= 2
+    for tree in laid:
+        config.validate(tree, "docs")
+
+
+def test_every_subcommand_and_rule_is_documented() -> None:
+    workflow = (ROOT / "docs" / "workflow.md").read_text()
+    for path in (ROOT / "workflow" / "rules").glob("*.smk"):
+        for rule in re.findall(r"^rule (\w+):", path.read_text(), re.MULTILINE):
+            assert f"`{rule}`" in workflow, rule
+
+
+def test_the_citation_names_software_and_paper() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["type"] == "software"
+    assert citation["preferred-citation"]["doi"] == "10.3847/1538-4357/ad8888"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert citation["license"] == project["license"]
+
+
+def test_the_pins_cover_what_is_required() -> None:
+    pins = dict(
+        line.lower().split("==")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    )
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    for requirement in [*project["dependencies"], *extras["test"], *extras["workflow"]]:
+        name = re.split(r"[\[>=<,;]", requirement)[0].lower()
+        assert name == "icflow" or name in pins, requirement
+    assert pins["torch"] == re.sub(r"\+.*", "", pins["torch"]), "a plain version suits every build"
