@@ -14,7 +14,7 @@ import pytest
 from astropy.table import Table
 
 from icflow import config as configuration
-from icflow.config import Architecture, Config
+from icflow.config import Config
 from icflow.detection import metrics
 from icflow.errors import IcflowError
 from icflow.figures import (
@@ -267,16 +267,31 @@ def test_components_without_exposure_are_refused(config: Config, results: Path) 
 # --- figure 2 -----------------------------------------------------------------------
 
 
-def test_blocks_go_down_to_the_latents_and_back(config: Config) -> None:
-    shape = Architecture(
-        widths=[4, 16, 32, 64, 128], dense=[500, 50], latents=4, kernel=3, decoder_skips=False
-    )
-    parts = architecture.blocks(shape, 2960)
-    assert [part.length for part in parts if part.kind == "convolution"][:5] == [
-        1480, 740, 370, 185, 93,
-    ]  # fmt: skip
-    assert parts == parts[::-1]
-    assert parts[len(parts) // 2].length == 4
+@pytest.mark.parametrize("length", [2960, 300])
+def test_blocks_are_those_of_the_network(config: Config, length: int) -> None:
+    import torch
+
+    from icflow.autoencoder import network
+
+    shape = config.autoencoder.architecture
+    model = network.SpectrumAutoencoder(shape, length).eval()
+    stages: list[tuple[int, int]] = []
+    units: list[int] = []
+    for module in model.modules():
+        if isinstance(module, network.DownStage | network.UpStage):
+            module.register_forward_hook(
+                lambda _module, _inputs, output: stages.append((output.shape[1], output.numel()))
+            )
+        if isinstance(module, torch.nn.Linear):
+            units.append(module.out_features)
+    output, latents = model(torch.zeros(1, length))
+    parts = architecture.blocks(shape, length)
+    assert stages == [
+        (p.channels, p.channels * p.length) for p in parts if p.kind in ("down", "up")
+    ]
+    assert units == [p.channels * p.length for p in parts if p.kind in ("dense", "latent")]
+    assert next(p.length for p in parts if p.kind == "latent") == latents.shape[1]
+    assert parts[0] == parts[-1] == architecture.Block("spectrum", output.shape[1])
 
 
 # --- figures 3, 7 -------------------------------------------------------------------

@@ -26,9 +26,11 @@ GAP = 0.2  # inch between blocks
 
 KINDS = {
     "spectrum": (style.BLACK, "Spectrum"),
-    "convolution": (style.BLUE, "Residual convolutional stage"),
+    "convolution": (style.GREY, "Convolution"),
+    "down": (style.BLUE, "Residual stage"),
     "dense": (style.GREEN, "Dense layer"),
     "latent": (style.VERMILLION, "Latents"),
+    "up": (style.SKY, "Transposed stage"),
 }
 
 
@@ -66,15 +68,30 @@ def _input_length(path: Path) -> int:
 
 
 def blocks(architecture: Architecture, length: int) -> list[Block]:
-    """Return the blocks from input to output for spectra of `length` channels."""
-    stages = []
-    size = length
-    for channels in architecture.widths:
-        size = math.ceil(size / 2)
-        stages.append(Block("convolution", size, channels))
-    dense = [Block("dense", units) for units in architecture.dense]
-    half = [Block("spectrum", length), *stages, *dense]
-    return [*half, Block("latent", architecture.latents), *reversed(half)]
+    """Return the blocks from input to output for spectra of `length` channels.
+
+    They are those of `icflow.autoencoder.network.SpectrumAutoencoder`, each with
+    the shape of what it gives.
+    """
+    widths = architecture.widths
+    down = [
+        Block("down" if number else "convolution", math.ceil(length / 2 ** (number + 1)), width)
+        for number, width in enumerate(widths)
+    ]
+    coarse = math.ceil(length / 2 ** (len(widths) - 1))
+    up = [
+        Block("up", coarse * 2 ** (number + 1), width)
+        for number, width in enumerate(reversed(widths[:-1]))
+    ]
+    return [
+        Block("spectrum", length),
+        *down,
+        *(Block("dense", units) for units in architecture.dense),
+        Block("latent", architecture.latents),
+        Block("dense", coarse, widths[-1]),
+        *up,
+        Block("spectrum", length),
+    ]
 
 
 def _schematic(axes: Axes, parts: Sequence[Block], labels: Sequence[str]) -> None:
@@ -102,11 +119,12 @@ def _schematic(axes: Axes, parts: Sequence[Block], labels: Sequence[str]) -> Non
             )  # fmt: skip
         position += width + GAP
     total, top = position - GAP, max(heights) / 2
-    middle = centres[len(parts) // 2]
-    _name_latents(axes, middle, heights[len(parts) // 2] / 2, top, labels)
+    latents = next(n for n, part in enumerate(parts) if part.kind == "latent")
+    middle = centres[latents]
+    _name_latents(axes, middle, heights[latents] / 2, top, labels)
     for x, text in ((0.5 * middle, "Encoder"), (0.5 * (middle + total), "Decoder")):
         axes.text(x, top + 0.12, text, ha="center", va="bottom", fontsize=8)
-    axes.set(xlim=(-0.15, total + 0.15), ylim=(-top - 0.42, top + 0.3))
+    axes.set(xlim=(-0.15, total + 0.15), ylim=(-top - 0.55, top + 0.3))
     axes.set_aspect("equal")
     axes.axis("off")
     used = {part.kind for part in parts}
@@ -125,7 +143,7 @@ def _height(part: Block) -> float:
 
 def _size(axes: Axes, part: Block, x: float, height: float) -> None:
     """Write below a block how large it is."""
-    size = f"{part.channels}×{part.length}" if part.kind == "convolution" else f"{part.length}"
+    size = f"{part.channels}×{part.length}" if part.channels > 1 else f"{part.length}"
     axes.text(x, -height / 2 - 0.05, size, ha="center", va="top", fontsize=7, rotation=90)
 
 
@@ -144,10 +162,11 @@ def caption(config: Config) -> str:
     labels = ", ".join(label_order(config.autoencoder))
     return (
         f"The autoencoder. Input: rates of the channels between {low:g} and {high:g} keV; the "
-        f"numbers are channels × length of the convolutional stages (kernel "
-        f"{architecture.kernel}, stride 2, GELU, batch normalisation; skip connections in {skips}) "
-        f"and units of the dense layers. The {architecture.latents} latents of the conditional "
-        f"autoencoder are trained to equal the scaled labels {labels}."
+        f"numbers are channels × length after each convolution or stage (kernel "
+        f"{architecture.kernel}, stride 2, batch normalisation, GELU; skip connections in {skips}) "
+        "and units of dense layers. A convolution of width 1 gives the output. The "
+        f"{architecture.latents} latents of the conditional autoencoder are trained to equal the "
+        f"scaled labels {labels}."
     )
 
 
@@ -158,7 +177,8 @@ FIGURE = FigureKind(
     caption=caption,
     alt=(
         "Schematic of the autoencoder from left to right: the input spectrum passes convolutional "
-        "stages of growing channel number and shrinking length, dense layers and the latents, then "
-        "the same in reverse order to the output spectrum."
+        "stages of growing channel number and shrinking length and dense layers down to the "
+        "latents; the decoder leads back through one dense layer and transposed convolutional "
+        "stages to the output spectrum."
     ),
 )
