@@ -123,7 +123,13 @@ def test_yaml_examples_are_valid() -> None:
         config.validate(tree, "docs")
 
 
-def test_every_subcommand_and_rule_is_documented() -> None:
+def test_the_index_names_every_page() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    for page in (ROOT / "docs").glob("*.md"):
+        assert page.name == "README.md" or f"]({page.name})" in index
+
+
+def test_every_rule_is_documented() -> None:
     workflow = (ROOT / "docs" / "workflow.md").read_text()
     for path in (ROOT / "workflow" / "rules").glob("*.smk"):
         for rule in re.findall(r"^rule (\w+):", path.read_text(), re.MULTILINE):
