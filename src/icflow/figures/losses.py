@@ -57,7 +57,7 @@ def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
             fontsize=8,
         )
     axes[0, 0].set_yscale("log")
-    axes[0, 0].set_ylabel("Loss")
+    axes[0, 0].set_ylabel(f"Loss ({style.SQUARED_RATE})")
     bottom, top = axes[0, 0].get_ylim()
     axes[0, 0].set_ylim(bottom, top * (top / bottom) ** 0.12)
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -101,7 +101,7 @@ def caption(config: Config) -> str:
         "training and of the validation spectra; dashed: its reconstruction part (mean squared "
         "error); dotted: its constraint part (weight times mean absolute difference of latents "
         "and labels). Circles: the epoch of lowest validation loss, whose weights are kept. The "
-        "losses are those of the network's own scaling of input and labels."
+        "constraint, of labels scaled to 0–1, is a pure number that the loss adds as it is."
     )
 
 

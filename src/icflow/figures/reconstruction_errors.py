@@ -49,7 +49,7 @@ def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
         style.note(panel, settings.detection.detectors[name].title, fontsize=8)
         if logarithmic:
             style.log_axis(panel)
-        panel.set_xlabel(r"Reconstruction error $R_a$ ((counts s$^{-1}$ keV$^{-1}$)$^2$)")
+        panel.set_xlabel(f"Reconstruction error $R_a$ ({style.SQUARED_RATE})")
     axes[0, 0].set_ylabel("Spectra per bin")
     axes[0, 0].set_ylim(0, axes[0, 0].get_ylim()[1] * 1.1)
     axes[0, 0].legend(loc="upper right")

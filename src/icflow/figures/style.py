@@ -40,6 +40,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 
 RATE = r"Rate (counts s$^{-1}$ keV$^{-1}$)"
+SQUARED_RATE = r"(counts s$^{-1}$ keV$^{-1}$)$^2$"
 ENERGY = "Energy (keV)"
 
 # Names and units of the quantities that label axes; others keep their name.
