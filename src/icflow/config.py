@@ -263,6 +263,12 @@ class Architecture(Section):
     kernel: int = Field(ge=1, description="width of the convolution kernels")
     decoder_skips: bool = Field(description="residual connections in the decoder too")
 
+    @model_validator(mode="after")
+    def _odd_kernel(self) -> Architecture:
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel is {self.kernel}, allowed: odd numbers")
+        return self
+
 
 class Network(Section):
     """One network to train: its constraint on the latents."""
@@ -311,6 +317,21 @@ class Autoencoder(Section):
     architecture: Architecture = Field(description="shape of the networks")
     networks: dict[str, Network] = Field(description="networks to train, by name")
     training: Training = Field(description="optimiser, schedule and cross-validation")
+
+    @model_validator(mode="after")
+    def _labelled(self) -> Autoencoder:
+        for name, source in self.labels.items():
+            origin, _, parameter = source.partition(":")
+            if origin not in ("fit", "truth") or not parameter:
+                raise ValueError(
+                    f"labels.{name} is {source!r}, allowed: fit:parameter or truth:parameter"
+                )
+        if self.architecture.latents < len(self.labels):
+            raise ValueError(
+                f"architecture.latents is {self.architecture.latents}, fewer than the "
+                f"{len(self.labels)} labels"
+            )
+        return self
 
 
 # --- detectors, figures ------------------------------------------------------------

@@ -1,0 +1,181 @@
+"""What training and scoring share: spectra and labels as the networks take them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy import units
+from numpy.typing import NDArray
+
+from icflow.autoencoder.data import Floats, Rates, input_rates
+from icflow.detection.tables import floats, read_table, rows_of
+from icflow.errors import IcflowError
+from icflow.ogip.response import Rmf
+from icflow.ogip.spectrum import read_spectra
+
+RATE = units.ct / units.s / units.keV
+SQUARED_RATE = RATE**2
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Spectra of one dataset as the networks take them.
+
+    Attributes
+    ----------
+    dataset : str
+        Name in the configuration.
+    index : (n,) int
+        Index of each spectrum in its dataset, increasing.
+    rates : (n, n_input) float32
+        Spectra, counts/s/keV.
+    truth : dict of (n,) float
+        True parameters by name.
+    """
+
+    dataset: str
+    index: NDArray[np.int64]
+    rates: Rates
+    truth: dict[str, Floats]
+
+
+def read_inputs(
+    paths: Sequence[Path], rmf: Rmf, energies: Sequence[float], size: int | None = None
+) -> Inputs:
+    """Read the spectra of one dataset from its files.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        Type II files, in any order.
+    rmf : Rmf
+        Gives the energies of the channels.
+    energies : pair of float
+        Energies of the input, keV.
+    size : int, optional
+        Number of spectra to use: those with index below it. All by default.
+
+    Raises
+    ------
+    IcflowError
+        If a file is not one of this response or dataset, or spectra are missing.
+    """
+    index, rates = [np.empty(0, np.int64)], []
+    truth: dict[str, list[Floats]] = {}
+    name = ""
+    for path in map(Path, paths):
+        spectra = read_spectra(path)
+        if name not in ("", spectra.dataset):
+            raise IcflowError(
+                f"{path}: holds spectra of the dataset {spectra.dataset}, the files before it "
+                f"those of {name}; give files of one dataset"
+            )
+        name = spectra.dataset
+        used = spectra.index < (math.inf if size is None else size)
+        counts = spectra.counts[used]
+        try:
+            rates.append(input_rates(counts, spectra.exposure, rmf.e_min, rmf.e_max, energies))
+        except IcflowError as error:
+            raise IcflowError(f"{path}: {error}") from None
+        index.append(spectra.index[used])
+        for parameter, values in spectra.truth.items():
+            truth.setdefault(parameter, []).append(values[used])
+    if not rates:
+        raise IcflowError("no files of spectra were given; add them")
+    found = np.concatenate(index)
+    wanted = np.sort(found) if size is None else np.arange(size)
+    rows = rows_of(found, wanted, f"spectra of the dataset {name}")
+    return Inputs(
+        dataset=name,
+        index=wanted,
+        rates=np.concatenate(rates)[rows],
+        truth={key: np.concatenate(values)[rows] for key, values in truth.items()},
+    )
+
+
+def training_labels(
+    sources: Mapping[str, str], inputs: Inputs, fits: Sequence[Path]
+) -> tuple[Floats, dict[str, str]]:
+    """Return the labels (n, n_labels) of training spectra, and units by label.
+
+    Parameters
+    ----------
+    sources : mapping
+        Label to where it comes from: ``fit:<parameter>``, ``truth:<parameter>``.
+    inputs : Inputs
+        The spectra.
+    fits : sequence of path
+        Tables of the label fits, in any order.
+
+    Raises
+    ------
+    IcflowError
+        If a label is absent or not a number for a spectrum.
+    """
+    parameters = [_parameter(source) for source in sources.values() if _is_fit(source)]
+    fitted, fit_units = _read_fits(parameters, inputs, fits)
+    labels = np.empty((inputs.index.size, len(sources)))
+    for column, (label, source) in enumerate(sources.items()):
+        values = fitted if _is_fit(source) else inputs.truth
+        if _parameter(source) not in values:
+            raise IcflowError(
+                f"autoencoder.labels.{label} is {source!r}, but the spectra of the dataset "
+                f"{inputs.dataset} have no such parameter; allowed: {', '.join(values)}"
+            )
+        labels[:, column] = values[_parameter(source)]
+    named = {
+        label: fit_units[_parameter(source)]
+        for label, source in sources.items()
+        if _is_fit(source) and _parameter(source) in fit_units
+    }
+    return labels, named
+
+
+def true_labels(sources: Mapping[str, str], inputs: Inputs) -> Floats:
+    """Return those labels (n, n_labels) that spectra without label fits have, else NaN."""
+    absent = np.full(inputs.index.size, math.nan)
+    columns = [
+        absent if _is_fit(source) else inputs.truth.get(_parameter(source), absent)
+        for source in sources.values()
+    ]
+    return np.stack(columns, axis=1) if columns else np.empty((inputs.index.size, 0))
+
+
+def _is_fit(source: str) -> bool:
+    return source.startswith("fit:")
+
+
+def _parameter(source: str) -> str:
+    return source.partition(":")[2]
+
+
+def _read_fits(
+    parameters: Sequence[str], inputs: Inputs, paths: Sequence[Path]
+) -> tuple[dict[str, Floats], dict[str, str]]:
+    """Return fitted parameters in the order of the spectra, and their units."""
+    if not parameters:
+        return {}, {}
+    index = [np.empty(0, np.int64)]
+    values: dict[str, list[Floats]] = {name: [np.empty(0)] for name in parameters}
+    found: dict[str, str] = {}
+    for path in map(Path, paths):
+        table = read_table(path, ["index", *parameters])
+        index.append(np.asarray(table["index"], np.int64))
+        used = np.isin(index[-1], inputs.index)
+        for name in parameters:
+            values[name].append(floats(table, name))
+            bad = used & ~np.isfinite(values[name][-1])
+            if bad.any():
+                raise IcflowError(
+                    f"{path}: {name} of spectrum {index[-1][bad][0]} is not a number, so it cannot "
+                    "label the latents; see the column status, or use fewer "
+                    "autoencoder.training.spectra"
+                )
+            if table[name].unit is not None:
+                found[name] = str(table[name].unit)
+    rows = rows_of(np.concatenate(index), inputs.index, f"label fits of {inputs.dataset}")
+    return {name: np.concatenate(columns)[rows] for name, columns in values.items()}, found

@@ -1,0 +1,206 @@
+"""Stage: what one trained network makes of every spectrum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from astropy import units
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from icflow.autoencoder import training, weights
+from icflow.autoencoder.data import Floats, Indices, Rates, select_channels, split
+from icflow.autoencoder.network import SpectrumAutoencoder
+from icflow.autoencoder.scoring import reconstruct, reconstruction_error
+from icflow.autoencoder.weights import Description
+from icflow.config import ScoreSettings
+from icflow.detection.tables import rows_of, stack, write_table
+from icflow.errors import IcflowError
+from icflow.files import sha256
+from icflow.ogip.response import Rmf, read_rmf
+from icflow.stages.networks import (
+    RATE,
+    SQUARED_RATE,
+    Inputs,
+    read_inputs,
+    training_labels,
+    true_labels,
+)
+
+DIGITS = 7  # of numbers computed in single precision
+
+
+def run(
+    settings: ScoreSettings,
+    weights_path: Path,
+    spectra: Mapping[str, Sequence[Path]],
+    labels: Sequence[Path],
+    output: Path,
+    reconstructions: Path,
+    threads: int = 1,
+) -> None:
+    """Apply one trained network to all datasets and write errors and latents.
+
+    Parameters
+    ----------
+    settings : ScoreSettings
+    weights_path : path
+        Weights of the network in its fold.
+    spectra : mapping of str to sequence of path
+        Type II files of each dataset.
+    labels : sequence of path
+        Tables of the label fits of the training dataset.
+    output : path
+        Gets one row per spectrum: its part (``train``, ``selection``, ``holdout``
+        of the training dataset, ``validation``, ``test``), the reconstruction error
+        ``R_a``, and ``latent_*`` and ``label_*`` in the units of the labels (NaN
+        where a spectrum has no label).
+    reconstructions : path
+        Gets input and reconstruction of the example spectrum of each test dataset.
+    threads : int
+        Threads of the arithmetic.
+
+    Raises
+    ------
+    IcflowError
+        If the weights are of another network, response or split, or a dataset or
+        spectrum is missing.
+    """
+    training.prepare(threads)
+    rmf = read_rmf(settings.train.rmf)
+    inside = select_channels(rmf.e_min, rmf.e_max, settings.train.energies)
+    state, description = weights.load_weights(weights_path)
+    weights.check(
+        weights_path, description, settings.train, sha256(settings.train.rmf), len(inside)
+    )
+    scorer = _Scorer(settings, rmf, weights.build(weights_path, state, description), description)
+    tables, examples = [], []
+    # The training dataset comes first: its label fits give the units of the labels.
+    for dataset in dict.fromkeys([settings.training, settings.validation, *settings.test]):
+        if dataset not in spectra:
+            raise IcflowError(f"no spectra of the dataset {dataset} were given; add its files")
+        table, shown = scorer.score(dataset, spectra[dataset], labels)
+        tables.append(table)
+        examples += shown
+    write_table(output, stack(tables))
+    write_table(reconstructions, stack(examples))
+
+
+class _Scorer:
+    """A trained network and what it is applied with."""
+
+    def __init__(
+        self,
+        settings: ScoreSettings,
+        rmf: Rmf,
+        network: SpectrumAutoencoder,
+        description: Description,
+    ) -> None:
+        self.settings = settings
+        self.rmf = rmf
+        self.network = network
+        self.scale = description.scale
+        self.units: dict[str, str] = {}
+        inside = select_channels(rmf.e_min, rmf.e_max, settings.train.energies)
+        low, high = rmf.e_min[inside], rmf.e_max[inside]
+        self.energy: Floats = 0.5 * (low + high)
+        self.channels: Indices = select_channels(low, high, settings.score_energies)
+        self.meta = {
+            "network": settings.train.network,
+            "fold": settings.train.fold,
+            "best_epoch": description.best_epoch,
+            "score_energies": list(settings.score_energies),
+            "training": settings.train.training.model_dump(mode="json"),
+        }
+
+    def score(
+        self, dataset: str, paths: Sequence[Path], fits: Sequence[Path]
+    ) -> tuple[Table, list[Table]]:
+        """Return the scores of a dataset, and examples if it is a test dataset."""
+        settings = self.settings
+        is_training = dataset == settings.training
+        size = settings.train.training.spectra if is_training else None
+        inputs = read_inputs(paths, self.rmf, settings.train.energies, size)
+        if inputs.dataset != dataset:
+            raise IcflowError(
+                f"{paths[0]}: holds spectra of the dataset {inputs.dataset}, given as {dataset}; "
+                "name its own dataset"
+            )
+        sources = settings.train.labels
+        if is_training:
+            labels, self.units = training_labels(sources, inputs, fits)
+        else:
+            labels = true_labels(sources, inputs)
+        reconstruction, latents = reconstruct(self.network, inputs.rates)
+        table = self._tabulate(inputs, self._parts(inputs), reconstruction, latents, labels)
+        examples = dataset in settings.test
+        return table, [self._example(inputs, reconstruction)] if examples else []
+
+    def _parts(self, inputs: Inputs) -> NDArray[np.str_]:
+        """Return the part that each spectrum plays."""
+        settings = self.settings
+        if inputs.dataset != settings.training:
+            role = "test" if inputs.dataset in settings.test else "validation"
+            return np.full(inputs.index.size, role)
+        cuts = settings.train.training
+        fold = split(cuts.spectra, cuts.folds, settings.train.fold, settings.train.seed)
+        parts = np.full(inputs.index.size, "selection")  # the longest of the names
+        for name, rows in fold.parts().items():
+            parts[rows] = name
+        return parts
+
+    def _tabulate(
+        self,
+        inputs: Inputs,
+        parts: NDArray[np.str_],
+        reconstruction: Rates,
+        latents: Rates,
+        labels: Floats,
+    ) -> Table:
+        error = reconstruction_error(inputs.rates, reconstruction, self.channels)
+        table = Table(
+            {
+                "dataset": np.full(inputs.index.size, inputs.dataset),
+                "index": inputs.index,
+                "part": parts,
+                "R_a": _rounded(error),
+            },
+            meta=self.meta,
+        )
+        table["R_a"].unit = SQUARED_RATE
+        names = self.scale.names
+        physical = self.scale.physical(latents[:, : len(names)])
+        for column, name in enumerate(names):
+            table[f"latent_{name}"] = _rounded(physical[:, column])
+            table[f"label_{name}"] = labels[:, column]
+            for kind in ("latent", "label"):
+                table[f"{kind}_{name}"].unit = self.units.get(name)
+        # Latents beyond the labels have no unit: they are written as they are.
+        for column in range(len(names), latents.shape[1]):
+            table[f"latent_{column}"] = _rounded(latents[:, column])
+        return table
+
+    def _example(self, inputs: Inputs, reconstruction: Rates) -> Table:
+        wanted = np.array([self.settings.example])
+        row = rows_of(inputs.index, wanted, f"figures.example, dataset {inputs.dataset}")[0]
+        table = Table(
+            {
+                "dataset": np.full(self.energy.size, inputs.dataset),
+                "index": np.full(self.energy.size, inputs.index[row]),
+                "energy": _rounded(self.energy),
+                "rate": _rounded(inputs.rates[row]),
+                "reconstruction": _rounded(reconstruction[row]),
+            },
+            meta=self.meta,
+        )
+        table["energy"].unit = units.keV
+        for name in ("rate", "reconstruction"):
+            table[name].unit = RATE
+        return table
+
+
+def _rounded(values: NDArray[np.floating]) -> Floats:
+    """Return numbers with the digits that single precision has."""
+    return np.array([float(f"{value:.{DIGITS}g}") for value in values.tolist()])
