@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import math
 import os
 import sys
 import traceback
@@ -83,6 +84,8 @@ def build_parser() -> argparse.ArgumentParser:
         _add_fetch,
         _add_validate,
         _add_schema,
+        _add_predict,
+        _add_fit,
         _add_simulate,
         _add_label,
         _add_baseline,
@@ -202,6 +205,161 @@ def _schema(args: argparse.Namespace) -> None:
     from icflow import schema
 
     print(schema.markdown() if args.table else schema.json_text(), end="")
+
+
+# --- one spectrum ------------------------------------------------------------------
+
+
+def _add_predict(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands, "predict", _predict, "write the expected counts per channel of a model"
+    )
+    parser.add_argument("expression", metavar="EXPRESSION", help="such as 'tbabs*(apec+apec)'")
+    parser.add_argument(
+        "--set",
+        type=_value,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="value of a parameter, such as apec_3.kT=2 (default: XSPEC's)",
+    )
+    parser.add_argument("--rmf", type=Path, required=True, help="redistribution matrix")
+    parser.add_argument("--arf", type=Path, help="effective area")
+    parser.add_argument("--exposure", type=float, required=True, help="seconds")
+    parser.add_argument("--output", type=Path, required=True, help="ECSV table to write")
+    _add_physics(parser)
+
+
+def _predict(args: argparse.Namespace) -> None:
+    if not args.exposure > 0:
+        raise IcflowError(f"--exposure is {args.exposure}, allowed: seconds above 0")
+    from icflow.stages import interactive
+
+    interactive.predict(
+        args.expression,
+        dict(args.set),
+        args.rmf,
+        args.arf,
+        args.exposure,
+        args.background,
+        _atomic_data(args),
+        args.output,
+    )
+
+
+def _add_fit(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "fit", _fit, "fit one OGIP spectrum and print the result")
+    parser.add_argument("spectrum", type=Path, metavar="SPECTRUM", help="type I PHA file")
+    parser.add_argument("--expression", required=True, help="such as 'tbabs*(apec+powerlaw)'")
+    for option, kind, text in (
+        ("--freeze", _value, "NAME=VALUE: keep a parameter at a value"),
+        ("--link", _text_pair, "NAME=OTHER: a parameter equals another one"),
+        ("--limits", _range, "NAME=LOW:HIGH: limits of a free parameter"),
+    ):
+        parser.add_argument(
+            option, type=kind, action="append", default=[], metavar="NAME=…", help=text
+        )
+    parser.add_argument("--rmf", type=Path, help="redistribution matrix (default: RESPFILE)")
+    parser.add_argument("--arf", type=Path, help="effective area (default: ANCRFILE)")
+    parser.add_argument(
+        "--energies", type=float, nargs=2, default=[3.0, 80.0], metavar=("LOW", "HIGH"),
+        help="energies to fit, keV (default: 3 80)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--group-min", type=int, default=1, help="least counts per bin (default: 1)"
+    )
+    parser.add_argument(
+        "--background-range", type=float, default=0.0, metavar="FRACTION",
+        help="how far background norms may move (default: 0, fixed)",
+    )  # fmt: skip
+    parser.add_argument("--starts", type=int, default=8, help="starting points (default: 8)")
+    parser.add_argument("--output", type=Path, help="JSON file to write")
+    _add_physics(parser)
+
+
+def _fit(args: argparse.Namespace) -> None:
+    control = configuration.checked(
+        configuration.FitControl,
+        {
+            "energies": args.energies,
+            "group_min": args.group_min,
+            "background_range": args.background_range,
+            "starts": args.starts,
+            "max_iterations": 500,
+        },
+        "icflow fit",
+    )
+    from icflow.stages import interactive
+
+    print(
+        interactive.fit(
+            args.spectrum,
+            args.expression,
+            dict(args.freeze),
+            dict(args.link),
+            dict(args.limits),
+            args.rmf,
+            args.arf,
+            control,
+            args.background,
+            _atomic_data(args),
+            args.output,
+        )
+    )
+
+
+def _add_physics(parser: argparse.ArgumentParser) -> None:
+    """Add what a model depends on besides its parameters."""
+    parser.add_argument("--background", type=Path, metavar="FILE", help="background components")
+    default = configuration.AtomicData()
+    parser.add_argument(
+        "--atomdb", default=default.folder, metavar="DIR", help="folder of the AtomDB tables"
+    )
+    parser.add_argument("--abundances", default=default.abundances, help="abundance table")
+    parser.add_argument(
+        "--cross-sections",
+        default=default.cross_sections,
+        choices=("bcmc", "obcm", "vern"),
+        help="photoelectric cross sections",
+    )
+
+
+def _atomic_data(args: argparse.Namespace) -> configuration.AtomicData:
+    return configuration.AtomicData(
+        folder=args.atomdb, abundances=args.abundances, cross_sections=args.cross_sections
+    )
+
+
+def _text_pair(text: str) -> tuple[str, str]:
+    """Read NAME=TEXT."""
+    name, separator, value = text.partition("=")
+    if not (name and separator and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def _value(text: str) -> tuple[str, float]:
+    """Read NAME=NUMBER."""
+    name, value = _text_pair(text)
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{value!r} in {text!r} is not a number")
+    return name, number
+
+
+def _range(text: str) -> tuple[str, tuple[float, float]]:
+    """Read NAME=LOW:HIGH."""
+    name, value = _text_pair(text)
+    try:
+        low, high = (float(part) for part in value.split(":"))
+    except ValueError:
+        low = high = math.nan
+    if not low < high:
+        raise argparse.ArgumentTypeError(f"{value!r} in {text!r} is not LOW:HIGH")
+    return name, (low, high)
 
 
 # --- spectra and fits --------------------------------------------------------------

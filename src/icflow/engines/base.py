@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +93,7 @@ class Engine(Protocol):
         self,
         model: FitModel,
         control: FitControl,
-        counts: NDArray[np.int32],
+        counts: NDArray[np.integer[Any]],
         truth: Mapping[str, Floats],
         at_truth: Sequence[str],
     ) -> Iterable[FitResult]:

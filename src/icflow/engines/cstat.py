@@ -104,7 +104,7 @@ def cstat(counts: Floats, model: Floats) -> float:
 @jit
 def cubic(position: float, n: int) -> tuple[int, Floats, Floats]:
     """Return first node, weights and their slopes of 4-point Lagrange interpolation."""
-    first = min(max(int(math.floor(position)) - 1, 0), n - 4)
+    first = min(max(math.floor(position) - 1, 0), n - 4)
     t = position - first - 1.0
     weights = np.empty(4)
     slopes = np.empty(4)
@@ -172,9 +172,7 @@ def _add_plasma(
     if slot[term[FIRST]] >= 0:
         row, factor = slopes[slot[term[FIRST]]], norm / (high - low)
         for k in range(len(model)):
-            row[k] += factor * (
-                scratch[2, k] - scratch[0, k] + Z * (scratch[3, k] - scratch[1, k])
-            )
+            row[k] += factor * (scratch[2, k] - scratch[0, k] + Z * (scratch[3, k] - scratch[1, k]))
     if slot[term[SECOND]] >= 0:
         row = slopes[slot[term[SECOND]]]
         for k in range(len(model)):
@@ -226,9 +224,7 @@ def expected(
                 _add(slopes[slot[term[NORM]]], 1.0, row)
         elif term[KIND] == CURVE:
             curve = shapes.curves[term[TABLE]]
-            node, weight, slope = cubic(
-                (theta[term[FIRST]] - curve[2]) / curve[3], int(curve[1])
-            )
+            node, weight, slope = cubic((theta[term[FIRST]] - curve[2]) / curve[3], int(curve[1]))
             for q in range(4):
                 row = shapes.rows[int(curve[0]) + node + q]
                 _add(model, norm * weight[q], row)
@@ -237,9 +233,7 @@ def expected(
                 if slot[term[FIRST]] >= 0:
                     _add(slopes[slot[term[FIRST]]], norm * slope[q] / curve[3], row)
         else:
-            _add_plasma(
-                shapes, term, theta, cells[term[FIRST]], slot, scratch, model, slopes
-            )
+            _add_plasma(shapes, term, theta, cells[term[FIRST]], slot, scratch, model, slopes)
 
 
 @jit
@@ -302,7 +296,9 @@ def _cholesky_solve(matrix: Floats, vector: Floats, held: Booleans, n: int, step
 
 
 @jit
-def _metric(counts: Floats, model: Floats, slopes: Floats, n_bins: int, info: Floats, push: Floats) -> None:
+def _metric(
+    counts: Floats, model: Floats, slopes: Floats, n_bins: int, info: Floats, push: Floats
+) -> None:
     """Compute half the gradient of C, and the observed information.
 
     info = sum (s / m²) dm/dp dm/dq, the exact second derivative of C/2 in
@@ -345,9 +341,7 @@ ENOUGH = 1e-5
 
 
 @jit
-def descend(
-    shapes: Shapes, data: Data, box: Box, start: Floats, max_iterations: int
-) -> Minimum:
+def descend(shapes: Shapes, data: Data, box: Box, start: Floats, max_iterations: int) -> Minimum:
     """Go down to the minimum of C next to `start`.
 
     Returns
@@ -443,7 +437,7 @@ def descend(
                 break
         improved = False
         for _ in range(12):
-            if not _boxed_step(info, push, damping, held, theta, box.free, low, high, damped, step):
+            if not boxed_step(info, push, damping, held, theta, box.free, low, high, damped, step):
                 damping = max(damping * 10, 1e-6)
                 continue
             trial = theta.copy()
@@ -472,7 +466,7 @@ def descend(
 
 
 @jit
-def _boxed_step(
+def boxed_step(
     info: Floats,
     push: Floats,
     damping: float,
@@ -518,9 +512,7 @@ def _boxed_step(
 
 
 @jit
-def information(
-    shapes: Shapes, data: Data, box: Box, theta: Floats
-) -> tuple[Floats, Floats]:
+def information(shapes: Shapes, data: Data, box: Box, theta: Floats) -> tuple[Floats, Floats]:
     """Return the observed information and half the gradient of C at `theta`."""
     n, n_bins, n_channels = len(box.free), len(data.counts), shapes.rows.shape[1]
     slot = np.full(len(theta), -1, dtype=np.int64)

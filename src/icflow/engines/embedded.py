@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,19 +12,20 @@ from threadpoolctl import threadpool_limits
 
 from icflow.config import AtomicData, FitControl, FitModel, Free, Instrument, Link, Prior
 from icflow.engines import cstat, folded
-from icflow.engines.base import FitResult
-from icflow.engines.fitting import Fitter, Model, Tables, build_model
+from icflow.engines.base import BACKGROUND, FitResult
+from icflow.engines.direct import DirectFitter
+from icflow.engines.fitting import Fitter, FitterBase, Model, Tables, build_model
 from icflow.errors import IcflowError
 from icflow.models import library
 from icflow.models.background import read_background
 from icflow.models.expression import Expression, Term, parse
 from icflow.models.scenario import Setting, complete, draw, generator, resolve
-from icflow.ogip.grouping import grouped_selection, noticed_channels
+from icflow.ogip.grouping import group_counts, grouped_selection, noticed_channels
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-# What Redshift may be where nothing says otherwise, and how far tables reach around one value.
+# The model that has tables of its own.
 APEC = "apec"
 
 
@@ -45,9 +47,7 @@ class EmbeddedEngine:
         self.atomic_data = atomic_data
         self.exposure = instrument.exposure
         self.response = folded.load_response(instrument.rmf, instrument.arf)
-        self.components = (
-            read_background(instrument.background) if instrument.background else ()
-        )
+        self.components = read_background(instrument.background) if instrument.background else ()
 
     def versions(self) -> dict[str, str]:
         """Return what the numbers depend on."""
@@ -135,7 +135,7 @@ class EmbeddedEngine:
         varying = _varying(term, settings)
         if not varying:
             return self._fold_term(term, _values(term, settings))
-        if term.additive.definition.name == APEC and not _factors_vary(term, settings):
+        if _is_plasma(term) and not _factors_vary(term, settings):
             return self._plasma(term, settings, _range(term, settings, "kT"))
         return None
 
@@ -154,9 +154,7 @@ class EmbeddedEngine:
         share = (kT - nodes[cell]) / (nodes[cell + 1] - nodes[cell])
         rates = table.at(redshift, cell, cell + 2)
         by_abundance = rates[:, 0] + abundance * rates[:, 1]
-        return np.asarray(
-            ((1 - share) * by_abundance[0] + share * by_abundance[1]) * self.exposure
-        )
+        return np.asarray(((1 - share) * by_abundance[0] + share * by_abundance[1]) * self.exposure)
 
     def _plasma(
         self, term: Term, settings: Mapping[str, Setting], temperatures: tuple[float, float]
@@ -176,7 +174,7 @@ class EmbeddedEngine:
         self,
         model: FitModel,
         control: FitControl,
-        counts: NDArray[np.int32],
+        counts: NDArray[np.integer[Any]],
         truth: Mapping[str, Floats],
         at_truth: Sequence[str],
     ) -> Iterator[FitResult]:
@@ -201,16 +199,16 @@ class EmbeddedEngine:
             )
         channels = slice(int(noticed[0]), int(noticed[-1]) + 1)
         plan = build_model(model, control, list(self.backgrounds), at_truth)
-        fitter = Fitter(plan, self._tables(plan, channels), control)
+        fitter = self._fitter(plan, control, channels)
         for row in range(len(counts)):
             fixed = {plan.position[name]: float(truth[name][row]) for name in at_truth}
             yield self._fit_one(fitter, control, counts[row], channels, fixed)
 
     def _fit_one(
         self,
-        fitter: Fitter,
+        fitter: FitterBase,
         control: FitControl,
-        counts: NDArray[np.int32],
+        counts: NDArray[np.integer[Any]],
         channels: slice,
         fixed: Mapping[int, float],
     ) -> FitResult:
@@ -218,29 +216,48 @@ class EmbeddedEngine:
         try:
             if not np.any(counts[channels] > 0):
                 raise IcflowError("the spectrum has no counts in the energy range of the fit")
+            low, high = control.energies
             starts, stops = grouped_selection(
-                counts, rmf.e_min, rmf.e_max, *control.energies, control.group_min
+                counts, rmf.e_min, rmf.e_max, low, high, control.group_min
             )
             inside = counts[channels].astype(np.float64)
             first = channels.start
             starts, stops = starts - first, stops - first
-            data = cstat.Data(_sums(inside, starts, stops), starts, stops)
+            data = cstat.Data(group_counts(inside, starts, stops), starts, stops)
             return fitter.fit(data, inside, fixed)
         except IcflowError as error:
             return _failed(fitter.model, str(error))
 
-    def _tables(self, plan: Model, channels: slice) -> Tables:
-        """Fold every term of a model for the noticed channels."""
+    def _fitter(self, plan: Model, control: FitControl, channels: slice) -> FitterBase:
+        """Return the fast way to fit a model if there is one, the general one otherwise."""
+        tables = self._tables(plan, channels)
+        if tables is not None:
+            return Fitter(plan, tables, control)
+
+        def term_counts(values: Mapping[str, float]) -> list[Floats]:
+            return [self._fold_term(term, values)[channels] for term in plan.expression.terms]
+
+        width = channels.stop - channels.start
+        backgrounds = [row[channels] for row in self.backgrounds.values()]
+        return DirectFitter(
+            plan, term_counts, np.reshape(backgrounds, (len(backgrounds), width)), control
+        )
+
+    def _tables(self, plan: Model, channels: slice) -> Tables | None:
+        """Fold every term of a model for the noticed channels; None if one has no table."""
         settings = plan.settings
+        if any(not self._has_table(term, settings) for term in plan.expression.terms):
+            return None
         terms: list[list[int]] = []
         rows: list[Floats] = []
         curves: list[list[float]] = []
+        nodes: list[Floats] = []
         plasma: dict[tuple[object, ...], tuple[folded.PlasmaTable, int, int]] = {}
         temperatures = _all_temperatures(plan.expression, settings)
         for term in plan.expression.terms:
             norm = plan.position[f"{term.additive.name}.norm"]
             varying = _varying(term, settings)
-            if term.additive.definition.name == APEC and not _factors_vary(term, settings):
+            if _is_plasma(term):
                 kT, abundance, redshift = (
                     plan.position[f"{term.additive.name}.{name}"]
                     for name in ("kT", "Abundanc", "Redshift")
@@ -251,17 +268,22 @@ class EmbeddedEngine:
                     table = self._plasma(term, settings, temperatures).cut(channels)
                     plasma[key] = (table, redshift, len(plasma))
                 terms.append([cstat.PLASMA, plasma[key][2], norm, kT, abundance, redshift])
-            elif not varying:
+            elif varying:
+                curve = self._curve(term, settings, varying[0])
+                if curve is None:
+                    return None
+                samples, first, step = curve
+                terms.append([cstat.CURVE, len(curves), norm, plan.position[varying[0]], 0, 0])
+                curves.append([float(sum(map(len, nodes))), float(len(samples)), first, step])
+                nodes.append(samples[:, channels])
+            else:
                 terms.append([cstat.ROW, len(rows), norm, 0, 0, 0])
                 rows.append(self._fold_term(term, _values(term, settings))[channels])
-            else:
-                raise IcflowError(
-                    f"expression {plan.expression.text!r}: {', '.join(varying)} cannot vary yet"
-                )
         for name, row in self.backgrounds.items():
-            position = plan.position[f"background.{name}"]
-            terms.append([cstat.ROW, len(rows), position, 0, 0, 0])
+            terms.append([cstat.ROW, len(rows), plan.position[BACKGROUND + name], 0, 0, 0])
             rows.append(row[channels])
+        for curve_row in curves:
+            curve_row[0] += len(rows)
         width = channels.stop - channels.start
         tables = [table for table, _, _ in plasma.values()]
         searching = (
@@ -271,7 +293,7 @@ class EmbeddedEngine:
         )
         return Tables(
             np.array(terms, dtype=np.int64).reshape(-1, 6),
-            np.ascontiguousarray(rows, dtype=np.float64).reshape(-1, width),
+            np.concatenate([np.reshape(rows, (-1, width)), *nodes]),
             np.array(curves, dtype=np.float64).reshape(-1, 4),
             tables,
             [redshift for _, redshift, _ in plasma.values()],
@@ -280,10 +302,41 @@ class EmbeddedEngine:
             len(self.backgrounds),
         )
 
+    def _has_table(self, term: Term, settings: Mapping[str, Setting]) -> bool:
+        if _is_plasma(term):
+            return not _factors_vary(term, settings)
+        return len(_varying(term, settings)) <= 1
 
-def _sums(counts: Floats, starts: Integers, stops: Integers) -> Floats:
-    total = np.concatenate([[0.0], np.cumsum(counts)])
-    return np.asarray(total[stops] - total[starts])
+    def _curve(
+        self, term: Term, settings: Mapping[str, Setting], name: str
+    ) -> tuple[Floats, float, float] | None:
+        """Tabulate a term along its only free shape parameter."""
+        low, high = _bounds(_root(name, settings))
+        fixed = _values(term, settings)
+
+        def rates(value: float) -> Floats:
+            photons = folded.term_photons(term, {**fixed, name: value}, self.response.energies)
+            return self.response.fold(photons)
+
+        def make() -> dict[str, Floats]:
+            curve = folded.curve(rates, low, high)
+            if curve is None:
+                return {"nodes": np.empty((0, 0)), "grid": np.zeros(2)}
+            return {"nodes": curve[0], "grid": np.array(curve[1:])}
+
+        key = {
+            "table": "curve",
+            "term": [c.definition.name for c in (*term.factors, term.additive)],
+            "fixed": fixed,
+            "varying": [name, low, high],
+            "response": self.response.key,
+            "library": library.version(),
+            "atomic_data": self.atomic_data.model_dump(exclude={"folder"}),
+        }
+        arrays = folded.cached(key, make)
+        if len(arrays["nodes"]) == 0:
+            return None
+        return arrays["nodes"] * self.exposure, float(arrays["grid"][0]), float(arrays["grid"][1])
 
 
 def _failed(model: Model, reason: str) -> FitResult:
@@ -324,6 +377,10 @@ def _varying(term: Term, settings: Mapping[str, Setting]) -> list[str]:
     ]
 
 
+def _is_plasma(term: Term) -> bool:
+    return term.additive.definition.name == APEC
+
+
 def _factors_vary(term: Term, settings: Mapping[str, Setting]) -> bool:
     return any(not name.startswith(f"{term.additive.name}.") for name in _varying(term, settings))
 
@@ -355,11 +412,7 @@ def _all_temperatures(
     expression: Expression, settings: Mapping[str, Setting]
 ) -> tuple[float, float] | None:
     """Return the range of kT over all `apec` of a model."""
-    ranges = [
-        _range(term, settings, "kT")
-        for term in expression.terms
-        if term.additive.definition.name == APEC
-    ]
+    ranges = [_range(term, settings, "kT") for term in expression.terms if _is_plasma(term)]
     if not ranges:
         return None
     return min(low for low, _ in ranges), max(high for _, high in ranges)

@@ -10,7 +10,8 @@ and `_polish` ends on the exact one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ from icflow.engines import cstat, folded
 from icflow.engines.base import BACKGROUND, FitResult
 from icflow.engines.cstat import Box, Data, Minimum, Shapes
 from icflow.engines.folded import PlasmaTable
-from icflow.models.expression import Expression, Term, parse
+from icflow.models.expression import Expression, parse
 from icflow.models.scenario import Setting, complete
 
 Floats = NDArray[np.float64]
@@ -33,6 +34,7 @@ CURVE_PROBES = 5
 SEARCH_EVERY = 4  # of the nodes of the searching table
 AGREE = 0.01  # in C: starts that end this close found the same minimum
 # Where the redshift is free: how far the staircase is searched, and how densely.
+ROUGH_STARTS = 4
 STAIRS = 0.002
 MOST_HOPS = 240
 STEPS_TRIED = 6
@@ -102,9 +104,17 @@ def build_model(
         start.append(1.0)
         lower.append(1.0 - control.background_range)
         upper.append(1.0 + control.background_range)
-    ordered = {name: position[name] for name in (*settings, *names[len(names) - len(backgrounds) :])}
+    factors = [BACKGROUND + name for name in backgrounds]
+    ordered = {name: position[name] for name in (*settings, *factors)}
     return Model(
-        expression, tuple(names), ordered, *map(np.array, (start, lower, upper)), tuple(free), settings
+        expression,
+        tuple(names),
+        ordered,
+        np.array(start),
+        np.array(lower),
+        np.array(upper),
+        tuple(free),
+        settings,
     )
 
 
@@ -144,9 +154,7 @@ class Tables:
         for k, (table, position) in enumerate(zip(self.plasma, self.redshift_of, strict=True)):
             plasma[k, 0] = table.at(theta[position])
         plasma *= self.exposure
-        return Shapes(
-            self.terms, self.rows, self.curves, plasma, self.temperatures, np.zeros(2)
-        )
+        return Shapes(self.terms, self.rows, self.curves, plasma, self.temperatures, np.zeros(2))
 
     def split(
         self, shapes: Shapes, theta: Floats, position: int
@@ -183,23 +191,19 @@ class Tables:
     def smooth(self) -> Shapes:
         """Return the shapes that are smooth in redshift."""
         grid = self.plasma[0].search_grid if self.plasma else np.zeros(2)
-        return Shapes(
-            self.terms, self.rows, self.curves, self.searching, self.temperatures, grid
-        )
+        return Shapes(self.terms, self.rows, self.curves, self.searching, self.temperatures, grid)
 
 
-class Fitter:
-    """Fits of one model to any number of spectra."""
+class FitterBase(ABC):
+    """What fits by tables and by direct evaluation share: from a minimum to a result."""
 
-    def __init__(self, model: Model, tables: Tables, control: FitControl) -> None:
-        self.model, self.tables, self.control = model, tables, control
-        free = np.array(model.free, dtype=np.int64)
-        self.box = Box(free, model.lower[free], model.upper[free])
-        self.lattice = _Lattice(model, tables)
-        self.free_redshift = [p for p in dict.fromkeys(tables.redshift_of) if p in model.free]
-        self.smooth = tables.smooth() if self.free_redshift else None
-        still = np.array([p for p in model.free if p not in self.free_redshift], dtype=np.int64)
-        self.box_exact = Box(still, model.lower[still], model.upper[still])
+    def __init__(self, model: Model, control: FitControl) -> None:
+        self.model, self.control = model, control
+        self.box = self._box(list(model.free))
+
+    def _box(self, free: list[int]) -> Box:
+        positions = np.array(free, dtype=np.int64)
+        return Box(positions, self.model.lower[positions], self.model.upper[positions])
 
     def fit(self, data: Data, channel_counts: Floats, fixed: Mapping[int, float]) -> FitResult:
         """Fit one spectrum.
@@ -216,17 +220,89 @@ class Fitter:
         theta = self.model.start.copy()
         for position, value in fixed.items():
             theta[position] = value
+        best, minima = self._minima(data, channel_counts, theta)
+        lowest = min(minimum.cstat for minimum in minima)
+        agreeing = sum(minimum.cstat < lowest + AGREE for minimum in minima)
+        return self._result(data, best, len(minima), agreeing)
+
+    @abstractmethod
+    def _minima(
+        self, data: Data, channel_counts: Floats, theta: Floats
+    ) -> tuple[Minimum, list[Minimum]]:
+        """Return the lowest minimum, and those that the starts ended in."""
+
+    @abstractmethod
+    def _information(self, data: Data, theta: Floats) -> Floats:
+        """Return the observed information of the free parameters."""
+
+    def _inside(self, box: Box, theta: Floats) -> NDArray[np.bool_]:
+        # Steps end exactly on a bound, or off it.
+        values = theta[box.free]
+        return np.asarray((values > box.lower) & (values < box.upper))
+
+    def _result(self, data: Data, best: Minimum, starts: int, agreeing: int) -> FitResult:
+        model, free = self.model, self.box.free
+        info = self._information(data, best.theta)
+        inside = self._inside(self.box, best.theta)
+        covariance = np.full(info.shape, np.nan)
+        usable = np.flatnonzero(inside & (np.diag(info) > 0))
+        covariance[np.ix_(usable, usable)] = _inverse(info[np.ix_(usable, usable)])
+        sigma = np.zeros(len(model.names))
+        with np.errstate(invalid="ignore"):
+            sigma[free] = np.sqrt(np.diag(covariance))
+        return FitResult(
+            cstat=best.cstat,
+            dof=len(data.counts) - len(free),
+            bins=len(data.counts),
+            converged=best.converged,
+            starts=starts,
+            agreeing=agreeing,
+            iterations=best.iterations,
+            gradient=best.decrement,
+            values=model.values(best.theta),
+            errors=model.values(sigma),
+            free=tuple(model.names[p] for p in free),
+            at_bound=tuple(model.names[p] for p in free[~inside]),
+            covariance=covariance,
+        )
+
+
+class Fitter(FitterBase):
+    """Fits of one model by its tables, any number of spectra."""
+
+    def __init__(self, model: Model, tables: Tables, control: FitControl) -> None:
+        super().__init__(model, control)
+        self.tables = tables
+        self.lattice = _Lattice(model, tables)
+        self.free_redshift = [p for p in dict.fromkeys(tables.redshift_of) if p in model.free]
+        self.smooth = tables.smooth() if self.free_redshift else None
+        self.box_exact = self._box([p for p in model.free if p not in self.free_redshift])
+
+    def _minima(
+        self, data: Data, channel_counts: Floats, theta: Floats
+    ) -> tuple[Minimum, list[Minimum]]:
         if self.smooth is None:
             shapes = self.tables.exact(theta)
             starts = self.lattice.starts(shapes, channel_counts, theta, self.control.starts)
             minima = self._descend(shapes, data, self.box, starts)
-            best, agreeing = _lowest(minima)
-        else:
-            starts = self._search_redshift(channel_counts, theta)
-            minima = self._descend(self.smooth, data, self.box, starts)
-            _, agreeing = _lowest(minima)
-            best, shapes = self._polish(data, minima), self.smooth
-        return self._result(shapes, data, best, len(minima), agreeing)
+            return min(minima, key=lambda one: one.cstat), minima
+        # First the redshift, on tables that are smooth in it; then everything else, on the exact
+        # ones at that redshift; then the staircase around it.
+        rough = self._descend(
+            self.smooth, data, self.box, self._search_redshift(channel_counts, theta)
+        )
+        best = min(rough, key=lambda one: one.cstat).theta
+        for position in self.free_redshift:
+            theta[position] = best[position]
+        shapes = self.tables.exact(theta)
+        starts = self.lattice.starts(shapes, channel_counts, theta, self.control.starts)
+        minima = self._descend(shapes, data, self.box_exact, [best, *starts])
+        return self._polish(data, minima), minima
+
+    def _information(self, data: Data, theta: Floats) -> Floats:
+        # Of the smooth tables where the redshift is free: C has no curvature in z on a stair.
+        shapes = self.tables.exact(theta) if self.smooth is None else self.smooth
+        return cstat.information(shapes, data, self.box, theta)[0]
 
     def _descend(
         self, shapes: Shapes, data: Data, box: Box, starts: Sequence[Floats]
@@ -248,9 +324,9 @@ class Fitter:
             here = theta.copy()
             for p in self.free_redshift:
                 here[p] = z
-            found += self.lattice.ranked(shapes, counts, here, self.control.starts)
+            found += self.lattice.ranked(shapes, counts, here, ROUGH_STARTS)
         found.sort(key=lambda pair: pair[0])
-        return [start for _, start in found[: self.control.starts]]
+        return [start for _, start in found[:ROUGH_STARTS]]
 
     def _polish(self, data: Data, minima: list[Minimum]) -> Minimum:
         """End on the exact tables.
@@ -302,44 +378,6 @@ class Fitter:
                 folded.add_model(table, amounts, z, model)
             estimates[i] = cstat.newton_estimate(data, model, slopes, inverse)
         return candidates, estimates
-
-    def _inside(self, box: Box, theta: Floats) -> NDArray[np.bool_]:
-        edge = 1e-9 * (box.upper - box.lower)
-        values = theta[box.free]
-        return np.asarray((values > box.lower + edge) & (values < box.upper - edge))
-
-    def _result(
-        self, shapes: Shapes, data: Data, best: Minimum, starts: int, agreeing: int
-    ) -> FitResult:
-        model, free = self.model, self.box.free
-        info, _ = cstat.information(shapes, data, self.box, best.theta)
-        inside = self._inside(self.box, best.theta)
-        covariance = np.full(info.shape, np.nan)
-        usable = np.flatnonzero(inside & (np.diag(info) > 0))
-        covariance[np.ix_(usable, usable)] = _inverse(info[np.ix_(usable, usable)])
-        sigma = np.zeros(len(model.names))
-        with np.errstate(invalid="ignore"):
-            sigma[free] = np.sqrt(np.diag(covariance))
-        return FitResult(
-            cstat=best.cstat,
-            dof=len(data.counts) - len(free),
-            bins=len(data.counts),
-            converged=best.converged,
-            starts=starts,
-            agreeing=agreeing,
-            iterations=best.iterations,
-            gradient=best.decrement,
-            values=model.values(best.theta),
-            errors=model.values(sigma),
-            free=tuple(model.names[p] for p in free),
-            at_bound=tuple(model.names[p] for p in free[~inside]),
-            covariance=covariance,
-        )
-
-
-def _lowest(minima: list[Minimum]) -> tuple[Minimum, int]:
-    best = min(minima, key=lambda minimum: minimum.cstat)
-    return best, sum(minimum.cstat < best.cstat + AGREE for minimum in minima)
 
 
 def _separate(minima: list[Minimum]) -> list[Minimum]:
@@ -399,9 +437,7 @@ class _Lattice:
         inside = values[(values >= low) & (values <= high)]
         self.slots[position] = inside if len(inside) else np.array([0.5 * (low + high)])
 
-    def starts(
-        self, shapes: Shapes, counts: Floats, theta: Floats, number: int
-    ) -> list[Floats]:
+    def starts(self, shapes: Shapes, counts: Floats, theta: Floats, number: int) -> list[Floats]:
         """Return the most promising, distinct starting points."""
         return [start for _, start in self.ranked(shapes, counts, theta, number)]
 
@@ -409,9 +445,7 @@ class _Lattice:
         self, shapes: Shapes, counts: Floats, theta: Floats, number: int
     ) -> list[tuple[float, Floats]]:
         """Return (approximate C, starting point) pairs, best first."""
-        values = [
-            v if not np.isnan(v[0]) else np.array([theta[p]]) for p, v in self.slots.items()
-        ]
+        values = [v if not np.isnan(v[0]) else np.array([theta[p]]) for p, v in self.slots.items()]
         gram, pull = self._normal_equations(shapes, counts)
         if self._known is None or any(np.isnan(v[0]) for v in self.slots.values()):
             self._known = self._combinations(shapes, values)
@@ -456,8 +490,8 @@ class _Lattice:
         mirror = self._mirror()
         if mirror is not None:
             # One of two mirror images is enough.
-            i, j = np.flatnonzero(mirror != np.arange(len(mirror)))
-            combinations = combinations[combinations[:, i] <= combinations[:, j]]
+            one, other = np.flatnonzero(mirror != np.arange(len(mirror)))
+            combinations = combinations[combinations[:, one] <= combinations[:, other]]
         slot = {position: i for i, position in enumerate(self.slots)}
         n, m = len(combinations), len(self.sources)
         rows, weights = np.zeros((n, m, 2), dtype=np.int64), np.zeros((n, m, 2))
@@ -472,8 +506,8 @@ class _Lattice:
             value = values[i][combinations[:, i]]
             if kind == cstat.CURVE:
                 first_row, count, first, step = self.tables.curves[table]
-                node = np.clip(np.rint((value - first) / step), 0, count - 1)
-                rows[:, s, 0] = self.n_plasma + first_row + node
+                nearest = np.clip(np.rint((value - first) / step), 0, count - 1)
+                rows[:, s, 0] = self.n_plasma + first_row + nearest
                 continue
             node = np.abs(temperatures - value[:, None]).argmin(axis=1)
             rows[:, s, 0] = (table * len(temperatures) + node) * 2
@@ -528,7 +562,7 @@ class _Lattice:
         return start
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _screen(gram: Floats, pull: Floats, rows: Integers, weights: Floats) -> tuple[Floats, Floats]:
     """Solve for the best non-negative norms of every lattice point.
 

@@ -13,7 +13,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -30,6 +30,8 @@ from icflow.ogip.response import Arf, Rmf, check_same_grid, read_arf, read_rmf
 from icflow.resources import cache_folder
 
 Floats = NDArray[np.float64]
+# Arrays by name, as a cache file holds them.
+Arrays = dict[str, NDArray[Any]]
 
 # Part of the key of every cached table: raise it when their content changes.
 FORMAT = 1
@@ -40,8 +42,9 @@ SMOOTH_STEP = 0.0025
 SEARCH_STEP = 0.005
 AVERAGED = 8  # redshifts that a node of the searching table averages over
 # Nodes along a curve are added until halving their spacing changes the rates by less than this.
-CURVE_TOLERANCE = 1e-7
+CURVE_TOLERANCE = 1e-6
 CURVE_NODES = (17, 33, 65, 129, 257, 513)
+CURVE_PROBES = 4
 
 
 class Response:
@@ -140,7 +143,7 @@ def term_photons(term: Term, values: Mapping[str, float], energies: Floats) -> F
 # --- the cache -----------------------------------------------------------------------
 
 
-def cached(key: Mapping[str, object], make: Callable[[], dict[str, Floats]]) -> dict[str, Floats]:
+def cached(key: Mapping[str, object], make: Callable[[], Arrays]) -> Arrays:
     """Return the arrays kept under `key`, making and keeping them the first time.
 
     A lock makes the second of two processes wait for the first instead of
@@ -164,7 +167,7 @@ def cached(key: Mapping[str, object], make: Callable[[], dict[str, Floats]]) -> 
     return arrays
 
 
-def _read_cache(path: Path) -> dict[str, Floats] | None:
+def _read_cache(path: Path) -> Arrays | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
@@ -245,7 +248,7 @@ def _reached(kernel: Floats) -> Floats:
     return np.ascontiguousarray(kernel[:, : int(used[-1]) + 1 if len(used) else 1])
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def photons_at(table: PlasmaTable, redshift: float, first: int, last: int) -> Floats:
     """Fill the model bins below the last line, shape (n_rows, last - first, 2)."""
     n_rows, n_t = len(table.energies) - 1, last - first
@@ -272,7 +275,7 @@ def photons_at(table: PlasmaTable, redshift: float, first: int, last: int) -> Fl
     return photons
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def rates_at(table: PlasmaTable, redshift: float, first: int, last: int) -> Floats:
     """Return exact counts/s per channel at one redshift, shape (last - first, 2, n_channels)."""
     n_t, n_c = last - first, table.smooth.shape[3]
@@ -296,7 +299,7 @@ def rates_at(table: PlasmaTable, redshift: float, first: int, last: int) -> Floa
     return rates
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def add_model(table: PlasmaTable, amounts: Floats, redshift: float, model: Floats) -> None:
     """Add the counts of a mix of temperatures at one redshift to `model`.
 
@@ -341,7 +344,7 @@ def add_model(table: PlasmaTable, amounts: Floats, redshift: float, model: Float
             model[k] += photons[r] * row[k]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def line_strength(table: PlasmaTable, amounts: Floats) -> Floats:
     """Return the photons of every tracked line in a mix of temperatures, shape (n_lines,)."""
     strength = np.zeros(len(table.line_energy))
@@ -388,12 +391,12 @@ def plasma_table(
     values : mapping
         The parameters of the multiplicative models in front of it.
     """
-    factors = {f"{c.name}.{p.name}": values[f"{c.name}.{p.name}"] for c in term.factors for p in c.definition.parameters}
+    factors = [list(component_values(component, values)) for component in term.factors]
     bracket = plasma.tables(atomic_data, *temperatures)
     key = {
         "table": "plasma",
         "term": [c.definition.name for c in term.factors],
-        "factors": list(factors.values()),
+        "factors": factors,
         "response": response.key,
         "library": library.version(),
         "atomic_data": atomic_data.model_dump(exclude={"folder"}),
@@ -415,7 +418,7 @@ def _fold_plasma(
     atomic_data: AtomicData,
     temperatures: tuple[float, float],
     redshifts: tuple[float, float],
-) -> dict[str, Floats]:
+) -> Arrays:
     search = _redshift_nodes(redshifts[0], redshifts[1], SEARCH_STEP)
     # The searching table averages half a step beyond its outer nodes.
     nodes = _redshift_nodes(search[0] - SEARCH_STEP / 2, search[-1] + SEARCH_STEP / 2, SMOOTH_STEP)
@@ -458,7 +461,7 @@ def _redshift_nodes(low: float, high: float, step: float) -> Floats:
     """Return evenly spaced nodes from one and a half steps below to as much above."""
     first = low - 1.5 * step
     count = max(4, int(np.ceil((high + 1.5 * step - first) / step)) + 1)
-    return first + step * np.arange(count)
+    return np.asarray(first + step * np.arange(count))
 
 
 # --- one varying parameter ---------------------------------------------------------------
@@ -467,7 +470,7 @@ def _redshift_nodes(low: float, high: float, step: float) -> Floats:
 def curve(
     rates: Callable[[float], Floats], low: float, high: float
 ) -> tuple[Floats, float, float] | None:
-    """Tabulate folded rates along one parameter.
+    """Tabulate folded rates along one parameter, as densely as they need.
 
     Returns
     -------
@@ -483,19 +486,16 @@ def curve(
         return known[value]
 
     for n in CURVE_NODES:
-        step = (high - low) / (n - 3)
-        # Interpolation uses two nodes on either side; near the ends it leans inwards.
-        values = low + step * (np.arange(n) - 1)
-        table = np.stack([at(float(v)) for v in values])
-        centres = values[1:-2] + 0.5 * step
-        probes = centres[:: max(1, len(centres) // 4)]
+        step = (high - low) / (n - 1)
+        # Midpoints between nodes are the nodes of the next, twice as dense table.
+        probes = range(1, n - 2, max(1, (n - 3) // CURVE_PROBES))
         worst = 0.0
-        for probe in probes:
-            i = int(round((probe - values[0]) / step - 0.5)) - 1
-            weights = np.array([-1, 9, 9, -1]) / 16
-            exact = at(float(probe))
+        for i in probes:
+            nodes = np.stack([at(low + step * (i + k)) for k in (-1, 0, 1, 2)])
+            exact = at(low + step * (i + 0.5))
             big = exact > 1e-7 * exact.max()
-            worst = max(worst, float(np.abs(weights @ table[i : i + 4] / exact - 1)[big].max()))
+            middle = np.array([-1, 9, 9, -1]) / 16 @ nodes[:, big]
+            worst = max(worst, float(np.abs(middle / exact[big] - 1).max()))
         if worst < CURVE_TOLERANCE:
-            return table, float(values[0]), float(step)
+            return np.stack([at(low + step * i) for i in range(n)]), low, step
     return None

@@ -98,7 +98,7 @@ def _interpolate(area: AreaNodes, centres: Floats) -> Floats:
         result = np.exp(np.interp(np.log(centres), np.log(energy), np.log(value)))
     if area.above is not None:
         result[centres > area.above] = 0.0
-    return result
+    return np.asarray(result)
 
 
 def read_background(path: str | Path) -> tuple[BackgroundComponent, ...]:
@@ -119,9 +119,7 @@ def read_background(path: str | Path) -> tuple[BackgroundComponent, ...]:
         raise IcflowError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
         raise IcflowError(f"{path}: {explain(error)}") from None
-    return tuple(
-        _build(name, component, path) for name, component in content.components.items()
-    )
+    return tuple(_build(name, component, path) for name, component in content.components.items())
 
 
 def _build(name: str, component: _Component, path: Path) -> BackgroundComponent:

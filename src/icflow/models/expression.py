@@ -137,15 +137,15 @@ class _Parser:
         return products
 
     def _factor(self) -> list[_Product]:
-        token = self._take()
-        if token == "(":
+        word = self._take()
+        if word == "(":
             products = self._sum()
             if self._take() != ")":
                 raise self._error("a closing bracket is missing")
             return products
-        if not token[:1].isalpha():
-            raise self._error(f"a model name is expected, found {token or 'the end'!r}")
-        self.found.append(self._definition(token))
+        if not word[:1].isalpha():
+            raise self._error(f"a model name is expected, found {word or 'the end'!r}")
+        self.found.append(self._definition(word))
         return [(len(self.found) - 1,)]
 
     def _definition(self, name: str) -> Definition:
@@ -155,7 +155,9 @@ class _Parser:
         else:
             matches = sorted(key for key in known if key.startswith(name.lower()))
             if len(matches) != 1:
-                choice = f"it could be {', '.join(matches[:8])}" if matches else "no such XSPEC model"
+                choice = (
+                    f"it could be {', '.join(matches[:8])}" if matches else "no such XSPEC model"
+                )
                 raise self._error(f"unknown model {name!r}: {choice}")
             definition = known[matches[0]]
         if definition.kind not in (ADDITIVE, MULTIPLICATIVE):

@@ -266,17 +266,23 @@ def _fortran(call: Any, kind: type) -> Callable[[Floats, Floats, Floats, Floats]
     call.restype = None
 
     def function(edges: Floats, parameters: Floats, flux: Floats, error: Floats) -> None:
-        arrays = [np.ascontiguousarray(a, dtype=kind) for a in (edges, parameters, flux, error)]
+        arrays: list[NDArray[Any]] = [
+            np.ascontiguousarray(a, dtype=kind) for a in (edges, parameters, flux, error)
+        ]
         pointers = [a.ctypes.data_as(ctypes.c_void_p) for a in arrays]
         count, spectrum = ctypes.c_int(len(flux)), ctypes.c_int(1)
         with quiet():
-            call(pointers[0], ctypes.byref(count), pointers[1], ctypes.byref(spectrum), *pointers[2:])
+            call(
+                pointers[0], ctypes.byref(count), pointers[1], ctypes.byref(spectrum), *pointers[2:]
+            )
         flux[:], error[:] = arrays[2], arrays[3]
 
     return function
 
 
-def evaluate(definition: Definition, edges: Floats, parameters: Floats) -> Floats:
+def evaluate(
+    definition: Definition, edges: Floats, parameters: Floats, may_vanish: bool = False
+) -> Floats:
     """Evaluate one model on an energy grid.
 
     Parameters
@@ -287,6 +293,8 @@ def evaluate(definition: Definition, edges: Floats, parameters: Floats) -> Float
         Increasing bin edges in keV.
     parameters : ndarray, shape (n_parameters,)
         In XSPEC's order, without the norm.
+    may_vanish : bool
+        Whether an additive model may be zero on the whole grid.
 
     Returns
     -------
@@ -310,7 +318,7 @@ def evaluate(definition: Definition, edges: Floats, parameters: Floats) -> Float
             f"{definition.name} is not finite at {_describe(definition, parameters)}: "
             "move the parameters into the range that the model allows"
         )
-    if definition.kind == ADDITIVE and not np.any(flux):
+    if definition.kind == ADDITIVE and not may_vanish and not np.any(flux):
         raise IcflowError(
             f"{definition.name} is zero everywhere at {_describe(definition, parameters)}: "
             "are its data files in place (`icflow fetch`) and its parameters in range?"

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from icflow.config import AtomicData
 from icflow.models import library
-from icflow.models.expression import parse
 
 Floats = NDArray[np.float64]
 
@@ -86,7 +85,9 @@ def build(atomic_data: AtomicData, low: float, high: float, first: float, stretc
     temperatures = tables(atomic_data, low, high)
     energy = library.apec_lines(atomic_data, temperatures)
     top = LAST_FEATURE * stretch
-    edges = first + COARSE * np.arange(int(np.ceil((top - first) / COARSE)) + 2)
+    steps = np.arange(int(np.ceil((top - first) / COARSE)) + 2, dtype=np.float64)
+    edges = first + COARSE * steps
+    library.evaluate(_definition(), edges, np.array([temperatures[-1], 1.0, 0.0]))
     lines = _lines(temperatures, edges)
     tracked = _stand_out(temperatures, lines, edges)
     line_energy, line_photons = _locate(temperatures, energy, edges, tracked)
@@ -103,9 +104,14 @@ def build(atomic_data: AtomicData, low: float, high: float, first: float, stretc
     return Plasma(temperatures, line_energy, line_photons, edges, cumulative)
 
 
+def _definition() -> library.Definition:
+    return library.definitions()["apec"]
+
+
 def _apec(temperature: float, abundance: float, redshift: float, edges: Floats) -> Floats:
-    definition = parse("apec").components[0].definition
-    return library.evaluate(definition, edges, np.array([temperature, abundance, redshift]))
+    # A cool plasma has nothing at high energies.
+    values = np.array([temperature, abundance, redshift])
+    return library.evaluate(_definition(), edges, values, may_vanish=True)
 
 
 def parts(temperature: float, redshift: float, edges: Floats, lines: bool) -> Floats:

@@ -26,7 +26,9 @@ def generator(seed: int, dataset: str, index: int, purpose: str) -> np.random.Ge
     return np.random.Generator(np.random.Philox(key=key))
 
 
-def complete(expression: Expression, given: Mapping[str, Setting], where: str) -> dict[str, Setting]:
+def complete(
+    expression: Expression, given: Mapping[str, Setting], where: str
+) -> dict[str, Setting]:
     """Return a setting for every parameter of a model, XSPEC's default where none is given.
 
     Raises
@@ -67,11 +69,8 @@ def _values(setting: Setting) -> tuple[float, ...]:
 
 def resolve(settings: Mapping[str, Setting], values: Mapping[str, float]) -> dict[str, float]:
     """Return the value of every parameter: given, fixed, or that of its link."""
-    resolved = {
-        name: values[name] if name in values else float(setting)
-        for name, setting in settings.items()
-        if name in values or isinstance(setting, (int, float))
-    }
+    resolved = {n: float(s) for n, s in settings.items() if isinstance(s, (int, float))}
+    resolved |= {name: values[name] for name in settings if name in values}
     for name, setting in settings.items():
         if isinstance(setting, Link):
             resolved[name] = resolved[setting.link]

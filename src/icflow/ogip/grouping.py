@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from icflow.errors import IcflowError
@@ -82,17 +83,20 @@ def group_min(counts: NDArray[Any], minimum: int) -> tuple[Integers, Integers]:
     if minimum <= 0:
         grouping[:] = 1
         return grouping, quality
-    cumulative = np.cumsum(counts, dtype=np.int64)
-    start, before = 0, 0
-    while start < counts.size:
-        grouping[start] = 1
-        # First channel at which the group is full.
-        last = int(np.searchsorted(cumulative, before + minimum))
-        if last == counts.size:
-            quality[start:] = 2
-            break
-        start, before = last + 1, int(cumulative[last])
+    _fill_groups(np.ascontiguousarray(counts, dtype=np.int64), minimum, grouping, quality)
     return grouping, quality
+
+
+@njit(cache=True, nogil=True)
+def _fill_groups(counts: Integers, minimum: int, grouping: Integers, quality: Integers) -> None:
+    start, total = 0, 0
+    for channel in range(len(counts)):
+        if channel == start:
+            grouping[channel] = 1
+        total += counts[channel]
+        if total >= minimum:
+            start, total = channel + 1, 0
+    quality[start:] = 2
 
 
 def group_edges(grouping: NDArray[Any] | None, n_channels: int) -> tuple[Integers, Integers]:

@@ -30,7 +30,9 @@ def run(settings: FitSettings, spectra: Path, output: Path) -> None:
         raise IcflowError(f"{spectra}: has no column {missing[0]}, which the fit freezes")
     engine = make_engine(settings.engine, settings.instrument, settings.atomic_data)
     fits = engine.fit(settings.model, settings, shard.counts, shard.truth, settings.at_truth)
-    results = list(tqdm(fits, total=len(shard.counts), desc=settings.name, unit=" fits", mininterval=5))
+    results = list(
+        tqdm(fits, total=len(shard.counts), desc=settings.name, unit=" fits", mininterval=5)
+    )
     table = tabulate(results, settings, shard)
     table.meta.update(engine.versions())
     with atomic_path(output) as temporary:
