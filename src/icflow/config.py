@@ -419,7 +419,7 @@ class Config(Section):
                 if isinstance(parameter, Link):
                     _check_link(f"{path}.parameters.{name}.link", name, parameter, model)
         self._check_truths()
-        self._check_example()
+        self._check_sizes()
         return self
 
     def _models(self) -> Iterator[tuple[str, Scenario | FitModel]]:
@@ -474,7 +474,14 @@ class Config(Section):
                             f"of dataset {dataset!r} does not simulate"
                         )
 
-    def _check_example(self) -> None:
+    def _check_sizes(self) -> None:
+        """Check that the spectra that other parts ask for are simulated."""
+        spectra, name = self.autoencoder.training.spectra, self.detection.training
+        if spectra > self.datasets[name].size:
+            raise ValueError(
+                f"autoencoder.training.spectra is {spectra}, allowed: up to "
+                f"{self.datasets[name].size}, the size of the dataset {name!r}"
+            )
         for name in self.detection.test:
             if self.figures.example >= self.datasets[name].size:
                 raise ValueError(
@@ -581,10 +588,10 @@ class FitControl(Section):
     """Settings that all fits share."""
 
     energies: Interval
-    group_min: int
-    background_range: float
-    starts: int
-    max_iterations: int
+    group_min: Annotated[int, Field(ge=0)]
+    background_range: Annotated[float, Field(ge=0, lt=1)]
+    starts: Annotated[int, Field(ge=1)]
+    max_iterations: Annotated[int, Field(ge=1)]
 
 
 class FitSettings(FitControl):
@@ -679,11 +686,17 @@ def validate(tree: Any, source: str) -> Config:
 def from_json(model: type[Settings], text: str) -> Settings:
     """Read one stage's settings from the JSON that the workflow hands over."""
     try:
-        return model.model_validate(json.loads(text))
+        return checked(model, json.loads(text), "--settings")
     except json.JSONDecodeError as error:
         raise IcflowError(f"--settings is not JSON: {error}") from None
+
+
+def checked(model: type[Settings], tree: Any, source: str) -> Settings:
+    """Return checked settings; `source` names them in errors."""
+    try:
+        return model.model_validate(tree)
     except ValidationError as error:
-        raise IcflowError(f"--settings: {explain(error)}") from None
+        raise IcflowError(f"{source}: {explain(error)}") from None
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -70,6 +70,7 @@ REFUSED = [
     (PRIOR, {"uniform": [1.0, 2.0], "log_uniform": [1.0, 2.0]}, [".".join(PRIOR), "one of"]),
     (PRIOR, {}, [".".join(PRIOR), "{uniform: [low, high]}"]),
     (("figures", "example"), 1000, ["figures.example is 1000", "0 to 999", "test_2T"]),
+    (("autoencoder", "training", "spectra"), 10001, ["spectra is 10001", "10000", "train_2T"]),
     (("figures", "formats"), ["gif"], ["figures.formats", "'gif'", "'pdf'"]),
     (("datasets", "a/b"), {"scenario": "2T", "size": 1}, ["datasets", "'a/b'", "letters"]),
     # references to what is not there
@@ -306,9 +307,9 @@ def test_the_order_of_keys_means_nothing(default: dict[str, Any]) -> None:
 
 
 def test_shards_cover_a_dataset_once(default: dict[str, Any]) -> None:
-    tree = changed(default, ("datasets", "train_2T", "size"), 2500)
+    tree = changed(default, ("datasets", "test_2T", "size"), 2500)
     whole = config.validate(tree, "c")
-    ranges = [whole.shard_range("train_2T", shard) for shard in whole.shards("train_2T")]
+    ranges = [whole.shard_range("test_2T", shard) for shard in whole.shards("train_2T")]
     assert ranges == [(0, 1000), (1000, 1000), (2000, 500)]
 
 

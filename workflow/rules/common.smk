@@ -58,6 +58,11 @@ def spectra(dataset):
     return [f"{shard}.pha" for shard in sharded(f"results/spectra/{dataset}", dataset)]
 
 
+def training_shards(paths):
+    """Those of the training dataset's shards, in order, that the networks are trained with."""
+    return paths[: -(-CONFIG.autoencoder.training.spectra // CONFIG.shard_size)]
+
+
 def label_fits():
     """Label fits of the training dataset."""
     dataset = CONFIG.detection.training

@@ -1,16 +1,18 @@
 # The autoencoders, one job per network and fold, and what they say about every spectrum.
 WEIGHTS = per_fold("results/networks/{network}/fold-{fold}/weights.safetensors")
 SCORES = per_fold("results/scores/{network}/fold-{fold}.ecsv")
-SCORED = dict.fromkeys(
-    [CONFIG.detection.training, CONFIG.detection.validation, *CONFIG.detection.test]
-)
+TRAINING_SPECTRA = training_shards(spectra(CONFIG.detection.training))
+TRAINING_LABELS = training_shards(label_fits())
+# Spectra to score, by dataset.
+SCORED = {name: spectra(name) for name in (CONFIG.detection.validation, *CONFIG.detection.test)}
+SCORED[CONFIG.detection.training] = TRAINING_SPECTRA
 
 
 rule train:
     input:
         ancient(CONFIG.instrument.rmf),
-        spectra=spectra(CONFIG.detection.training),
-        labels=label_fits(),
+        spectra=TRAINING_SPECTRA,
+        labels=TRAINING_LABELS,
     output:
         weights="results/networks/{network}/fold-{fold}/weights.safetensors",
         history="results/networks/{network}/fold-{fold}/history.ecsv",
@@ -42,8 +44,8 @@ rule score:
     input:
         ancient(CONFIG.instrument.rmf),
         weights="results/networks/{network}/fold-{fold}/weights.safetensors",
-        spectra=[shard for dataset in SCORED for shard in spectra(dataset)],
-        labels=label_fits(),
+        spectra=[shard for shards in SCORED.values() for shard in shards],
+        labels=TRAINING_LABELS,
     output:
         scores="results/scores/{network}/fold-{fold}.ecsv",
         reconstructions="results/scores/{network}/fold-{fold}-reconstructions.ecsv",
@@ -61,7 +63,7 @@ rule score:
         runtime=60,
     params:
         settings=lambda wildcards: CONFIG.score(wildcards.network, int(wildcards.fold)).json_text(),
-        spectra=[f"{dataset}={shard}" for dataset in SCORED for shard in spectra(dataset)],
+        spectra=[f"{name}={shard}" for name, shards in SCORED.items() for shard in shards],
         files=digests(os.path.normpath(CONFIG.instrument.rmf)),
         code=code("score"),
     shell:
