@@ -309,7 +309,7 @@ def test_the_order_of_keys_means_nothing(default: dict[str, Any]) -> None:
 def test_shards_cover_a_dataset_once(default: dict[str, Any]) -> None:
     tree = changed(default, ("datasets", "test_2T", "size"), 2500)
     whole = config.validate(tree, "c")
-    ranges = [whole.shard_range("test_2T", shard) for shard in whole.shards("train_2T")]
+    ranges = [whole.shard_range("test_2T", shard) for shard in whole.shards("test_2T")]
     assert ranges == [(0, 1000), (1000, 1000), (2000, 500)]
 
 
