@@ -27,6 +27,8 @@ rule evaluate:
     params:
         settings=CONFIG.evaluate().json_text(),
         code=code("evaluate"),
+    message:
+        "Evaluate the detectors"
     shell:
         "icflow evaluate --settings {params.settings:q} --scores {input.scores:q}"
         " --fits {input.fits:q} --spectra {input.spectra:q}"

@@ -14,6 +14,8 @@ rule fetch:
         None
     params:
         name=lambda wildcards: inputs.fetchable(wildcards.resource).name,
+    message:
+        "Fetch {wildcards.resource}"
     shell:
         "icflow fetch {params.name:q} >{log:q} 2>&1"
 

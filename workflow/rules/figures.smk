@@ -30,6 +30,8 @@ rule components:
         index=CONFIG.figures.example,
         files=digests(),
         code=code("components"),
+    message:
+        "Tabulate the components of a spectrum of {wildcards.dataset}"
     shell:
         "icflow components --settings {params.settings:q} --dataset {wildcards.dataset:q}"
         " --index {params.index} --output {output:q} {input.spectra:q} >{log:q} 2>&1"
@@ -64,6 +66,8 @@ for number in registry.FIGURES:
             number=number,
             settings=registry.settings(CONFIG, number).json_text(),
             code=provenance.code_digest([registry.FIGURES[number].draw.__module__]),
+        message:
+            f"Draw figure {number}"
         shell:
             "icflow figure {params.number} --settings {params.settings:q}"
             " --inputs {input:q} --output {output:q} >{log:q} 2>&1"

@@ -21,6 +21,8 @@ rule label:
         settings=CONFIG.fit("label").json_text(),
         files=digests(),
         code=code("fit", ENGINE_MODULE),
+    message:
+        "Fit the labels of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
         "icflow label --settings {params.settings:q} --output {output:q}"
         " {input.spectra:q} >{log:q} 2>&1"
@@ -48,6 +50,8 @@ rule fit:
         settings=lambda wildcards: CONFIG.fit(wildcards.fit).json_text(),
         files=digests(),
         code=code("fit", ENGINE_MODULE),
+    message:
+        "Fit {wildcards.fit} to {wildcards.dataset}, shard {wildcards.shard}"
     shell:
         "icflow baseline --settings {params.settings:q} --fit {wildcards.fit:q}"
         " --output {output:q} {input.spectra:q} >{log:q} 2>&1"

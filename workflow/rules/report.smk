@@ -20,6 +20,8 @@ rule record:
         settings=CONFIG.json_text(),
         files=digests(),
         code=code("record", ENGINE_MODULE),
+    message:
+        "Record configuration, versions and checksums"
     shell:
         "icflow record --settings {params.settings:q} --output {output:q} >{log:q} 2>&1"
 
@@ -47,5 +49,7 @@ rule write_report:
     params:
         settings=CONFIG.json_text(),
         code=code("report", data=["stages/templates/report.html.j2"]),
+    message:
+        "Write the report"
     shell:
         "icflow report --settings {params.settings:q} --output {output:q} >{log:q} 2>&1"

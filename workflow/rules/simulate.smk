@@ -22,6 +22,8 @@ rule simulate:
         number=lambda wildcards: CONFIG.shard_range(wildcards.dataset, int(wildcards.shard))[1],
         files=digests(),
         code=code("simulate", ENGINE_MODULE),
+    message:
+        "Simulate {wildcards.dataset}, shard {wildcards.shard}"
     shell:
         "icflow simulate --settings {params.settings:q} --dataset {wildcards.dataset:q}"
         " --shard-first {params.first} --count {params.number}"

@@ -33,6 +33,8 @@ rule train:
         files=digests(os.path.normpath(CONFIG.instrument.rmf)),
         code=code("train"),
         folder=subpath(output.weights, parent=True),
+    message:
+        "Train {wildcards.network}, fold {wildcards.fold}"
     shell:
         "icflow train --settings {params.settings:q}"
         " --network {wildcards.network:q} --fold {wildcards.fold} --threads {threads}"
@@ -66,6 +68,8 @@ rule score:
         spectra=[f"{name}={shard}" for name, shards in SCORED.items() for shard in shards],
         files=digests(os.path.normpath(CONFIG.instrument.rmf)),
         code=code("score"),
+    message:
+        "Score all spectra with {wildcards.network}, fold {wildcards.fold}"
     shell:
         "icflow score --settings {params.settings:q}"
         " --network {wildcards.network:q} --fold {wildcards.fold} --weights {input.weights:q}"
