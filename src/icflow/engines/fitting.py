@@ -38,7 +38,7 @@ ROUGH_STARTS = 4
 STAIRS = 0.002
 MOST_HOPS = 240
 STEPS_TRIED = 6
-RIVAL, RIVALS = 5.0, 2  # other minima that may win on the exact tables: how much higher, how many
+RIVAL, RIVALS = 5.0, 4  # other minima that may win on the exact tables: how much higher, how many
 
 
 @dataclass(frozen=True)
@@ -337,30 +337,37 @@ class Fitter(FitterBase):
         they are, corrected by the Newton step that they would take; the most
         promising steps are then descended to in full.
         """
-        limit = self.control.max_iterations
         lowest = min(minimum.cstat for minimum in minima)
-        ends: list[Minimum] = []
-        for minimum in _separate([m for m in minima if m.cstat < lowest + RIVAL])[:RIVALS]:
-            theta = minimum.theta
-            for position in self.free_redshift:
-                candidates, estimates = self._stairs(data, theta, position)
-                found: list[Minimum] = []
-                for z in candidates[np.argsort(estimates, kind="stable")[:STEPS_TRIED]]:
-                    start = theta.copy()
-                    start[position] = z
-                    shapes = self.tables.exact(start)
-                    found.append(
-                        Minimum(*cstat.descend(shapes, data, self.box_exact, start, limit))
-                    )
-                end = min(found, key=lambda one: one.cstat)
-                theta = end.theta
-            ends.append(end)
+        rivals = _separate([m for m in minima if m.cstat < lowest + RIVAL])[:RIVALS]
+        ends = [self._down_stairs(data, rival) for rival in rivals]
         return min(ends, key=lambda one: one.cstat)
 
-    def _stairs(self, data: Data, theta: Floats, position: int) -> tuple[Floats, Floats]:
-        """Return redshifts, one between every two hops, and estimates of C there."""
+    def _down_stairs(self, data: Data, minimum: Minimum) -> Minimum:
+        """Go to the lowest step of every free redshift in turn."""
+        for position in self.free_redshift:
+            steps = self._steps(minimum.theta, position)
+            estimates = self._estimates(data, minimum.theta, position, steps)
+            best = steps[np.argsort(estimates, kind="stable")[:STEPS_TRIED]]
+            ends = [self._on_step(data, minimum.theta, position, z) for z in best]
+            minimum = min(ends, key=lambda one: one.cstat)
+        return minimum
+
+    def _on_step(self, data: Data, theta: Floats, position: int, redshift: float) -> Minimum:
+        start = theta.copy()
+        start[position] = redshift
+        return self._descend(self.tables.exact(start), data, self.box_exact, [start])[0]
+
+    def _steps(self, theta: Floats, position: int) -> Floats:
+        """Return redshifts around that in `theta`, one between every two hops."""
         low, high = (bounds[position] for bounds in (self.model.lower, self.model.upper))
         low, high = max(low, theta[position] - STAIRS), min(high, theta[position] + STAIRS)
+        _, parts = self.tables.split(self.tables.exact(theta), theta, position)
+        hops = np.concatenate([folded.hops(t, a, low, high, MOST_HOPS) for t, a in parts])
+        edges = np.unique(np.concatenate([[low, high], hops]))
+        return np.asarray(0.5 * (edges[1:] + edges[:-1]))
+
+    def _estimates(self, data: Data, theta: Floats, position: int, redshifts: Floats) -> Floats:
+        """Return estimates of the lowest C at each redshift."""
         shapes = self.tables.exact(theta)
         info, _ = cstat.information(shapes, data, self.box_exact, theta)
         slopes = cstat.derivatives(shapes, data, self.box_exact, theta)
@@ -368,16 +375,21 @@ class Fitter(FitterBase):
         inverse = np.zeros_like(info)
         inverse[np.ix_(moving, moving)] = _inverse(info[np.ix_(moving, moving)])
         base, parts = self.tables.split(shapes, theta, position)
-        hops = np.concatenate([folded.hops(t, a, low, high, MOST_HOPS) for t, a in parts])
-        edges = np.unique(np.concatenate([[low, high], hops]))
-        candidates = 0.5 * (edges[1:] + edges[:-1])
-        estimates = np.empty(len(candidates))
-        for i, z in enumerate(candidates):
-            model = base.copy()
+        # What lies above the lines changes little within a staircase: linearly.
+        ends = []
+        for z in (redshifts[0], redshifts[-1]):
+            ends.append(base.copy())
             for table, amounts in parts:
-                folded.add_model(table, amounts, z, model)
+                folded.add_smooth(table, amounts, z, ends[-1])
+        estimates = np.empty(len(redshifts))
+        span = max(redshifts[-1] - redshifts[0], 1e-12)
+        for i, z in enumerate(redshifts):
+            share = (z - redshifts[0]) / span
+            model = (1 - share) * ends[0] + share * ends[1]
+            for table, amounts in parts:
+                folded.add_lines(table, amounts, z, model)
             estimates[i] = cstat.newton_estimate(data, model, slopes, inverse)
-        return candidates, estimates
+        return estimates
 
 
 def _separate(minima: list[Minimum]) -> list[Minimum]:

@@ -300,8 +300,8 @@ def rates_at(table: PlasmaTable, redshift: float, first: int, last: int) -> Floa
 
 
 @njit(cache=True, nogil=True)
-def add_model(table: PlasmaTable, amounts: Floats, redshift: float, model: Floats) -> None:
-    """Add the counts of a mix of temperatures at one redshift to `model`.
+def add_smooth(table: PlasmaTable, amounts: Floats, redshift: float, model: Floats) -> None:
+    """Add the counts from above the lines of a mix of temperatures to `model`.
 
     Parameters
     ----------
@@ -309,20 +309,29 @@ def add_model(table: PlasmaTable, amounts: Floats, redshift: float, model: Float
         Norm times exposure of (A, B) at every temperature.
     model : ndarray, shape (n_channels,)
     """
-    n_rows, stretch = len(table.energies) - 1, 1.0 + redshift
     node, weight, _ = cubic(
         (redshift - table.smooth_grid[0]) / table.smooth_grid[1], table.smooth.shape[0]
     )
+    for i in range(len(amounts)):
+        for part in range(2):
+            if amounts[i, part] == 0:
+                continue
+            for q in range(4):
+                row, factor = table.smooth[node + q, i, part], amounts[i, part] * weight[q]
+                for k in range(len(model)):
+                    model[k] += factor * row[k]
+
+
+@njit(cache=True, nogil=True)
+def add_lines(table: PlasmaTable, amounts: Floats, redshift: float, model: Floats) -> None:
+    """Add the counts from the range of the lines, as `add_smooth` those from above it."""
+    n_rows, stretch = len(table.energies) - 1, 1.0 + redshift
     photons = np.zeros(n_rows)
     for i in range(len(amounts)):
         for part in range(2):
             amount = amounts[i, part]
             if amount == 0:
                 continue
-            for q in range(4):
-                row, factor = table.smooth[node + q, i, part], amount * weight[q]
-                for k in range(len(model)):
-                    model[k] += factor * row[k]
             below = 0.0
             for e in range(n_rows + 1):
                 position = (table.energies[e] * stretch - table.grid[0]) / table.grid[1]
