@@ -36,8 +36,8 @@ class SpectrumAutoencoder(nn.Module):
     Encoder: a convolution and ``len(widths) - 1`` residual stages, each of stride
     2, then dense layers. Decoder: a dense layer, ``len(widths) - 1`` transposed
     convolutional stages of stride 2 with the widths in reverse, and a convolution
-    of width 1 to one channel. GELU follows every layer but the last, the latents
-    included, and the first convolution, which is only normalised.
+    of width 1 to one channel. GELU follows every layer but three: the latents and the
+    output are linear, the first convolution is only normalised.
 
     Parameters
     ----------
@@ -73,13 +73,12 @@ class SpectrumAutoencoder(nn.Module):
         self.down = nn.Sequential(*[DownStage(a, b, kernel) for a, b in pairs])
         units = [math.ceil(length / 2**stages) * widths[-1], *architecture.dense]
         units.append(architecture.latents)
-        self.dense = nn.Sequential(
-            *[
-                layer
-                for a, b in itertools.pairwise(units)
-                for layer in (nn.Linear(a, b), nn.GELU())
-            ]
-        )
+        layers: list[nn.Module] = []
+        for inputs, outputs in itertools.pairwise(units):
+            layers += [nn.Linear(inputs, outputs), nn.GELU()]
+        # No GELU after the latents: one that an early step pushes far below zero would stay
+        # there, because GELU has no slope there.
+        self.dense = nn.Sequential(*layers[:-1])
         self.expand = nn.Linear(architecture.latents, self.coarse * widths[-1])
         skips = architecture.decoder_skips
         self.up = nn.Sequential(*[UpStage(b, a, kernel, skips) for a, b in reversed(pairs)])

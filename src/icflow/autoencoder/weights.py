@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from icflow.autoencoder.data import LabelScale
@@ -58,7 +58,7 @@ def save_tensors(
     """Write tensors and a description atomically; the bytes depend on these alone."""
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        save_file(whole, temporary, metadata={_KEY: canonical_json(description)})
+        temporary.write_bytes(save(whole, metadata={_KEY: canonical_json(description)}))
 
 
 def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
