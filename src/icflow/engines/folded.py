@@ -38,7 +38,7 @@ FORMAT = 1
 
 # Above the lines the continuum of AtomDB is piecewise linear: at 80 keV its kinks, blurred by the
 # response, are interpolated to 1e-5 with this spacing.
-SMOOTH_STEP = 0.0025
+SMOOTH_STEP = 0.002
 SEARCH_STEP = 0.005
 AVERAGED = 8  # redshifts that a node of the searching table averages over
 # Nodes along a curve are added until halving their spacing changes the rates by less than this.

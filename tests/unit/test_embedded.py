@@ -1,0 +1,238 @@
+"""The embedded engine against XSPEC's own numbers, and against itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from icflow import config
+from icflow.config import AtomicData, FitModel, Free, Instrument, Link, Prior
+from icflow.engines import cstat
+from icflow.engines.embedded import EmbeddedEngine
+from icflow.ogip.grouping import group_counts, grouped_selection
+
+BACKGROUND = "resources/background/nustar_fpma.yaml"
+LINKED = {
+    "apec_3.Abundanc": Link(link="apec.Abundanc"),
+    "apec_3.Redshift": Link(link="apec.Redshift"),
+}
+PLASMA = {
+    "TBabs.nH": 0.00858,
+    "apec.kT": Free(free=[0.5, 15.0]),
+    "apec.Abundanc": Free(free=[0.0, 5.0]),
+    "apec.Redshift": Free(free=[0.0, 0.2]),
+    "apec.norm": Free(free=[0.0, 100.0]),
+}
+
+
+@pytest.fixture(scope="module")
+def run(root: Path) -> config.Config:
+    return config.load(root / "config.yaml")
+
+
+@pytest.fixture(scope="module")
+def engine(root: Path, rmf_path: Path, arf_path: Path, atomdb: Path) -> EmbeddedEngine:
+    instrument = Instrument(
+        rmf=str(rmf_path), arf=str(arf_path), exposure=1e6, background=str(root / BACKGROUND)
+    )
+    return EmbeddedEngine(instrument, AtomicData(folder=str(atomdb)))
+
+
+@pytest.fixture(scope="module")
+def fits(reference: Path) -> list[dict[str, Any]]:
+    content: list[dict[str, Any]] = json.loads((reference / "fits.json").read_text())
+    return content
+
+
+@pytest.fixture(scope="module")
+def spectra(reference: Path) -> np.ndarray:
+    counts: np.ndarray = np.load(reference / "spectra.npz")["counts"]
+    return counts
+
+
+def truth_of(fit: dict[str, Any]) -> tuple[str, dict[str, float]]:
+    values = {
+        "TBabs.nH": 0.00858,
+        "apec.kT": fit["kT1"],
+        "apec.Abundanc": fit["Z"],
+        "apec.Redshift": fit["z"],
+        "apec.norm": fit["n1"],
+    }
+    if fit["kind"] == "2T":
+        more = {
+            "apec_3.kT": fit["kT2"],
+            "apec_3.Abundanc": fit["Z"],
+            "apec_3.Redshift": fit["z"],
+            "apec_3.norm": fit["n2"],
+        }
+        return "tbabs*(apec+apec)", values | more
+    return (
+        "tbabs*(apec+powerlaw)",
+        values | {"powerlaw.PhoIndex": 2.0, "powerlaw.norm": fit["ic"]},
+    )
+
+
+def test_predicted_rates_are_those_of_xspec(engine: EmbeddedEngine, reference: Path) -> None:
+    cases = json.loads((reference / "models.json").read_text())
+    rates = np.load(reference / "models.npz")["rate"]
+    for case, rate in zip(cases, rates, strict=True):
+        parameters = engine.components_of(case["expression"], _by_name(case))
+        found = sum(parameters.values()) / engine.exposure
+        held = rate > 1e-7 * rate.max()
+        tolerance = 2e-4 if case["expression"] == "cutoffpl" else 1e-6
+        assert np.abs(found[held] / rate[held] - 1).max() < tolerance, case
+
+
+def _by_name(case: dict[str, Any]) -> dict[str, float]:
+    from icflow.models.expression import parse
+
+    return dict(zip(parse(case["expression"]).parameters, case["parameters"], strict=True))
+
+
+def test_cstat_at_the_truth_is_that_of_xspec(
+    engine: EmbeddedEngine, fits: list[dict[str, Any]], spectra: np.ndarray
+) -> None:
+    rmf = engine.response.rmf
+    for fit, counts in zip(fits, spectra, strict=True):
+        starts, stops = grouped_selection(counts, rmf.e_min, rmf.e_max, 3.0, 80.0, 100)
+        expression, values = truth_of(fit)
+        model = engine.predict(expression, values)
+        value = cstat.cstat(
+            group_counts(counts.astype(float), starts, stops), group_counts(model, starts, stops)
+        )
+        assert len(starts) == fit["n_bins"]
+        assert value == pytest.approx(fit["cstat_truth"], abs=5e-3)
+
+
+@pytest.mark.parametrize("name", ["2T_fixed", "1T+IC_fixed", "2T_free", "1T+IC_free"])
+def test_fits_end_no_higher_than_those_of_xspec(
+    engine: EmbeddedEngine,
+    run: config.Config,
+    fits: list[dict[str, Any]],
+    spectra: np.ndarray,
+    name: str,
+) -> None:
+    settings = run.fit(name)
+    truth = {"apec.Redshift": np.array([fit["z"] for fit in fits])}
+    results = list(engine.fit(settings.model, settings, spectra, truth, settings.at_truth))
+    for fit, result in zip(fits, results, strict=True):
+        assert result.cstat < fit[name]["cstat"] + 0.01
+        assert result.dof == fit[name]["dof"]
+        if name.startswith(fit["kind"]):
+            assert result.cstat < fit["cstat_truth"]
+    # `best_*` in the reference: the lowest C of 120 or 40 random starts and XSPEC's own.
+    if name.endswith("fixed"):
+        above = [r.cstat - fit[f"best_{name}"] for fit, r in zip(fits, results, strict=True)]
+        assert sum(excess > 0.01 for excess in above) <= 1
+        assert max(above) < 0.5
+
+
+def test_tables_agree_with_direct_evaluation(engine: EmbeddedEngine) -> None:
+    # The whole prior range of Lin et al. (2024), every channel above 1e-7 of the peak.
+    parameters = {
+        "TBabs.nH": 0.00858,
+        "apec.kT": Prior(uniform=[1.0, 10.0]),
+        "apec.Abundanc": Prior(uniform=[0.1, 1.0]),
+        "apec.Redshift": Prior(uniform=[0.01, 0.1]),
+        "apec.norm": 1.0,
+    }
+    from icflow.models.expression import parse
+    from icflow.models.scenario import complete, draw
+
+    (term,) = parse("tbabs*apec").terms
+    settings = complete(parse("tbabs*apec"), parameters, "here")
+    table = engine._fake_table(term, settings)
+    for index in range(40):
+        values = draw(settings, 0, "test", index)
+        found = engine._table_counts(term, table, values)
+        (direct,) = engine.components_of("tbabs*apec", values).values()
+        held = direct > 1e-7 * direct.max()
+        assert np.abs(found[held] / direct[held] - 1).max() < 1e-5, values
+
+
+def test_fakes_do_not_depend_on_the_shard(engine: EmbeddedEngine, run: config.Config) -> None:
+    model = run.scenarios["1T+IC"]
+    arguments = (model.expression, model.parameters, 5, "set")
+    whole, truth = engine.fake(*arguments, range(6))
+    part, part_truth = engine.fake(*arguments, range(2, 4))
+    np.testing.assert_array_equal(whole[2:4], part)
+    np.testing.assert_array_equal(truth["apec.kT"][2:4], part_truth["apec.kT"])
+    assert len({counts.sum() for counts in whole}) == 6
+
+
+def test_fakes_scatter_as_poisson_around_the_prediction(engine: EmbeddedEngine) -> None:
+    values = {"apec.kT": 5.0, "apec.Redshift": 0.05, "apec.norm": 0.1, "TBabs.nH": 0.00858}
+    counts, _ = engine.fake("tbabs*apec", values, 1, "set", range(200))
+    expected = engine.predict("tbabs*apec", values)
+    used = expected > 20
+    pull = (counts.mean(axis=0) - expected)[used] / np.sqrt(expected[used] / 200)
+    assert abs(pull.mean()) < 4 / np.sqrt(used.sum())
+    assert 0.9 < pull.std() < 1.1
+    ratio = counts.var(axis=0, ddof=1)[used] / expected[used]
+    assert abs(ratio.mean() - 1) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("expression", "more"),
+    [
+        # Three scenarios that a configuration alone adds: another component, a free column
+        # density, a free photon index.
+        (
+            "tbabs*(apec+apec+powerlaw)",
+            {"apec_3.kT": Free(free=[0.5, 15.0]), "apec_3.norm": Free(free=[0.0, 100.0]),
+             "powerlaw.PhoIndex": 2.0, "powerlaw.norm": Free(free=[0.0, 1.0]), **LINKED},
+        ),
+        (
+            "tbabs*(apec+powerlaw)",
+            {"TBabs.nH": Free(free=[0.0, 1.0]), "powerlaw.PhoIndex": 2.0,
+             "powerlaw.norm": Free(free=[0.0, 1.0])},
+        ),
+        (
+            "tbabs*(apec+powerlaw)",
+            {"powerlaw.PhoIndex": Free(free=[1.0, 4.0]), "powerlaw.norm": Free(free=[0.0, 1.0])},
+        ),
+    ],
+)  # fmt: skip
+def test_other_scenarios(
+    engine: EmbeddedEngine,
+    run: config.Config,
+    fits: list[dict[str, Any]],
+    spectra: np.ndarray,
+    expression: str,
+    more: dict[str, Any],
+) -> None:
+    model = FitModel(expression=expression, parameters=PLASMA | more)
+    truth = {"apec.Redshift": np.array([fits[1]["z"]])}
+    (result,) = engine.fit(model, run.fits, spectra[1:2], truth, ["apec.Redshift"])
+    # Each holds the true model (1T+IC) as a special case.
+    assert result.cstat < fits[1]["best_1T+IC_fixed"] + 0.01
+    # C as the engine reports it is C of what XSPEC's functions predict at its parameters.
+    source = {n: v for n, v in result.values.items() if not n.startswith("background.")}
+    expected = sum(engine.components_of(expression, source).values())
+    for name, row in engine.backgrounds.items():
+        expected = expected + result.values[f"background.{name}"] * row
+    rmf = engine.response.rmf
+    starts, stops = grouped_selection(spectra[1], rmf.e_min, rmf.e_max, 3.0, 80.0, 100)
+    direct = cstat.cstat(
+        group_counts(spectra[1].astype(float), starts, stops), group_counts(expected, starts, stops)
+    )
+    assert result.cstat == pytest.approx(direct, abs=5e-3)
+
+
+def test_bad_spectra_are_flagged_and_the_batch_goes_on(
+    engine: EmbeddedEngine, run: config.Config, spectra: np.ndarray
+) -> None:
+    few = np.zeros_like(spectra[0])
+    few[100:105] = 1
+    batch = np.stack([np.zeros_like(spectra[0]), few, spectra[1]])
+    settings = run.fit("1T+IC_fixed")
+    truth = {"apec.Redshift": np.full(3, 0.04320938)}
+    nothing, handful, good = engine.fit(settings.model, settings, batch, truth, settings.at_truth)
+    assert np.isnan(nothing.cstat) and not nothing.converged
+    assert "no counts" in nothing.status
+    assert handful.bins <= 1 or np.isfinite(handful.cstat)
+    assert good.status == "ok" and good.converged

@@ -1,0 +1,80 @@
+"""XSPEC's own functions against values computed with a real XSPEC."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from icflow.config import AtomicData
+from icflow.engines import folded
+from icflow.errors import IcflowError
+from icflow.models import library
+from icflow.models.expression import parse
+
+# cutoffpl carries an approximate incomplete gamma function in XSPEC 12.9.
+TOLERANCE = {"cutoffpl": 2e-4}
+# keV, rest frame: above, AtomDB 3.0.9 tabulates rounding noise of either sign for hot plasma.
+LAST_SOUND_ENERGY = 95.0
+
+
+def test_definitions_come_from_model_dat() -> None:
+    apec = library.definitions()["apec"]
+    assert apec.parameter_names == ("kT", "Abundanc", "Redshift", "norm")
+    assert (apec.parameters[0].minimum, apec.parameters[0].maximum) == (0.008, 64.0)
+    assert [parameter.frozen for parameter in apec.parameters] == [False, True, True]
+    assert apec.parameters[0].unit == "keV"
+
+
+def test_every_reference_case(reference: Path, atomdb: Path, rmf_path: Path) -> None:
+    library.configure(AtomicData(folder=str(atomdb)))
+    energies = folded.load_response(rmf_path, None).energies
+    cases = json.loads((reference / "models.json").read_text())
+    photons = np.load(reference / "models.npz")["photons"]
+    for case, expected in zip(cases, photons, strict=True):
+        expression = parse(case["expression"])
+        values = dict(zip(expression.parameters, case["parameters"], strict=True))
+        found = sum(
+            values[f"{term.additive.name}.norm"] * folded.term_photons(term, values, energies)
+            for term in expression.terms
+        )
+        held = expected > 1e-7 * expected.max()
+        if "apec" in case["expression"]:
+            held &= energies[1:] * 1.1 < LAST_SOUND_ENERGY
+        worst = np.abs(found[held] / expected[held] - 1).max()
+        assert worst < TOLERANCE.get(case["expression"], 1e-6), (case, worst)
+
+
+def test_refuses_a_model_that_is_zero_everywhere(atomdb: Path) -> None:
+    library.configure(AtomicData(folder=str(atomdb)))
+    lorentz = library.definitions()["bremss"]
+    with pytest.raises(IcflowError, match=r"bremss is zero everywhere at kT=1e-05"):
+        library.evaluate(lorentz, np.array([50.0, 60.0]), np.array([1e-5]))
+
+
+def test_names_the_missing_tables(tmp_path: Path) -> None:
+    with pytest.raises(IcflowError, match=r"coco\.fits: not found; run `icflow fetch`"):
+        library.configure(AtomicData(folder=str(tmp_path)))
+
+
+def test_refuses_an_unknown_abundance_table(atomdb: Path) -> None:
+    with pytest.raises(IcflowError, match=r"atomic_data\.abundances: 'nosuch'"):
+        library.configure(AtomicData(folder=str(atomdb), abundances="nosuch"))
+    library.configure(AtomicData(folder=str(atomdb)))
+
+
+def test_a_wrong_headas_is_named(tmp_path: Path) -> None:
+    code = "from icflow.models import library; library.definitions()"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"HEADAS": str(tmp_path), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert "unset a HEADAS that is not one" in run.stderr

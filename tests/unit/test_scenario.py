@@ -1,0 +1,69 @@
+"""Scenarios: drawing, links, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from icflow.config import Link, Prior
+from icflow.errors import IcflowError
+from icflow.models.expression import parse
+from icflow.models.scenario import complete, draw, generator
+
+TWO = parse("tbabs*(apec+apec)")
+SETTINGS = {
+    "TBabs.nH": 0.00858,
+    "apec.kT": Prior(uniform=[1.0, 10.0]),
+    "apec.norm": Prior(log_uniform=[0.01, 1.0]),
+    "apec_3.kT": Prior(uniform=[1.0, 10.0]),
+    "apec_3.Abundanc": Link(link="apec.Abundanc"),
+}
+
+
+def test_defaults_of_xspec_fill_the_gaps() -> None:
+    settings = complete(TWO, SETTINGS, "here")
+    assert list(settings) == list(TWO.parameters)
+    assert settings["apec.Abundanc"] == 1.0
+    assert settings["apec.Redshift"] == 0.0
+
+
+def test_draws_follow_the_priors() -> None:
+    settings = complete(TWO, SETTINGS, "here")
+    drawn = [draw(settings, 1, "set", index) for index in range(400)]
+    kT = np.array([values["apec.kT"] for values in drawn])
+    norm = np.array([values["apec.norm"] for values in drawn])
+    assert 1 <= kT.min() < 1.2 and 9.8 < kT.max() <= 10
+    assert abs(np.median(norm) - 0.1) < 0.03
+    assert all(values["apec_3.Abundanc"] == values["apec.Abundanc"] for values in drawn)
+    assert abs(np.corrcoef(kT, [values["apec_3.kT"] for values in drawn])[0, 1]) < 0.15
+
+
+def test_a_new_prior_leaves_the_other_draws_alone() -> None:
+    before = draw(complete(TWO, SETTINGS, "here"), 1, "set", 7)
+    more = {**SETTINGS, "apec.Abundanc": Prior(uniform=[0.1, 1.0])}
+    after = draw(complete(TWO, more, "here"), 1, "set", 7)
+    assert after["apec.kT"] == before["apec.kT"]
+    assert after["apec.Abundanc"] != before["apec.Abundanc"]
+
+
+def test_the_generator_depends_on_every_part_of_its_key() -> None:
+    keys = [(1, "a", 0, "x"), (2, "a", 0, "x"), (1, "b", 0, "x"), (1, "a", 1, "x"), (1, "a", 0, "y")]
+    assert len({generator(*key).random() for key in keys}) == len(keys)
+    # Pinned: a change here changes every simulated spectrum.
+    assert generator(1, "a", 0, "x").random() == pytest.approx(PINNED, abs=1e-15)
+
+
+PINNED = 0.7405399520374271
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"apec.kt": 1.0}, r"here\.apec\.kt: .* has no such parameter; allowed: TBabs\.nH"),
+        ({"apec.kT": 100.0}, r"here\.apec\.kT: 100 lies outside XSPEC's hard limits, 0\.008 to 64"),
+        ({"apec.kT": Prior(uniform=[1.0, 65.0])}, r"65 lies outside"),
+    ],
+)
+def test_refuses(given: dict[str, float], reason: str) -> None:
+    with pytest.raises(IcflowError, match=reason):
+        complete(TWO, given, "here")
