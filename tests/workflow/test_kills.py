@@ -71,20 +71,24 @@ def test_killed_runs_go_on_and_end_with_the_same_bytes(finished: Project, fresh:
 
 
 def test_two_runs_at_once_are_refused(fresh: Project) -> None:
-    first = fresh.start("simulations")
+    shard = "results/spectra/test_2T/shard-0000.pha"
+    first = fresh.start(shard)
     try:
         while find_job(psutil.Process(first.pid), "simulate") is None:
             assert first.poll() is None
-            time.sleep(0.05)
-        status, output = fresh.run("simulations")
+            time.sleep(0.01)
+        # Stopped, it is still running when the second one asks.
+        os.kill(first.pid, signal.SIGSTOP)
+        status, output = fresh.run(shard, "results/spectra/test_1T+IC/shard-0000.pha")
         assert status == 1
         assert "another Snakemake is running in" in output
         assert "Traceback" not in output
-        status, _ = fresh.run("simulations", options=["--dry-run"])
+        status, _ = fresh.run(shard, options=["--dry-run"])
         assert status == 0
     finally:
-        first.send_signal(signal.SIGINT)
+        os.kill(first.pid, signal.SIGCONT)
         first.communicate()
+    assert first.returncode == 0
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
