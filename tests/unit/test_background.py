@@ -53,7 +53,8 @@ def test_an_expression_and_an_arf_in_a_file(tmp_path: Path, arf_path: Path) -> N
         ("name: x\ncomponents: {a: {redistribution: none, area: none, sum: []}}", "redistribution"),
         ("name: x\ncomponents: {a: {redistribution: source, area: none}}", "either sum, or expr"),
         (
-            "name: x\ncomponents: {a: {redistribution: source, area: none, sum: [{model: lorenz}]}}",
+            "name: x\ncomponents: {a: {redistribution: source, area: none,"
+            " sum: [{model: lorenz}]}}",
             "unknown model 'lorenz'",
         ),
         (

@@ -47,7 +47,13 @@ def test_a_new_prior_leaves_the_other_draws_alone() -> None:
 
 
 def test_the_generator_depends_on_every_part_of_its_key() -> None:
-    keys = [(1, "a", 0, "x"), (2, "a", 0, "x"), (1, "b", 0, "x"), (1, "a", 1, "x"), (1, "a", 0, "y")]
+    keys = [
+        (1, "a", 0, "x"),
+        (2, "a", 0, "x"),
+        (1, "b", 0, "x"),
+        (1, "a", 1, "x"),
+        (1, "a", 0, "y"),
+    ]
     assert len({generator(*key).random() for key in keys}) == len(keys)
     # Pinned: a change here changes every simulated spectrum.
     assert generator(1, "a", 0, "x").random() == pytest.approx(PINNED, abs=1e-15)

@@ -1,0 +1,117 @@
+"""`icflow predict` and `icflow fit`, as a user types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from icflow.cli import main
+
+
+@pytest.fixture
+def physics(root: Path, rmf_path: Path, arf_path: Path, atomdb: Path) -> list[str]:
+    return ["--rmf", str(rmf_path), "--arf", str(arf_path), "--atomdb", str(atomdb)]
+
+
+@pytest.fixture
+def background(root: Path) -> list[str]:
+    return ["--background", str(root / "resources/background/nustar_fpma.yaml")]
+
+
+def test_predict_writes_expected_counts(
+    tmp_path: Path, physics: list[str], reference: Path
+) -> None:
+    cases = json.loads((reference / "models.json").read_text())
+    number = next(i for i, c in enumerate(cases) if c["expression"] == "tbabs*(apec+apec)")
+    nH, kT, Z, z, norm, kT2, _, _, norm2 = cases[number]["parameters"]
+    values = {
+        "TBabs.nH": nH, "apec.kT": kT, "apec.Abundanc": Z, "apec.Redshift": z, "apec.norm": norm,
+        "apec_3.kT": kT2, "apec_3.Abundanc": Z, "apec_3.Redshift": z, "apec_3.norm": norm2,
+    }  # fmt: skip
+    sets = [word for name, value in values.items() for word in ("--set", f"{name}={value!r}")]
+    output = tmp_path / "counts.ecsv"
+    arguments = ["predict", "tbabs*(apec+apec)", *sets, *physics, "--exposure", "1e6"]
+    assert main([*arguments, "--output", str(output)]) == 0
+    table = Table.read(output)
+    assert table.colnames == ["channel", "energy_lo", "energy_hi", "counts"]
+    rate = np.load(reference / "models.npz")["rate"][number]
+    held = rate > 1e-7 * rate.max()
+    np.testing.assert_allclose(table["counts"][held], 1e6 * rate[held], rtol=1e-6)
+
+
+def test_predict_adds_the_background(
+    tmp_path: Path, physics: list[str], background: list[str]
+) -> None:
+    outputs = [tmp_path / "with.ecsv", tmp_path / "without.ecsv"]
+    for output, extra in zip(outputs, (background, []), strict=True):
+        arguments = ["predict", "powerlaw", "--exposure", "1e5", *physics, *extra]
+        assert main([*arguments, "--output", str(output)]) == 0
+    more, less = (Table.read(output)["counts"] for output in outputs)
+    assert np.all(more >= less)
+    assert more[3000] > less[3000]  # 121 keV: nothing but background
+
+
+def test_fit_finds_the_minimum_of_xspec_and_prints_it(
+    tmp_path: Path,
+    reference: Path,
+    physics: list[str],
+    background: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = tmp_path / "fit.json"
+    arguments = [
+        "fit", str(reference / "observation.pha"), "--expression", "tbabs*(apec+powerlaw)",
+        "--freeze", "TBabs.nH=0.00858", "--freeze", "powerlaw.PhoIndex=2",
+        "--freeze", "apec.Redshift=0.043209381135681194", "--limits", "apec.kT=0.5:15",
+        *physics, *background, "--background-range", "0.1", "--energies", "3", "80",
+        "--group-min", "100", "--output", str(output),
+    ]  # fmt: skip
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "C-stat 1870.86 for 1924 bins, 1916 degrees of freedom; converged" in printed
+    result = json.loads(output.read_text())
+    expected = json.loads((reference / "fits.json").read_text())[1]
+    assert result["cstat"] < expected["best_1T+IC_fixed"] + 0.01
+    assert result["dof"] == expected["1T+IC_fixed"]["dof"]
+    assert result["converged"] is True
+    assert result["parameters"]["powerlaw.PhoIndex"] == {"value": 2.0, "error": 0.0, "free": False}
+    kT = result["parameters"]["apec.kT"]
+    assert kT["free"] and abs(kT["value"] - 2.168) < 5 * kT["error"]
+    assert set(result["background"]) == {"continuum", "aperture", "lines", "focused"}
+
+
+@pytest.mark.parametrize(
+    ("extra", "reason"),
+    [
+        (["--freeze", "apec.kt=1"], "--freeze apec.kt: 'apec' has no such parameter"),
+        (["--link", "apec.kT=apec.kT"], "name a parameter that is not linked itself"),
+        (["--energies", "80", "3"], "the first number must be below the second"),
+        (["--energies", "200", "300", "--freeze", "apec.Redshift=0"], "select no channel"),
+        (["--background-range", "2"], "background_range"),
+        (["--freeze", "apec.kT=100"], "outside XSPEC's hard limits"),
+    ],
+)
+def test_fit_refuses(
+    reference: Path,
+    physics: list[str],
+    capsys: pytest.CaptureFixture[str],
+    extra: list[str],
+    reason: str,
+) -> None:
+    spectrum = str(reference / "observation.pha")
+    limits = ["--limits", "apec.kT=0.5:15"] if "apec.kT" not in " ".join(extra) else []
+    assert main(["fit", spectrum, "--expression", "apec", *physics, *limits, *extra]) == 1
+    assert reason in capsys.readouterr().err
+
+
+def test_fit_asks_for_the_response_that_the_spectrum_names(
+    reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spectrum = tmp_path / "observation.pha"
+    spectrum.write_bytes((reference / "observation.pha").read_bytes())
+    assert main(["fit", str(spectrum), "--expression", "apec"]) == 1
+    assert "RESPFILE is nustar_fpma.rmf" in capsys.readouterr().err
