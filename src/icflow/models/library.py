@@ -79,6 +79,8 @@ def _headas() -> Path:
     try:
         import xspectrampoline_helpers as helpers
     except ImportError as error:
+        if "HEADAS" in os.environ:
+            return Path(os.environ["HEADAS"])
         raise IcflowError(NO_LIBRARY.format(reason=error)) from None
     return Path(helpers.get_HEADAS())
 
