@@ -1,0 +1,132 @@
+"""The network computes what plain layers compute, in the shapes of the paper."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from icflow.autoencoder.network import BatchNorm, SpectrumAutoencoder, TransposedConvolution
+from icflow.config import Architecture
+from icflow.errors import IcflowError
+
+PAPER = Architecture(
+    widths=[4, 16, 32, 64, 128], dense=[500, 50], latents=4, kernel=3, decoder_skips=False
+)
+
+
+def image(n: int, channels: int, length: int) -> Tensor:
+    """Random features (n, channels, 1, length) in channels-last memory."""
+    x = torch.randn(n, channels, 1, length, generator=torch.Generator().manual_seed(1))
+    return x.to(memory_format=torch.channels_last)
+
+
+def count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_shapes_of_the_paper() -> None:
+    network = SpectrumAutoencoder(PAPER, 2960).eval()
+    lengths = []
+    for stage in (network.stem, *network.down, *network.up):
+        stage.register_forward_hook(lambda module, x, y: lengths.append(tuple(y.shape[1:])))
+    with torch.inference_mode():
+        reconstruction, latents = network(torch.rand(2, 2960))
+    assert latents.shape == (2, 4)
+    assert reconstruction.shape == (2, 2960)
+    assert lengths == [
+        (4, 1, 1480), (16, 1, 740), (32, 1, 370), (64, 1, 185), (128, 1, 93),
+        (64, 1, 370), (32, 1, 740), (16, 1, 1480), (4, 1, 2960),
+    ]  # fmt: skip
+
+
+def test_number_of_parameters() -> None:
+    """Counted by hand: weights of convolutions, two numbers per normalised channel, dense."""
+    pairs = [(4, 16), (16, 32), (32, 64), (64, 128)]
+    encoder = 1 * 4 * 3 + 2 * 4
+    encoder += sum(3 * a * b + 3 * b * b + a * b + 6 * b for a, b in pairs)
+    dense = 11904 * 500 + 500 + 500 * 50 + 50 + 50 * 4 + 4 + 4 * 23680 + 23680
+    decoder = sum(3 * a * b + 3 * a * a + 4 * a for a, b in pairs) + 4 + 1
+    assert count(SpectrumAutoencoder(PAPER, 2960)) == encoder + dense + decoder == 6_255_251
+    skips = PAPER.model_copy(update={"decoder_skips": True})
+    added = sum(a * b + 2 * a for a, b in pairs)
+    assert count(SpectrumAutoencoder(skips, 2960)) == 6_255_251 + added
+
+
+@pytest.mark.parametrize("length", [32, 50, 61, 2960])
+@pytest.mark.parametrize("skips", [False, True])
+def test_any_length_comes_back(length: int, skips: bool) -> None:
+    architecture = Architecture(
+        widths=[4, 8, 16], dense=[], latents=3, kernel=5, decoder_skips=skips
+    )
+    reconstruction, latents = SpectrumAutoencoder(architecture, length)(torch.rand(6, length))
+    assert reconstruction.shape == (6, length)
+    assert latents.shape == (6, 3)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5, 7])
+def test_transposed_convolution_is_torchs(kernel: int) -> None:
+    ours = TransposedConvolution(6, 4, kernel)
+    x = image(3, 6, 11).requires_grad_()
+    y = ours(x)
+    plain = x.detach()[:, :, 0].clone().requires_grad_()
+    weight = ours.weight.detach().clone().requires_grad_()
+    expected = functional.conv_transpose1d(
+        plain, weight, stride=2, padding=(kernel - 1) // 2, output_padding=1
+    )
+    torch.testing.assert_close(y[:, :, 0], expected)
+    upstream = torch.randn(expected.shape, generator=torch.Generator().manual_seed(2))
+    y[:, :, 0].backward(upstream)
+    expected.backward(upstream)
+    assert x.grad is not None
+    assert plain.grad is not None
+    torch.testing.assert_close(x.grad[:, :, 0], plain.grad)
+    torch.testing.assert_close(ours.weight.grad, weight.grad)
+
+
+@pytest.mark.parametrize("channels", [1, 4, 8, 16, 20])
+@pytest.mark.parametrize("length", [7, 48])
+def test_batch_normalisation_is_torchs(channels: int, length: int) -> None:
+    ours, plain = BatchNorm(channels), nn.BatchNorm2d(channels)
+    with torch.no_grad():
+        for module in (ours, plain):
+            module.weight.copy_(torch.linspace(0.5, 2, channels))
+            module.bias.copy_(torch.linspace(-1, 1, channels))
+    x = (image(6, channels, length) * 3 + 5).requires_grad_()
+    other = x.detach().clone().requires_grad_()
+    upstream = image(6, channels, length)
+    for module, tensor in ((ours, x), (plain, other)):
+        module(tensor).backward(upstream)
+        assert tensor.grad is not None
+    torch.testing.assert_close(ours(x), plain(other), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(x.grad, other.grad, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours.weight.grad, plain.weight.grad, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ours.bias.grad, plain.bias.grad, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ours.running_mean, plain.running_mean)
+    torch.testing.assert_close(ours.running_var, plain.running_var)
+    torch.testing.assert_close(ours.eval()(x), plain.eval()(other))
+
+
+def test_latents_are_linear() -> None:
+    """A latent can become arbitrarily negative and still learn."""
+    network = SpectrumAutoencoder(
+        Architecture(widths=[4, 8], dense=[6], latents=2, kernel=3, decoder_skips=False), 16
+    ).eval()
+    last = network.dense[-1]
+    assert isinstance(last, nn.Linear)
+    with torch.no_grad():
+        last.bias.fill_(-50.0)
+    latents = network.encode(torch.rand(3, 16))
+    assert (latents < -20).all()
+    latents.sum().backward()
+    assert last.bias.grad is not None
+    torch.testing.assert_close(last.bias.grad, torch.full((2,), 3.0))
+
+
+def test_impossible_shapes_are_refused() -> None:
+    even = PAPER.model_copy(update={"kernel": 4})
+    with pytest.raises(IcflowError, match=r"autoencoder\.architecture\.kernel is 4"):
+        SpectrumAutoencoder(even, 2960)
+    with pytest.raises(IcflowError, match=r"selects 20 channels, fewer than the 2\^5"):
+        SpectrumAutoencoder(PAPER, 20)
