@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 import subprocess
 import sys
 
@@ -107,17 +108,32 @@ def test_every_job_left_a_log_and_a_run_time(finished: Project) -> None:
     assert float(dict(zip(header.split("\t"), values.split("\t"), strict=True))["s"]) > 0
 
 
-def test_a_stage_by_hand_gives_the_same_bytes(finished: Project) -> None:
-    def icflow(*arguments: str) -> None:
-        subprocess.run(
-            [sys.executable, "-m", "icflow.cli", *arguments], cwd=finished.folder, check=True
-        )
+def icflow(project: Project, *arguments: str) -> None:
+    """Run a subcommand in a project."""
+    command = [sys.executable, "-m", "icflow.cli", *arguments]
+    subprocess.run(command, cwd=project.folder, check=True)
 
-    configs = ["--config", "config.yaml", "config/tiny.yaml"]
-    icflow("simulate", *configs, "--dataset", "test_2T", "--shard-first", "0", "--count", "40",
-           "--output", "by-hand.pha")  # fmt: skip
-    icflow("baseline", *configs, "--fit", "2T_free", "--output", "by-hand.ecsv", "by-hand.pha")
+
+def test_a_stage_by_hand_gives_the_same_bytes(finished: Project) -> None:
     shard = finished.results / "spectra" / "test_2T" / "shard-0000.pha"
-    table = finished.results / "fits" / "test_2T" / "2T_free" / "shard-0000.ecsv"
-    assert (finished.folder / "by-hand.pha").read_bytes() == shard.read_bytes()
+    table = finished.results / "fits" / "test_2T" / "1T+IC_fixed" / "shard-0000.ecsv"
+    icflow(
+        finished, "baseline", "--config", "config.yaml", "config/tiny.yaml",
+        "--fit", "1T+IC_fixed", "--output", "by-hand.ecsv", str(shard),
+    )  # fmt: skip
     assert (finished.folder / "by-hand.ecsv").read_bytes() == table.read_bytes()
+
+
+def test_the_commands_of_the_readme_run(finished: Project) -> None:
+    text = (ROOT / "README.md").read_text()
+    blocks = "".join(re.findall(r"^```bash\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    commands = [shlex.split(c)[1:] for c in re.findall(r"^icflow .*", blocks, re.MULTILINE)]
+    assert [command[0] for command in commands] == ["validate", "simulate", "baseline", "predict"]
+    for command in commands:
+        icflow(finished, *command)
+    ten = read_spectra(finished.folder / "ten.pha")
+    shard = read_spectra(finished.results / "spectra" / "test_2T" / "shard-0000.pha")
+    assert (ten.counts == shard.counts[:10]).all(), "a spectrum does not depend on its shard"
+    assert len(read_table(finished.folder / "ten.ecsv", ["index", "cstat"])) == 10
+    predicted = read_table(finished.folder / "counts.ecsv", ["channel", "energy_lo", "counts"])
+    assert len(predicted) == 4096
