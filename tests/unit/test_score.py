@@ -1,0 +1,373 @@
+"""The stages `train` and `score` on small files: what they write, and bad input."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from astropy.table import Table
+
+from icflow.autoencoder import training, weights
+from icflow.autoencoder.data import split
+from icflow.config import ScoreSettings
+from icflow.errors import IcflowError
+from icflow.ogip.spectrum import SpectrumSet, write_spectra
+from icflow.stages import score, train
+
+N_TRAIN, N_OTHER, CHANNELS = 60, 12, 4096
+# Channels 35 to 134, centres 3.02 to 6.98 keV; scored: 60 to 109, 4.02 to 5.98 keV.
+INPUT, SCORED = slice(35, 135), slice(60, 110)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def prepared() -> Iterator[None]:
+    """Undo what the stages set for their process."""
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.set_num_threads(before[0])
+    torch.use_deterministic_algorithms(before[1])
+
+
+def make_settings(rmf: Path, **changes: Any) -> ScoreSettings:
+    tree: dict[str, Any] = {
+        "seed": 3,
+        "rmf": str(rmf),
+        "energies": [3.0, 7.0],
+        "labels": {"kT": "fit:apec.kT", "z": "truth:apec.Redshift"},
+        "architecture": {
+            "widths": [4, 8],
+            "dense": [12],
+            "latents": 3,
+            "kernel": 3,
+            "decoder_skips": False,
+        },
+        "training": {
+            "recipe": "fast",
+            "spectra": 50,
+            "folds": 5,
+            "folds_trained": 1,
+            "epochs": 6,
+            "batch": 10,
+            "learning_rate": 0.01,
+            "patience": 1,
+            "device": "cpu",
+        },
+        "network": "cae",
+        "constraint": 0.1,
+        "fold": 1,
+    }
+    for key, value in changes.items():
+        part, _, name = key.partition("__")
+        if name:
+            tree[part] = {**tree[part], name: value}
+        else:
+            tree[part] = value
+    whole = {
+        "train": tree,
+        "score_energies": [4.0, 6.0],
+        "training": "train_2T",
+        "validation": "val_IC",
+        "test": ["test_2T", "test_IC"],
+        "example": 2,
+    }
+    return ScoreSettings.model_validate(whole)
+
+
+def write_dataset(folder: Path, name: str, size: int, shard: int) -> list[Path]:
+    """Write spectra of a falling shape; return the files."""
+    random = np.random.default_rng(size)
+    kT, z = random.uniform(1, 10, size), random.uniform(0.01, 0.1, size)
+    energy = 1.6 + 0.04 * (np.arange(CHANNELS) + 0.5)
+    expected = 4e4 * kT[:, None] * np.exp(-energy / (1 + 40 * z[:, None]))
+    counts = random.poisson(expected).astype(np.int32)
+    paths = []
+    for first in range(0, size, shard):
+        index = np.arange(first, min(first + shard, size))
+        spectra = SpectrumSet(
+            counts=counts[index],
+            index=index,
+            exposure=1e6,
+            truth={"apec.kT": kT[index], "apec.Redshift": z[index]},
+            channel=np.arange(CHANNELS),
+            respfile=None,
+            ancrfile=None,
+            dataset=name,
+            scenario="2T",
+        )
+        path = folder / f"{name}-{first:03d}.pha"
+        write_spectra(path, spectra)
+        paths.append(path)
+        fit = Table({"index": index, "apec.kT": kT[index] + 0.01, "converged": index >= 0})
+        fit["apec.kT"].unit = "keV"
+        fit.write(path.with_suffix(".ecsv"), format="ascii.ecsv", overwrite=True)
+    return paths
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained and scored network with the files that it came from."""
+
+    settings: ScoreSettings
+    spectra: dict[str, list[Path]]
+    labels: list[Path]
+    folder: Path
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "weights.safetensors"
+
+    def score(self, settings: ScoreSettings, folder: Path, **spectra: list[Path]) -> Path:
+        output = folder / "scores.ecsv"
+        given = self.spectra | spectra
+        score.run(settings, self.weights, given, self.labels, output, folder / "examples.ecsv")
+        return output
+
+
+@pytest.fixture(scope="module")
+def run(rmf_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("files")
+    spectra = {"train_2T": write_dataset(folder, "train_2T", N_TRAIN, 20)}
+    for name in ("val_IC", "test_2T", "test_IC"):
+        spectra[name] = write_dataset(folder, name, N_OTHER, 8)
+    labels = [path.with_suffix(".ecsv") for path in spectra["train_2T"]]
+    made = Run(make_settings(rmf_path), spectra, labels, folder / "network")
+    train.run(made.settings.train, spectra["train_2T"], labels, made.folder)
+    made.score(made.settings, made.folder)
+    return made
+
+
+def rates(files: Sequence[Path]) -> np.ndarray:
+    from icflow.ogip.spectrum import read_spectra
+
+    counts = np.concatenate([read_spectra(path).counts for path in files])
+    return counts[:, INPUT] / (1e6 * 0.04)
+
+
+# --- train ------------------------------------------------------------------------
+
+
+def test_training_leaves_weights_and_history(run: Run) -> None:
+    names = {path.name for path in run.folder.iterdir()}
+    assert names == {"weights.safetensors", "history.ecsv", "scores.ecsv", "examples.ecsv"}
+    history = Table.read(run.folder / "history.ecsv")
+    assert history.colnames == [
+        "epoch", "train_loss", "train_mse", "train_constraint", "selection_loss",
+        "selection_mse", "selection_constraint", "learning_rate",
+    ]  # fmt: skip
+    assert list(history["epoch"]) == list(range(6))
+    assert str(history["train_mse"].unit) == "ct2 / (keV2 s2)"
+    _, description = weights.load_weights(run.weights)
+    assert description.best_epoch == history.meta["best_epoch"]
+    assert description.best_epoch == int(np.argmin(history["selection_loss"]))
+    assert description.channels == 100
+
+
+def test_labels_are_scaled_by_the_spectra_that_train(run: Run) -> None:
+    _, description = weights.load_weights(run.weights)
+    tables = [Table.read(path) for path in run.labels]
+    kT = np.concatenate([table["apec.kT"] for table in tables])[:50]
+    part = split(50, 5, 1, seed=3).train
+    assert description.scale.names == ("kT", "z")
+    assert description.scale.low[0] == kT[part].min()
+    assert description.scale.high[0] == kT[part].max()
+
+
+def test_order_and_size_of_the_files_do_not_matter(run: Run, tmp_path: Path) -> None:
+    spectra = write_dataset(tmp_path, "train_2T", N_TRAIN, 37)[::-1]
+    labels = [path.with_suffix(".ecsv") for path in spectra][::-1]
+    train.run(run.settings.train, spectra, labels, tmp_path / "again")
+    for name in ("weights.safetensors", "history.ecsv"):
+        assert (tmp_path / "again" / name).read_bytes() == (run.folder / name).read_bytes()
+
+
+# Trains, and kills itself in the fourth epoch without any chance to tidy up.
+KILLED = """
+import functools, os, signal, sys
+from pathlib import Path
+from icflow.autoencoder import training
+from icflow.config import TrainSettings, from_json
+from icflow.stages import train
+
+def die(line):
+    if line.startswith("epoch 4/"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+train._report = die
+training.train = functools.partial(training.train, interval=0.0)
+half = len(sys.argv[3:]) // 2
+files = [Path(name) for name in sys.argv[3:]]
+train.run(from_json(TrainSettings, sys.argv[1]), files[:half], files[half:], Path(sys.argv[2]))
+"""
+
+
+def test_killed_training_goes_on_to_the_same_bytes(
+    run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings, spectra = run.settings.train, run.spectra["train_2T"]
+    folder = tmp_path / "killed"
+    files = [str(path) for path in (*spectra, *run.labels)]
+    command = [sys.executable, "-c", KILLED, settings.json_text(), str(folder), *files]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert [path.name for path in folder.iterdir()] == ["checkpoint.safetensors"]
+    (folder / ".checkpoint-abcd.safetensors").write_bytes(b"half a checkpoint")
+    capfd.readouterr()
+    train.run(settings, spectra, run.labels, folder)
+    assert "training goes on after epoch 3" in capfd.readouterr().err
+    assert {path.name for path in folder.iterdir()} == {"weights.safetensors", "history.ecsv"}
+    for name in ("weights.safetensors", "history.ecsv"):
+        assert (folder / name).read_bytes() == (run.folder / name).read_bytes()
+
+
+def test_diverged_training_is_stated(run: Run, tmp_path: Path) -> None:
+    trained = training.Trained(
+        state={}, best_epoch=0, history=[training.Epoch(0, *[1.0] * 7)], diverged=1
+    )
+    assert train.tabulate(trained, run.settings.train).meta["diverged"] == 1
+
+
+# --- score ------------------------------------------------------------------------
+
+
+def test_every_spectrum_has_a_row(run: Run) -> None:
+    table = Table.read(run.folder / "scores.ecsv")
+    assert table.colnames == [
+        "dataset", "index", "part", "R_a", "latent_kT", "label_kT", "latent_z", "label_z",
+        "latent_2",
+    ]  # fmt: skip
+    rows = {(str(row["dataset"]), str(row["part"])) for row in table}
+    assert rows == {
+        ("train_2T", "train"), ("train_2T", "selection"), ("train_2T", "holdout"),
+        ("val_IC", "validation"), ("test_2T", "test"), ("test_IC", "test"),
+    }  # fmt: skip
+    assert len(table) == 50 + 3 * N_OTHER
+    parts = split(50, 5, 1, seed=3).parts()
+    for name, index in parts.items():
+        np.testing.assert_array_equal(table["index"][table["part"] == name], index)
+    assert str(table["latent_kT"].unit) == str(table["label_kT"].unit) == "keV"
+    assert table.meta["training"]["epochs"] == 6
+
+
+def test_scores_by_hand(run: Run) -> None:
+    """R_a is the mean squared error over 4 to 6 keV; latents are in the units of the labels."""
+    table = Table.read(run.folder / "scores.ecsv")
+    state, description = weights.load_weights(run.weights)
+    network = weights.build(run.weights, state, description)
+    for name in ("train_2T", "test_IC"):
+        spectra = rates(run.spectra[name])[: np.sum(table["dataset"] == name)]
+        with torch.inference_mode():
+            found, latents = network(torch.from_numpy(spectra.astype(np.float32)))
+        inside = slice(SCORED.start - INPUT.start, SCORED.stop - INPUT.start)
+        error = np.mean((spectra - found.numpy())[:, inside] ** 2, axis=1)
+        rows = table[table["dataset"] == name]
+        np.testing.assert_allclose(rows["R_a"], error, rtol=1e-3)
+        low, high = description.scale.low[0], description.scale.high[0]
+        kT = low + latents[:, 0].numpy() * (high - low)
+        np.testing.assert_allclose(rows["latent_kT"], kT, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(rows["latent_2"], latents[:, 2], rtol=1e-3, atol=1e-4)
+
+
+def test_labels_where_there_are_any(run: Run) -> None:
+    """Fits label the training spectra only, the truth labels all."""
+    table = Table.read(run.folder / "scores.ecsv")
+    is_training = table["dataset"] == "train_2T"
+    np.testing.assert_array_equal(np.isfinite(table["label_kT"]), is_training)
+    assert np.isfinite(table["label_z"]).all()
+    fits = np.concatenate([Table.read(path)["apec.kT"] for path in run.labels])
+    np.testing.assert_array_equal(table["label_kT"][is_training], fits[:50])
+
+
+def test_examples(run: Run) -> None:
+    table = Table.read(run.folder / "examples.ecsv")
+    assert table.colnames == ["dataset", "index", "energy", "rate", "reconstruction"]
+    assert list(dict.fromkeys(table["dataset"])) == ["test_2T", "test_IC"]
+    assert set(table["index"]) == {2}
+    one = table[table["dataset"] == "test_IC"]
+    assert len(one) == 100
+    np.testing.assert_allclose(one["energy"], 3.02 + 0.04 * np.arange(100), rtol=1e-6)
+    np.testing.assert_allclose(one["rate"], rates(run.spectra["test_IC"])[2], rtol=1e-3)
+    scores = Table.read(run.folder / "scores.ecsv")
+    row = scores[(scores["dataset"] == "test_IC") & (scores["index"] == 2)]
+    inside = (one["energy"] > 4) & (one["energy"] < 6)
+    error = np.mean((one["rate"] - one["reconstruction"])[inside] ** 2)
+    assert error == pytest.approx(row["R_a"][0], rel=1e-4)
+
+
+def test_scoring_again_gives_the_same_bytes(run: Run, tmp_path: Path) -> None:
+    backwards = {name: paths[::-1] for name, paths in run.spectra.items()}
+    run.score(run.settings, tmp_path, **backwards)
+    for name in ("scores.ecsv", "examples.ecsv"):
+        assert (tmp_path / name).read_bytes() == (run.folder / name).read_bytes()
+
+
+# --- bad input --------------------------------------------------------------------
+
+
+def test_weights_of_another_fold_are_refused(run: Run, tmp_path: Path) -> None:
+    other = make_settings(Path(run.settings.train.rmf), fold=2)
+    with pytest.raises(IcflowError, match="trained with fold 1, wanted is 2"):
+        run.score(other, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_datasets_that_are_missing_or_confused(run: Run, tmp_path: Path) -> None:
+    spectra = {name: paths for name, paths in run.spectra.items() if name != "test_IC"}
+    with pytest.raises(IcflowError, match="no spectra of the dataset test_IC were given"):
+        score.run(run.settings, run.weights, spectra, run.labels, tmp_path / "s", tmp_path / "e")
+    with pytest.raises(IcflowError, match="holds spectra of the dataset test_2T, given as val_IC"):
+        run.score(run.settings, tmp_path, val_IC=run.spectra["test_2T"])
+    mixed = [run.spectra["test_2T"][0], run.spectra["test_IC"][1]]
+    with pytest.raises(
+        IcflowError, match=r"of the dataset test_IC, the files before it .* test_2T"
+    ):
+        run.score(run.settings, tmp_path, test_2T=mixed)
+
+
+def test_too_few_spectra(run: Run, tmp_path: Path) -> None:
+    more = make_settings(Path(run.settings.train.rmf), training__spectra=61).train
+    with pytest.raises(IcflowError, match="dataset train_2T: no row for spectrum 60"):
+        train.run(more, run.spectra["train_2T"], run.labels, tmp_path)
+    with pytest.raises(IcflowError, match="label fits of train_2T: no row for spectrum 40"):
+        train.run(run.settings.train, run.spectra["train_2T"], run.labels[:2], tmp_path)
+
+
+def test_label_that_is_not_a_number(run: Run, tmp_path: Path) -> None:
+    table = Table.read(run.labels[1])
+    table["apec.kT"][3] = np.nan
+    bad = tmp_path / "bad.ecsv"
+    table.write(bad, format="ascii.ecsv")
+    labels = [run.labels[0], bad, run.labels[2]]
+    with pytest.raises(IcflowError, match=r"bad\.ecsv: apec\.kT of spectrum 23 is not a number"):
+        train.run(run.settings.train, run.spectra["train_2T"], labels, tmp_path / "network")
+    # Spectra that are not used may lack a label.
+    few = make_settings(Path(run.settings.train.rmf), training__spectra=23).train
+    few = few.model_copy(update={"training": few.training.model_copy(update={"batch": 5})})
+    train.run(few, run.spectra["train_2T"], labels, tmp_path / "network")
+
+
+def test_label_that_does_not_exist(run: Run, tmp_path: Path) -> None:
+    rmf = Path(run.settings.train.rmf)
+    absent = make_settings(rmf, labels={"Z": "truth:apec.Abundanc"}).train
+    with pytest.raises(IcflowError, match=r"labels\.Z is 'truth:apec\.Abundanc', but the spectra"):
+        train.run(absent, run.spectra["train_2T"], run.labels, tmp_path)
+    absent = make_settings(rmf, labels={"Z": "fit:apec.Abundanc"}).train
+    with pytest.raises(IcflowError, match=r"lacks the column apec\.Abundanc"):
+        train.run(absent, run.spectra["train_2T"], run.labels, tmp_path)
+
+
+def test_spectra_of_another_response(run: Run, tmp_path: Path) -> None:
+    short = SpectrumSet(
+        np.ones((2, 8), np.int32), np.arange(2), 1.0, {}, np.arange(8), None, None, "train_2T", "2T"
+    )
+    path = tmp_path / "short.pha"
+    write_spectra(path, short)
+    with pytest.raises(IcflowError, match=r"short\.pha: the spectra have 8 channels, the response"):
+        train.run(run.settings.train, [path], run.labels, tmp_path / "network")
