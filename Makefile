@@ -23,6 +23,8 @@ install: .venv/installed ## make the virtual environment .venv
 run: .venv/installed ## Table 1, Figures 1 to 8 and the report, as config.yaml says
 	$(BIN)/icflow fetch
 	$(SNAKEMAKE)
+	@cat results/tables/table1.md
+	@echo "The report, with all figures: results/report.html"
 
 tiny: .venv/installed ## the same with few spectra, in two minutes
 	$(BIN)/icflow fetch
