@@ -41,7 +41,7 @@ test: lint ## style, types and all tests
 	$(BIN)/icflow fetch
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
-benchmarks: .venv/installed ## measure speed on this machine
+benchmarks: .venv/installed ## measure speed and accuracy on this machine (results/benchmarks.json)
 	$(BIN)/icflow fetch
 	for script in benchmarks/*.py; do $(BIN)/python "$$script" || exit 1; done
 

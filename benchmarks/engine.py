@@ -1,0 +1,653 @@
+"""Speed and accuracy of the embedded engine, one row per target.
+
+    python benchmarks/engine.py                  # every row, full size
+    python benchmarks/engine.py --row xspec      # one row
+    python benchmarks/engine.py --scale 0.1      # a tenth of the spectra
+
+Every row is added to results/benchmarks.json as it completes. A row that used
+fewer spectra than its target says gives times scaled up to the full number.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import json
+import multiprocessing
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# One thread a process: read by the linear algebra libraries when numpy loads them.
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", TQDM_DISABLE="1")
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from icflow import config
+from icflow.config import FitSettings
+from icflow.engines import cstat, folded
+from icflow.engines.base import BACKGROUND, FitResult
+from icflow.engines.cstat import Data, Minimum
+from icflow.engines.embedded import EmbeddedEngine
+from icflow.engines.fitting import Fitter, FitterBase, Model, build_model
+from icflow.files import write_json
+from icflow.models.scenario import complete, draw
+from icflow.ogip.spectrum import read_spectra
+from icflow.stages import simulate
+
+Floats = NDArray[np.float64]
+
+ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "tests/data/xspec_reference"
+FITS = ("2T_fixed", "1T+IC_fixed", "2T_free", "1T+IC_free")
+DATASETS = {"2T": "test_2T", "1T+IC": "test_1T+IC"}
+SHARD = 1000  # spectra in a file, at most
+STARTS = 200  # of the exhaustive search, at least
+ONE_SIGMA = 68.27  # per cent
+
+
+# --- in the processes that work ------------------------------------------------------
+
+
+@functools.cache
+def settings_of(name: str) -> FitSettings:
+    return config.load(ROOT / "config.yaml").fit(name)
+
+
+@functools.cache
+def engine_of(kind: type[EmbeddedEngine] = EmbeddedEngine) -> EmbeddedEngine:
+    label = settings_of("label")
+    return kind(label.instrument, label.atomic_data)
+
+
+_shared: dict[str, Any] = {}
+
+
+def keep(barrier: Any) -> None:
+    """Keep what all processes of a pool share."""
+    _shared["barrier"] = barrier
+
+
+def get_ready(_: int) -> None:
+    """Make the tables and load the compiled functions, so that no row pays for them.
+
+    A process waits for the others: each does this once.
+    """
+    engine = engine_of()
+    counts = reference_counts()[:1]
+    truth = {name: np.array([0.05]) for name in ("apec.Abundanc", "apec.Redshift")}
+    for name in ("label", *FITS):
+        settings = settings_of(name)
+        list(engine.fit(settings.model, settings, counts, truth, settings.at_truth))
+    _shared["barrier"].wait()
+
+
+def reference_counts() -> NDArray[np.int32]:
+    counts: NDArray[np.int32] = np.load(REFERENCE / "spectra.npz")["counts"]
+    return counts
+
+
+def reference_fits() -> list[dict[str, Any]]:
+    content: list[dict[str, Any]] = json.loads((REFERENCE / "fits.json").read_text())
+    return content
+
+
+def make_shard(dataset: str, first: int, count: int, path: Path) -> None:
+    simulate.run(config.load(ROOT / "config.yaml").simulate(dataset), first, count, path)
+
+
+def fit_shard(name: str, path: Path) -> list[FitResult]:
+    shard, settings = read_spectra(path), settings_of(name)
+    return list(
+        engine_of().fit(settings.model, settings, shard.counts, shard.truth, settings.at_truth)
+    )
+
+
+def fit_reference(name: str, starts: int | None, n: int) -> tuple[list[FitResult], list[float]]:
+    """Fit reference spectra; return the fits and the seconds that each took."""
+    settings = settings_of(name)
+    if starts is not None:
+        settings = settings.model_copy(update={"starts": starts})
+    # The first spectrum twice: the first fit waits for the tables to be read.
+    counts = reference_counts()[:n][[0, *range(n)]]
+    z = np.array([fit["z"] for fit in reference_fits()[:n]])[[0, *range(n)]]
+    results, seconds = [], [time.perf_counter()]
+    for result in engine_of().fit(
+        settings.model, settings, counts, {"apec.Redshift": z}, settings.at_truth
+    ):
+        results.append(result)
+        seconds.append(time.perf_counter())
+    return results[1:], list(np.diff(seconds)[1:])
+
+
+def memory_of_shard(name: str, first: int, count: int) -> float:
+    """Simulate and fit spectra; return the peak memory of this process meanwhile, MiB."""
+    reset_peak_memory()
+    run = config.load(ROOT / "config.yaml")
+    dataset = DATASETS[name.partition("_")[0]]
+    drawn, settings = run.simulate(dataset), settings_of(name)
+    engine = engine_of()
+    counts, truth = engine.fake(
+        drawn.model.expression, drawn.model.parameters, drawn.seed, dataset,
+        range(first, first + count),
+    )  # fmt: skip
+    for _ in engine.fit(settings.model, settings, counts, truth, settings.at_truth):
+        pass
+    return peak_memory()
+
+
+def reset_peak_memory() -> None:
+    # Where that is not allowed, the peak is that since the process started: higher, never lower.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory() -> float:
+    """Return the peak resident memory of this process, MiB."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    raise OSError("/proc/self/status has no VmHWM: this row needs Linux")
+
+
+def worst_count(scenario: str, first: int, count: int) -> float:
+    """Return the largest relative difference between tables and direct evaluation.
+
+    Parameters are drawn from the whole prior range; every channel that holds
+    more than 1e-7 of the peak counts, background left out.
+    """
+    engine, model = engine_of(), config.load(ROOT / "config.yaml").scenarios[scenario]
+    settings = settings_of(f"{scenario}_free")
+    plan = build_model(settings.model, settings, list(engine.backgrounds), ())
+    tables = engine._tables(plan, slice(0, engine.response.n_channels))
+    assert tables is not None
+    priors = complete(plan.expression, model.parameters, "parameters")
+    worst = 0.0
+    for index in range(first, first + count):
+        values = draw(priors, 1, "expected_counts", index)
+        theta = np.array([values.get(name, 0.0) for name in plan.names])
+        found = cstat.model_counts(tables.exact(theta), theta)
+        direct = sum(engine.components_of(model.expression, values).values(), np.zeros(1))
+        held = direct > 1e-7 * direct.max()
+        worst = max(worst, float(np.abs(found[held] / direct[held] - 1).max()))
+    return worst
+
+
+# --- the exhaustive search -------------------------------------------------------------
+
+
+class Exhaustive(Fitter):
+    """A fit from many random starts, with a search of the whole staircase.
+
+    The starts have nothing to do with the lattice that the engine takes its
+    own from. Where the redshift is free, it is part of every random start;
+    then every hop within REACH of the lowest minima is tried.
+    """
+
+    REACH, RIVAL, RIVALS, STEPS, AGAIN = 0.004, 10.0, 3, 40, 40
+
+    def _minima(
+        self, data: Data, channel_counts: Floats, theta: Floats
+    ) -> tuple[Minimum, list[Minimum]]:
+        random = np.random.default_rng([int(channel_counts.sum()), len(data.counts)])
+        if self.smooth is None:
+            exact = self.tables.exact(theta)
+            return self._lowest(exact, data, channel_counts, theta, self.box, random)
+        _, rough = self._lowest(self.smooth, data, channel_counts, theta, self.box, random)
+        lowest = min(minimum.cstat for minimum in rough)
+        near = sorted((m for m in rough if m.cstat < lowest + self.RIVAL), key=lambda m: m.cstat)
+        distinct = [m for i, m in enumerate(near) if i == 0 or m.cstat > near[i - 1].cstat + 0.01]
+        best = min(
+            (self._whole_staircase(data, m) for m in distinct[: self.RIVALS]),
+            key=lambda m: m.cstat,
+        )
+        exact = self.tables.exact(best.theta)
+        control = self.control
+        self.control = control.model_copy(update={"starts": min(self.AGAIN, control.starts)})
+        again, _ = self._lowest(exact, data, channel_counts, best.theta, self.box_exact, random)
+        self.control = control
+        return min(best, again, key=lambda m: m.cstat), rough
+
+    def _lowest(
+        self,
+        shapes: cstat.Shapes,
+        data: Data,
+        counts: Floats,
+        theta: Floats,
+        box: cstat.Box,
+        random: np.random.Generator,
+    ) -> tuple[Minimum, list[Minimum]]:
+        starts = [
+            self._random_start(shapes, counts, theta, box, random)
+            for _ in range(self.control.starts)
+        ]
+        minima = self._descend(shapes, data, box, starts)
+        return min(minima, key=lambda m: m.cstat), minima
+
+    def _random_start(
+        self,
+        shapes: cstat.Shapes,
+        counts: Floats,
+        theta: Floats,
+        box: cstat.Box,
+        random: np.random.Generator,
+    ) -> Floats:
+        start = theta.copy()
+        norms = [int(term[cstat.NORM]) for term in self.tables.terms[: -self.tables.n_backgrounds]]
+        for p, low, high in zip(box.free, box.lower, box.upper, strict=True):
+            name = self.model.names[p]
+            if name.endswith(".kT"):
+                start[p] = np.exp(random.uniform(np.log(low), np.log(high)))
+            elif name.endswith(".Abundanc"):
+                start[p] = np.exp(random.uniform(np.log(0.05), np.log(2.0)))
+            else:
+                start[p] = random.uniform(low, high)
+        # The best norms at this shape: random ones would waste most starts.
+        rows = []
+        for norm in norms:
+            alone = start.copy()
+            alone[self.tables.terms[:, cstat.NORM]] = 0.0
+            alone[norm] = 1.0
+            rows.append(cstat.model_counts(shapes, alone))
+        without = start.copy()
+        without[norms] = 0.0
+        weight = 1 / np.sqrt(np.maximum(counts, 1.0))
+        rest = counts - cstat.model_counts(shapes, without)
+        start[norms] = nnls((np.array(rows) * weight).T, rest * weight)[0]
+        return start
+
+    def _whole_staircase(self, data: Data, minimum: Minimum) -> Minimum:
+        (position,) = self.free_redshift
+        z = minimum.theta[position]
+        low = max(self.model.lower[position], z - self.REACH)
+        high = min(self.model.upper[position], z + self.REACH)
+        _, parts = self.tables.split(self.tables.exact(minimum.theta), minimum.theta, position)
+        hops = [folded.hops(table, amounts, low, high, 10**6) for table, amounts in parts]
+        # Closer ones belong to lines too faint to matter.
+        edges = np.unique(np.round(np.concatenate([[low, high], *hops]), 6))
+        steps = 0.5 * (edges[1:] + edges[:-1])
+        estimates = self._estimates(data, minimum.theta, position, steps)
+        best = steps[np.argsort(estimates, kind="stable")[: self.STEPS]]
+        ends = [self._on_step(data, minimum.theta, position, z) for z in best]
+        return min(ends, key=lambda m: m.cstat)
+
+
+class ExhaustiveEngine(EmbeddedEngine):
+    """The engine with the exhaustive search in place of its own."""
+
+    def _fitter(self, plan: Model, control: config.FitControl, channels: slice) -> FitterBase:
+        tables = self._tables(plan, channels)
+        assert tables is not None
+        return Exhaustive(plan, tables, control)
+
+
+def search(name: str, starts: int, path: Path) -> list[tuple[float, float]]:
+    """Return C from the default starts and from the exhaustive search."""
+    shard, settings = read_spectra(path), settings_of(name)
+    many = settings.model_copy(update={"starts": starts})
+    thorough = engine_of(ExhaustiveEngine).fit(
+        settings.model, many, shard.counts, shard.truth, settings.at_truth
+    )
+    pairs = zip(fit_shard(name, path), thorough, strict=True)
+    return [(quick.cstat, long.cstat) for quick, long in pairs]
+
+
+# --- rows --------------------------------------------------------------------------------
+
+
+@dataclass
+class Bench:
+    """What the rows share: a pool of processes, a folder of spectra, the output.
+
+    Attributes
+    ----------
+    scale : float
+        Fraction of the full number of spectra.
+    large : bool
+        Whether the largest sizes are run too, for hours.
+    """
+
+    pool: ProcessPoolExecutor
+    workers: int
+    folder: Path
+    output: Path
+    scale: float
+    large: bool
+
+    def size(self, full: int) -> int:
+        return max(2, round(full * self.scale))
+
+    def run(self, task: Callable[..., Any], arguments: Iterable[Sequence[Any]]) -> list[Any]:
+        """Run a task once for each tuple of arguments, in all processes."""
+        futures = [self.pool.submit(task, *each) for each in arguments]
+        return [future.result() for future in futures]
+
+    def blocks(self, n: int, most: int = SHARD) -> list[tuple[int, int]]:
+        """Cut n spectra into (first, count), a block or more for every process."""
+        block = min(most, -(-n // self.workers))
+        return [(first, min(block, n - first)) for first in range(0, n, block)]
+
+    def shards(self, dataset: str, n: int, most: int = SHARD) -> list[Path]:
+        """Return files with the first n spectra of a dataset, simulated if they are not there."""
+        blocks = self.blocks(n, most)
+        paths = [self.folder / f"{dataset}-{first}+{count}.pha" for first, count in blocks]
+        missing = [
+            (dataset, first, count, path)
+            for (first, count), path in zip(blocks, paths, strict=True)
+            if not path.exists()
+        ]
+        self.run(make_shard, missing)
+        return paths
+
+    def save(
+        self, row: str, value: float, unit: str, target: float, at_least: bool = False,
+        **more: Any,
+    ) -> None:  # fmt: skip
+        """Add a row to the output and print it."""
+        reached = bool(value >= target if at_least else value <= target)
+        rows = json.loads(self.output.read_text()) if self.output.exists() else {}
+        rows[row] = {
+            "value": float(f"{value:.6g}"),
+            "unit": unit,
+            "target": target,
+            "reached": reached,
+            "scale": self.scale,
+            **more,
+            "machine": machine(),
+        }
+        write_json(self.output, rows)
+        sign, verdict = ("≥" if at_least else "≤"), ("reached" if reached else "NOT REACHED")
+        note = more.get("note", "")
+        print(f"{row:<22} {value:>12.5g} {unit:<22} {sign} {target:<8g} {verdict}  {note}")
+
+
+def machine() -> str:
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        models = [x for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
+        name = models[0].partition(":")[2].strip() if models else name
+    return f"{name}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def table(headings: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
+    rows = [[f"{x:.4f}" if isinstance(x, float) else str(x) for x in line] for line in lines]
+    widths = [max(map(len, column)) + 2 for column in zip(headings, *rows, strict=True)]
+    for row in (headings, *rows):
+        print("".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)))
+
+
+def n_reference(bench: Bench) -> int:
+    return 14 if bench.scale >= 0.01 else 2
+
+
+def one_start(bench: Bench) -> None:
+    """Time complete fits (grouping, lattice, one start, errors) one by one, in one process."""
+    n = n_reference(bench)
+    xspec = float(np.median([f[name]["seconds"] for f in reference_fits() for name in FITS]))
+    one, default = {}, {}
+    for name in FITS:
+        ((_, one[name]),) = bench.run(fit_reference, [(name, 1, n)])
+        ((_, default[name]),) = bench.run(fit_reference, [(name, None, n)])
+    median = float(np.median(np.concatenate(list(one.values()))))
+    medians = {
+        name: {"one start": float(np.median(one[name]) * 1e3),
+               "default starts": float(np.median(default[name]) * 1e3)}
+        for name in FITS
+    }  # fmt: skip
+    table(
+        ("fit", "one start/ms", "all starts/ms"),
+        [(name, *(round(x, 2) for x in found.values())) for name, found in medians.items()],
+    )
+    note = f"median of {n} spectra, both models, z fixed and free"
+    bench.save("one_start", median * 1e3, "ms per fit and core", 3.0, note=note, ms=medians)
+    bench.save(
+        "one_start_vs_xspec", xspec / median, "times faster", 3000.0, at_least=True,
+        note=f"XSPEC's median is {xspec:.1f} s",
+    )  # fmt: skip
+
+
+def xspec(bench: Bench) -> None:
+    """Compare the lowest C with that of XSPEC and that of the true parameters."""
+    n, fits = n_reference(bench), reference_fits()
+    found = bench.run(fit_reference, [(name, None, n) for name in FITS])
+    lines, above_truth = [], []
+    for name, (results, _) in zip(FITS, found, strict=True):
+        for fit, result in zip(fits, results, strict=False):
+            difference = result.cstat - fit[name]["cstat"]
+            winner = "both" if abs(difference) < 0.01 else "icflow" if difference < 0 else "XSPEC"
+            lines.append(
+                (fit["index"], fit["kind"], name, fit[name]["cstat"], result.cstat, difference,
+                 winner)
+            )  # fmt: skip
+            if name.startswith(fit["kind"]):
+                above_truth.append(result.cstat - fit["cstat_truth"])
+    headings = ("spectrum", "simulated", "fit", "C XSPEC", "C icflow", "difference", "lower")
+    table(headings, lines)
+    wins = {who: sum(line[-1] == who for line in lines) for who in ("icflow", "XSPEC", "both")}
+    bench.save(
+        "cstat_above_xspec", max(line[5] for line in lines), "largest difference in C", 0.01,
+        note=f"lower C: {wins}", fits=[dict(zip(headings, line, strict=True)) for line in lines],
+    )  # fmt: skip
+    bench.save("cstat_above_truth", max(above_truth), "largest difference in C", 0.0,
+               note="fits of the true model")  # fmt: skip
+
+
+def minimum(bench: Bench) -> None:
+    """Compare the default starts with an exhaustive search."""
+    n = bench.size(100)  # of each scenario
+    starts = max(round(STARTS * min(1.0, 10 * bench.scale)), 4)
+    for kind in ("fixed", "free"):
+        excess, details = [], {}
+        for name in (f"2T_{kind}", f"1T+IC_{kind}"):
+            paths = [p for d in DATASETS.values() for p in bench.shards(d, n, max(n // 8, 1))]
+            pairs = [p for ps in bench.run(search, [(name, starts, x) for x in paths]) for p in ps]
+            above = np.array([quick - long for quick, long in pairs])
+            details[name] = {
+                "same": float(np.mean(np.abs(above) < 0.01)),
+                "exhaustive lower": int(np.sum(above >= 0.01)),
+                "default lower": int(np.sum(above <= -0.01)),
+                "largest excess": float(above.max()),
+            }
+            excess.append(above)
+        joined = np.concatenate(excess)
+        table(("fit", *details[name]), [(name, *x.values()) for name, x in details.items()])
+        bench.save(
+            f"minimum_{kind}", float(np.mean(joined < 0.01)), "fraction within 0.01", 0.995,
+            at_least=True, note=f"{2 * n} spectra, both models, {starts} starts",
+            spectra=2 * n, starts=starts, fits=details,
+        )  # fmt: skip
+
+
+def labels(bench: Bench) -> None:
+    """Time the fits behind the labels."""
+    n = bench.size(10_000)
+    paths = bench.shards("train_2T", n)
+    _timed(bench, "labels", [("label", path) for path in paths], n, 10_000, 20.0)
+
+
+def baseline(bench: Bench) -> None:
+    """Time both models, z fixed and free, on both test datasets."""
+    n = bench.size(1000)
+    tasks = [
+        (name, path)
+        for dataset in DATASETS.values()
+        for path in bench.shards(dataset, n, 500)
+        for name in FITS
+    ]
+    _timed(bench, "baseline", tasks, 2 * n, 2000, 60.0)
+
+
+def _timed(
+    bench: Bench, row: str, tasks: list[tuple[str, Path]], n: int, full: int, target: float
+) -> None:
+    start = time.perf_counter()
+    results = [r for part in bench.run(fit_shard, tasks) for r in part]
+    seconds = time.perf_counter() - start
+    bench.save(
+        row, seconds * full / n, f"s on {bench.workers} cores", target,
+        note=_scaled(n, full, seconds), spectra=n,
+        unconverged=sum(not result.converged for result in results),
+    )  # fmt: skip
+
+
+def _scaled(n: int, full: int, seconds: float) -> str:
+    return "" if n == full else f"scaled up from {n} spectra in {seconds:.2f} s"
+
+
+def simulation(bench: Bench) -> None:
+    """Time spectra from the draw to a type II file, the engine's start included."""
+    n_train, n_test = bench.size(12_000), bench.size(1000)
+    n = n_train + 2 * n_test
+    counts = {"train_2T": n_train, **dict.fromkeys(DATASETS.values(), n_test)}
+    with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
+        tasks = [
+            (dataset, first, count, Path(folder) / f"{dataset}-{first}.pha")
+            for dataset, total in counts.items()
+            for first, count in bench.blocks(total)
+        ]
+        start = time.perf_counter()
+        bench.run(make_shard, tasks)
+        seconds = time.perf_counter() - start
+    bench.save(
+        "simulation", seconds * 14_000 / n, f"s on {bench.workers} cores", 45.0,
+        note=_scaled(n, 14_000, seconds), spectra=n,
+    )  # fmt: skip
+
+
+def memory(bench: Bench) -> None:
+    """Simulate and fit ever more spectra, shard by shard, as the workflow does."""
+    sizes = [bench.size(1000), bench.size(10_000)] + ([100_000] if bench.large else [])
+    seconds, peaks = {}, {}
+    for n in sizes:
+        start = time.perf_counter()
+        found = bench.run(memory_of_shard, [("1T+IC_fixed", *b) for b in bench.blocks(n)])
+        seconds[n], peaks[n] = time.perf_counter() - start, max(found) * bench.workers
+    table(("spectra", "seconds", "MiB"), [(n, seconds[n], peaks[n]) for n in sizes])
+    details = {str(n): {"seconds": seconds[n], "MiB": peaks[n]} for n in sizes}
+    bench.save("memory", max(peaks.values()), f"MiB, {bench.workers} processes", 2048.0,
+               sizes=details)  # fmt: skip
+    first, last = sizes[0], sizes[-1]
+    growth = (seconds[last] / last) / (seconds[first] / first)
+    bench.save("linearity", growth, "time per spectrum", 1.1,
+               note=f"{last} spectra against {first}")  # fmt: skip
+
+
+def expected_counts(bench: Bench) -> None:
+    """Compare folded tables with direct evaluation over the whole prior range."""
+    n = bench.size(200)
+    tasks = [(scenario, *block) for scenario in DATASETS for block in bench.blocks(n)]
+    worst = max(bench.run(worst_count, tasks))
+    bench.save("expected_counts", worst, "largest relative", 1e-5,
+               note=f"{n} draws of each model, all channels")  # fmt: skip
+
+
+def coverage(bench: Bench) -> None:
+    """Count how often 68 % intervals hold the truth, for fits of the true model."""
+    n = bench.size(2000)
+    lines = []
+    for kind, dataset in DATASETS.items():
+        paths = bench.shards(dataset, n)
+        truth = _joined([read_spectra(path).truth for path in paths])
+        for name in (f"{kind}_fixed", f"{kind}_free"):
+            parts = bench.run(fit_shard, [(name, path) for path in paths])
+            lines += _covered(name, [result for part in parts for result in part], truth)
+    headings = ("fit", "parameter", "covered %", "n", "without error")
+    table(headings, lines)
+    worst = max(
+        abs(percent - ONE_SIGMA)
+        for _, parameter, percent, _, _ in lines
+        if percent is not None and not parameter.startswith(BACKGROUND)
+    )
+    bench.save(
+        "coverage", worst, "largest |coverage − 68.3|, %", 3.0,
+        note=f"{n} fits per model, source parameters", spectra=n,
+        parameters=[dict(zip(headings, line, strict=True)) for line in lines],
+    )  # fmt: skip
+
+
+def _joined(parts: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _covered(
+    name: str, results: list[FitResult], truth: Mapping[str, Floats]
+) -> list[tuple[str, str, float | None, int, int]]:
+    free = results[0].free
+    value = {p: np.array([r.values[p] for r in results]) for p in free}
+    error = {p: np.array([r.errors[p] for r in results]) for p in free}
+    true = {p: truth[p] if p in truth else np.ones(len(results)) for p in free}
+    if "apec_3.kT" in free:
+        # Two like plasmas have no order: by temperature in fit and truth.
+        fitted = value["apec.kT"] > value["apec_3.kT"]
+        for numbers, swap in (
+            (value, fitted),
+            (error, fitted),
+            (true, true["apec.kT"] > true["apec_3.kT"]),
+        ):
+            _exchange(numbers, swap)
+    lines: list[tuple[str, str, float | None, int, int]] = []
+    for p in free:
+        known = np.isfinite(error[p]) & (error[p] > 0)
+        inside = np.abs(value[p] - true[p])[known] < error[p][known]
+        covered = 100 * float(inside.mean()) if len(inside) else None
+        lines.append((name, p, covered, int(known.sum()), int((~known).sum())))
+    return lines
+
+
+def _exchange(numbers: dict[str, Floats], swap: NDArray[np.bool_]) -> None:
+    """Exchange the two plasmas of the spectra marked in `swap`."""
+    for p in ("kT", "norm"):
+        one, other = numbers[f"apec.{p}"], numbers[f"apec_3.{p}"]
+        numbers[f"apec.{p}"] = np.where(swap, other, one)
+        numbers[f"apec_3.{p}"] = np.where(swap, one, other)
+
+
+ROWS: dict[str, Callable[[Bench], None]] = {
+    "one_start": one_start,
+    "xspec": xspec,
+    "expected_counts": expected_counts,
+    "simulation": simulation,
+    "labels": labels,
+    "baseline": baseline,
+    "memory": memory,
+    "coverage": coverage,
+    "minimum": minimum,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--row", action="append", choices=ROWS, help="only this row (repeatable)")
+    parser.add_argument("--scale", type=float, default=1.0, help="fraction of the spectra")
+    parser.add_argument("--cores", type=int, default=2, help="processes that work")
+    parser.add_argument("--large", action="store_true", help="memory for 100,000 spectra too")
+    parser.add_argument("--output", type=Path, default=ROOT / "results/benchmarks.json")
+    arguments = parser.parse_args()
+    output = arguments.output.resolve()
+    # Files in config.yaml are relative to the root.
+    os.chdir(ROOT)
+    print(machine())
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(arguments.cores)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ProcessPoolExecutor(arguments.cores, context, keep, (barrier,)) as pool,
+    ):
+        bench = Bench(pool, arguments.cores, Path(folder), output, arguments.scale, arguments.large)
+        bench.run(get_ready, [(i,) for i in range(arguments.cores)])
+        for name in arguments.row or ROWS:
+            ROWS[name](bench)
+
+
+if __name__ == "__main__":
+    main()
