@@ -17,6 +17,7 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
@@ -48,6 +49,7 @@ NO_XSPEC = (
     "HEASoft and source its headas-init.sh"
 )
 LIMIT = 7200  # seconds that XSPEC may take for one request: far beyond the longest fit
+PATIENCE = 20  # seconds for a process to end that has closed its pipes
 AGREE = 0.01  # in C: starts that end this close found the same minimum
 CONVERGED = 0.01  # in C: what a repeated fit may still gain, XSPEC's critical delta
 EDGE = 1e-5  # of the range of a parameter: this close to a limit is on it
@@ -163,16 +165,25 @@ class Worker:
             process.stdin.flush()
             line = process.stdout.readline()
             reply = json.loads(line) if line.endswith("\n") else None
-        except OSError:
+        except (OSError, ValueError):
             reply = None
         finally:
             timer.cancel()
         if not isinstance(reply, dict):
+            raise XspecCrash(f"XSPEC ended with status {self._ended(process)}")
+        return reply
+
+    def _ended(self, process: subprocess.Popen[str]) -> int:
+        """Return the status of a process that has stopped to answer."""
+        try:
+            status = process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
             process.kill()
             status = process.wait()
-            self.process = None
-            raise XspecCrash(f"XSPEC ended with status {status}")
-        return reply
+        with suppress(OSError):  # what it did not read any more
+            process.communicate()
+        self.process = None
+        return status
 
 
 @dataclass(frozen=True)

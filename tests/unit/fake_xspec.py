@@ -1,0 +1,312 @@
+"""A stand-in for PyXspec: records every call, keeps XSPEC's state, computes next to nothing.
+
+Tests copy it into a folder as ``xspec.py``. What is written to the file
+``FAKE_XSPEC_CALLS`` is the script of the session. Spectra of the number of
+counts in ``FAKE_XSPEC_KILLS`` kill the process when they are loaded, those in
+``FAKE_XSPEC_FAILS`` fail to fit; with ``FAKE_XSPEC_ONCE`` (a file that does
+not exist yet) the process dies once.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+
+import numpy as np
+from astropy.io import fits
+
+NAMES = {
+    "tbabs": ("TBabs", ["nH"]),
+    "apec": ("apec", ["kT", "Abundanc", "Redshift", "norm"]),
+    "powerlaw": ("powerlaw", ["PhoIndex", "norm"]),
+    "bknpower": ("bknpower", ["PhoIndx1", "BreakE", "PhoIndx2", "norm"]),
+    "lorentz": ("lorentz", ["LineE", "Width", "norm"]),
+    "constant": ("constant", ["factor"]),
+}
+LOWEST = 100.0  # C at the minimum
+
+print("a banner that nobody can switch off")
+
+
+def record(line: str) -> None:
+    path = os.environ.get("FAKE_XSPEC_CALLS")
+    if path:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+
+class Settings:
+    """Attributes whose changes are recorded."""
+
+    def __init__(self, name: str, **values: object) -> None:
+        object.__setattr__(self, "_name", name)
+        for key, value in values.items():
+            object.__setattr__(self, key, value)
+
+    def __setattr__(self, key: str, value: object) -> None:
+        record(f"{self._name}.{key} = {value!r}")
+        object.__setattr__(self, key, value)
+
+
+class XsetClass(Settings):
+    modelStrings = ()
+    version = ("2.1.5", os.environ.get("FAKE_XSPEC_VERSION", "12.99.9"))
+
+    def addModelString(self, key: str, value: str) -> None:
+        record(f"Xset.addModelString({key!r}, {value!r})")
+        XsetClass.modelStrings = (*XsetClass.modelStrings, (key, value))
+
+
+class Parameter:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.values = [1.0, 0.01, -1e9, -1e9, 1e9, 1e9]
+        self.frozen = name in ("Abundanc", "Redshift")
+        self.link = ""
+        self.sigma = -1.0
+
+    def set(self, text: object) -> None:
+        if str(text).startswith("="):
+            self.link = str(text)
+            return
+        numbers = [float(word) for word in str(text).split(",")]
+        self.values[0] = numbers[0]
+        if len(numbers) > 1:
+            self.frozen = numbers[1] < 0
+            self.values[1] = numbers[1]
+        self.values[2 : len(numbers)] = numbers[2:]
+
+
+class Component:
+    def __init__(self, parameters: list[str]) -> None:
+        self.parameterNames = parameters
+        for name in parameters:
+            setattr(self, name, Parameter(name))
+
+
+class Model:
+    def __init__(self, expression: str, name: str = "", source: int = 1) -> None:
+        arguments = [repr(expression), *([repr(name), repr(source)] if name else [])]
+        record(f"Model({', '.join(arguments)})")
+        if source > 1 and source - 1 not in AllData.spectrum.multiresponse.files:
+            raise Exception("Model Command Error")
+        self.name = name
+        self.componentNames = []
+        for position, word in enumerate(re.findall(r"[a-z]+", expression.lower()), start=1):
+            component, parameters = NAMES[word]
+            taken = component in self.componentNames
+            label = f"{component}_{position}" if taken else component
+            self.componentNames.append(label)
+            setattr(self, label, Component(parameters))
+        AllModels.models[name] = self
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        return [
+            getattr(getattr(self, component), name)
+            for component in self.componentNames
+            for name in getattr(self, component).parameterNames
+        ]
+
+    @property
+    def nParameters(self) -> int:
+        return len(self.parameters)
+
+    def __call__(self, number: int) -> Parameter:
+        return self.parameters[number - 1]
+
+    def setPars(self, texts: dict[int, object]) -> None:
+        record(f"AllModels(1, {self.name!r}).setPars({texts!r})")
+        for number, text in texts.items():
+            self(number).set(text)
+        for parameter in self.parameters:
+            if parameter.link:
+                parameter.values[0] = self(int(parameter.link[1:])).values[0]
+
+    def values(self, spectrum: int) -> list[float]:
+        return [0.0 if os.environ.get("FAKE_XSPEC_NO_TABLES") else 1.0] * 10
+
+    def folded(self, spectrum: int) -> list[float]:
+        rate = sum(p.values[0] for p in self.parameters if p.name == "norm")
+        rate *= np.prod([p.values[0] for p in self.parameters if p.name == "factor"])
+        return [float(rate)] * len(AllData.spectrum.noticed)
+
+
+class AllModelsClass:
+    def __init__(self) -> None:
+        self.models: dict[str, Model] = {}
+
+    def __call__(self, group: int, name: str = "") -> Model:
+        return self.models[name]
+
+    def clear(self) -> None:
+        record("AllModels.clear()")
+        self.models = {}
+
+
+class Response:
+    def __init__(self, source: int, rmf: str) -> None:
+        object.__setattr__(self, "source", source)
+        object.__setattr__(self, "rmf", rmf)
+
+    def __setattr__(self, key: str, value: str) -> None:
+        record(f"AllData(1).multiresponse[{self.source}].{key} = {value!r}")
+        assert os.path.isfile(value)
+        object.__setattr__(self, key, value)
+
+
+class Responses:
+    def __init__(self) -> None:
+        self.files: dict[int, Response] = {}
+
+    def __setitem__(self, source: int, name: str) -> None:
+        record(f"AllData(1).multiresponse[{source}] = {name!r}")
+        assert os.path.isfile(name)
+        self.files[source] = Response(source, name)
+
+    def __getitem__(self, source: int) -> Response:
+        return self.files[source]
+
+
+class Spectrum:
+    def __init__(self, name: str) -> None:
+        record(f"Spectrum({name!r})")
+        with fits.open(name) as file:
+            table, header = file[1].data, file[1].header
+            counts, grouping = table["COUNTS"], table["GROUPING"]
+        self.starts = np.flatnonzero(grouping != -1)
+        self._fill(np.add.reduceat(counts, self.starts), header["EXPOSURE"])
+        self.multiresponse = Responses()
+        AllData.spectrum = self
+        total = str(counts.sum())
+        once = os.environ.get("FAKE_XSPEC_ONCE")
+        if once and not os.path.exists(once):
+            open(once, "w").close()
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if total in os.environ.get("FAKE_XSPEC_KILLS", "").split():
+            os.kill(os.getpid(), signal.SIGSEGV)
+        FitClass.fails = total in os.environ.get("FAKE_XSPEC_FAILS", "").split()
+
+    def _fill(self, counts: np.ndarray, exposure: float) -> None:
+        self.exposure = exposure
+        self.counts = counts
+        self.noticed = list(range(1, len(counts) + 1))
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        return tuple(self.counts[number - 1] / self.exposure for number in self.noticed)
+
+    @property
+    def rate(self) -> tuple[float, ...]:
+        total = sum(self.values)
+        return total, 0.0, total, sum(sum(m.folded(1)) for m in AllModels.models.values())
+
+    @property
+    def response(self) -> Response:
+        return self.multiresponse[0]
+
+    @response.setter
+    def response(self, name: str) -> None:
+        self.multiresponse[0] = name
+
+    def ignore(self, text: str) -> None:
+        record(f"AllData(1).ignore({text!r})")
+        low, high = (float(word.strip("*-")) for word in text.split())
+        with fits.open(self.response.rmf) as file:
+            bounds = file["EBOUNDS"].data
+        lowest, highest = bounds["E_MIN"][self.starts], bounds["E_MAX"][self._stops(bounds) - 1]
+        keep = (lowest >= low - 1e-4) & (highest < high - 1e-4)
+        self.noticed = [int(number) + 1 for number in np.flatnonzero(keep)]
+
+    def _stops(self, bounds: fits.FITS_rec) -> np.ndarray:
+        return np.append(self.starts[1:], len(bounds))
+
+
+class FakeitSettings(Settings):
+    def __init__(self, **values: str) -> None:
+        super().__init__("FakeitSettings", **values)
+        self.__dict__["text"] = ", ".join(f"{k}={v!r}" for k, v in values.items())
+
+
+class AllDataClass:
+    def __init__(self) -> None:
+        self.spectrum: Spectrum | None = None
+
+    @property
+    def nSpectra(self) -> int:
+        return 0 if self.spectrum is None else 1
+
+    def __call__(self, number: int) -> Spectrum:
+        return self.spectrum
+
+    def clear(self) -> None:
+        record("AllData.clear()")
+        self.spectrum = None
+
+    def fakeit(self, number: int, settings: FakeitSettings, noWrite: bool) -> None:
+        record(f"AllData.fakeit({number}, FakeitSettings({settings.text}), noWrite={noWrite})")
+        assert noWrite
+        with fits.open(settings.response) as file:
+            channels = len(file["EBOUNDS"].data)
+        old = self.spectrum
+        spectrum = Spectrum.__new__(Spectrum)
+        spectrum.multiresponse = Responses() if old is None else old.multiresponse
+        spectrum.starts = np.arange(channels)
+        spectrum._fill(np.zeros(channels), float(settings.exposure))
+        self.spectrum = spectrum
+        dice = random.Random(Xset.seed)
+        expected = spectrum.rate[3] * spectrum.exposure / channels
+        counts = [round(dice.gauss(expected, expected**0.5)) for _ in range(channels)]
+        if os.environ.get("FAKE_XSPEC_STALE"):
+            counts = [2 * count for count in counts]
+        spectrum._fill(np.array(counts), spectrum.exposure)
+
+
+class FitClass(Settings):
+    fails = False
+    statistic = 0.0
+
+    def renorm(self, setting: str) -> None:
+        record(f"Fit.renorm({setting!r})")
+
+    def free(self) -> list[Parameter]:
+        models = AllModels.models.values()
+        return [p for m in models for p in m.parameters if not p.frozen and not p.link]
+
+    def perform(self) -> None:
+        """End a quarter up the range of every parameter, C the lower the nearer the start."""
+        record("Fit.perform()")
+        if FitClass.fails:
+            raise Exception("Error executing command: fit")
+        FitClass.statistic = LOWEST
+        for position, parameter in enumerate(self.free()):
+            low, high = parameter.values[2], parameter.values[5]
+            target = low + 0.25 * (high - low)
+            if position == 0:
+                FitClass.statistic += abs(parameter.values[0] - target)
+            parameter.values[0] = target
+            parameter.sigma = 0.1 * (position + 1)
+        if os.environ.get("FAKE_XSPEC_PEGS"):
+            self.free()[0].values[0] = self.free()[0].values[2]
+            self.free()[0].sigma = -1.0
+
+    @property
+    def dof(self) -> int:
+        return len(AllData.spectrum.noticed) - len(self.free())
+
+    @property
+    def covariance(self) -> tuple[float, ...]:
+        sigma = [p.sigma for p in self.free() if p.sigma > 0]
+        return tuple(
+            sigma[i] * sigma[j] * (1.0 if i == j else 0.5)
+            for i in range(len(sigma))
+            for j in range(i + 1)
+        )
+
+
+Xset = XsetClass("Xset", abund="", xsect="", seed=0)
+AllData = AllDataClass()
+AllModels = AllModelsClass()
+Fit = FitClass("Fit", statMethod="chi", criticalDelta=0.0, nIterations=10)

@@ -1,0 +1,534 @@
+"""The xspec engine against a stand-in for PyXspec that records what it is asked for."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from scipy.sparse import eye_array
+
+from icflow import cli
+from icflow.config import AtomicData, FitControl, FitModel, FitSettings, Instrument
+from icflow.engines import pyxspec, pyxspec_worker
+from icflow.engines.pyxspec import PyXspecEngine
+from icflow.errors import IcflowError
+from icflow.ogip.response import Rmf, read_rmf, write_arf, write_rmf
+from icflow.ogip.spectrum import SpectrumSet, read_spectra, write_spectra
+from icflow.stages import fit as fit_stage
+
+CHANNELS = 12
+EXPOSURE = 1000.0
+BACKGROUND = """
+name: two components
+components:
+  continuum:
+    redistribution: identity
+    area: none
+    sum: [{model: bknpower, PhoIndx1: -0.05, BreakE: 124.0, PhoIndx2: -0.85, norm: 0.25}]
+  lines:
+    redistribution: source
+    area: {nodes: [[1.0, 2.0], [20.0, 4.0]], interpolation: loglog}
+    sum:
+      - {model: apec, kT: 1.5, Abundanc: 1.2, norm: 0.5}
+      - {model: lorentz, LineE: 3.5, Width: 0.4, norm: 0.25}
+"""
+MODEL = FitModel(
+    expression="tbabs*(apec+apec)",
+    parameters={
+        "TBabs.nH": 0.01,
+        "apec.kT": {"free": [1.0, 9.0]},
+        "apec.Abundanc": {"free": [0.0, 4.0], "start": 0.5},
+        "apec.Redshift": {"free": [0.0, 0.2]},
+        "apec.norm": {"free": [0.0, 100.0]},
+        "apec_3.kT": {"free": [1.0, 9.0]},
+        "apec_3.Abundanc": {"link": "apec.Abundanc"},
+        "apec_3.Redshift": {"link": "apec.Redshift"},
+        "apec_3.norm": {"free": [0.0, 1.0]},
+    },
+)
+ONE = FitControl(
+    energies=[2.0, 11.0], group_min=0, background_range=0.1, starts=1, max_iterations=7
+)
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The script that XSPEC was given; the stand-in takes the place of PyXspec."""
+    folder = tmp_path / "python"
+    folder.mkdir()
+    shutil.copy(Path(__file__).with_name("fake_xspec.py"), folder / "xspec.py")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("FAKE_XSPEC_CALLS", str(tmp_path / "calls"))
+    monkeypatch.delenv(pyxspec.PYTHON, raising=False)
+    return tmp_path / "calls"
+
+
+@pytest.fixture
+def instrument(tmp_path: Path) -> Instrument:
+    """Twelve channels of 1 keV from 1 keV on, in a folder with a blank in its name."""
+    folder = tmp_path / "my files"
+    folder.mkdir()
+    low = np.arange(1.0, CHANNELS + 1)
+    channel = np.arange(CHANNELS)
+    rmf = Rmf(low, low + 1, eye_array(CHANNELS, format="csr"), channel, low, low + 1)
+    write_rmf(folder / "a.rmf", rmf)
+    write_arf(folder / "a.arf", low, low + 1, np.full(CHANNELS, 100.0))
+    (folder / "background.yaml").write_text(BACKGROUND)
+    return Instrument(
+        rmf=str(folder / "a.rmf"),
+        arf=str(folder / "a.arf"),
+        exposure=EXPOSURE,
+        background=str(folder / "background.yaml"),
+    )
+
+
+@pytest.fixture
+def engine(calls: Path, instrument: Instrument) -> PyXspecEngine:
+    return PyXspecEngine(instrument, AtomicData(folder="nowhere"))
+
+
+def script(calls: Path) -> str:
+    """Return the calls since the set-up, which ends by looking at `apec`."""
+    _, marker, rest = calls.read_text().partition("Model('apec')\n" + CLEAR)
+    assert marker
+    return rest
+
+
+def expected(text: str) -> str:
+    return textwrap.dedent(text).lstrip("\n")
+
+
+BACKGROUND_RESPONSES = """\
+AllData(1).multiresponse[1] = 'identity.rmf'
+AllData(1).multiresponse[2] = 'source.rmf'
+AllData(1).multiresponse[2].arf = 'lines.arf'
+"""
+FAKEIT = (
+    "AllData.fakeit(1, FakeitSettings(response='source.rmf', arf='source.arf', "
+    "exposure='1000.0', fileName='fake.pha'), noWrite=True)\n"
+)
+SOURCE = (
+    "Model('tbabs*powerlaw')\nAllModels(1, '').setPars({1: '0.01,-1', 2: '2.0,-1', 3: '0.5,-1'})\n"
+)
+BACKGROUND_MODELS = """\
+Model('constant*(bknpower)', 'background2', 2)
+AllModels(1, 'background2').setPars({1: '1.0,-1', 2: '-0.05,-1', 3: '124.0,-1', 4: '-0.85,-1', \
+5: '0.25,-1'})
+Model('constant*(apec+lorentz)', 'background3', 3)
+AllModels(1, 'background3').setPars({1: '1.0,-1', 2: '1.5,-1', 3: '1.2,-1', 4: '0.0,-1', \
+5: '0.5,-1', 6: '3.5,-1', 7: '0.4,-1', 8: '0.25,-1'})
+"""
+CLEAR = "AllData.clear()\nAllModels.clear()\n"
+POWERLAW = {"TBabs.nH": 0.01, "powerlaw.PhoIndex": 2.0, "powerlaw.norm": 0.5}
+
+
+# --- what XSPEC is asked for -----------------------------------------------------------------
+
+
+def test_every_setting_is_made_before_anything_else(engine: PyXspecEngine, calls: Path) -> None:
+    head, _, _ = calls.read_text().partition("AllData.clear()")
+    assert head == expected(
+        """
+        Xset.allowPrompting = False
+        Xset.chatter = 0
+        Xset.logChatter = 0
+        Xset.abund = 'angr'
+        Xset.xsect = 'vern'
+        Xset.cosmo = '70 0 0.73'
+        Xset.addModelString('APECROOT', '3.0.9')
+        Fit.statMethod = 'cstat'
+        Fit.method = 'leven'
+        Fit.criticalDelta = 0.01
+        Fit.delta = 0.01
+        Fit.query = 'no'
+        Fit.renorm('prefit')
+        """
+    )
+    assert engine.versions() == {
+        "ENGINE": "xspec",
+        "XSPECVER": "12.99.9",
+        "ATOMDB": "3.0.9",
+        "ABUND": "angr",
+        "XSECT": "vern",
+    }
+
+
+def test_tables_of_the_folder_are_used_where_they_are(
+    calls: Path, instrument: Instrument, tmp_path: Path
+) -> None:
+    for part in ("coco", "line"):
+        (tmp_path / f"apec_v3.0.9_{part}.fits").touch()
+    engine = PyXspecEngine(instrument, AtomicData(folder=str(tmp_path)))
+    root = engine.folder / "apec_v3.0.9"
+    assert f"Xset.addModelString('APECROOT', {str(root)!r})" in calls.read_text()
+    assert Path(f"{root}_coco.fits").resolve() == tmp_path / "apec_v3.0.9_coco.fits"
+
+
+def test_the_script_of_a_prediction(engine: PyXspecEngine, calls: Path) -> None:
+    counts = engine.predict("tbabs*powerlaw", POWERLAW)
+    assert script(calls) == CLEAR + SOURCE + FAKEIT + BACKGROUND_RESPONSES + BACKGROUND_MODELS
+    # The stand-in folds every source to its norm in each channel.
+    np.testing.assert_allclose(counts, EXPOSURE * (0.5 + 0.25 + 0.75))
+    assert counts.shape == (CHANNELS,)
+
+
+def test_the_script_of_a_fake_spectrum(engine: PyXspecEngine, calls: Path) -> None:
+    counts, truth = engine.fake("tbabs*powerlaw", POWERLAW, 3, "test", [5])
+    lines = script(calls)
+    seed = lines.split("Xset.seed = ")[1].split("\n")[0]
+    assert lines == (
+        CLEAR + SOURCE + FAKEIT + BACKGROUND_RESPONSES + BACKGROUND_MODELS
+        + f"Xset.seed = {seed}\n" + FAKEIT
+    )  # fmt: skip
+    assert 0 < int(seed) < 2**31
+    assert counts.dtype == np.int32
+    assert abs(counts.sum() / (CHANNELS * EXPOSURE * 1.5) - 1) < 0.05
+    assert {name: list(values) for name, values in truth.items()} == {
+        name: [value] for name, value in POWERLAW.items()
+    }
+
+
+def test_fakes_are_keyed_by_seed_dataset_and_index(engine: PyXspecEngine) -> None:
+    def fake(seed: int, dataset: str, index: int) -> list[int]:
+        counts, _ = engine.fake("tbabs*powerlaw", POWERLAW, seed, dataset, [0, index])
+        return list(counts[1])
+
+    first = fake(3, "test", 5)
+    assert fake(3, "test", 5) == first
+    for other in (fake(4, "test", 5), fake(3, "train", 5), fake(3, "test", 6)):
+        assert other != first
+
+
+def test_the_script_of_a_fit(engine: PyXspecEngine, calls: Path) -> None:
+    counts = np.arange(100, 100 + CHANNELS, dtype=np.int32)[None]
+    truth = {"apec.Redshift": np.array([0.05])}
+    (result,) = engine.fit(MODEL, ONE, counts, truth, ["apec.Redshift"])
+    assert result.status == "ok"
+    free = "1.0,0.01,0.9,0.9,1.1,1.1"
+    bounded = BACKGROUND_MODELS.replace("{1: '1.0,-1'", f"{{1: '{free}'")
+    # Temperatures a third and two thirds up their range, in the logarithm.
+    kT = [9.0 ** (1 / 3), 9.0 ** (2 / 3)]
+    start = (
+        f"AllModels(1, '').setPars({{2: {kT[0]!r}, 3: 0.5, 5: 0.1, 6: {kT[1]!r}, 9: 0.001}})\n"
+        "AllModels(1, 'background2').setPars({1: 1.0})\n"
+        "AllModels(1, 'background3').setPars({1: 1.0})\n"
+        "Fit.perform()\n"
+    )
+    again = (
+        "AllModels(1, '').setPars({2: 3.0, 3: 1.0, 5: 25.0, 6: 3.0, 9: 0.25})\n"
+        "AllModels(1, 'background2').setPars({1: 0.9500000000000001})\n"
+        "AllModels(1, 'background3').setPars({1: 0.9500000000000001})\n"
+        "Fit.perform()\n"
+    )
+    assert script(calls) == (
+        CLEAR
+        + "Spectrum('spectrum.pha')\n"
+        + "AllData(1).multiresponse[0] = 'source.rmf'\n"
+        + "AllData(1).multiresponse[0].arf = 'source.arf'\n"
+        + BACKGROUND_RESPONSES
+        + "Model('tbabs*(apec+apec)')\n"
+        + "AllModels(1, '').setPars({1: '0.01,-1', "
+        + f"2: '{kT[0]!r},0.01,1.0,1.0,9.0,9.0', 3: '0.5,0.01,0.0,0.0,4.0,4.0', 4: '0.05,-1', "
+        + "5: '0.1,0.01,0.0,0.0,100.0,100.0', "
+        + f"6: '{kT[1]!r},0.01,1.0,1.0,9.0,9.0', 7: '=3', 8: '=4', "
+        + "9: '0.001,0.01,0.0,0.0,1.0,1.0'})\n"
+        + bounded
+        + "AllData(1).ignore('**-2.0 11.0-**')\n"
+        + "Fit.nIterations = 7\n"
+        + start
+        + again
+    )
+
+
+def test_state_is_cleared_before_every_spectrum(engine: PyXspecEngine, calls: Path) -> None:
+    counts = np.full((3, CHANNELS), 50, dtype=np.int32)
+    list(engine.fit(MODEL, ONE, counts, {}, []))
+    engine.predict("tbabs*powerlaw", POWERLAW)
+    assert script(calls).count(CLEAR) == 4
+
+
+# --- results -----------------------------------------------------------------------------------
+
+
+def test_the_result_of_a_fit(engine: PyXspecEngine) -> None:
+    counts = np.full((1, CHANNELS), 50, dtype=np.int32)
+    truth = {"apec.Redshift": np.array([0.05])}
+    (result,) = engine.fit(MODEL, ONE, counts, truth, ["apec.Redshift"])
+    assert result.values["apec.kT"] == result.values["apec_3.kT"] == 3.0
+    assert result.values["apec_3.Redshift"] == 0.05
+    assert result.values["background.lines"] == pytest.approx(0.95)
+    assert result.errors["TBabs.nH"] == result.errors["apec.Redshift"] == 0
+    assert result.errors["apec_3.Abundanc"] == result.errors["apec.Abundanc"] == pytest.approx(0.2)
+    assert result.errors["background.lines"] == pytest.approx(0.7)
+    assert result.free == (
+        "apec.kT", "apec.Abundanc", "apec.norm", "apec_3.kT", "apec_3.norm",
+        "background.continuum", "background.lines",
+    )  # fmt: skip
+    # The selection takes the channels that start at 2 keV or later and end before 11 keV.
+    assert (result.bins, result.dof) == (8, 1)
+    assert (result.starts, result.agreeing) == (1, 1)
+    # From its minimum the stand-in gains what the start had cost: not yet converged.
+    assert result.cstat == pytest.approx(100 + abs(9.0 ** (1 / 3) - 3.0))
+    assert result.gradient == pytest.approx(abs(9.0 ** (1 / 3) - 3.0))
+    assert not result.converged
+    np.testing.assert_allclose(np.sqrt(np.diag(result.covariance)), 0.1 * np.arange(1, 8))
+    np.testing.assert_allclose(result.covariance[0, 1], 0.5 * 0.1 * 0.2)
+
+
+def test_the_best_of_several_starts_is_kept(engine: PyXspecEngine) -> None:
+    control = ONE.model_copy(update={"starts": 5})
+    counts = np.full((1, CHANNELS), 50, dtype=np.int32)
+    (result,) = engine.fit(MODEL, control, counts, {}, [])
+    starts = [pyxspec._start(engine._plan(MODEL, control, []), number) for number in range(5)]
+    ends = [100 + abs(start["apec.kT"] - 3.0) for start in starts]
+    assert len(set(ends)) == 5
+    assert result.starts == 5
+    assert result.gradient == pytest.approx(min(ends) - 100)
+    assert result.cstat == 100
+    for start in starts:
+        for name, (low, high) in engine._plan(MODEL, control, []).bounds.items():
+            assert name.startswith("background") or low <= start[name] <= high
+
+
+def test_a_parameter_on_its_limit_has_no_error(
+    engine: PyXspecEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_XSPEC_PEGS", "1")
+    engine.worker.stop()
+    counts = np.full((1, CHANNELS), 50, dtype=np.int32)
+    (result,) = engine.fit(MODEL, ONE, counts, {}, [])
+    assert result.at_bound == ("apec.kT",)
+    assert math.isnan(result.errors["apec.kT"])
+    assert np.isnan(result.covariance[0]).all()
+    assert np.isfinite(result.covariance[1:, 1:]).all()
+
+
+def test_a_covariance_in_another_order_is_not_used() -> None:
+    right = [0.04, 0.0, 0.09]
+    np.testing.assert_allclose(pyxspec._covariance(right, [0.2, 0.3]), [[0.04, 0], [0, 0.09]])
+    assert np.isnan(pyxspec._covariance(right, [0.3, 0.2])).all()
+    assert np.isnan(pyxspec._covariance(right, [0.2, 0.3, 0.4])).all()
+
+
+def test_starts_of_parameters_alone() -> None:
+    declared = pyxspec.parse("tbabs*(apec+powerlaw)").parameters
+    generic = pyxspec._generic
+    assert generic(declared["apec.kT"], (0.5, 15.0), 0, 1) == pytest.approx(math.sqrt(7.5))
+    # XSPEC's default where it is inside the limits, the middle of them where not.
+    assert generic(declared["apec.Abundanc"], (0.0, 5.0), 0, 1) == 1.0
+    assert generic(declared["apec.Redshift"], (0.0, 0.2), 0, 1) == pytest.approx(0.1)
+    assert generic(declared["powerlaw.norm"], (0.0, 1.0), 0, 2) == pytest.approx(1e-3)
+    assert generic(declared["apec.norm"], (0.0, 1e24), 0, 1) == 1.0
+    assert generic(declared["apec.norm"], (0.5, 2.0), 0, 1) == 0.5
+
+
+# --- what goes wrong ---------------------------------------------------------------------------
+
+
+def spectra(*totals: int) -> np.ndarray:
+    """Spectra of equal channels apart from the last one, with these numbers of counts."""
+    counts = np.full((len(totals), CHANNELS), 50, dtype=np.int32)
+    counts[:, -1] = np.array(totals) - 50 * (CHANNELS - 1)
+    return counts
+
+
+def test_a_crash_of_xspec_costs_nothing(
+    engine: PyXspecEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = list(engine.fit(MODEL, ONE, spectra(600, 601), {}, []))
+    monkeypatch.setenv("FAKE_XSPEC_ONCE", str(tmp_path / "once"))
+    engine.worker.stop()
+    results = list(engine.fit(MODEL, ONE, spectra(600, 601), {}, []))
+    assert (tmp_path / "once").exists()
+    assert [result.status for result in results] == ["ok", "ok"]
+    assert [result.values for result in results] == [result.values for result in undisturbed]
+
+
+def test_a_spectrum_that_kills_xspec_twice_is_flagged(
+    engine: PyXspecEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_XSPEC_KILLS", "601")
+    monkeypatch.setenv("FAKE_XSPEC_FAILS", "602")
+    engine.worker.stop()
+    first, killed, failed, last = engine.fit(MODEL, ONE, spectra(600, 601, 602, 603), {}, [])
+    assert first.status == last.status == "ok"
+    assert killed.status == "XSPEC ended with status -11, twice on this spectrum"
+    assert failed.status == "XSPEC: Error executing command: fit (in fit.perform())"
+    for result in (killed, failed):
+        assert math.isnan(result.cstat)
+        assert not result.converged
+        assert result.values.keys() == first.values.keys()
+        assert math.isnan(result.values["apec.kT"])
+        assert result.errors["TBabs.nH"] == 0
+
+
+def test_an_empty_spectrum_is_flagged(engine: PyXspecEngine) -> None:
+    control = ONE.model_copy(update={"group_min": 100})
+    empty, full = engine.fit(MODEL, control, spectra(50 * 11, 600) * [[0], [4]], {}, [])
+    assert empty.status == "the spectrum has no counts in the energy range of the fit"
+    assert full.status == "ok"
+
+
+def test_energies_that_select_nothing_are_an_error(engine: PyXspecEngine) -> None:
+    control = ONE.model_copy(update={"energies": [100.0, 200.0]})
+    with pytest.raises(IcflowError, match="select no channel"):
+        list(engine.fit(MODEL, control, spectra(600), {}, []))
+
+
+def test_counts_of_other_models_are_refused(
+    engine: PyXspecEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_XSPEC_STALE", "1")
+    engine.worker.stop()
+    with pytest.raises(IcflowError, match=r"spectrum 7 of test: XSPEC: XSPEC faked \d+ "):
+        engine.fake("tbabs*powerlaw", POWERLAW, 3, "test", [7])
+
+
+def test_missing_tables_are_named(
+    calls: Path, instrument: Instrument, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_XSPEC_NO_TABLES", "1")
+    with pytest.raises(IcflowError, match=r"apec is zero everywhere.*AtomDB tables 3\.0\.9"):
+        PyXspecEngine(instrument, AtomicData(folder="nowhere"))
+
+
+def test_other_parameter_names_are_refused(engine: PyXspecEngine) -> None:
+    request = {
+        "do": "predict",
+        "model": {"expression": "powerlaw", "parameters": [{"name": "powerlaw.x", "value": 1.0}]},
+    }
+    with pytest.raises(IcflowError, match=r"names the parameters of powerlaw powerlaw\.PhoIndex"):
+        engine.worker.ask(request)
+
+
+def test_an_identity_needs_as_many_channels_as_bins(instrument: Instrument) -> None:
+    rmf = read_rmf(instrument.rmf)
+    short = Rmf(
+        rmf.energy_lo[1:], rmf.energy_hi[1:], rmf.matrix[1:], rmf.channel, rmf.e_min, rmf.e_max
+    )
+    with pytest.raises(IcflowError, match=r"continuum: .*channels \(12\) as energy bins \(11\)"):
+        pyxspec.identity(short, "continuum")
+
+
+@pytest.mark.parametrize(
+    ("python", "reason"),
+    [
+        (None, "No module named 'xspec'"),
+        ("/no/such/python", "No such file or directory"),
+        ("false", "XSPEC ended with status 1 when it started; HEADAS is"),
+    ],
+)
+def test_without_xspec_three_ways_to_get_it(
+    python: str | None,
+    reason: str,
+    instrument: Instrument,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if python is None:
+        monkeypatch.delenv(pyxspec.PYTHON, raising=False)
+    else:
+        monkeypatch.setenv(pyxspec.PYTHON, python)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "empty"))
+    settings = fit_settings(instrument).model_dump(mode="json", exclude_none=True)
+    write_shard(tmp_path / "a.pha", spectra(600))
+    arguments = ["--settings", json.dumps(settings), "--output", str(tmp_path / "a.ecsv")]
+    assert cli.main(["label", *arguments, str(tmp_path / "a.pha")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("icflow: error: engine: xspec needs XSPEC with PyXspec")
+    assert reason in error
+    for way in ("containers/heasoft.def", "HEASARC's conda channel", "HEADAS"):
+        assert way in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "a.ecsv").exists()
+    assert list(tmp_path.glob("*.partial*")) == []
+
+
+def test_xspec_has_a_home_of_its_own(
+    engine: PyXspecEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = "/x/site-packages/xspectrampoline/LibXSPEC_v6_35_1"
+    monkeypatch.setenv("HEADAS", wheel)
+    environment = engine.worker._environment()
+    assert environment["HOME"] == str(engine.folder)
+    assert "HEADAS" not in environment
+    monkeypatch.setenv("HEADAS", "/opt/heasoft")
+    assert engine.worker._environment()["HEADAS"] == "/opt/heasoft"
+
+
+def test_the_process_and_its_files_go_with_the_engine(engine: PyXspecEngine) -> None:
+    folder, process = engine.folder, engine.worker.process
+    assert process is not None
+    engine.worker.stop()
+    assert process.poll() is not None
+    assert folder.is_dir()
+    finalizers = list(pyxspec.weakref.finalize._registry)
+    assert any(finalizer.peek()[0] is engine for finalizer in finalizers)
+
+
+def test_one_file_only_imports_xspec(root: Path) -> None:
+    importing = [
+        path.name
+        for path in (root / "src").rglob("*.py")
+        if "import xspec\n" in path.read_text(encoding="utf-8")
+    ]
+    assert importing == [Path(pyxspec_worker.__file__).name]
+
+
+# --- the stage -----------------------------------------------------------------------------------
+
+
+def fit_settings(instrument: Instrument) -> FitSettings:
+    return FitSettings(
+        engine="xspec",
+        atomic_data=AtomicData(folder="nowhere"),
+        instrument=instrument,
+        name="label",
+        model=MODEL,
+        at_truth=["apec.Redshift"],
+        **ONE.model_dump(),
+    )
+
+
+def write_shard(path: Path, counts: np.ndarray) -> None:
+    number = len(counts)
+    write_spectra(
+        path,
+        SpectrumSet(
+            counts=counts,
+            index=np.arange(number),
+            exposure=EXPOSURE,
+            truth={"apec.Redshift": np.full(number, 0.05)},
+            channel=np.arange(CHANNELS),
+            respfile=None,
+            ancrfile=None,
+            dataset="test",
+            scenario="2T",
+        ),
+    )
+
+
+def test_a_shard_with_every_kind_of_trouble(
+    calls: Path, instrument: Instrument, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_XSPEC_KILLS", "601")
+    monkeypatch.setenv("FAKE_XSPEC_FAILS", "603")
+    monkeypatch.setenv("FAKE_XSPEC_ONCE", str(tmp_path / "once"))
+    write_shard(tmp_path / "a.pha", spectra(600, 601, 602, 603, 604))
+    fit_stage.run(fit_settings(instrument), tmp_path / "a.pha", tmp_path / "a.ecsv")
+    table = Table.read(tmp_path / "a.ecsv", format="ascii.ecsv")
+    assert list(table["index"]) == [0, 1, 2, 3, 4]
+    assert list(np.isfinite(table["cstat"])) == [True, False, True, False, True]
+    assert [status == "ok" for status in table["status"]] == [True, False, True, False, True]
+    assert "TBabs.nH_error" not in table.colnames
+    assert table.meta["ENGINE"] == "xspec"
+    assert table.meta["XSPECVER"] == "12.99.9"
+    assert len(read_spectra(tmp_path / "a.pha").index) == 5
