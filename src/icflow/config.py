@@ -291,8 +291,10 @@ class Training(Section):
     folds_trained: int = Field(ge=1, description="folds that are trained, the first ones")
     epochs: int = Field(ge=1, description="passes over the training spectra")
     batch: int = Field(ge=2, description="spectra in a batch")
-    learning_rate: Positive = Field(description="initial learning rate")
-    patience: int = Field(ge=1, description="epochs without improvement after which the rate falls")
+    learning_rate: Positive = Field(description="learning rate: initial (paper), highest (fast)")
+    patience: int = Field(
+        ge=1, description="recipe paper: epochs without improvement before the rate falls"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(description="where networks are trained")
 
     @model_validator(mode="after")
