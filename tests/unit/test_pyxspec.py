@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import signal
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -532,3 +535,31 @@ def test_a_shard_with_every_kind_of_trouble(
     assert table.meta["ENGINE"] == "xspec"
     assert table.meta["XSPECVER"] == "12.99.9"
     assert len(read_spectra(tmp_path / "a.pha").index) == 5
+
+
+def test_a_killed_shard_goes_on_where_it_was(
+    calls: Path, instrument: Instrument, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_shard(tmp_path / "a.pha", spectra(600, 601, 602, 603))
+    settings = json.dumps(fit_settings(instrument).model_dump(mode="json", exclude_none=True))
+
+    def run(name: str) -> int:
+        command = [sys.executable, "-m", "icflow.cli", "label", "--settings", settings]
+        done = subprocess.run(
+            [*command, "--output", str(tmp_path / name), str(tmp_path / "a.pha")], check=False
+        )
+        return done.returncode
+
+    assert run("undisturbed.ecsv") == 0
+    monkeypatch.setenv("FAKE_XSPEC_KILLS_PARENT", "602")
+    assert run("killed.ecsv") == -signal.SIGKILL
+    monkeypatch.delenv("FAKE_XSPEC_KILLS_PARENT")
+    assert not (tmp_path / "killed.ecsv").exists()
+    kept = (tmp_path / "killed.ecsv.partial.jsonl").read_text()
+    assert len(kept.splitlines()) == 1 + 2
+    calls.unlink()
+    assert run("killed.ecsv") == 0
+    assert calls.read_text().count("Spectrum(") == 2
+    assert list(tmp_path.glob("*.partial*")) == []
+    undisturbed = (tmp_path / "undisturbed.ecsv").read_bytes()
+    assert (tmp_path / "killed.ecsv").read_bytes() == undisturbed
