@@ -17,7 +17,6 @@ KILLS = [
     ("snakemake", "baseline", "baseline"),
     ("job", "train", "networks"),
     ("snakemake", "train", "networks"),
-    ("job", "score", "table1"),
     ("snakemake", "evaluate", "table1"),
     ("job", "figure", "all"),
 ]

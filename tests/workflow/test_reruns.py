@@ -124,7 +124,6 @@ def test_touched_inputs_and_sources_rerun_nothing(copied: Project) -> None:
         ("stages/evaluate.py", {"evaluate", "figure", "record", "write_report"}),
         ("figures/losses.py", {"figure", "record", "write_report"}),
         ("stages/templates/report.html.j2", {"write_report"}),
-        ("cli.py", set()),
         ("config.py", set()),
     ],
 )
