@@ -98,8 +98,8 @@ def check_apptainer(arguments: list[str]) -> None:
 
 
 def check_pip(arguments: list[str]) -> None:
-    assert arguments[0] == "install"
-    match = re.fullmatch(r"\.\[(\w+)\]", arguments[1])
+    assert arguments[:3] == ["install", "--constraint", "constraints.txt"]
+    match = re.fullmatch(r"\.\[(\w+)\]", arguments[3])
     assert match is not None
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert match[1] in project["optional-dependencies"]
