@@ -1,0 +1,454 @@
+"""What the xspec engine takes for granted, checked one by one with a real PyXspec.
+
+Needs `xspec`, pytest, numpy and astropy, nothing of icflow: the engine's
+worker is loaded by its path and given the requests of `requests.json`. Every
+assertion says which assumption about XSPEC was wrong.
+"""
+# For a Python as old as 3.8.
+# ruff: noqa: B905, UP021
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = ROOT / "tests" / "data" / "xspec_reference"
+RESPONSES = ROOT / "resources" / "responses"
+WORKER = ROOT / "src" / "icflow" / "engines" / "pyxspec_worker.py"
+REQUESTS = json.loads((Path(__file__).parent / "requests.json").read_text(encoding="utf-8"))
+CASES = json.loads((REFERENCE / "models.json").read_text(encoding="utf-8"))
+FITS = json.loads((REFERENCE / "fits.json").read_text(encoding="utf-8"))
+EXPOSURE = 1e6
+
+if importlib.util.find_spec("xspec") is None:
+    pytest.skip("this Python has no PyXspec (import xspec)", allow_module_level=True)
+
+OLD_APEC = (
+    "; XSPEC before 12.10 samples the continuum of apec at the middle of each bin unless its "
+    "source was changed, and differs then around iron"
+)
+
+
+def load_worker():
+    spec = importlib.util.spec_from_file_location("pyxspec_worker", str(WORKER))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def write_identity(rmf, path):
+    """Write a response with channel = energy bin on the grid of another one."""
+    with fits.open(rmf) as file:
+        matrix = next(hdu for hdu in file[1:] if "MATRIX" in hdu.name)
+        bounds = file["EBOUNDS"].copy()
+        low, high = matrix.data["ENERG_LO"], matrix.data["ENERG_HI"]
+    n = len(low)
+    first = int(bounds.data["CHANNEL"][0])
+    ones = np.ones(n, dtype=np.int16)
+    hdu = fits.BinTableHDU.from_columns(
+        [
+            fits.Column("ENERG_LO", "E", unit="keV", array=low),
+            fits.Column("ENERG_HI", "E", unit="keV", array=high),
+            fits.Column("N_GRP", "I", array=ones),
+            fits.Column("F_CHAN", "I", array=np.arange(first, first + n)),
+            fits.Column("N_CHAN", "I", array=ones),
+            fits.Column("MATRIX", "E", array=np.ones(n)),
+        ],
+        name="MATRIX",
+    )
+    hdu.header.update(
+        TELESCOP="NuSTAR", INSTRUME="FPMA", FILTER="NONE", CHANTYPE="PI", DETCHANS=n,
+        HDUCLASS="OGIP", HDUCLAS1="RESPONSE", HDUCLAS2="RSP_MATRIX", HDUCLAS3="REDIST",
+        HDUVERS="1.3.0", RMFVERSN="1992a", TLMIN4=first, TLMAX4=first + n - 1, LO_THRES=0.0,
+    )  # fmt: skip
+    fits.HDUList([fits.PrimaryHDU(), hdu, bounds]).writeto(path)
+
+
+def write_grouped(path, counts, minimum):
+    """Write a type I spectrum grouped from channel 0 on to at least `minimum` counts."""
+    grouping = np.full(len(counts), -1, dtype=np.int16)
+    start, total = True, 0
+    for channel, number in enumerate(counts):
+        if start:
+            grouping[channel], total = 1, 0
+        total += number
+        start = total >= minimum
+    quality = np.zeros(len(counts), dtype=np.int16)
+    if not start:
+        quality[np.flatnonzero(grouping == 1)[-1] :] = 2
+    hdu = fits.BinTableHDU.from_columns(
+        [
+            fits.Column("CHANNEL", "J", array=np.arange(len(counts))),
+            fits.Column("COUNTS", "J", unit="count", array=counts),
+            fits.Column("QUALITY", "I", array=quality),
+            fits.Column("GROUPING", "I", array=grouping),
+        ],
+        name="SPECTRUM",
+    )
+    hdu.header.update(
+        TELESCOP="NuSTAR", INSTRUME="FPMA", FILTER="NONE", EXPOSURE=EXPOSURE, AREASCAL=1.0,
+        BACKSCAL=1.0, CORRSCAL=0.0, BACKFILE="none", CORRFILE="none", RESPFILE="none",
+        ANCRFILE="none", HDUCLASS="OGIP", HDUCLAS1="SPECTRUM", HDUCLAS2="TOTAL", HDUCLAS3="COUNT",
+        HDUVERS="1.2.1", CHANTYPE="PI", DETCHANS=len(counts), POISSERR=True, STAT_ERR=0,
+        SYS_ERR=0, TLMIN1=0, TLMAX1=len(counts) - 1,
+    )  # fmt: skip
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path, overwrite=True)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """The working and home directory of XSPEC, with the files that the engine would put there."""
+    missing = [n for n in ("nustar_fpma.rmf", "nustar_fpma.arf") if not (RESPONSES / n).is_file()]
+    if missing:
+        pytest.fail(f"{RESPONSES / missing[0]} is missing: run `icflow fetch`, or copy it there")
+    folder = tmp_path_factory.mktemp("xspec")
+    (folder / "source.rmf").symlink_to(RESPONSES / "nustar_fpma.rmf")
+    (folder / "source.arf").symlink_to(RESPONSES / "nustar_fpma.arf")
+    (folder / "aperture.arf").symlink_to(REFERENCE / "be.arf")
+    (folder / "focused.arf").symlink_to(REFERENCE / "fcxb.arf")
+    write_identity(RESPONSES / "nustar_fpma.rmf", folder / "identity.rmf")
+    old, home = os.getcwd(), os.environ.get("HOME")
+    os.chdir(str(folder))
+    os.environ["HOME"] = str(folder)
+    yield folder
+    os.chdir(old)
+    os.environ["HOME"] = home or "/"
+
+
+@pytest.fixture(scope="session")
+def setup(folder):
+    """The engine's set-up, with the AtomDB tables of the project if they are there."""
+    setup = copy.deepcopy(REQUESTS["setup"])
+    stem = "apec_v" + setup["apec_root"]
+    tables = [ROOT / "resources" / "atomdb" / f"{stem}_{part}.fits" for part in ("coco", "line")]
+    if all(table.is_file() for table in tables):
+        for table in tables:
+            (folder / table.name).symlink_to(table)
+        setup["apec_root"] = str(folder / stem)
+    return setup
+
+
+@pytest.fixture(scope="session")
+def worker():
+    return load_worker()
+
+
+@pytest.fixture(scope="session")
+def session(worker, setup):
+    """The engine's session with four background sources."""
+    return worker.Session(setup)
+
+
+@pytest.fixture(scope="session")
+def bare(session, worker, setup):
+    """The same without backgrounds."""
+    return worker.Session(dict(setup, backgrounds=[]))
+
+
+@pytest.fixture
+def xspec(session):
+    """The module, its state cleared."""
+    session._clear()
+    return session.xspec
+
+
+def fake_one(xspec, exposure="1e6"):
+    settings = xspec.FakeitSettings(
+        response="source.rmf", arf="source.arf", exposure=exposure, fileName="one.pha"
+    )
+    xspec.AllData.fakeit(1, settings, noWrite=True)
+    return xspec.AllData(1)
+
+
+# --- settings --------------------------------------------------------------------------------
+
+
+def test_the_session_sets_xspec_up(session):
+    versions = session.versions()
+    assert versions["xspec"][:1].isdigit(), (
+        f"Xset.version gives (PyXspec, XSPEC), the latter like 12.15.1: found {versions}"
+    )
+    print(f"PyXspec {versions['pyxspec']}, XSPEC {versions['xspec']}")
+
+
+def test_settings_read_back(session):
+    xset, fit = session.xspec.Xset, session.xspec.Fit
+    assert xset.abund.startswith("angr"), f"Xset.abund = 'angr' reads back as {xset.abund!r}"
+    assert xset.xsect.startswith("vern"), f"Xset.xsect = 'vern' reads back as {xset.xsect!r}"
+    root = session.setup["apec_root"]
+    assert ("APECROOT", root) in tuple(xset.modelStrings), (
+        f"addModelString('APECROOT', {root!r}) is in Xset.modelStrings: {xset.modelStrings}"
+    )
+    assert fit.statMethod == "cstat", f"Fit.statMethod = 'cstat' reads back as {fit.statMethod!r}"
+    fit.nIterations = 123
+    assert fit.nIterations == 123, f"Fit.nIterations = 123 reads back as {fit.nIterations!r}"
+    assert fit.criticalDelta == pytest.approx(0.01), "Fit.criticalDelta = 0.01 reads back"
+
+
+# --- models ----------------------------------------------------------------------------------
+
+
+def test_names_of_components_and_parameters(xspec):
+    model = xspec.Model("tbabs*(apec+apec)")
+    assert list(model.componentNames) == ["TBabs", "apec", "apec_3"], (
+        f"tbabs*(apec+apec) has the components TBabs, apec, apec_3: {model.componentNames}"
+    )
+    names = list(model.apec_3.parameterNames)
+    assert names == ["kT", "Abundanc", "Redshift", "norm"], f"apec has kT, Abundanc, …: {names}"
+    assert model.nParameters == 9, f"tbabs*(apec+apec) has 9 parameters: {model.nParameters}"
+    assert model(6).name == "kT", f"Model(number) counts from 1: {model(6).name}"
+
+
+@pytest.mark.parametrize("expression", sorted(REQUESTS["names"]))
+def test_names_of_every_model_used(expression, xspec):
+    model = xspec.Model(expression)
+    found = [f"{c}.{p}" for c in model.componentNames for p in getattr(model, c).parameterNames]
+    assert found == REQUESTS["names"][expression]
+
+
+def test_what_set_pars_does(xspec):
+    model = xspec.Model("tbabs*(apec+apec)")
+    model.setPars({1: "0.00858,-1", 2: "2.0,0.01,0.5,0.5,15.0,15.0", 3: "0.4,0.001,0,0,5,5"})
+    model.setPars({7: "=3"})
+    assert model(1).values[0] == pytest.approx(0.00858), "'value,-1' sets the value"
+    assert model(1).frozen, "a negative step freezes"
+    assert list(model(2).values)[2:] == [0.5, 0.5, 15.0, 15.0], (
+        f"the limits are hard, soft, soft, hard from the third on: {model(2).values}"
+    )
+    assert not model(3).frozen, "a positive step thaws Abundanc, which is frozen by default"
+    assert model(7).link, "'=3' links"
+    assert model(7).values[0] == pytest.approx(0.4), "a linked parameter has the value of its root"
+    model.setPars({2: 3.5})
+    assert model(2).values[0] == pytest.approx(3.5), "a number sets the value alone"
+    assert list(model(2).values)[2:] == [0.5, 0.5, 15.0, 15.0], "… and leaves the limits"
+
+
+def test_a_value_outside_the_limits_is_noticed(session, worker, xspec):
+    model = xspec.Model("tbabs*(apec+apec)")
+    with pytest.raises(Exception) as caught:
+        session._set(model, {2: {"name": "apec.kT", "value": 1e5}})
+    assert model(2).values[0] < 100, f"kT = 1e5 was taken ({caught.value})"
+
+
+def test_an_unknown_model_raises(xspec):
+    with pytest.raises(Exception):  # noqa: B017 - PyXspec raises nothing more precise
+        xspec.Model("nosuchmodel")
+
+
+# --- faking ----------------------------------------------------------------------------------
+
+
+def test_fakeit_in_memory(xspec):
+    xspec.Model("powerlaw")
+    spectrum = fake_one(xspec)
+    assert xspec.AllData.nSpectra == 1, "AllData.nSpectra is 1 after fakeit(1, …)"
+    assert not os.path.exists("one.pha"), "noWrite=True writes no file"
+    assert spectrum.exposure == pytest.approx(EXPOSURE), f"exposure: {spectrum.exposure}"
+    counts = np.array(spectrum.values) * EXPOSURE
+    assert counts.shape == (4096,), f"values holds all channels: {counts.shape}"
+    assert np.abs(counts - np.rint(counts)).max() < 1e-3, "values × exposure are whole numbers"
+
+
+def test_a_seed_fixes_the_counts(xspec):
+    xspec.Model("powerlaw")
+    found = []
+    for seed in (5, 5, 6):
+        xspec.AllData.clear()
+        xspec.Xset.seed = seed
+        found.append(fake_one(xspec).values)
+    assert found[0] == found[1], "Xset.seed = 5 twice gives the same counts"
+    assert found[0] != found[2], "another seed gives other counts"
+
+
+def test_a_missing_response_is_noticed(session, worker, setup):
+    broken = worker.Session(dict(setup, rmf="missing.rmf", backgrounds=[]))
+    request = copy.deepcopy(REQUESTS["truths"][0]["request"])
+    with pytest.raises(Exception):  # noqa: B017 - PyXspec's own, or Unexpected
+        broken.predict(request)
+
+
+def test_further_sources_are_added(session, bare):
+    """A second fakeit sums the sources, each with its own response."""
+    request = REQUESTS["truths"][0]["request"]
+    everything = np.array(session.predict(copy.deepcopy(request))["counts"])
+    alone = np.array(bare.predict(copy.deepcopy(request))["counts"])
+    assert np.all(everything >= alone * (1 - 1e-9)), "backgrounds add counts in every channel"
+    fake = copy.deepcopy(REQUESTS["fake"])
+    counts = np.array(session.fake(fake)["counts"])
+    assert session.xspec.AllModels(1, "background2").name == "background2", (
+        "AllModels(1, name) gives a named model back"
+    )
+    sigma = (counts.sum() - everything.sum()) / np.sqrt(everything.sum())
+    assert abs(sigma) < 5, (
+        f"fakeit with 5 sources gives {counts.sum()} counts where {everything.sum():.0f} are "
+        f"expected ({alone.sum():.0f} from the first source alone)"
+    )
+    big = everything > 20
+    chi2 = ((counts - everything)[big] ** 2 / everything[big]).mean()
+    assert abs(chi2 - 1) < 6 * np.sqrt(2 / big.sum()), f"Poisson counts: chi²/channel is {chi2}"
+    assert np.array_equal(counts, session.fake(fake)["counts"]), "the seed fixes all sources"
+
+
+# --- folding ---------------------------------------------------------------------------------
+
+
+def test_expected_counts_of_65_models(bare):
+    with np.load(REFERENCE / "models.npz") as file:
+        rates = file["rate"]
+    worst = {}
+    for case, rate in zip(CASES, rates):
+        expression = case["expression"]
+        names = REQUESTS["names"][expression]
+        parameters = [{"name": n, "value": v} for n, v in zip(names, case["parameters"])]
+        model = {"expression": expression, "parameters": parameters}
+        found = np.array(bare.predict({"model": model})["counts"]) / EXPOSURE
+        big = rate > 1e-7 * rate.max()
+        error = np.abs(found / np.where(big, rate, 1) - 1)[big].max()
+        worst[expression] = max(worst.get(expression, (0.0, None)), (error, case["parameters"]))
+    for expression, (error, parameters) in worst.items():
+        tolerance = 2e-4 if expression == "cutoffpl" else 1e-6
+        assert error < tolerance, (
+            f"{expression} at {parameters} folds to counts that differ by {error:.1e} from the "
+            f"reference{OLD_APEC if 'apec' in expression else ''}"
+        )
+
+
+# --- fits ------------------------------------------------------------------------------------
+
+
+def load_spectrum(session, number, request):
+    counts = np.load(str(REFERENCE / "spectra.npz"))["counts"][number]
+    write_grouped("spectrum.pha", counts, 100)
+    session._load(request)
+    return session.xspec.AllData(1)
+
+
+def at_truth(entry):
+    model = entry["request"]["model"]
+    return {
+        "pha": "spectrum.pha",
+        "model": model,
+        "factors": {"value": 1.0},
+        "energies": [3.0, 80.0],
+        "bins": FITS[entry["spectrum"]]["n_bins"],
+    }
+
+
+@pytest.mark.parametrize("entry", REQUESTS["truths"], ids=lambda entry: str(entry["spectrum"]))
+def test_grouping_selection_and_statistic(entry, session):
+    reference = FITS[entry["spectrum"]]
+    # `_load` itself raises if the number of bins is another one.
+    spectrum = load_spectrum(session, entry["spectrum"], at_truth(entry))
+    noticed = list(spectrum.noticed)
+    assert noticed[0] == reference["noticed_first"], (
+        f"the first bin left by `ignore **-3.0 80.0-**` is {noticed[0]}"
+    )
+    assert noticed[-1] == reference["noticed_last"], f"the last bin left is {noticed[-1]}"
+    counts = np.array(spectrum.values) * EXPOSURE
+    model = np.array(session._expected())
+    logarithm = np.log(np.where(counts > 0, counts, 1) / np.where(counts > 0, model, 1))
+    own = 2 * np.sum(model - counts + counts * logarithm)
+    statistic = session.xspec.Fit.statistic
+    assert statistic == pytest.approx(own, abs=1e-3), (
+        f"Fit.statistic is C = 2 Σ (m - s + s ln(s/m)): {statistic} against {own}"
+    )
+    assert statistic == pytest.approx(reference["cstat_truth"], abs=5e-3), (
+        f"C at the true parameters is {statistic}, the reference {reference['cstat_truth']}"
+        + OLD_APEC
+    )
+
+
+@pytest.mark.parametrize("entry", REQUESTS["fits"], ids=lambda entry: entry["fit"])
+def test_a_fit_of_the_reference(entry, session):
+    """Fits of which the reference, from the same start, found the best known minimum."""
+    reference = FITS[entry["spectrum"]][entry["fit"]]
+    counts = np.load(str(REFERENCE / "spectra.npz"))["counts"][entry["spectrum"]]
+    write_grouped("spectrum.pha", counts, 100)
+    found = session.fit(copy.deepcopy(entry["request"]))
+    print(f"C = {found['cstat']:.3f}, reference {reference['cstat']:.3f}, gain {found['gain']:.1e}")
+    assert found["dof"] == reference["dof"], "dof = bins - free parameters, pegged ones included"
+    assert found["cstat"] < reference["cstat"] + 0.2, (
+        f"the fit ends at C = {found['cstat']}, the reference fit at {reference['cstat']}"
+    )
+    values = np.array(found["values"])
+    assert values.shape == (len(entry["request"]["model"]["parameters"]) + 4,)
+    sigma = np.array(found["sigma"])
+    free = [i for i, p in enumerate(entry["request"]["model"]["parameters"]) if "low" in p]
+    free += range(len(values) - 4, len(values))
+    known = [i for i in free if sigma[i] > 0]
+    rows, columns = np.tril_indices(len(known))
+    assert len(found["covariance"]) == len(rows), (
+        f"Fit.covariance is the lower triangle of {len(known)} parameters that are not pegged: "
+        f"{len(found['covariance'])} numbers"
+    )
+    diagonal = np.array(found["covariance"])[rows == columns]
+    np.testing.assert_allclose(
+        np.sqrt(diagonal),
+        sigma[known],
+        rtol=1e-3,
+        err_msg="Parameter.sigma is the root of the covariance's diagonal, in order of sources",
+    )
+    # The reference lists the lines after the focused background.
+    continuum, aperture, focused, lines = reference["bkg"]
+    expected = np.array([*reference["par"], continuum, aperture, lines, focused])
+    pulls = (values - expected)[known] / sigma[known]
+    assert np.abs(pulls).max() < 1, f"parameters differ from the reference by {pulls} sigma"
+
+
+def test_error_of_a_parameter(session):
+    """Not used by the engine; what `Fit.error` gives where a user asks for it."""
+    entry = REQUESTS["fits"][1]
+    counts = np.load(str(REFERENCE / "spectra.npz"))["counts"][entry["spectrum"]]
+    write_grouped("spectrum.pha", counts, 100)
+    session.fit(copy.deepcopy(entry["request"]))
+    session.xspec.Fit.error("1.0 2")
+    kT = session.xspec.AllModels(1)(2)
+    low, high, status = kT.error
+    assert len(status) == 9, f"the status of an error has nine letters: {status!r}"
+    assert low < kT.values[0] < high, f"error gives (low, high): {kT.error} around {kT.values[0]}"
+    assert 0.5 < (high - low) / (2 * kT.sigma) < 2, (
+        f"sigma {kT.sigma} is about half of the interval of Delta C = 1, {low} to {high}"
+    )
+
+
+# --- the process -----------------------------------------------------------------------------
+
+
+def test_the_worker_as_a_program(setup, folder, session):
+    """The pipes carry replies alone, whatever XSPEC prints, and a new process fakes the same."""
+    requests = [
+        dict(setup, do="setup"),
+        REQUESTS["truths"][0]["request"],
+        REQUESTS["fake"],
+        {"do": "predict", "model": {"expression": "nosuchmodel", "parameters": []}},
+        REQUESTS["fake"],
+    ]
+    done = subprocess.run(
+        [sys.executable, str(WORKER)],
+        input="".join(json.dumps(request) + "\n" for request in requests),
+        stdout=subprocess.PIPE,
+        cwd=str(folder),
+        universal_newlines=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, f"the worker ended with status {done.returncode}"
+    replies = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(replies) == len(requests), f"one reply for each request: {done.stdout[:2000]}"
+    assert set(replies[0]) == {"pyxspec", "xspec"}, f"the set-up answers {replies[0]}"
+    assert len(replies[1]["counts"]) == 4096, f"the prediction answers {str(replies[1])[:500]}"
+    assert "error" in replies[3], f"an unknown model is an error: {str(replies[3])[:500]}"
+    assert replies[2] == replies[4], (
+        "an error leaves nothing behind: the same seed, the same counts"
+    )
+    here = session.fake(copy.deepcopy(REQUESTS["fake"]))
+    assert replies[2] == here, "the same seed gives the same counts in another process"
