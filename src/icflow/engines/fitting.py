@@ -34,11 +34,13 @@ CURVE_PROBES = 5
 SEARCH_EVERY = 4  # of the nodes of the searching table
 AGREE = 0.01  # in C: starts that end this close found the same minimum
 # Where the redshift is free: how far the staircase is searched, and how densely.
-ROUGH_STARTS = 4
+ROUGH_STARTS = 6
+RIVAL_ROUGH = 50.0  # smooth minima that are followed are at most this much higher
 STAIRS = 0.002
 MOST_HOPS = 240
-STEPS_TRIED = 6
-RIVAL, RIVALS = 5.0, 4  # other minima that may win on the exact tables: how much higher, how many
+STEPS_TRIED = 4
+RIVAL = 5.0  # other minima that may win on the exact tables are at most this much higher
+ROUNDS = (3, 2, 1)  # how many of them are followed in each round
 
 
 @dataclass(frozen=True)
@@ -287,17 +289,42 @@ class Fitter(FitterBase):
             minima = self._descend(shapes, data, self.box, starts)
             return min(minima, key=lambda one: one.cstat), minima
         # First the redshift, on tables that are smooth in it; then everything else, on the exact
-        # ones at that redshift; then the staircase around it.
+        # ones; then the staircase; and again from where that ends, until it gains nothing.
         rough = self._descend(
             self.smooth, data, self.box, self._search_redshift(channel_counts, theta)
         )
-        best = min(rough, key=lambda one: one.cstat).theta
-        for position in self.free_redshift:
-            theta[position] = best[position]
-        shapes = self.tables.exact(theta)
-        starts = self.lattice.starts(shapes, channel_counts, theta, self.control.starts)
-        minima = self._descend(shapes, data, self.box_exact, [best, *starts])
-        return self._polish(data, minima), minima
+        lowest = min(one.cstat for one in rough)
+        near = _separate([one for one in rough if one.cstat < lowest + RIVAL_ROUGH])
+        ends: list[Minimum] = []
+        all_minima: list[Minimum] = []
+        for one in near:
+            if any(self._same_stairs(one.theta, end.theta) for end in ends):
+                continue
+            end, found = self._refine(data, channel_counts, one.theta)
+            ends.append(end)
+            all_minima += found
+        return min(ends, key=lambda one: one.cstat), all_minima
+
+    def _same_stairs(self, theta: Floats, other: Floats) -> bool:
+        """Tell whether two redshifts lie on staircases that were searched together."""
+        return all(abs(theta[p] - other[p]) < STAIRS for p in self.free_redshift)
+
+    def _refine(
+        self, data: Data, channel_counts: Floats, theta: Floats
+    ) -> tuple[Minimum, list[Minimum]]:
+        """Alternate between all starts at one redshift and the staircase around it."""
+        best: Minimum | None = None
+        minima: list[Minimum] = []
+        for rivals in ROUNDS:
+            shapes = self.tables.exact(theta)
+            starts = self.lattice.starts(shapes, channel_counts, theta, self.control.starts)
+            minima = self._descend(shapes, data, self.box_exact, [theta, *starts])
+            end = self._polish(data, minima, rivals)
+            if best is not None and end.cstat > best.cstat - AGREE:
+                return min(best, end, key=lambda one: one.cstat), minima
+            best, theta = end, end.theta
+        assert best is not None
+        return best, minima
 
     def _information(self, data: Data, theta: Floats) -> Floats:
         # Of the smooth tables where the redshift is free: C has no curvature in z on a stair.
@@ -328,7 +355,7 @@ class Fitter(FitterBase):
         found.sort(key=lambda pair: pair[0])
         return [start for _, start in found[:ROUGH_STARTS]]
 
-    def _polish(self, data: Data, minima: list[Minimum]) -> Minimum:
+    def _polish(self, data: Data, minima: list[Minimum], most: int) -> Minimum:
         """End on the exact tables.
 
         As z changes, lines hop from bin to bin, and C between two hops is
@@ -338,7 +365,7 @@ class Fitter(FitterBase):
         promising steps are then descended to in full.
         """
         lowest = min(minimum.cstat for minimum in minima)
-        rivals = _separate([m for m in minima if m.cstat < lowest + RIVAL])[:RIVALS]
+        rivals = _separate([m for m in minima if m.cstat < lowest + RIVAL])[:most]
         ends = [self._down_stairs(data, rival) for rival in rivals]
         return min(ends, key=lambda one: one.cstat)
 
@@ -349,7 +376,7 @@ class Fitter(FitterBase):
             estimates = self._estimates(data, minimum.theta, position, steps)
             best = steps[np.argsort(estimates, kind="stable")[:STEPS_TRIED]]
             ends = [self._on_step(data, minimum.theta, position, z) for z in best]
-            minimum = min(ends, key=lambda one: one.cstat)
+            minimum = min([minimum, *ends], key=lambda one: one.cstat)
         return minimum
 
     def _on_step(self, data: Data, theta: Floats, position: int, redshift: float) -> Minimum:
