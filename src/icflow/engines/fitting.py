@@ -38,7 +38,7 @@ ROUGH_STARTS = 6
 RIVAL_ROUGH = 50.0  # smooth minima that are followed are at most this much higher
 STAIRS = 0.002
 MOST_HOPS = 240
-STEPS_TRIED = 4
+STEPS_TRIED = 8
 RIVAL = 5.0  # other minima that may win on the exact tables are at most this much higher
 ROUNDS = (3, 2, 1)  # how many of them are followed in each round
 
