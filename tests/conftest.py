@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,6 +15,36 @@ import pytest
 from icflow import resources
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@cache
+def why_missing(engine: str) -> str:
+    """Say why an engine cannot run here; empty if it can."""
+    if engine == "embedded":
+        headas = os.environ.get("HEADAS", "")
+        wheel = not headas or "xspectrampoline" in Path(headas).parts
+        return "" if wheel else f"HEADAS is {headas}, not the library of xspectrampoline"
+    python = os.environ.get("ICFLOW_XSPEC_PYTHON") or sys.executable
+    command = [shutil.which(python) or sys.executable, "-c", "import xspec"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return ""
+    last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+    return f"{python} cannot import xspec ({last})"
+
+
+def pytest_report_header() -> list[str]:
+    """Say which engines the conformance suite runs against."""
+    return [
+        f"engine {name}: {why_missing(name) or 'runs in tests/conformance'}"
+        for name in ("embedded", "xspec")
+    ]
+
+
+@pytest.fixture(scope="session")
+def missing_engine() -> Callable[[str], str]:
+    """Why an engine of that name cannot run here; empty if it can."""
+    return why_missing
 
 
 @pytest.fixture(scope="session")
