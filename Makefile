@@ -4,11 +4,11 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --quiet reason
 
-.PHONY: help install run tiny test lint benchmarks clean
+.PHONY: help install run tiny test test-xspec lint benchmarks clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 install: .venv/installed ## make the virtual environment .venv
 
@@ -40,6 +40,13 @@ lint: .venv/installed
 test: lint ## style, types and all tests
 	$(BIN)/icflow fetch
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+
+# The first line needs nothing of ours but the files; the second tests the engine as a whole.
+test-xspec: ## check XSPEC and the engine on it: make test-xspec PYTHON=/python/with/xspec
+	$(PYTHON) -m pytest tests/xspec
+	if test -x $(BIN)/icflow; then \
+		ICFLOW_XSPEC_PYTHON="$(PYTHON)" $(BIN)/python -m pytest tests/conformance -k xspec; \
+	else echo "make test-xspec: no .venv here (make install), the engine as a whole is not tested"; fi
 
 benchmarks: .venv/installed ## measure speed and accuracy on this machine (results/benchmarks.json)
 	$(BIN)/icflow fetch

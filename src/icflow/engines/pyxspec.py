@@ -79,7 +79,8 @@ class Worker:
     def __init__(self, folder: Path, setup: Mapping[str, Any]) -> None:
         self.folder, self.setup = folder, setup
         name = os.environ.get(PYTHON) or sys.executable
-        self.python = shutil.which(name) or name
+        # Absolute, because the process starts in another folder.
+        self.python = os.path.abspath(shutil.which(name) or name)
         self.process: subprocess.Popen[str] | None = None
         self.versions: dict[str, str] = {}
 
