@@ -100,13 +100,16 @@ def test_table_as_csv_has_the_agreed_columns(config: Config, evaluated: Path) ->
 
 
 @pytest.mark.parametrize("suffix", ["md", "tex"])
-def test_table_shows_published_values_and_settings(evaluated: Path, suffix: str) -> None:
+def test_table_shows_published_values_and_settings(
+    config: Config, evaluated: Path, suffix: str
+) -> None:
     text = (evaluated / f"tables/table1.{suffix}").read_text()
     lines = [line for line in text.splitlines() if "Fit, z free" in line]
     assert len(lines) == 1
     for number in ("0.47", "0.42"):
         assert number in lines[0]
-    for setting in ("2 of 10 folds", "20 epochs", "AtomDB 3.0.9", "XSPEC 12.15.0", "60 2T"):
+    epochs = f"{config.autoencoder.training.epochs} epochs"
+    for setting in ("2 of 10 folds", epochs, "AtomDB 3.0.9", "XSPEC 12.15.0", "60 2T"):
         assert setting in text
 
 

@@ -92,7 +92,7 @@ def test_report_states_settings_times_and_failures(config: Config, finished: Pat
     for phrase in (
         "Figure 8. Recall, precision",
         "Published values: Lin et al. 2024",
-        "2 of 10 folds of 240 spectra, 20 epochs",
+        f"2 of 10 folds of 240 spectra, {config.autoencoder.training.epochs} epochs",
         "no minimum within 200 iterations",
         "the spectrum holds no counts",
         "5 min 01 s",
