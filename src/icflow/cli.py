@@ -96,6 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_figure,
         _add_record,
         _add_report,
+        _add_compare,
     ):
         add(commands)
     return parser
@@ -630,6 +631,42 @@ def _report(args: argparse.Namespace) -> None:
     from icflow.stages import report
 
     report.run(config, args.results, args.output)
+
+
+def _add_compare(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "compare-engines",
+        _compare,
+        "test an XSPEC: the same spectra through both engines, a table and a figure",
+    )
+    _add_config(parser)
+    parser.add_argument(
+        "--count", type=int, default=3, help="spectra of each test dataset (default: 3)"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("results/engines/comparison.ecsv"),
+        help="ECSV table to write (default: results/engines/comparison.ecsv)",
+    )
+    parser.add_argument(
+        "--figure",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        default=[Path(f"results/engines/comparison.{suffix}") for suffix in ("pdf", "png")],
+        help="files of the figure (default: beside the table, as PDF and PNG)",
+    )
+
+
+def _compare(args: argparse.Namespace) -> None:
+    if args.count < 1:
+        raise IcflowError(f"--count is {args.count}, allowed: 1 and more")
+    config = configuration.load(*args.config)
+    from icflow.stages import compare
+
+    print(compare.run(config, args.count, args.output, args.figure))
 
 
 if __name__ == "__main__":

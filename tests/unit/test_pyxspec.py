@@ -323,9 +323,10 @@ def test_starts_of_parameters_alone() -> None:
     declared = pyxspec.parse("tbabs*(apec+powerlaw)").parameters
     generic = pyxspec._generic
     assert generic(declared["apec.kT"], (0.5, 15.0), 0, 1) == pytest.approx(math.sqrt(7.5))
-    # XSPEC's default where it is inside the limits, the middle of them where not.
+    # XSPEC's default where it is inside the limits, a quarter up where it is below.
     assert generic(declared["apec.Abundanc"], (0.0, 5.0), 0, 1) == 1.0
-    assert generic(declared["apec.Redshift"], (0.0, 0.2), 0, 1) == pytest.approx(0.1)
+    assert generic(declared["apec.Redshift"], (0.0, 0.2), 0, 1) == pytest.approx(0.05)
+    assert generic(declared["apec.Redshift"], (-0.5, -0.1), 0, 1) == pytest.approx(-0.3)
     assert generic(declared["powerlaw.norm"], (0.0, 1.0), 0, 2) == pytest.approx(1e-3)
     assert generic(declared["apec.norm"], (0.0, 1e24), 0, 1) == 1.0
     assert generic(declared["apec.norm"], (0.5, 2.0), 0, 1) == 0.5

@@ -638,7 +638,8 @@ def _generic(declared: Parameter, bounds: tuple[float, float], position: int, nu
     Norms start low, and XSPEC renormalises them together. Parameters with a
     positive lower limit, temperatures among them, divide their range evenly
     in the logarithm, so that two plasmas start at different temperatures.
-    Others start at XSPEC's default if it is inside.
+    Others start at XSPEC's default if it is inside, a quarter up their range
+    if it is below.
     """
     low, high = bounds
     if declared.name == "norm":
@@ -648,6 +649,8 @@ def _generic(declared: Parameter, bounds: tuple[float, float], position: int, nu
         return float(low * (high / low) ** share)
     if number == 1 and low < declared.default < high:
         return declared.default
+    if number == 1 and declared.default <= low:
+        share = 0.25
     return low + share * (high - low)
 
 
