@@ -234,5 +234,6 @@ def test_bad_spectra_are_flagged_and_the_batch_goes_on(
     nothing, handful, good = engine.fit(settings.model, settings, batch, truth, settings.at_truth)
     assert np.isnan(nothing.cstat) and not nothing.converged
     assert "no counts" in nothing.status
+    assert nothing.errors["TBabs.nH"] == 0 and np.isnan(nothing.errors["apec.kT"])
     assert handful.bins <= 1 or np.isfinite(handful.cstat)
     assert good.status == "ok" and good.converged

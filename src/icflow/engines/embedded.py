@@ -341,6 +341,8 @@ class EmbeddedEngine:
 
 def _failed(model: Model, reason: str) -> FitResult:
     nothing = dict.fromkeys(model.position, float("nan"))
+    # No error where nothing was free, as after a good fit: every shard has the same columns.
+    errors = {name: float("nan") if p in model.free else 0.0 for name, p in model.position.items()}
     free = tuple(model.names[p] for p in model.free)
     return FitResult(
         cstat=float("nan"),
@@ -352,7 +354,7 @@ def _failed(model: Model, reason: str) -> FitResult:
         iterations=0,
         gradient=float("nan"),
         values=nothing,
-        errors=nothing,
+        errors=errors,
         free=free,
         status=reason,
     )
