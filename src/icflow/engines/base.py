@@ -67,6 +67,34 @@ class FitResult:
     covariance: Floats = field(default_factory=lambda: np.empty((0, 0)), repr=False)
 
 
+def failed_fit(fixed: Mapping[str, bool], free: Sequence[str], reason: str) -> FitResult:
+    """Return the result of a fit that was impossible: NaN, and the reason as status.
+
+    Parameters
+    ----------
+    fixed : mapping
+        Every parameter in order, and whether it was fixed: then its error is
+        0, as after a good fit, so that every shard has the same columns.
+    free : sequence of str
+        Names of the free parameters, links left out.
+    """
+    nan = float("nan")
+    return FitResult(
+        cstat=nan,
+        dof=0,
+        bins=0,
+        converged=False,
+        starts=0,
+        agreeing=0,
+        iterations=0,
+        gradient=nan,
+        values=dict.fromkeys(fixed, nan),
+        errors={name: 0.0 if still else nan for name, still in fixed.items()},
+        free=tuple(free),
+        status=" ".join(reason.split()),
+    )
+
+
 class Engine(Protocol):
     """A way to predict, fake and fit spectra of one instrument.
 

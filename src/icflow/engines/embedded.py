@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from icflow.config import AtomicData, FitControl, FitModel, Free, Instrument, Link, Prior
 from icflow.engines import cstat, folded
-from icflow.engines.base import BACKGROUND, FitResult
+from icflow.engines.base import BACKGROUND, FitResult, failed_fit
 from icflow.engines.direct import DirectFitter
 from icflow.engines.fitting import Fitter, FitterBase, Model, Tables, build_model
 from icflow.errors import IcflowError
@@ -340,24 +340,8 @@ class EmbeddedEngine:
 
 
 def _failed(model: Model, reason: str) -> FitResult:
-    nothing = dict.fromkeys(model.position, float("nan"))
-    # No error where nothing was free, as after a good fit: every shard has the same columns.
-    errors = {name: float("nan") if p in model.free else 0.0 for name, p in model.position.items()}
-    free = tuple(model.names[p] for p in model.free)
-    return FitResult(
-        cstat=float("nan"),
-        dof=0,
-        bins=0,
-        converged=False,
-        starts=0,
-        agreeing=0,
-        iterations=0,
-        gradient=float("nan"),
-        values=nothing,
-        errors=errors,
-        free=free,
-        status=reason,
-    )
+    fixed = {name: p not in model.free for name, p in model.position.items()}
+    return failed_fit(fixed, [model.names[p] for p in model.free], reason)
 
 
 # --- what varies -----------------------------------------------------------------------

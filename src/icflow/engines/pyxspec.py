@@ -29,7 +29,7 @@ from scipy.sparse import eye_array
 
 from icflow.config import AtomicData, FitControl, FitModel, Free, Instrument, Link
 from icflow.engines import pyxspec_worker
-from icflow.engines.base import BACKGROUND, FitResult
+from icflow.engines.base import BACKGROUND, FitResult, failed_fit
 from icflow.errors import IcflowError
 from icflow.models.background import BackgroundComponent, read_background
 from icflow.models.expression import Expression, parse
@@ -573,21 +573,8 @@ def _covariance(triangle: Sequence[float], sigma: Sequence[float]) -> Floats:
 
 
 def _failed(plan: _Model, reason: str) -> FitResult:
-    nothing = dict.fromkeys(plan.names, float("nan"))
-    return FitResult(
-        cstat=float("nan"),
-        dof=0,
-        bins=0,
-        converged=False,
-        starts=0,
-        agreeing=0,
-        iterations=0,
-        gradient=float("nan"),
-        values=nothing,
-        errors={name: 0.0 if _is_fixed(plan, name) else value for name, value in nothing.items()},
-        free=tuple(name for name in plan.names if name in plan.bounds),
-        status=" ".join(reason.split()),
-    )
+    fixed = {name: _is_fixed(plan, name) for name in plan.names}
+    return failed_fit(fixed, [name for name in plan.names if name in plan.bounds], reason)
 
 
 def _is_fixed(plan: _Model, name: str) -> bool:
