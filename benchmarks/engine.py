@@ -34,11 +34,12 @@ from scipy.optimize import nnls
 
 from icflow import config
 from icflow.config import FitSettings
-from icflow.engines import cstat, folded
+from icflow.engines import cstat, staircase
 from icflow.engines.base import BACKGROUND, FitResult
 from icflow.engines.cstat import Data, Minimum
 from icflow.engines.embedded import EmbeddedEngine
-from icflow.engines.fitting import Fitter, FitterBase, Model, build_model
+from icflow.engines.fitting import Fitter, FitterBase, Found
+from icflow.engines.parameters import Model, build_model
 from icflow.files import write_json
 from icflow.models.scenario import complete, draw
 from icflow.ogip.spectrum import read_spectra
@@ -195,14 +196,14 @@ class Exhaustive(Fitter):
 
     REACH, RIVAL, RIVALS, STEPS, AGAIN = 0.004, 10.0, 3, 40, 40
 
-    def _minima(
-        self, data: Data, channel_counts: Floats, theta: Floats
-    ) -> tuple[Minimum, list[Minimum]]:
+    def _search(self, data: Data, channel_counts: Floats, theta: Floats) -> Found:
         random = np.random.default_rng([int(channel_counts.sum()), len(data.counts)])
-        if self.smooth is None:
+        if not self.free_redshift:
             exact = self.tables.exact(theta)
-            return self._lowest(exact, data, channel_counts, theta, self.box, random)
-        _, rough = self._lowest(self.smooth, data, channel_counts, theta, self.box, random)
+            best, minima = self._lowest(exact, data, channel_counts, theta, self.box, random)
+            return Found(best, len(minima), 1)
+        coarse = self.tables.coarse_data(channel_counts)
+        _, rough = self._lowest(self.smooth, coarse, coarse.counts, theta, self.box, random)
         lowest = min(minimum.cstat for minimum in rough)
         near = sorted((m for m in rough if m.cstat < lowest + self.RIVAL), key=lambda m: m.cstat)
         distinct = [m for i, m in enumerate(near) if i == 0 or m.cstat > near[i - 1].cstat + 0.01]
@@ -215,7 +216,7 @@ class Exhaustive(Fitter):
         self.control = control.model_copy(update={"starts": min(self.AGAIN, control.starts)})
         again, _ = self._lowest(exact, data, channel_counts, best.theta, self.box_exact, random)
         self.control = control
-        return min(best, again, key=lambda m: m.cstat), rough
+        return Found(min(best, again, key=lambda m: m.cstat), len(rough), 1)
 
     def _lowest(
         self,
@@ -270,13 +271,10 @@ class Exhaustive(Fitter):
         z = minimum.theta[position]
         low = max(self.model.lower[position], z - self.REACH)
         high = min(self.model.upper[position], z + self.REACH)
-        _, parts = self.tables.split(self.tables.exact(minimum.theta), minimum.theta, position)
-        hops = [folded.hops(table, amounts, low, high, 10**6) for table, amounts in parts]
-        # Closer ones belong to lines too faint to matter.
-        edges = np.unique(np.round(np.concatenate([[low, high], *hops]), 6))
-        steps = 0.5 * (edges[1:] + edges[:-1])
-        estimates = self._estimates(data, minimum.theta, position, steps)
-        best = steps[np.argsort(estimates, kind="stable")[: self.STEPS]]
+        found = staircase.survey(
+            self.tables, data, self.box_exact, minimum.theta, position, low, high, 10**6
+        )
+        best = found.middle[np.argsort(found.cstat, kind="stable")[: self.STEPS]]
         ends = [self._on_step(data, minimum.theta, position, z) for z in best]
         return min(ends, key=lambda m: m.cstat)
 

@@ -32,6 +32,9 @@ ROW, CURVE, PLASMA = 0, 1, 2
 # Columns of `Shapes.terms`: kind, position of the table, parameter positions.
 KIND, TABLE, NORM, FIRST, SECOND, THIRD = 0, 1, 2, 3, 4, 5
 
+# A pivot smaller than this fraction of its diagonal is rounding: the matrix is singular.
+SINGULAR = 1e-11
+
 # XSPEC replaces expected counts below this when it takes their logarithm.
 FLOOR = 1e-5
 
@@ -248,6 +251,15 @@ def _bin(data: Data, values: Floats) -> None:
         values[b] = total
 
 
+def binned(data: Data, values: Floats) -> Floats:
+    """Sum channels, the last axis of `values`, into bins."""
+    if len(data.starts) == values.shape[-1]:
+        return values
+    total = np.zeros((*values.shape[:-1], values.shape[-1] + 1))
+    np.cumsum(values, axis=-1, out=total[..., 1:])
+    return np.asarray(total[..., data.stops] - total[..., data.starts])
+
+
 @jit
 def find_cells(shapes: Shapes, theta: Floats) -> Integers:
     """Return the temperature cell of every parameter that is a temperature."""
@@ -277,7 +289,7 @@ def _cholesky_solve(matrix: Floats, vector: Floats, held: Booleans, n: int, step
             for k in range(j):
                 total -= factor[i, k] * factor[j, k]
             if i == j:
-                if not total > 1e-14 * matrix[index[i], index[i]]:
+                if not total > SINGULAR * matrix[index[i], index[i]]:
                     return False
                 factor[i, i] = math.sqrt(total)
             else:
@@ -338,6 +350,8 @@ class Minimum(NamedTuple):
 
 # A minimum counts as reached when a full Newton step would lower C by less than this.
 ENOUGH = 1e-5
+# Relative addition to the diagonal of a singular information matrix.
+RIDGE = 1e-8
 
 
 @jit
@@ -427,7 +441,16 @@ def descend(shapes: Shapes, data: Data, box: Box, start: Floats, max_iterations:
                 or (theta[p] >= high[i] and push[i] >= 0)
             )
         step[:] = 0.0
-        if _cholesky_solve(info, push, held, n, step):
+        solved = _cholesky_solve(info, push, held, n, step)
+        if not solved:
+            # Two plasmas in one cell are one plasma too many: any way of sharing is as good.
+            for i in range(n):
+                for j in range(n):
+                    damped[i, j] = info[i, j]
+                damped[i, i] *= 1 + RIDGE
+            step[:] = 0.0
+            solved = _cholesky_solve(damped, push, held, n, step)
+        if solved:
             decrement = 0.0
             for i in range(n):
                 if not held[i]:

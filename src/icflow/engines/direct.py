@@ -17,7 +17,8 @@ from scipy.stats import qmc
 from icflow.config import FitControl
 from icflow.engines import cstat
 from icflow.engines.cstat import Data, Minimum
-from icflow.engines.fitting import FitterBase, Model
+from icflow.engines.fitting import AGREE, FitterBase, Found
+from icflow.engines.parameters import Model
 from icflow.errors import IcflowError
 
 Floats = NDArray[np.float64]
@@ -52,14 +53,13 @@ class DirectFitter(FitterBase):
         self.first_background = len(model.names) - len(backgrounds)
         self.shapes = [p for p in model.free if p not in self.norms and p < self.first_background]
 
-    def _minima(
-        self, data: Data, channel_counts: Floats, theta: Floats
-    ) -> tuple[Minimum, list[Minimum]]:
+    def _search(self, data: Data, channel_counts: Floats, theta: Floats) -> Found:
         starts = self._starts(data, channel_counts, theta)
         minima = [self._descend(data, start) for start in starts]
-        return min(minima, key=lambda one: one.cstat), minima
+        best = min(minima, key=lambda one: one.cstat)
+        return Found(best, len(minima), sum(m.cstat < best.cstat + AGREE for m in minima))
 
-    def _information(self, data: Data, theta: Floats) -> Floats:
+    def _information(self, data: Data, channel_counts: Floats, theta: Floats) -> Floats:
         model, slopes = self._evaluate(data, theta)
         return self._metric(data, model, slopes)[0]
 
@@ -84,11 +84,11 @@ class DirectFitter(FitterBase):
                 slopes[i] = (norms @ self._terms(moved) - norms @ terms) / step
             else:
                 slopes[i] = terms[[k for k, norm in enumerate(self.norms) if norm == p]].sum(axis=0)
-        return self._binned(data, model), np.stack([self._binned(data, s) for s in slopes])
+        return cstat.binned(data, model), cstat.binned(data, slopes)
 
     def _counts(self, data: Data, theta: Floats) -> Floats:
         source = theta[self.norms] @ self._terms(theta)
-        return self._binned(data, source + theta[self.first_background :] @ self.backgrounds)
+        return cstat.binned(data, source + theta[self.first_background :] @ self.backgrounds)
 
     def _difference(self, i: int, p: int, theta: Floats) -> float:
         if self.model.names[p].endswith(".Redshift"):
@@ -96,11 +96,6 @@ class DirectFitter(FitterBase):
         else:
             step = DIFFERENCE * max(abs(theta[p]), 1e-2)
         return -step if theta[p] + step > self.box.upper[i] else step
-
-    @staticmethod
-    def _binned(data: Data, values: Floats) -> Floats:
-        total = np.concatenate([[0.0], np.cumsum(values)])
-        return np.asarray(total[data.stops] - total[data.starts])
 
     @staticmethod
     def _metric(data: Data, model: Floats, slopes: Floats) -> tuple[Floats, Floats]:

@@ -14,7 +14,9 @@ from icflow.config import AtomicData, FitControl, FitModel, Free, Instrument, Li
 from icflow.engines import cstat, folded
 from icflow.engines.base import BACKGROUND, FitResult, failed_fit
 from icflow.engines.direct import DirectFitter
-from icflow.engines.fitting import Fitter, FitterBase, Model, Tables, build_model
+from icflow.engines.fitting import Fitter, FitterBase
+from icflow.engines.parameters import Model, build_model
+from icflow.engines.tables import Tables
 from icflow.errors import IcflowError
 from icflow.models import library
 from icflow.models.background import read_background
@@ -286,10 +288,11 @@ class EmbeddedEngine:
             curve_row[0] += len(rows)
         width = channels.stop - channels.start
         tables = [table for table, _, _ in plasma.values()]
+        coarse = self.response.coarse_bins(channels)
         searching = (
-            np.stack([table.searching for table in tables]).astype(np.float64) * self.exposure
+            np.add.reduceat([t.searching for t in tables], coarse, axis=-1, dtype=np.float64)
             if tables
-            else np.empty((0, 1, 2, 2, width))
+            else np.empty((0, 1, 2, 2, len(coarse)))
         )
         return Tables(
             np.array(terms, dtype=np.int64).reshape(-1, 6),
@@ -297,7 +300,8 @@ class EmbeddedEngine:
             np.array(curves, dtype=np.float64).reshape(-1, 4),
             tables,
             [redshift for _, redshift, _ in plasma.values()],
-            searching,
+            coarse,
+            searching * self.exposure,
             self.exposure,
             len(self.backgrounds),
         )

@@ -30,6 +30,7 @@ from icflow.ogip.response import Arf, Rmf, check_same_grid, read_arf, read_rmf
 from icflow.resources import cache_folder
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 # Arrays by name, as a cache file holds them.
 Arrays = dict[str, NDArray[Any]]
 
@@ -88,6 +89,26 @@ class Response:
             return np.asarray(self._transposed @ detected)
         flat = detected.reshape(-1, detected.shape[-1])
         return np.asarray(flat @ self.dense).reshape(*detected.shape[:-1], self.n_channels)
+
+    def coarse_bins(self, channels: slice) -> Integers:
+        """Return the first channels of bins that are half as wide as the resolution.
+
+        Relative to the first of `channels`. What differs between two smooth
+        models is as good as whole in such bins, and they are far fewer.
+        """
+        matrix = self.rmf.matrix
+        filled = np.flatnonzero(np.diff(matrix.indptr))
+        first, number = matrix.indptr[filled], np.diff(matrix.indptr)[filled]
+        peak = np.maximum.reduceat(matrix.data, first)
+        high = matrix.data >= 0.5 * np.repeat(peak, number)
+        width = np.add.reduceat(high.astype(float), first)
+        centre = np.add.reduceat(high * matrix.indices, first) / width
+        order = np.argsort(centre, kind="stable")
+        half = np.interp(np.arange(self.n_channels), centre[order], width[order]) / 2
+        starts = [channels.start]
+        while (after := starts[-1] + max(1, int(half[starts[-1]]))) < channels.stop:
+            starts.append(after)
+        return np.array(starts, dtype=np.int64) - int(channels.start)
 
     @property
     def dense(self) -> Floats:
@@ -363,26 +384,6 @@ def line_strength(table: PlasmaTable, amounts: Floats) -> Floats:
                 if amounts[i, part] != 0:
                     strength[k] += amounts[i, part] * table.line_photons[k, i, part]
     return strength
-
-
-def hops(table: PlasmaTable, amounts: Floats, low: float, high: float, most: int) -> Floats:
-    """Return the redshifts between `low` and `high` at which lines change bins.
-
-    Only the `most` that move the largest number of counts are returned.
-    """
-    # Bins that a line visits between the two redshifts, and the edges between them.
-    edges = table.energies
-    first = np.searchsorted(edges, table.line_energy / (1 + high))
-    last = np.searchsorted(edges, table.line_energy / (1 + low))
-    strength = line_strength(table, amounts)
-    counts = table.kernel.sum(axis=1)
-    redshifts, moved = [], []
-    for line in np.flatnonzero(last > first):
-        for edge in range(first[line], min(last[line], len(counts))):
-            redshifts.append(table.line_energy[line] / edges[edge] - 1)
-            moved.append(strength[line] * counts[edge])
-    order = np.argsort(moved)[::-1][:most]
-    return np.array(redshifts)[order] if len(order) else np.empty(0)
 
 
 def plasma_table(

@@ -1,0 +1,117 @@
+"""What a model is folded into, at full resolution and in coarse bins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icflow.engines import cstat
+from icflow.engines.cstat import Data, Shapes
+from icflow.engines.folded import PlasmaTable
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What a model is folded into, in counts per channel for norm 1.
+
+    Attributes
+    ----------
+    terms : ndarray of int, shape (n_terms, 6)
+        As `Shapes.terms`; the background components last.
+    rows, curves : ndarray
+        As in `Shapes`.
+    plasma : list of PlasmaTable
+        The tables that PLASMA terms point to.
+    redshift_of : list of int
+        Parameter that is the redshift of each.
+    coarse : ndarray of int, shape (n_coarse,)
+        First channel of each coarse bin.
+    searching : ndarray, shape (n_tables, n_redshifts, n_temperatures, 2, n_coarse)
+        Counts that are smooth in redshift, in coarse bins.
+    exposure : float
+        Seconds: plasma tables hold rates, everything else counts.
+    """
+
+    terms: Integers
+    rows: Floats
+    curves: Floats
+    plasma: list[PlasmaTable]
+    redshift_of: list[int]
+    coarse: Integers
+    searching: Floats
+    exposure: float
+    n_backgrounds: int
+
+    @property
+    def temperatures(self) -> Floats:
+        """Nodes of the plasma tables, keV."""
+        return self.plasma[0].temperatures if self.plasma else np.array([0.0, 1.0])
+
+    def exact(self, theta: Floats) -> Shapes:
+        """Return the shapes at the redshifts in `theta`, every line in its own bin."""
+        plasma = np.empty((len(self.plasma), 1, len(self.temperatures), 2, self.rows.shape[1]))
+        for k, (table, position) in enumerate(zip(self.plasma, self.redshift_of, strict=True)):
+            plasma[k, 0] = table.at(theta[position])
+        plasma *= self.exposure
+        return Shapes(self.terms, self.rows, self.curves, plasma, self.temperatures, np.zeros(2))
+
+    def smooth(self) -> Shapes:
+        """Return the shapes that are smooth in redshift, in coarse bins."""
+        grid = self.plasma[0].search_grid if self.plasma else np.zeros(2)
+        return Shapes(
+            self.terms, self._coarse_rows, self.curves, self.searching, self.temperatures, grid
+        )
+
+    def coarsen(self, shapes: Shapes) -> Shapes:
+        """Return exact shapes in coarse bins."""
+        return shapes._replace(rows=self._coarse_rows, plasma=self._sums(shapes.plasma))
+
+    def coarse_data(self, channel_counts: Floats) -> Data:
+        """Return counts in coarse bins."""
+        counts, bins = self._sums(channel_counts), np.arange(len(self.coarse))
+        return Data(counts, bins, bins + 1)
+
+    @cached_property
+    def _coarse_rows(self) -> Floats:
+        return self._sums(self.rows)
+
+    def _sums(self, values: Floats) -> Floats:
+        return np.asarray(np.add.reduceat(values, self.coarse, axis=-1))
+
+    def mixture(
+        self, shapes: Shapes, theta: Floats, position: int
+    ) -> tuple[Floats, list[tuple[PlasmaTable, Floats]]]:
+        """Split the model counts into a part without, and tables with, one redshift.
+
+        Returns
+        -------
+        base : ndarray, shape (n_channels,)
+        parts : list
+            Tables, each with how much of (A, B) at every temperature the
+            model holds, shape (n_temperatures, 2).
+        """
+        model = cstat.model_counts(shapes, theta)
+        parts = []
+        cells = cstat.find_cells(shapes, theta)
+        for k, (table, redshift) in enumerate(zip(self.plasma, self.redshift_of, strict=True)):
+            if redshift != position:
+                continue
+            amounts = np.zeros((len(self.temperatures), 2))
+            for term in self.terms:
+                if term[cstat.KIND] != cstat.PLASMA or term[cstat.TABLE] != k:
+                    continue
+                norm, kT, Z = (theta[term[i]] for i in (cstat.NORM, cstat.FIRST, cstat.SECOND))
+                cell = cells[term[cstat.FIRST]]
+                low, high = self.temperatures[cell : cell + 2]
+                share = (kT - low) / (high - low)
+                amounts[cell] += norm * (1 - share) * np.array([1.0, Z])
+                amounts[cell + 1] += norm * share * np.array([1.0, Z])
+            model -= np.tensordot(amounts, shapes.plasma[k, 0], axes=2)
+            parts.append((table, amounts * self.exposure))
+        return model, parts
