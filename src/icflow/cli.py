@@ -274,6 +274,16 @@ def _add_fit(commands: Commands[argparse.ArgumentParser]) -> None:
         help="how far background norms may move (default: 0, fixed)",
     )  # fmt: skip
     parser.add_argument("--starts", type=int, default=8, help="starting points (default: 8)")
+    parser.add_argument(
+        "--errors", choices=("hessian", "profile"), default="hessian",
+        help="errors from the curvature alone, or intervals by profile as well (default: hessian)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--delta",
+        type=float,
+        default=1.0,
+        help="rise of C at the ends of an interval: 1 for 68 %%, 2.706 for 90 %% (default: 1)",
+    )
     parser.add_argument("--output", type=Path, help="JSON file to write")
     _add_physics(parser)
 
@@ -287,6 +297,8 @@ def _fit(args: argparse.Namespace) -> None:
             "background_range": args.background_range,
             "starts": args.starts,
             "max_iterations": 500,
+            "errors": args.errors,
+            "delta": args.delta,
         },
         "icflow fit",
     )

@@ -224,6 +224,9 @@ class Instrument(Section):
 
 # --- fits ----------------------------------------------------------------------
 
+Errors = Literal["hessian", "profile"]
+Delta = Annotated[float, BeforeValidator(_finite), Field(gt=0)]
+
 
 class Fit(Section):
     """One fit of every spectrum of a dataset."""
@@ -242,6 +245,14 @@ class Fits(Section):
     )
     starts: int = Field(ge=1, description="starting points per fit; the best minimum is kept")
     max_iterations: int = Field(ge=1, description="most iterations from one starting point")
+    errors: Errors = Field(
+        "hessian",
+        description="errors: `hessian`, from the curvature at the minimum, or `profile`, "
+        "intervals in which C rises by `delta` as well (slower)",
+    )
+    delta: Delta = Field(
+        1.0, description="rise of C at the ends of an interval: 1 for 68 %, 2.706 for 90 %"
+    )
     models: dict[str, FitModel] = Field(description="models to fit, by name")
     label: Fit = Field(description="fit of the training spectra that gives the labels")
     baseline: dict[str, Fit] = Field(description="fits of the test spectra, by name")
@@ -594,6 +605,8 @@ class FitControl(Section):
     background_range: Annotated[float, Field(ge=0, lt=1)]
     starts: Annotated[int, Field(ge=1)]
     max_iterations: Annotated[int, Field(ge=1)]
+    errors: Errors = "hessian"
+    delta: Delta = 1.0
 
 
 class FitSettings(FitControl):

@@ -151,8 +151,9 @@ def test_fakes_are_poisson_around_the_prediction(complete: Engine, fits: list[An
 
 # What XSPEC needs minutes for is left to the engine that does it at once.
 REACHED = {"2T_fixed": [13], "1T+IC_fixed": [11]}
-# Minima so narrow that few starts of many find them: how far above them the embedded engine ends.
-NARROW = {("2T_fixed", 11): 0.31}
+# A lowest C that XSPEC's functions do not reach: another minimiser interpolated in redshift. Ours
+# ends this far above it, and so do starts in all 136 combinations of temperature cells.
+INTERPOLATED = {("2T_fixed", 11): 0.31}
 
 
 @pytest.mark.parametrize("fit", ["2T_fixed", "1T+IC_fixed"])
@@ -170,7 +171,7 @@ def test_fits_reach_the_lowest_cstat_known(
     for row, result in zip(chosen, results, strict=True):
         entry = fits[row]
         assert result.status == "ok", result.status
-        lowest, allowed = entry[f"best_{fit}"], NARROW.get((fit, row), tolerance)
+        lowest, allowed = entry[f"best_{fit}"], INTERPOLATED.get((fit, row), tolerance)
         assert result.cstat < entry[fit]["cstat"] + tolerance, f"spectrum {row}: above XSPEC"
         assert result.cstat < lowest + allowed, f"spectrum {row}: {result.cstat} > {lowest}"
         assert result.bins == entry["n_bins"]

@@ -223,6 +223,23 @@ def test_other_scenarios(
     assert result.cstat == pytest.approx(direct, abs=5e-3)
 
 
+def test_redshift_and_its_error_of_a_free_fit(
+    engine: EmbeddedEngine, run: config.Config, fits: list[dict[str, Any]], spectra: np.ndarray
+) -> None:
+    settings = run.fit("1T+IC_free").model_copy(update={"errors": "profile"})
+    rows = [1, 5, 9]
+    results = list(engine.fit(settings.model, settings, spectra[rows], {}, ()))
+    for row, result in zip(rows, results, strict=True):
+        z, error = result.values["apec.Redshift"], result.errors["apec.Redshift"]
+        assert abs(z - fits[row]["z"]) < 4 * error < 0.02
+        # The interval looks further than the error does: a step more or less.
+        ends = (z - error, z + error)
+        assert result.intervals["apec.Redshift"] == pytest.approx(ends, abs=0.05 * error)
+        for name in result.free:
+            low, high = result.intervals[name]
+            assert low <= result.values[name] <= high
+
+
 def test_bad_spectra_are_flagged_and_the_batch_goes_on(
     engine: EmbeddedEngine, run: config.Config, spectra: np.ndarray
 ) -> None:

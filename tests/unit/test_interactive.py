@@ -84,6 +84,35 @@ def test_fit_finds_the_minimum_of_xspec_and_prints_it(
     assert set(result["background"]) == {"continuum", "aperture", "lines", "focused"}
 
 
+def test_intervals_end_where_cstat_has_risen_by_delta(
+    tmp_path: Path,
+    reference: Path,
+    physics: list[str],
+    background: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = tmp_path / "fit.json"
+    arguments = [
+        "fit", str(reference / "observation.pha"), "--expression", "tbabs*(apec+powerlaw)",
+        "--freeze", "TBabs.nH=0.00858", "--freeze", "powerlaw.PhoIndex=2",
+        "--freeze", "apec.Redshift=0.043209381135681194", "--limits", "apec.kT=0.5:15",
+        *physics, *background, "--background-range", "0.1", "--energies", "3", "80",
+        "--group-min", "100", "--output", str(output),
+    ]  # fmt: skip
+    assert main([*arguments, "--errors", "profile", "--delta", "2.706"]) == 0
+    best = json.loads(output.read_text())
+    assert best["delta"] == 2.706
+    for name in ("powerlaw.norm", "apec.kT"):
+        entry = best["parameters"][name]
+        low, high = entry["interval"]
+        assert low < entry["value"] < high
+        assert f"[{low:.6g}, {high:.6g}]" in capsys.readouterr().out or name != "powerlaw.norm"
+        for end in (low, high):
+            assert main([*arguments, "--freeze", f"{name}={end!r}"]) == 0
+            rise = json.loads(output.read_text())["cstat"] - best["cstat"]
+            assert rise == pytest.approx(2.706, abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("extra", "reason"),
     [
@@ -92,6 +121,7 @@ def test_fit_finds_the_minimum_of_xspec_and_prints_it(
         (["--energies", "80", "3"], "the first number must be below the second"),
         (["--energies", "200", "300", "--freeze", "apec.Redshift=0"], "select no channel"),
         (["--background-range", "2"], "background_range"),
+        (["--errors", "profile", "--delta", "-1"], "delta"),
         (["--freeze", "apec.kT=100"], "outside XSPEC's hard limits"),
     ],
 )

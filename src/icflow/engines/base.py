@@ -49,6 +49,12 @@ class FitResult:
         Free parameters that ended on a hard limit.
     status : str
         ``ok``, or a sentence on what went wrong.
+    covariance : ndarray, shape (n_free, n_free)
+        NaN for parameters at a bound.
+    intervals : dict
+        By free parameter, the range in which C, minimised over all others,
+        is less than `FitControl.delta` above its minimum; empty unless
+        profiles are asked for.
     """
 
     cstat: float
@@ -65,6 +71,7 @@ class FitResult:
     at_bound: tuple[str, ...] = ()
     status: str = "ok"
     covariance: Floats = field(default_factory=lambda: np.empty((0, 0)), repr=False)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def failed_fit(fixed: Mapping[str, bool], free: Sequence[str], reason: str) -> FitResult:

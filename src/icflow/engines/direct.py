@@ -16,7 +16,7 @@ from scipy.stats import qmc
 
 from icflow.config import FitControl
 from icflow.engines import cstat
-from icflow.engines.cstat import Data, Minimum
+from icflow.engines.cstat import Box, Data, Minimum
 from icflow.engines.fitting import AGREE, FitterBase, Found
 from icflow.engines.parameters import Model
 from icflow.errors import IcflowError
@@ -55,12 +55,12 @@ class DirectFitter(FitterBase):
 
     def _search(self, data: Data, channel_counts: Floats, theta: Floats) -> Found:
         starts = self._starts(data, channel_counts, theta)
-        minima = [self._descend(data, start) for start in starts]
+        minima = [self._descend(data, self.box, start) for start in starts]
         best = min(minima, key=lambda one: one.cstat)
         return Found(best, len(minima), sum(m.cstat < best.cstat + AGREE for m in minima))
 
     def _information(self, data: Data, channel_counts: Floats, theta: Floats) -> Floats:
-        model, slopes = self._evaluate(data, theta)
+        model, slopes = self._evaluate(data, self.box, theta)
         return self._metric(data, model, slopes)[0]
 
     # --- the model -------------------------------------------------------------------
@@ -68,17 +68,17 @@ class DirectFitter(FitterBase):
     def _terms(self, theta: Floats) -> Floats:
         return np.stack(list(self.term_counts(self.model.values(theta))))
 
-    def _evaluate(self, data: Data, theta: Floats) -> tuple[Floats, Floats]:
-        """Return binned counts and their derivatives by the free parameters."""
+    def _evaluate(self, data: Data, box: Box, theta: Floats) -> tuple[Floats, Floats]:
+        """Return binned counts and their derivatives by the parameters in a box."""
         terms = self._terms(theta)
         norms = theta[self.norms]
         model = norms @ terms + theta[self.first_background :] @ self.backgrounds
-        slopes = np.zeros((len(self.box.free), len(model)))
-        for i, p in enumerate(self.box.free):
+        slopes = np.zeros((len(box.free), len(model)))
+        for i, p in enumerate(box.free):
             if p >= self.first_background:
                 slopes[i] = self.backgrounds[p - self.first_background]
             elif p in self.shapes:
-                step = self._difference(i, p, theta)
+                step = self._difference(box.upper[i], p, theta)
                 moved = theta.copy()
                 moved[p] += step
                 slopes[i] = (norms @ self._terms(moved) - norms @ terms) / step
@@ -90,12 +90,12 @@ class DirectFitter(FitterBase):
         source = theta[self.norms] @ self._terms(theta)
         return cstat.binned(data, source + theta[self.first_background :] @ self.backgrounds)
 
-    def _difference(self, i: int, p: int, theta: Floats) -> float:
+    def _difference(self, upper: float, p: int, theta: Floats) -> float:
         if self.model.names[p].endswith(".Redshift"):
             step = DIFFERENCE_REDSHIFT
         else:
             step = DIFFERENCE * max(abs(theta[p]), 1e-2)
-        return -step if theta[p] + step > self.box.upper[i] else step
+        return -step if theta[p] + step > upper else step
 
     @staticmethod
     def _metric(data: Data, model: Floats, slopes: Floats) -> tuple[Floats, Floats]:
@@ -139,12 +139,25 @@ class DirectFitter(FitterBase):
                 start[p] = np.clip(norm, self.model.lower[p], self.model.upper[p])
         return float(residual**2), start
 
-    def _descend(self, data: Data, start: Floats) -> Minimum:
+    def _profile(self, data: Data, best: Minimum, position: int) -> Callable[[float], float]:
+        start = best.theta.copy()
+        box = self._box([int(p) for p in self.box.free if p != position])
+
+        def lowest(value: float) -> float:
+            start[position] = value
+            minimum = self._descend(data, box, start)
+            # The next value is close: go on from where this ended.
+            start[:] = minimum.theta
+            return minimum.cstat
+
+        return lowest
+
+    def _descend(self, data: Data, box: Box, start: Floats) -> Minimum:
         """Levenberg-Marquardt in a box, as `cstat.descend`."""
-        free, low, high = self.box
+        free, low, high = box
         theta = start.copy()
         theta[free] = np.clip(theta[free], low, high)
-        model, slopes = self._evaluate(data, theta)
+        model, slopes = self._evaluate(data, box, theta)
         value = cstat.cstat(data.counts, model)
         damping, decrement, step = 1e-3, np.inf, np.zeros(len(free))
         for iteration in range(1, self.control.max_iterations + 1):
@@ -173,7 +186,7 @@ class DirectFitter(FitterBase):
                 # The derivatives are numerical, and apec has steps in z: this is the bottom.
                 return Minimum(theta, value, iteration, decrement, decrement < 1.0)
             theta, value, damping = trial, trial_value, max(damping / 10, 1e-12)
-            model, slopes = self._evaluate(data, theta)
+            model, slopes = self._evaluate(data, box, theta)
         return Minimum(theta, value, self.control.max_iterations, decrement, False)
 
 

@@ -13,8 +13,9 @@ around what they find.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import erf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from icflow.engines.base import FitResult
 from icflow.engines.cstat import Box, Data, Minimum, Shapes
 from icflow.engines.lattice import Lattice
 from icflow.engines.parameters import Model
+from icflow.engines.profile import end_of_interval
 from icflow.engines.tables import Tables
 
 Floats = NDArray[np.float64]
@@ -80,7 +82,12 @@ class FitterBase(ABC):
         for position, value in fixed.items():
             theta[position] = value
         found = self._search(data, channel_counts, theta)
-        return self._result(found, self._information(data, channel_counts, found.best.theta), data)
+        result = self._result(
+            found, self._information(data, channel_counts, found.best.theta), data
+        )
+        if self.control.errors == "profile":
+            return replace(result, intervals=self._intervals(data, found.best, result))
+        return result
 
     @abstractmethod
     def _search(self, data: Data, channel_counts: Floats, theta: Floats) -> Found:
@@ -89,6 +96,39 @@ class FitterBase(ABC):
     @abstractmethod
     def _information(self, data: Data, channel_counts: Floats, theta: Floats) -> Floats:
         """Return the observed information of the free parameters."""
+
+    @abstractmethod
+    def _profile(self, data: Data, best: Minimum, position: int) -> Callable[[float], float]:
+        """Return C as a function of one parameter, minimised over the others."""
+
+    def _intervals(
+        self, data: Data, best: Minimum, result: FitResult
+    ) -> dict[str, tuple[float, float]]:
+        """Return the range of every free parameter in which C rises by less than delta."""
+        intervals = {}
+        for p, lower, upper in zip(*self.box, strict=True):
+            name = self.model.names[p]
+            intervals[name] = self._interval(
+                data, best, int(p), (float(lower), float(upper)), result.errors[name]
+            )
+        return intervals
+
+    def _interval(
+        self, data: Data, best: Minimum, position: int, limits: tuple[float, float], sigma: float
+    ) -> tuple[float, float]:
+        value, delta = float(best.theta[position]), self.control.delta
+
+        def end(side: int, limit: float) -> float:
+            room = abs(limit - value)
+            if room == 0:
+                return value
+            profile = self._profile(data, best, position)
+            step = sigma * np.sqrt(delta) if 0 < sigma * np.sqrt(delta) < room else 0.1 * room
+            return end_of_interval(
+                lambda x: profile(x) - best.cstat, value, value + side * step, limit, delta
+            )
+
+        return end(-1, limits[0]), end(1, limits[1])
 
     def _result(self, found: Found, info: Floats, data: Data) -> FitResult:
         model, free, best = self.model, self.box.free, found.best
@@ -204,6 +244,65 @@ class Fitter(FitterBase):
         # C has no curvature in z on a stair: that of the smooth tables.
         coarse = self.tables.coarse_data(channel_counts)
         return cstat.information(self.smooth, coarse, self.box, theta)[0]
+
+    def _result(self, found: Found, info: Floats, data: Data) -> FitResult:
+        result = super()._result(found, info, data)
+        if not self.free_redshift:
+            return result
+        errors = dict(result.errors)
+        for position in self.free_redshift:
+            name = self.model.names[position]
+            half = self._redshift_error(data, found.best, position, result.errors[name], 1.0)
+            errors |= {n: half for n, p in self.model.position.items() if p == position}
+        return replace(result, errors=errors)
+
+    def _redshift_error(
+        self, data: Data, best: Minimum, position: int, sigma: float, delta: float
+    ) -> float:
+        """Return the error of a redshift, from the likelihood of the steps around it.
+
+        Parameters
+        ----------
+        sigma : float
+            1 sigma error of the smooth tables.
+        """
+        if not sigma > 0:
+            return sigma
+        reach = max(REACH * sigma * np.sqrt(delta), LEAST_REACH)
+        z = best.theta[position]
+        low = max(self.model.lower[position], z - reach)
+        high = min(self.model.upper[position], z + reach)
+        found = staircase.survey(
+            self.tables, data, self.box_exact, best.theta, position, low, high, MOST_HOPS
+        )
+        return staircase.half_width(found, z, erf(np.sqrt(delta / 2)))
+
+    def _interval(
+        self, data: Data, best: Minimum, position: int, limits: tuple[float, float], sigma: float
+    ) -> tuple[float, float]:
+        if position not in self.free_redshift:
+            return super()._interval(data, best, position, limits, sigma)
+        # C is a staircase, of which no profile is to be had.
+        half = self._redshift_error(data, best, position, sigma, self.control.delta)
+        value = float(best.theta[position])
+        return max(value - half, limits[0]), min(value + half, limits[1])
+
+    def _profile(self, data: Data, best: Minimum, position: int) -> Callable[[float], float]:
+        shapes = self.tables.exact(best.theta)
+        rivals = self._rivals(data, shapes, best, self.control.delta + RIVAL, 10)
+        starts = [rival.theta for rival in rivals]
+        box = self._box([p for p in self.box_exact.free if p != position])
+
+        def lowest(value: float) -> float:
+            every = [start.copy() for start in (*starts, best.theta)]
+            for start in every:
+                start[position] = value
+            minima = self._descend(shapes, data, box, every)
+            # The next value is close: go on from where these ended.
+            starts[:] = [minimum.theta for minimum in minima[:-1]]
+            return min(minimum.cstat for minimum in minima)
+
+        return lowest
 
     def _descend(
         self, shapes: Shapes, data: Data, box: Box, starts: Sequence[Floats]

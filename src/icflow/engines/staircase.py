@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 # What is not a tracked line changes slowly: it is computed at redshifts this far apart.
-NODES = 0.0008
+NODES, MOST_NODES = 0.0008, 40
 
 
 class Hops(NamedTuple):
@@ -91,7 +91,8 @@ def survey(
     telling = every.redshift[np.argsort(every.size, kind="stable")[::-1][:most]]
     edges = np.unique(np.concatenate([[low, high], telling]))
     middle = 0.5 * (edges[1:] + edges[:-1])
-    nodes = np.linspace(low, high, 1 + max(1, math.ceil((high - low) / NODES)))
+    intervals = min(max(1, math.ceil((high - low) / NODES)), MOST_NODES)
+    nodes = np.linspace(low, high, 1 + intervals)
     models = np.empty((len(nodes), len(base)))
     for i, z in enumerate(nodes):
         models[i] = base
@@ -99,6 +100,26 @@ def survey(
             folded.add_smooth(table, amounts, z, models[i])
             folded.add_lines(table, amounts, z, models[i])
     return Survey(edges, middle, _estimates(data, nodes, models, every, middle, slopes, inverse))
+
+
+def half_width(found: Survey, middle: float, fraction: float) -> float:
+    """Return the distance from `middle` within which a fraction of the likelihood lies.
+
+    Every step counts with its width and exp(-C/2). The rise of C by 1 means
+    nothing here: the lowest of many narrow steps is lower by chance.
+    """
+    weight = np.exp(-0.5 * (found.cstat - found.cstat.min()))
+
+    def within(half: float) -> float:
+        inside = np.clip(np.clip(found.edges, middle - half, middle + half), *found.edges[[0, -1]])
+        return float(weight @ np.diff(inside))
+
+    total = within(math.inf)
+    low, high = 0.0, float(np.abs(found.edges - middle).max())
+    for _ in range(40):
+        half = 0.5 * (low + high)
+        low, high = (half, high) if within(half) < fraction * total else (low, half)
+    return high
 
 
 def _newton_inverse(info: Floats, moving: NDArray[np.bool_]) -> Floats:
@@ -180,10 +201,16 @@ def _estimates(
     n_low = int(np.searchsorted(data.stops, reach, side="right"))
     n_bins = len(data.counts)
     far, far_push = np.empty(len(nodes)), np.empty((len(nodes), n))
-    binned = np.empty(n_bins)
+    bend = np.zeros(len(nodes))
+    binned, before = np.ones(n_bins), np.ones(n_bins)
     for k in range(len(nodes)):
+        before[:] = binned
         _fill(data, models[k], 0, n_bins, binned)
         far[k] = _judge(data, binned, n_low, n_bins, slopes, far_push[k])
+        if k > 0:
+            # Second difference of C where the model changes linearly.
+            for b in range(n_low, n_bins):
+                bend[k - 1] += data.counts[b] * ((binned[b] - before[b]) / binned[b]) ** 2
     estimates, push = np.empty(len(points)), np.empty(n)
     drift, moved, model = np.empty(reach), np.empty(reach), np.empty(reach)
     node, next_hop = -1, 0
@@ -209,6 +236,7 @@ def _estimates(
         _fill(data, model, 0, n_low, binned)
         value = _judge(data, binned, 0, n_low, slopes, push)
         value += (1 - share) * far[node] + share * far[node + 1]
+        value -= share * (1 - share) * bend[node]
         for a in range(n):
             push[a] += (1 - share) * far_push[node, a] + share * far_push[node + 1, a]
         gain = 0.0

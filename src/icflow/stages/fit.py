@@ -73,6 +73,7 @@ def _from_json(kept: Mapping[str, Any]) -> FitResult:
             **kept,
             "free": tuple(kept["free"]),
             "at_bound": tuple(kept["at_bound"]),
+            "intervals": {name: tuple(ends) for name, ends in kept["intervals"].items()},
             "covariance": np.array(kept["covariance"], dtype=np.float64).reshape(size, size),
         }
     )
@@ -97,6 +98,11 @@ def tabulate(results: Sequence[FitResult], settings: FitSettings, shard: Spectru
         if any(result.errors[name] != 0 for result in results):
             table[f"{name}_error"] = _rounded([result.errors[name] for result in results])
             table[f"{name}_error"].unit = table[name].unit
+        if settings.errors == "profile" and name in results[0].free:
+            for end, column in enumerate(("lower", "upper")):
+                values = [_interval(result, name)[end] for result in results]
+                table[f"{name}_{column}"] = _rounded(values)
+                table[f"{name}_{column}"].unit = table[name].unit
     table.meta.update(
         fit=settings.name,
         expression=settings.model.expression,
@@ -107,6 +113,10 @@ def tabulate(results: Sequence[FitResult], settings: FitSettings, shard: Spectru
         group_min=settings.group_min,
     )
     return table
+
+
+def _interval(result: FitResult, name: str) -> tuple[float, float]:
+    return result.intervals.get(name, (np.nan, np.nan))
 
 
 def _rounded(values: Sequence[float]) -> np.ndarray:

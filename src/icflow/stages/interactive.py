@@ -175,6 +175,7 @@ def _as_json(
             "value": result.values[name],
             "error": error if error == error else None,
             "free": name in result.free,
+            **({"interval": list(result.intervals[name])} if name in result.intervals else {}),
         }
 
     return {
@@ -183,6 +184,8 @@ def _as_json(
         "expression": expression,
         "energies": list(control.energies),
         "group_min": control.group_min,
+        "errors": control.errors,
+        "delta": control.delta,
         "cstat": result.cstat,
         "dof": result.dof,
         "bins": result.bins,
@@ -216,6 +219,8 @@ def _as_text(result: FitResult, expression: str) -> str:
             error = f"+/- {result.errors[name]:.4g}"
         else:
             error = "frozen"
+        if name in result.intervals:
+            error += "  [{:.6g}, {:.6g}]".format(*result.intervals[name])
         lines.append(f"{name:<22}{unit:<10}{value:>14.6g}  {error}")
     state = "converged" if result.converged else "NOT converged"
     lines.append(

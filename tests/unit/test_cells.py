@@ -1,0 +1,97 @@
+"""All combinations of temperature cells at once, against trying them one by one."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.optimize import nnls
+
+from icflow.engines import cells, cstat
+from icflow.engines.cstat import PLASMA, ROW, Box, Data, Minimum, Shapes
+
+NODES = np.array([1.0, 2.0, 4.0, 8.0, 16.0])
+N_CHANNELS = 80
+# kT, Z, z, norm of the first plasma; kT, norm of the second; factor of the background.
+THETA = np.array([1.4, 0.5, 0.0, 2.0, 6.0, 1.0, 1.0])
+LOWER = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.9])
+UPPER = np.array([12.0, 5.0, 0.0, 50.0, 12.0, 50.0, 1.1])
+FREE = np.array([0, 1, 3, 4, 5, 6])
+
+
+def two_plasmas() -> Shapes:
+    x = np.linspace(0.3, 6, N_CHANNELS)
+    continuum = 4000 * np.exp(-x / NODES[:, None])
+    line = 800 * np.exp(-((x - 2) ** 2) * 8) / (1 + (NODES[:, None] / 4) ** 2)
+    return Shapes(
+        terms=np.array([[PLASMA, 0, 3, 0, 1, 2], [PLASMA, 0, 5, 4, 1, 2], [ROW, 0, 6, 0, 0, 0]]),
+        rows=np.full((1, N_CHANNELS), 50.0),
+        curves=np.empty((0, 4)),
+        plasma=np.stack([continuum, line], axis=1)[None, None],
+        temperatures=NODES,
+        redshifts=np.zeros(2),
+    )
+
+
+def drawn(shapes: Shapes, seed: int) -> Data:
+    counts = np.random.default_rng(seed).poisson(cstat.model_counts(shapes, THETA)).astype(float)
+    bins = np.arange(N_CHANNELS)
+    return Data(counts, bins, bins + 1)
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_amounts_are_those_of_non_negative_least_squares(alike: bool) -> None:
+    random = np.random.default_rng(2)
+    rows = np.abs(random.normal(size=(5, 30))).cumsum(axis=1)
+    rows = np.concatenate([rows, rows if alike else np.abs(random.normal(size=(4, 30)))])
+    target = random.normal(1.0, 0.5, size=30) * rows.mean(axis=0)
+    sizes = np.array([5, len(rows) - 5])
+    value, amounts, ends = cells._all_cells(rows @ rows.T, rows @ target, sizes, alike)
+    seen = {tuple(pair) for pair in ends.tolist()}
+    wanted = {(i, j) for i in range(4) for j in range(i if alike else 0, sizes[1] - 1)}
+    assert seen == wanted and len(ends) == len(wanted)
+    for k, (i, j) in enumerate(ends):
+        chosen = rows[[i, i + 1, 5 + j, 6 + j]]
+        _, residual = nnls(chosen.T, target)
+        assert value[k] == pytest.approx(0.5 * (residual**2 - target @ target), rel=1e-8)
+        assert np.all(amounts[k] >= 0)
+        misfit = ((amounts[k] @ chosen - target) ** 2).sum()
+        assert misfit == pytest.approx(residual**2, rel=1e-6)
+
+
+def test_compiled_and_plain_code_agree() -> None:
+    random = np.random.default_rng(4)
+    rows = np.abs(random.normal(size=(8, 30)))
+    arguments = rows @ rows.T, rows @ random.normal(size=30), np.array([4, 4]), False
+    for fast, plain in zip(
+        cells._all_cells(*arguments), cells._all_cells.py_func(*arguments), strict=True
+    ):
+        np.testing.assert_allclose(fast, plain, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_lowest_combination_is_found_from_a_wrong_one(seed: int) -> None:
+    shapes, box = two_plasmas(), Box(FREE, LOWER[FREE], UPPER[FREE])
+    data = drawn(shapes, seed)
+
+    def descend(start: np.ndarray) -> Minimum:
+        return Minimum(*cstat.descend(shapes, data, box, start, 500))
+
+    every = []
+    for cool, hot in itertools.combinations_with_replacement(np.sqrt(NODES[1:] * NODES[:-1]), 2):
+        start = THETA.copy()
+        start[[0, 4]] = np.minimum([cool, hot], 11.5)
+        every.append(descend(start))
+    every.sort(key=lambda one: one.cstat)
+    starts = cells.promising(shapes, data, box, every[-1].theta, 1.0, 3)
+    assert 1 <= len(starts) <= 3
+    assert min(descend(start).cstat for start in starts) < every[0].cstat + 1e-3
+
+
+def test_what_cannot_be_treated_is_left_alone() -> None:
+    shapes = two_plasmas()
+    data = drawn(shapes, 1)
+    # The norm of one plasma is frozen: its amounts are not free.
+    free = FREE[FREE != 5]
+    assert cells.promising(shapes, data, Box(free, LOWER[free], UPPER[free]), THETA, 1.0, 3) == []

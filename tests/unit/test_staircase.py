@@ -1,0 +1,106 @@
+"""The staircase of C in redshift, hop by hop, against the exact model at every step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from icflow import config
+from icflow.config import AtomicData, Instrument
+from icflow.engines import cstat, staircase
+from icflow.engines.cstat import Box, Data
+from icflow.engines.embedded import EmbeddedEngine
+from icflow.engines.parameters import build_model
+from icflow.engines.staircase import Survey
+from icflow.engines.tables import Tables
+
+CHANNELS = slice(35, 1959)
+Z = 0.05
+LOW, HIGH = Z - 0.001, Z + 0.001
+
+
+@pytest.fixture(scope="module")
+def tables(root: Path, rmf_path: Path, arf_path: Path, atomdb: Path) -> Tables:
+    engine = EmbeddedEngine(
+        Instrument(rmf=str(rmf_path), arf=str(arf_path), exposure=1e6),
+        AtomicData(folder=str(atomdb)),
+    )
+    settings = config.load(root / "config.yaml").fit("2T_free")
+    made = engine._tables(build_model(settings.model, settings, (), ()), CHANNELS)
+    assert made is not None
+    return made
+
+
+@pytest.fixture(scope="module")
+def theta() -> np.ndarray:
+    # nH; kT, Z, z, norm; kT, norm.
+    return np.array([0.00858, 4.0, 0.6, Z, 0.5, 8.0, 0.3])
+
+
+@pytest.fixture(scope="module", params=[1, 3])
+def data(tables: Tables, theta: np.ndarray, request: pytest.FixtureRequest) -> Data:
+    counts = np.random.default_rng(1).poisson(cstat.model_counts(tables.exact(theta), theta))
+    starts = np.arange(0, len(counts), request.param)
+    sums = np.add.reduceat(counts, starts).astype(float)
+    return Data(sums, starts, np.minimum(starts + request.param, len(counts)))
+
+
+def moved(theta: np.ndarray, z: float) -> np.ndarray:
+    other = theta.copy()
+    other[3] = z
+    return other
+
+
+def test_every_step_has_the_cstat_of_the_exact_model(
+    tables: Tables, theta: np.ndarray, data: Data
+) -> None:
+    nothing = Box(np.empty(0, dtype=np.int64), np.empty(0), np.empty(0))
+    found = staircase.survey(tables, data, nothing, theta, 3, LOW, HIGH, 100)
+    assert found.edges[0] == LOW and found.edges[-1] == HIGH and len(found.middle) == 101
+    exact = np.array(
+        [
+            cstat.cstat(
+                data.counts, cstat.binned(data, cstat.model_counts(tables.exact(at), at))
+            )
+            for at in (moved(theta, z) for z in found.middle)
+        ]
+    )  # fmt: skip
+    assert np.ptp(exact) > 10
+    # What is left is in lines too weak to be followed.
+    assert np.abs(found.cstat - exact).max() < 0.3
+    # Between the hops that tell steps apart, C hardly moves: the steps are real.
+    assert np.median(np.abs(np.diff(exact))) > 0.05
+
+
+def test_estimates_are_the_lowest_cstat_of_all_other_parameters(
+    tables: Tables, theta: np.ndarray, data: Data
+) -> None:
+    free = np.array([1, 2, 4, 5, 6])
+    box = Box(free, np.array([0.5, 0.0, 0.0, 0.5, 0.0]), np.array([15.0, 5.0, 100.0, 15.0, 100.0]))
+    best = cstat.descend(tables.exact(theta), data, box, theta, 200).theta
+    found = staircase.survey(tables, data, box, best, 3, LOW, HIGH, 60)
+    for i in np.argsort(found.cstat)[:6]:
+        at = moved(best, found.middle[i])
+        reached = cstat.descend(tables.exact(at), data, box, at, 200).cstat
+        assert found.cstat[i] == pytest.approx(reached, abs=0.5)
+
+
+def test_compiled_and_plain_code_agree(tables: Tables, theta: np.ndarray) -> None:
+    ((table, amounts),) = tables.mixture(tables.exact(theta), theta, 3)[1]
+    fast = staircase._hops(table, amounts, Z, Z + 1e-4)
+    plain = staircase._hops.py_func(table, amounts, Z, Z + 1e-4)
+    assert len(fast.redshift) > 10
+    for one, other in zip(fast, plain, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_half_width_of_a_parabola_is_its_sigma() -> None:
+    edges = np.linspace(-5, 5, 2001)
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    found = Survey(edges, middle, 1800 + (middle - 0.3) ** 2 / 0.25)
+    assert staircase.half_width(found, 0.3, 0.6827) == pytest.approx(0.5, rel=0.01)
+    # One step out of many that is lower by chance does not narrow it.
+    lucky = found._replace(cstat=found.cstat - np.where(np.arange(2000) == 1060, 3.0, 0.0))
+    assert staircase.half_width(lucky, 0.3, 0.6827) == pytest.approx(0.5, rel=0.03)
