@@ -271,8 +271,9 @@ class Exhaustive(Fitter):
         z = minimum.theta[position]
         low = max(self.model.lower[position], z - self.REACH)
         high = min(self.model.upper[position], z + self.REACH)
+        shapes = self.tables.exact(minimum.theta)
         found = staircase.survey(
-            self.tables, data, self.box_exact, minimum.theta, position, low, high, 10**6
+            self.tables, shapes, data, self.box_exact, minimum.theta, position, low, high, 10**6
         )
         best = found.middle[np.argsort(found.cstat, kind="stable")[: self.STEPS]]
         ends = [self._on_step(data, minimum.theta, position, z) for z in best]

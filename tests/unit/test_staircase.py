@@ -57,7 +57,7 @@ def test_every_step_has_the_cstat_of_the_exact_model(
     tables: Tables, theta: np.ndarray, data: Data
 ) -> None:
     nothing = Box(np.empty(0, dtype=np.int64), np.empty(0), np.empty(0))
-    found = staircase.survey(tables, data, nothing, theta, 3, LOW, HIGH, 100)
+    found = staircase.survey(tables, tables.exact(theta), data, nothing, theta, 3, LOW, HIGH, 100)
     assert found.edges[0] == LOW and found.edges[-1] == HIGH and len(found.middle) == 101
     exact = np.array(
         [
@@ -80,7 +80,7 @@ def test_estimates_are_the_lowest_cstat_of_all_other_parameters(
     free = np.array([1, 2, 4, 5, 6])
     box = Box(free, np.array([0.5, 0.0, 0.0, 0.5, 0.0]), np.array([15.0, 5.0, 100.0, 15.0, 100.0]))
     best = cstat.descend(tables.exact(theta), data, box, theta, 200).theta
-    found = staircase.survey(tables, data, box, best, 3, LOW, HIGH, 60)
+    found = staircase.survey(tables, tables.exact(best), data, box, best, 3, LOW, HIGH, 60)
     for i in np.argsort(found.cstat)[:6]:
         at = moved(best, found.middle[i])
         reached = cstat.descend(tables.exact(at), data, box, at, 200).cstat

@@ -154,7 +154,7 @@ class EmbeddedEngine:
         nodes = table.temperatures
         cell = int(np.clip(np.searchsorted(nodes, kT, side="right") - 1, 0, len(nodes) - 2))
         share = (kT - nodes[cell]) / (nodes[cell + 1] - nodes[cell])
-        rates = table.at(redshift, cell, cell + 2)
+        rates = table.at(redshift, np.array([cell, cell + 1]))
         by_abundance = rates[:, 0] + abundance * rates[:, 1]
         return np.asarray(((1 - share) * by_abundance[0] + share * by_abundance[1]) * self.exposure)
 

@@ -40,9 +40,12 @@ RIVAL_ROUGH = 50.0  # smooth minima that are followed are at most this much high
 RIVAL, MOST_RIVALS = 4.0, 3  # as CLOSE: a lower step may wait for a higher minimum
 REACH = 5.0  # sigma of the redshift by which the staircase is searched to both sides
 LEAST_REACH, MOST_REACH = 0.002, 0.004
+ERROR_REACH = 0.0005  # as LEAST_REACH, for the error
 MOST_HOPS = 240
+FINE_REACH, FINE_STEPS, ALL_HOPS = 0.0005, 4, 10**6
 STEPS_TRIED = 8
 STEP_ERROR = 0.7  # by how much a step may turn out lower than estimated
+GAIN = 0.002  # in C: a round that lowers it by less is the last
 ROUNDS = 4
 
 
@@ -231,12 +234,23 @@ class Fitter(FitterBase):
         best = found.best
         for _ in range(ROUNDS):
             rivals = self._rivals(data, shapes, best, RIVAL, MOST_RIVALS)
-            end = self._down_stairs(data, rivals, reach)
-            gain, best = best.cstat - end.cstat, end
-            if gain < AGREE:
+            best = rivals[0]
+            end = self._down_stairs(data, shapes, rivals, reach)
+            if end.cstat > best.cstat - GAIN:
                 break
             shapes = self.tables.exact(end.theta)
-        return Found(best, found.starts, found.agreeing)
+            (best,) = self._descend(shapes, data, self.box_exact, [end.theta])
+        return replace(found, best=self._fine(data, shapes, best))
+
+    def _fine(self, data: Data, shapes: Shapes, best: Minimum) -> Minimum:
+        """Try the steps next to the best one, however small the hops between them."""
+        for position in self.free_redshift:
+            found = self._survey(data, shapes, best.theta, position, FINE_REACH, ALL_HOPS)
+            for i in np.argsort(found.cstat, kind="stable")[:FINE_STEPS]:
+                if found.cstat[i] < best.cstat:
+                    end = self._on_step(data, best.theta, position, found.middle[i])
+                    best = min(best, end, key=_by_cstat)
+        return best
 
     def _information(self, data: Data, channel_counts: Floats, theta: Floats) -> Floats:
         if not self.free_redshift:
@@ -268,14 +282,10 @@ class Fitter(FitterBase):
         """
         if not sigma > 0:
             return sigma
-        reach = max(REACH * sigma * np.sqrt(delta), LEAST_REACH)
-        z = best.theta[position]
-        low = max(self.model.lower[position], z - reach)
-        high = min(self.model.upper[position], z + reach)
-        found = staircase.survey(
-            self.tables, data, self.box_exact, best.theta, position, low, high, MOST_HOPS
-        )
-        return staircase.half_width(found, z, erf(np.sqrt(delta / 2)))
+        reach = REACH * sigma * float(np.sqrt(delta))
+        shapes = self.tables.exact(best.theta)
+        found = self._survey(data, shapes, best.theta, position, max(reach, ERROR_REACH))
+        return staircase.half_width(found, best.theta[position], erf(np.sqrt(delta / 2)))
 
     def _interval(
         self, data: Data, best: Minimum, position: int, limits: tuple[float, float], sigma: float
@@ -327,7 +337,9 @@ class Fitter(FitterBase):
         found.sort(key=lambda pair: pair[0])
         return [start for _, start in found[:ROUGH_STARTS]]
 
-    def _down_stairs(self, data: Data, rivals: Sequence[Minimum], reach: float) -> Minimum:
+    def _down_stairs(
+        self, data: Data, shapes: Shapes, rivals: Sequence[Minimum], reach: float
+    ) -> Minimum:
         """Go to the lowest step of every free redshift in turn.
 
         As z changes, lines hop from bin to bin, and C between two hops is
@@ -337,14 +349,9 @@ class Fitter(FitterBase):
         """
         lowest = rivals[0]
         for position in self.free_redshift:
-            z = lowest.theta[position]
-            low = max(self.model.lower[position], z - reach)
-            high = min(self.model.upper[position], z + reach)
             steps: list[tuple[float, float, Floats]] = []
             for rival in rivals:
-                found = staircase.survey(
-                    self.tables, data, self.box_exact, rival.theta, position, low, high, MOST_HOPS
-                )
+                found = self._survey(data, shapes, rival.theta, position, reach)
                 best = np.argsort(found.cstat, kind="stable")[:STEPS_TRIED]
                 steps += [(found.cstat[i], found.middle[i], rival.theta) for i in best]
             steps.sort(key=lambda step: step[0])
@@ -354,10 +361,34 @@ class Fitter(FitterBase):
                 lowest = min(lowest, self._on_step(data, theta, position, z), key=_by_cstat)
         return lowest
 
+    def _survey(
+        self,
+        data: Data,
+        shapes: Shapes,
+        theta: Floats,
+        position: int,
+        reach: float,
+        most: int = MOST_HOPS,
+    ) -> staircase.Survey:
+        z = theta[position]
+        low = max(self.model.lower[position], z - reach)
+        high = min(self.model.upper[position], z + reach)
+        return staircase.survey(
+            self.tables, shapes, data, self.box_exact, theta, position, low, high, most
+        )
+
     def _on_step(self, data: Data, theta: Floats, position: int, redshift: float) -> Minimum:
+        """Descend on one step; temperatures stay within a cell of where they are."""
         start = theta.copy()
         start[position] = redshift
-        return self._descend(self.tables.exact(start), data, self.box_exact, [start])[0]
+        nodes, limits = self.tables.neighbourhood(start)
+        box = self.box_exact
+        for i, p in enumerate(box.free):
+            if p in limits:
+                box = box._replace(lower=box.lower.copy(), upper=box.upper.copy())
+                box.lower[i] = max(box.lower[i], limits[p][0])
+                box.upper[i] = min(box.upper[i], limits[p][1])
+        return self._descend(self.tables.exact(start, nodes), data, box, [start])[0]
 
 
 def _by_cstat(minimum: Minimum) -> float:

@@ -39,7 +39,7 @@ FORMAT = 1
 
 # Above the lines the continuum of AtomDB is piecewise linear: at 80 keV its kinks, blurred by the
 # response, are interpolated to 1e-5 with this spacing.
-SMOOTH_STEP = 0.002
+SMOOTH_STEP = 0.0015
 SEARCH_STEP = 0.005
 AVERAGED = 8  # redshifts that a node of the searching table averages over
 # Nodes along a curve are added until halving their spacing changes the rates by less than this.
@@ -245,14 +245,20 @@ class PlasmaTable(NamedTuple):
     energies: Floats
     kernel: Floats
 
-    def at(self, redshift: float, first: int = 0, last: int | None = None) -> Floats:
-        """Return the exact rates at one redshift for temperatures `first` to `last`.
+    def at(self, redshift: float, chosen: Integers | None = None) -> Floats:
+        """Return the exact rates at one redshift for the temperatures of some nodes.
+
+        Parameters
+        ----------
+        chosen : ndarray of int, shape (n_chosen,), optional
+            Nodes, all of them by default.
 
         Returns
         -------
-        ndarray, shape (last - first, 2, n_channels)
+        ndarray, shape (n_chosen, 2, n_channels)
         """
-        return rates_at(self, redshift, first, len(self.temperatures) if last is None else last)
+        nodes = np.arange(len(self.temperatures)) if chosen is None else chosen
+        return rates_at(self, redshift, nodes)
 
     def cut(self, channels: slice) -> PlasmaTable:
         """Return the table of a run of channels."""
@@ -270,9 +276,9 @@ def _reached(kernel: Floats) -> Floats:
 
 
 @njit(cache=True, nogil=True)
-def photons_at(table: PlasmaTable, redshift: float, first: int, last: int) -> Floats:
-    """Fill the model bins below the last line, shape (n_rows, last - first, 2)."""
-    n_rows, n_t = len(table.energies) - 1, last - first
+def photons_at(table: PlasmaTable, redshift: float, chosen: Integers) -> Floats:
+    """Fill the model bins below the last line, shape (n_rows, n_chosen, 2)."""
+    n_rows, n_t = len(table.energies) - 1, len(chosen)
     stretch = 1.0 + redshift
     photons = np.empty((n_rows, n_t, 2))
     below = np.empty((n_t, 2))
@@ -282,8 +288,8 @@ def photons_at(table: PlasmaTable, redshift: float, first: int, last: int) -> Fl
         t = min(max(position - k, 0.0), 1.0)
         for i in range(n_t):
             for part in range(2):
-                value = (1 - t) * table.cumulative[k, first + i, part]
-                value += t * table.cumulative[k + 1, first + i, part]
+                value = (1 - t) * table.cumulative[k, chosen[i], part]
+                value += t * table.cumulative[k + 1, chosen[i], part]
                 if e > 0:
                     photons[e - 1, i, part] = (value - below[i, part]) / stretch
                 below[i, part] = value
@@ -292,26 +298,26 @@ def photons_at(table: PlasmaTable, redshift: float, first: int, last: int) -> Fl
         if 0 <= bins[k] < n_rows:
             for i in range(n_t):
                 for part in range(2):
-                    photons[bins[k], i, part] += table.line_photons[k, first + i, part] / stretch
+                    photons[bins[k], i, part] += table.line_photons[k, chosen[i], part] / stretch
     return photons
 
 
 @njit(cache=True, nogil=True)
-def rates_at(table: PlasmaTable, redshift: float, first: int, last: int) -> Floats:
-    """Return exact counts/s per channel at one redshift, shape (last - first, 2, n_channels)."""
-    n_t, n_c = last - first, table.smooth.shape[3]
+def rates_at(table: PlasmaTable, redshift: float, chosen: Integers) -> Floats:
+    """Return exact counts/s per channel at one redshift, shape (n_chosen, 2, n_channels)."""
+    n_t, n_c = len(chosen), table.smooth.shape[3]
     position = (redshift - table.smooth_grid[0]) / table.smooth_grid[1]
     node, weight, _ = cubic(position, table.smooth.shape[0])
     rates = np.empty((n_t, 2, n_c))
     for i in range(n_t):
         for part in range(2):
-            a, b = table.smooth[node, first + i, part], table.smooth[node + 1, first + i, part]
-            c, d = table.smooth[node + 2, first + i, part], table.smooth[node + 3, first + i, part]
+            a, b = table.smooth[node, chosen[i], part], table.smooth[node + 1, chosen[i], part]
+            c, d = table.smooth[node + 2, chosen[i], part], table.smooth[node + 3, chosen[i], part]
             for k in range(n_c):
                 rates[i, part, k] = (
                     weight[0] * a[k] + weight[1] * b[k] + weight[2] * c[k] + weight[3] * d[k]
                 )
-    photons = photons_at(table, redshift, first, last)
+    photons = photons_at(table, redshift, chosen)
     folded = np.dot(photons.reshape(len(photons), n_t * 2).T.copy(), table.kernel)
     for i in range(n_t):
         for part in range(2):

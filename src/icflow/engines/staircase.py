@@ -16,7 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from icflow.engines import cstat, folded
-from icflow.engines.cstat import FLOOR, Box, Data, jit
+from icflow.engines.cstat import FLOOR, Box, Data, Shapes, jit
 from icflow.engines.folded import PlasmaTable
 from icflow.engines.tables import Tables
 
@@ -63,7 +63,7 @@ class Survey(NamedTuple):
 
 
 def survey(
-    tables: Tables, data: Data, box: Box, theta: Floats, position: int,
+    tables: Tables, shapes: Shapes, data: Data, box: Box, theta: Floats, position: int,
     low: float, high: float, most: int,
 ) -> Survey:  # fmt: skip
     """Estimate the lowest C on every step between two redshifts.
@@ -73,6 +73,8 @@ def survey(
 
     Parameters
     ----------
+    shapes : Shapes
+        The exact ones at `theta`.
     box : Box
         The other free parameters.
     position : int
@@ -80,7 +82,6 @@ def survey(
     most : int
         Steps are told apart by the hops that move most counts, this many.
     """
-    shapes = tables.exact(theta)
     values = theta[box.free]
     # A temperature on a node is held there: C has a kink.
     moving = (values > box.lower) & (values < box.upper) & ~np.isin(values, tables.temperatures)
@@ -262,9 +263,12 @@ def _judge(
     data: Data, binned: Floats, first: int, last: int, slopes: Floats, push: Floats
 ) -> float:
     """Return C over some bins; half its gradient, with the sign turned, goes into `push`."""
+    pull = np.empty(last - first)
+    for b in range(first, last):
+        pull[b - first] = data.counts[b] / binned[b] - 1.0
     for a in range(len(push)):
         total = 0.0
         for b in range(first, last):
-            total += slopes[a, b] * (data.counts[b] / binned[b] - 1.0)
+            total += slopes[a, b] * pull[b - first]
         push[a] = total
     return cstat.cstat(data.counts[first:last], binned[first:last])

@@ -53,13 +53,39 @@ class Tables:
         """Nodes of the plasma tables, keV."""
         return self.plasma[0].temperatures if self.plasma else np.array([0.0, 1.0])
 
-    def exact(self, theta: Floats) -> Shapes:
-        """Return the shapes at the redshifts in `theta`, every line in its own bin."""
-        plasma = np.empty((len(self.plasma), 1, len(self.temperatures), 2, self.rows.shape[1]))
+    def exact(self, theta: Floats, chosen: Integers | None = None) -> Shapes:
+        """Return the shapes at the redshifts in `theta`, every line in its own bin.
+
+        Parameters
+        ----------
+        chosen : ndarray of int, optional
+            Temperature nodes to fill; the others stay empty.
+        """
+        nodes = np.arange(len(self.temperatures)) if chosen is None else chosen
+        plasma = np.zeros((len(self.plasma), 1, len(self.temperatures), 2, self.rows.shape[1]))
         for k, (table, position) in enumerate(zip(self.plasma, self.redshift_of, strict=True)):
-            plasma[k, 0] = table.at(theta[position])
-        plasma *= self.exposure
+            plasma[k, 0, nodes] = table.at(theta[position], nodes) * self.exposure
         return Shapes(self.terms, self.rows, self.curves, plasma, self.temperatures, np.zeros(2))
+
+    def neighbourhood(self, theta: Floats) -> tuple[Integers, dict[int, tuple[float, float]]]:
+        """Return the nodes of every temperature's cell and the two beside it.
+
+        Returns
+        -------
+        nodes : ndarray of int
+        limits : dict
+            By position of the temperature, the range that they span, keV.
+        """
+        last = len(self.temperatures) - 1
+        wanted: set[int] = set()
+        limits = {}
+        for term in self.terms[self.terms[:, cstat.KIND] == cstat.PLASMA]:
+            position = int(term[cstat.FIRST])
+            cell = int(np.searchsorted(self.temperatures, theta[position], side="right")) - 1
+            low, high = max(min(cell, last - 1) - 1, 0), min(max(cell, 0) + 2, last)
+            wanted.update(range(low, high + 1))
+            limits[position] = (float(self.temperatures[low]), float(self.temperatures[high]))
+        return np.array(sorted(wanted), dtype=np.int64), limits
 
     def smooth(self) -> Shapes:
         """Return the shapes that are smooth in redshift, in coarse bins."""
