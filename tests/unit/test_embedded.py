@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
+from scipy.stats import norm
 
 from icflow import config
 from icflow.config import AtomicData, FitModel, Free, Instrument, Link, Prior
 from icflow.engines import cstat
 from icflow.engines.embedded import EmbeddedEngine
 from icflow.ogip.grouping import group_counts, grouped_selection
+from icflow.ogip.response import Rmf, write_arf, write_rmf
 
 BACKGROUND = "resources/background/nustar_fpma.yaml"
 LINKED = {
@@ -238,6 +241,67 @@ def test_redshift_and_its_error_of_a_free_fit(
         for name in result.free:
             low, high = result.intervals[name]
             assert low <= result.values[name] <= high
+
+
+def test_another_instrument(tmp_path: Path, atomdb: Path, run: config.Config) -> None:
+    # A CCD-like detector: other energies, channels from 1, other resolution, no background.
+    edges, bounds = np.linspace(0.4, 12.0, 1161), np.linspace(0.5, 11.5, 401)
+    energy, sigma = 0.5 * (edges[1:] + edges[:-1]), 0.06
+    share = norm.cdf(bounds, energy[:, None], sigma)
+    rmf = Rmf(
+        edges[:-1], edges[1:], csr_array(np.diff(share, axis=1)), np.arange(1, 401),
+        bounds[:-1], bounds[1:], telescope="TEST", instrument="CCD",
+    )  # fmt: skip
+    write_rmf(tmp_path / "ccd.rmf", rmf)
+    write_arf(tmp_path / "ccd.arf", edges[:-1], edges[1:], 400 * np.exp(-((energy - 2) ** 2) / 30))
+    instrument = Instrument(
+        rmf=str(tmp_path / "ccd.rmf"), arf=str(tmp_path / "ccd.arf"), exposure=1e5, background=None
+    )
+    ccd = EmbeddedEngine(instrument, AtomicData(folder=str(atomdb)))
+    truth = {"TBabs.nH": 0.05, "apec.kT": 4.3, "apec.Abundanc": 0.4, "apec.Redshift": 0.083,
+             "apec.norm": 0.02}  # fmt: skip
+    counts, _ = ccd.fake("tbabs*apec", truth, 3, "ccd", range(3))
+    control = run.fits.model_copy(update={"energies": (0.7, 10.0), "group_min": 5})
+    model = FitModel(expression="tbabs*apec", parameters=PLASMA | {"TBabs.nH": 0.05})
+    expected = ccd.predict("tbabs*apec", truth)
+    for row, result in enumerate(ccd.fit(model, control, counts, {}, ())):
+        assert result.converged and result.status == "ok"
+        starts, stops = grouped_selection(
+            counts[row], rmf.e_min, rmf.e_max, 0.7, 10.0, control.group_min
+        )
+        binned = group_counts(counts[row].astype(float), starts, stops)
+        assert result.cstat < cstat.cstat(binned, group_counts(expected, starts, stops))
+        found = ccd.predict("tbabs*apec", result.values)
+        direct = cstat.cstat(binned, group_counts(found, starts, stops))
+        assert result.cstat == pytest.approx(direct, abs=5e-3)
+        for name in result.free:
+            assert abs(result.values[name] - truth[name]) < 5 * result.errors[name]
+
+
+def test_identical_components_are_not_determined(
+    engine: EmbeddedEngine, run: config.Config, spectra: np.ndarray
+) -> None:
+    parameters = {
+        "TBabs.nH": 0.00858,
+        "powerlaw.PhoIndex": Free(free=[1.0, 5.0]),
+        "powerlaw.norm": Free(free=[0.0, 1.0]),
+        "powerlaw_3.PhoIndex": Link(link="powerlaw.PhoIndex"),
+        "powerlaw_3.norm": Free(free=[0.0, 1.0]),
+    }
+    model = FitModel(expression="tbabs*(powerlaw+powerlaw)", parameters=parameters)
+    (result,) = engine.fit(model, run.fits, spectra[1:2], {}, ())
+    assert result.converged
+    assert np.isnan(result.errors["powerlaw.norm"]) and np.isnan(result.errors["powerlaw_3.norm"])
+    assert np.isfinite(result.errors["powerlaw.PhoIndex"])
+
+
+def test_a_model_with_nothing_to_vary_but_norms(
+    engine: EmbeddedEngine, run: config.Config, spectra: np.ndarray
+) -> None:
+    parameters = {"powerlaw.PhoIndex": 2.0, "powerlaw.norm": Free(free=[0.0, 1.0])}
+    model = FitModel(expression="powerlaw", parameters=parameters)
+    (result,) = engine.fit(model, run.fits, spectra[1:2], {}, ())
+    assert result.converged and result.errors["powerlaw.norm"] > 0
 
 
 def test_bad_spectra_are_flagged_and_the_batch_goes_on(

@@ -42,7 +42,8 @@ class FitResult:
     values, errors : dict
         Best-fit value and 1 σ error of every parameter that the fit knows,
         background factors as ``background.NAME``; the error of a parameter
-        that was not free is 0, of one at a bound NaN.
+        that was not free is 0, of one at a bound, or that the data do not
+        determine, NaN.
     free : tuple of str
         Names of the free parameters.
     at_bound : tuple of str

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from icflow.config import FitControl
 from icflow.engines import cells, cstat, staircase
 from icflow.engines.base import FitResult
-from icflow.engines.cstat import Box, Data, Minimum, Shapes
+from icflow.engines.cstat import SINGULAR, Box, Data, Minimum, Shapes
 from icflow.engines.lattice import Lattice
 from icflow.engines.parameters import Model
 from icflow.engines.profile import end_of_interval
@@ -408,9 +408,15 @@ def _separate(minima: Sequence[Minimum], within: float) -> list[Minimum]:
 
 
 def _inverse(matrix: Floats) -> Floats:
-    """Invert a positive definite matrix, scaled to a unit diagonal first."""
+    """Invert the information; NaN for parameters that the data do not determine.
+
+    Two plasmas that share a temperature cell, or two components alike, can
+    be exchanged for one another at no cost in C.
+    """
     scale = 1 / np.sqrt(np.diag(matrix))
-    try:
-        return np.asarray(np.linalg.inv(matrix * np.outer(scale, scale)) * np.outer(scale, scale))
-    except np.linalg.LinAlgError:
-        return np.full(matrix.shape, np.nan)
+    values, vectors = np.linalg.eigh(matrix * np.outer(scale, scale))
+    fixed = values > SINGULAR * values.max(initial=0.0)
+    inverse = (vectors[:, fixed] / values[fixed]) @ vectors[:, fixed].T * np.outer(scale, scale)
+    undetermined = (vectors[:, ~fixed] ** 2).sum(axis=1) > 1e-6
+    inverse[undetermined] = inverse[:, undetermined] = np.nan
+    return np.asarray(inverse)

@@ -7,6 +7,8 @@ microsecond a point.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -108,7 +110,8 @@ class Lattice:
     ) -> tuple[Integers, Floats, Integers]:
         """Return, for every lattice point and source, two rows with weights."""
         sizes = [len(v) for v in values]
-        combinations = np.indices(sizes).reshape(len(sizes), -1).T
+        # One point where there is nothing to vary.
+        combinations = np.indices(sizes).reshape(len(sizes), math.prod(sizes)).T
         mirror = self._mirror()
         if mirror is not None:
             # One of two mirror images is enough.

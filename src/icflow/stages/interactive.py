@@ -6,6 +6,7 @@ command line, as in a session with XSPEC.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -216,7 +217,8 @@ def _as_text(result: FitResult, expression: str) -> str:
         if name in result.at_bound:
             error = "at its limit"
         elif name in result.free:
-            error = f"+/- {result.errors[name]:.4g}"
+            sigma = result.errors[name]
+            error = f"+/- {sigma:.4g}" if math.isfinite(sigma) else "not determined"
         else:
             error = "frozen"
         if name in result.intervals:
