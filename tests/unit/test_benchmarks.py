@@ -11,8 +11,8 @@ import pytest
 
 ROWS = {
     "one_start", "one_start_vs_xspec", "cstat_above_xspec", "cstat_above_truth", "expected_counts",
-    "simulation", "labels", "baseline", "memory", "linearity", "coverage", "minimum_fixed",
-    "minimum_free",
+    "simulation", "labels", "baseline", "memory", "linearity", "coverage", "coverage_free",
+    "coverage_hessian", "minimum_fixed", "minimum_free",
 }  # fmt: skip
 
 
