@@ -44,7 +44,8 @@ ERROR_REACH = 0.0005  # as LEAST_REACH, for the error
 MOST_HOPS = 240
 FINE_REACH, FINE_STEPS, ALL_HOPS = 0.0005, 4, 10**6
 STEPS_TRIED = 8
-STEP_ERROR = 0.7  # by how much a step may turn out lower than estimated
+# By how much a step may turn out lower than estimated, from elsewhere and from the best one.
+FIRST_ERROR, LATER_ERROR = 0.7, 0.1
 GAIN = 0.002  # in C: a round that lowers it by less is the last
 ROUNDS = 4
 
@@ -232,10 +233,11 @@ class Fitter(FitterBase):
         """Alternate between all minima at one redshift and the staircase around it."""
         found, shapes = self._at_redshift(data, coarse, theta, [theta])
         best = found.best
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
             rivals = self._rivals(data, shapes, best, RIVAL, MOST_RIVALS)
             best = rivals[0]
-            end = self._down_stairs(data, shapes, rivals, reach)
+            error = FIRST_ERROR if number == 0 else LATER_ERROR
+            end = self._down_stairs(data, shapes, rivals, reach, error)
             if end.cstat > best.cstat - GAIN:
                 break
             shapes = self.tables.exact(end.theta)
@@ -338,7 +340,12 @@ class Fitter(FitterBase):
         return [start for _, start in found[:ROUGH_STARTS]]
 
     def _down_stairs(
-        self, data: Data, shapes: Shapes, rivals: Sequence[Minimum], reach: float
+        self,
+        data: Data,
+        shapes: Shapes,
+        rivals: Sequence[Minimum],
+        reach: float,
+        error: float,
     ) -> Minimum:
         """Go to the lowest step of every free redshift in turn.
 
@@ -356,7 +363,7 @@ class Fitter(FitterBase):
                 steps += [(found.cstat[i], found.middle[i], rival.theta) for i in best]
             steps.sort(key=lambda step: step[0])
             for estimate, z, theta in steps[:STEPS_TRIED]:
-                if estimate > lowest.cstat + STEP_ERROR:
+                if estimate > lowest.cstat + error:
                     break
                 lowest = min(lowest, self._on_step(data, theta, position, z), key=_by_cstat)
         return lowest

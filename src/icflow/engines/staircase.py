@@ -117,7 +117,7 @@ def half_width(found: Survey, middle: float, fraction: float) -> float:
 
     total = within(math.inf)
     low, high = 0.0, float(np.abs(found.edges - middle).max())
-    for _ in range(40):
+    for _ in range(25):
         half = 0.5 * (low + high)
         low, high = (half, high) if within(half) < fraction * total else (low, half)
     return high
