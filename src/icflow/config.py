@@ -362,13 +362,27 @@ class Detector(Section):
     alternative: str | None = Field(
         None, description="fit of the model with IC, for methods on fits"
     )
+    parts: list[str] | None = Field(
+        None, min_length=2, description="detectors that it combines, for methods that do"
+    )
 
 
 class Detection(Section):
     """Which datasets play which part, and the detectors."""
 
-    training: str = Field(description="dataset that trains the networks")
-    validation: str = Field(description="dataset with IC that helps to choose thresholds")
+    training: str = Field(description="dataset without IC that trains the networks")
+    training_ic: str | None = Field(
+        None, description="dataset with IC, for detectors that learn from both classes"
+    )
+    fitted: int = Field(
+        1000,
+        ge=10,
+        description="spectra of each of them, the first ones, that are fitted for detectors that "
+        "learn from fits",
+    )
+    validation: list[str] = Field(
+        min_length=1, description="datasets that choose thresholds and calibrate scores"
+    )
     test: list[str] = Field(min_length=1, description="datasets of the final evaluation")
     bootstrap: int = Field(ge=100, description="resamplings behind the 68 % intervals")
     score_energies: Energies = Field(description="energies of the reconstruction error (keV)")
@@ -433,6 +447,7 @@ class Config(Section):
                     _check_link(f"{path}.parameters.{name}.link", name, parameter, model)
         self._check_truths()
         self._check_sizes()
+        self._check_parts()
         return self
 
     def _models(self) -> Iterator[tuple[str, Scenario | FitModel]]:
@@ -450,9 +465,11 @@ class Config(Section):
         for name, fit in self.fits.baseline.items():
             yield f"fits.baseline.{name}.model", fit.model, models
         yield "detection.training", self.detection.training, datasets
-        yield "detection.validation", self.detection.validation, datasets
-        for position, name in enumerate(self.detection.test):
-            yield f"detection.test.{position}", name, datasets
+        if self.detection.training_ic is not None:
+            yield "detection.training_ic", self.detection.training_ic, datasets
+        for role in ("validation", "test"):
+            for position, name in enumerate(getattr(self.detection, role)):
+                yield f"detection.{role}.{position}", name, datasets
         for name, detector in self.detection.detectors.items():
             path = f"detection.detectors.{name}"
             if detector.network is not None:
@@ -463,14 +480,15 @@ class Config(Section):
             ):
                 if fit_name is not None:
                     yield f"{path}.{key}", fit_name, set(self.fits.baseline)
+            simple = {n for n, other in self.detection.detectors.items() if other.parts is None}
+            for position, part in enumerate(detector.parts or []):
+                yield f"{path}.parts.{position}", part, simple
 
     def _check_truths(self) -> None:
         """Check that parameters frozen at the truth exist where the truth is simulated."""
         uses = [("fits.label", self.fits.label, [self.detection.training])]
-        uses += [
-            (f"fits.baseline.{name}", fit, self.detection.test)
-            for name, fit in self.fits.baseline.items()
-        ]
+        fitted = list(dict.fromkeys([*self.detection.test, *self.detection.validation]))
+        uses += [(f"fits.baseline.{name}", fit, fitted) for name, fit in self.fits.baseline.items()]
         for path, fit, datasets in uses:
             model = self.fits.models[fit.model]
             for parameter in fit.at_truth:
@@ -502,11 +520,24 @@ class Config(Section):
                     f"{self.datasets[name].size - 1}, the last spectrum of the dataset {name!r}"
                 )
 
+    def _check_parts(self) -> None:
+        """Check that no spectrum is tested that something was learnt or chosen from."""
+        detection = self.detection
+        for name in detection.test:
+            for part in ("training", "training_ic", "validation"):
+                value = getattr(detection, part)
+                if name == value or (isinstance(value, list) and name in value):
+                    raise ValueError(
+                        f"detection.test names {name!r}, which detection.{part} uses; "
+                        "test on a dataset of its own"
+                    )
+
     # --- what each stage depends on ------------------------------------------
 
-    def shards(self, dataset: str) -> list[int]:
-        """Numbers of the shards of a dataset, from 0."""
-        return list(range(math.ceil(self.datasets[dataset].size / self.shard_size)))
+    def shards(self, dataset: str, spectra: int | None = None) -> list[int]:
+        """Numbers of the shards that hold the first spectra of a dataset, all by default."""
+        size = self.datasets[dataset].size if spectra is None else spectra
+        return list(range(math.ceil(size / self.shard_size)))
 
     def shard_range(self, dataset: str, shard: int) -> tuple[int, int]:
         """First spectrum index of a shard, and how many spectra it holds."""
@@ -640,7 +671,7 @@ class ScoreSettings(Section):
     train: TrainSettings
     score_energies: Interval
     training: str
-    validation: str
+    validation: list[str]
     test: list[str]
     example: int
 

@@ -12,6 +12,7 @@ from astropy.table import Table
 
 from icflow import config as configuration
 from icflow.config import Config
+from icflow.detection.detectors import fits_read
 from icflow.files import write_json
 from icflow.ogip.spectrum import SpectrumSet, write_spectra
 
@@ -46,14 +47,14 @@ def results(pristine: Path, tmp_path: Path) -> Path:
 
 def made_up_config(size: int, folds_trained: int = 2) -> Config:
     base = configuration.load(ROOT / "config.yaml").model_dump(mode="json", exclude_none=True)
-    sizes = {"train_2T": 4 * size, "validation_1T+IC": size, "test_2T": size, "test_1T+IC": size}
+    sizes = dict.fromkeys(base["datasets"], size) | {"train_2T": 4 * size}
     above = {
         "datasets": {name: {"size": number} for name, number in sizes.items()},
         "shard_size": max(size // 2, 1),
         "autoencoder": {
             "training": {"spectra": 4 * size, "folds": 10, "folds_trained": folds_trained}
         },
-        "detection": {"bootstrap": 100},
+        "detection": {"bootstrap": 100, "fitted": size},
     }
     return configuration.validate(configuration.overlay(base, above), "made up")
 
@@ -64,9 +65,9 @@ def make_results(config: Config, folder: Path) -> None:
     truth = {name: draw_truth(config, name, random) for name in config.datasets}
     for name in config.detection.test:
         write_dataset(config, name, truth[name], folder)
-        for fit in config.fits.baseline:
-            write_fit(config, name, fit, truth[name], folder, random)
         write_components(config, name, truth[name], folder, random)
+    for (name, fit), size in fits_read(config).items():
+        write_fit(config, name, fit, truth[name], folder, random, size)
     for network in config.autoencoder.networks:
         for fold in range(config.autoencoder.training.folds_trained):
             write_history(folder / f"networks/{network}/fold-{fold}/history.ecsv", config, random)
@@ -101,8 +102,8 @@ def draw_truth(config: Config, dataset: str, random: np.random.Generator) -> dic
     return truth
 
 
-def shards(config: Config, dataset: str) -> list[tuple[int, np.ndarray]]:
-    ranges = [(shard, *config.shard_range(dataset, shard)) for shard in config.shards(dataset)]
+def shards(config: Config, dataset: str, size: int | None = None) -> list[tuple[int, np.ndarray]]:
+    ranges = [(n, *config.shard_range(dataset, n)) for n in config.shards(dataset, size)]
     return [(shard, np.arange(first, first + count)) for shard, first, count in ranges]
 
 
@@ -131,6 +132,7 @@ def write_fit(
     truth: dict[str, np.ndarray],
     folder: Path,
     random: np.random.Generator,
+    spectra: int | None = None,
 ) -> None:
     """C scatters around the degrees of freedom; the wrong model is a little worse."""
     meta = {
@@ -141,9 +143,10 @@ def write_fit(
         "ABUND": "angr",
         "XSECT": "vern",
         "group_min": 100,
+        "free": ["apec.kT", "apec_3.kT", "background.lines"],
     }
     wrong = has_ic(config, dataset) != ("IC" in fit)
-    for shard, index in shards(config, dataset):
+    for shard, index in shards(config, dataset, spectra):
         size = index.size
         table = Table(
             {
@@ -155,6 +158,8 @@ def write_fit(
                 "at_bound": np.full(size, "", dtype="U30"),
                 "status": np.full(size, "ok", dtype="U60"),
                 "apec.kT": truth["apec.kT"][index],
+                "apec_3.kT": 10 * random.random(size),
+                "background.lines": 1 + 0.03 * random.normal(size=size),
             },
             meta=meta,
         )
@@ -262,7 +267,7 @@ def write_scores(
         ("train_2T", "holdout", np.arange(fifth, 2 * fifth)),
     ]
     for dataset, part in (
-        (config.detection.validation, "validation"),
+        *((name, "validation") for name in config.detection.validation),
         *((name, "test") for name in config.detection.test),
     ):
         parts.append((dataset, part, np.arange(config.datasets[dataset].size)))

@@ -79,6 +79,9 @@ REFUSED = [
     (("fits", "baseline", "2T_free", "model"), "3T", ["fits.baseline.2T_free.model", "'3T'"]),
     (("detection", "training"), "other", ["detection.training", "'other'", "train_2T"]),
     (("detection", "test"), ["test_2T", "other"], ["detection.test", "'other'", "test_1T+IC"]),
+    (("detection", "validation"), ["val"], ["detection.validation.0", "'val'", "validation_2T"]),
+    (("detection", "training_ic"), "ic", ["detection.training_ic", "'ic'", "train_1T+IC"]),
+    (("detection", "test"), ["train_2T"], ["'train_2T', which detection.training uses"]),
     (
         ("detection", "detectors", "cae", "network"),
         "vae",
@@ -260,7 +263,7 @@ AFFECTED = [
     (
         ("scenarios", "1T+IC", "parameters", "powerlaw.PhoIndex"),
         2.1,
-        {"simulate validation_1T+IC", "simulate test_1T+IC"},
+        {"simulate train_1T+IC", "simulate validation_1T+IC", "simulate test_1T+IC"},
     ),
 ]
 

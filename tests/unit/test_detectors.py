@@ -6,23 +6,31 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from icflow.config import Dataset, Detector
+from icflow import config as configuration
+from icflow.config import Config, Dataset, Detector
 from icflow.detection import detectors
+from icflow.detection.evidence import Evidence, Sample, with_ic
 from icflow.errors import IcflowError
 
-WITH_IC = {"train": False, "val": True, "hot": False, "ic": True}
-TEST = detectors.Sample(
-    dataset=np.array(["hot", "hot", "ic", "ic"]),
-    index=np.array([0, 1, 0, 1]),
-    is_ic=np.array([False, False, True, True]),
-)
+WITH_IC = {"train": False, "cold": False, "val": True, "hot": False, "ic": True}
+SIZES = {
+    "training": {"train": 4},
+    "training_ic": {},
+    "validation": {"cold": 2, "val": 2},
+    "test": {"hot": 2, "ic": 2},
+}
+SAMPLES = {part: Sample.of(sizes, WITH_IC) for part, sizes in SIZES.items()}
+TEST = SAMPLES["test"]
 CAE = Detector(title="CAE", method="reconstruction_error", network="cae")
 RULE = Detector(title="Rule", method="cstat_rule", thermal="2T", alternative="IC")
+DELTA = Detector(title="ΔC", method="delta_cstat", thermal="2T", alternative="IC")
 
 
 def score_table(holdout: list[float], validation: list[float], test: list[float]) -> Table:
+    """Scores of one fold: `validation` of the spectra with IC; those without score 0.5."""
     rows = [("train", i, "selection", 1e6) for i in range(3)]
     rows += [("train", 10 + i, "holdout", r) for i, r in enumerate(holdout)]
+    rows += [("cold", i, "validation", 0.5) for i in range(2)]
     rows += [("val", i, "validation", r) for i, r in enumerate(validation)]
     # Test rows in an order of their own.
     rows += [(TEST.dataset[i], TEST.index[i], "test", test[i]) for i in (3, 0, 2, 1)]
@@ -35,8 +43,14 @@ def fit_table(cstat: list[float], dof: list[int], converged: list[bool] | None =
     )
 
 
-def evidence(scores: dict | None = None, fits: dict | None = None) -> detectors.Evidence:
-    return detectors.Evidence(TEST, WITH_IC, scores or {}, fits or {})
+def evidence(
+    scores: dict | None = None, fits: dict | None = None, validation: dict | None = None
+) -> Evidence:
+    """Evidence with fits of the test spectra; those of the validation spectra follow from them."""
+    fits = fits or {}
+    plain = {name: fit_table([100.0] * 4, [100] * 4) for name in fits}
+    parts = {"test": fits, "validation": plain if validation is None else validation}
+    return Evidence(SAMPLES, WITH_IC, scores or {}, parts)
 
 
 def test_class_is_whether_the_scenario_differs_from_training() -> None:
@@ -45,7 +59,14 @@ def test_class_is_whether_the_scenario_differs_from_training() -> None:
         "other": Dataset(scenario="1T+IC", size=5),
         "same": Dataset(scenario="2T", size=9),
     }
-    assert detectors.with_ic(datasets, "train") == {"train": False, "other": True, "same": False}
+    assert with_ic(datasets, "train") == {"train": False, "other": True, "same": False}
+
+
+def test_a_sample_holds_the_first_spectra_of_each_dataset() -> None:
+    assert TEST.dataset.tolist() == ["hot", "hot", "ic", "ic"]
+    assert TEST.index.tolist() == [0, 1, 0, 1]
+    assert TEST.is_ic.tolist() == [False, False, True, True]
+    assert SAMPLES["training_ic"].index.size == 0
 
 
 def test_reconstruction_error_takes_medians_over_folds() -> None:
@@ -82,9 +103,14 @@ def test_reconstruction_error_needs_every_test_spectrum() -> None:
 
 
 def test_validation_of_one_class_is_refused() -> None:
-    table = score_table([1.0, 2.0], [], [1.0, 2.0, 3.0, 4.0])
+    table = score_table([1.0, 2.0], [np.nan, np.nan], [1.0, 2.0, 3.0, 4.0])
     with pytest.raises(IcflowError, match=r"detectors\.cae: .*both classes.*detection\.validation"):
         detectors.detect("cae", CAE, evidence({"cae": [table]}))
+    fits = {name: fit_table([100.0] * 4, [100] * 4) for name in ("2T", "IC")}
+    one = Sample.of({"cold": 4}, WITH_IC)
+    found = Evidence(SAMPLES | {"validation": one}, WITH_IC, {}, {"test": fits, "validation": fits})
+    with pytest.raises(IcflowError, match=r"x: .*0 with and 4 without IC.*detection\.validation"):
+        detectors.detect("x", DELTA, found)
 
 
 def test_cstat_rule_takes_the_fit_closer_to_one() -> None:
@@ -121,10 +147,48 @@ def test_cstat_rule_needs_both_fits() -> None:
         detectors.detect("rule", RULE, evidence(fits={"2T": fit_table([1.0] * 4, [1] * 4)}))
 
 
+def test_delta_cstat_takes_its_threshold_from_the_validation_spectra() -> None:
+    fits = {
+        "2T": fit_table([110.0, 104.0, 95.0, np.nan], [100] * 4),
+        "IC": fit_table([105.0, 106.0, 80.0, 100.0], [98] * 4),
+    }
+    validation = {
+        "2T": fit_table([100.0, 103.0, 107.0, 109.0], [100] * 4),
+        "IC": fit_table([100.0] * 4, [98] * 4),
+    }
+    verdict = detectors.detect("delta", DELTA, evidence(fits=fits, validation=validation))
+    np.testing.assert_array_equal(verdict.score, [5.0, -2.0, 15.0, np.nan])
+    np.testing.assert_array_equal(verdict.validation, [0.0, 3.0, 7.0, 9.0])
+    assert verdict.threshold == 5.0
+    assert verdict.decision.tolist() == [False, False, True, False]
+    assert (verdict.missing, verdict.unconverged) == (1, 0)
+
+
+def test_delta_cstat_needs_fits_of_the_validation_spectra() -> None:
+    fits = {name: fit_table([100.0] * 4, [100] * 4) for name in ("2T", "IC")}
+    with pytest.raises(IcflowError, match=r"no results of the fit '2T'; fit the validation"):
+        detectors.detect("delta", DELTA, evidence(fits=fits, validation={}))
+
+
+def test_fits_are_made_of_what_detectors_read(config: Config) -> None:
+    found = detectors.fits_read(config)
+    assert {fit for dataset, fit in found if dataset == "test_2T"} == set(config.fits.baseline)
+    tree = config.model_dump(mode="json", exclude_none=True)
+    tree["detection"]["detectors"] = {"delta": DELTA.model_dump(exclude_none=True)}
+    tree["detection"]["detectors"]["delta"] |= {"thermal": "2T_free", "alternative": "1T+IC_free"}
+    few = detectors.fits_read(configuration.validate(tree, "test"))
+    fitted = {fit for dataset, fit in few if dataset == "validation_1T+IC"}
+    assert fitted == {"2T_free", "1T+IC_free"}
+    assert not any(dataset.startswith("train") for dataset, _ in few)
+
+
 @pytest.mark.parametrize(
     ("detector", "message"),
     [
-        (Detector(title="X", method="guess"), r"x\.method is 'guess', allowed: cstat_rule, rec"),
+        (
+            Detector(title="X", method="guess"),
+            r"x\.method is 'guess', allowed: combined, cstat_rule, delta",
+        ),
         (Detector(title="X", method="reconstruction_error"), "x lacks network"),
         (Detector(title="X", method="cstat_rule", thermal="2T"), "x lacks alternative"),
         (Detector(title="X", method="cstat_rule"), "x lacks thermal and alternative"),

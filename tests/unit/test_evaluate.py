@@ -15,9 +15,10 @@ import pytest
 from astropy.table import Table
 
 from icflow import config as configuration
-from icflow.config import Config
+from icflow.config import Config, Detector
 from icflow.detection import table1
-from icflow.detection.published import PUBLISHED, in_order
+from icflow.detection.detectors import in_order
+from icflow.detection.published import PUBLISHED
 from icflow.errors import IcflowError
 
 Evaluate = Callable[[Config, Path], None]
@@ -51,7 +52,7 @@ def test_scores_carry_the_truth_of_each_scenario(evaluated: Path) -> None:
 def test_metrics_follow_from_the_scores(config: Config, evaluated: Path) -> None:
     scores, metrics = read_scores(evaluated), read_metrics(evaluated)
     is_ic = np.asarray(scores["is_ic"])
-    assert list(metrics["detectors"]) == list(config.detection.detectors)
+    assert list(metrics["detectors"]) == in_order(config.detection.detectors)
     for name, entry in metrics["detectors"].items():
         decision = np.asarray(scores[f"{name}_decision"])
         assert decision.tolist() == (np.asarray(scores[name]) > entry["threshold"]).tolist()
@@ -93,7 +94,7 @@ def test_table_as_csv_has_the_agreed_columns(config: Config, evaluated: Path) ->
         "bacc,bacc_lo,bacc_hi,n_test"
     )
     rows = list(csv.DictReader(io.StringIO(text)))
-    assert [row["detector"] for row in rows] == list(config.detection.detectors)
+    assert [row["detector"] for row in rows] == in_order(config.detection.detectors)
     entry = read_metrics(evaluated)["detectors"]["cae"]
     assert float(rows[0]["bacc"]) == pytest.approx(entry["bacc"]["value"], abs=1e-6)
     assert rows[0]["n_test"] == "120"
@@ -113,9 +114,11 @@ def test_table_shows_published_values_and_settings(
         assert setting in text
 
 
-def test_published_detectors_come_first() -> None:
-    names = ["zebra", "cstat_rule_free", "ae", "apple", "cae"]
-    assert in_order(names) == ["cae", "ae", "cstat_rule_free", "apple", "zebra"]
+def test_published_detectors_come_first_then_those_that_see_least() -> None:
+    rule = Detector(title="x", method="cstat_rule", thermal="2T", alternative="1T+IC")
+    delta = rule.model_copy(update={"method": "delta_cstat"})
+    found = in_order({"apple": delta, "zebra": rule, "ae": delta, "ape": delta, "cae": delta})
+    assert found == ["cae", "ae", "zebra", "ape", "apple"]
 
 
 def test_published_rows_are_the_default_detectors(config: Config) -> None:
@@ -229,6 +232,6 @@ def test_detector_named_like_a_column_is_refused(
     config: Config, results: Path, evaluate: Evaluate
 ) -> None:
     tree = config.model_dump(mode="json", exclude_none=True)
-    tree["detection"]["detectors"]["is_ic"] = tree["detection"]["detectors"].pop("cae")
+    tree["detection"]["detectors"]["is_ic"] = tree["detection"]["detectors"].pop("ae")
     with pytest.raises(IcflowError, match=r"detectors\.is_ic: .*rename the detector"):
         evaluate(configuration.validate(tree, "test"), results)

@@ -417,11 +417,12 @@ def test_confusion_matrices_of_more_detectors_fill_more_rows(
     path = evaluated / "evaluation/metrics.json"
     content = json.loads(path.read_text())
     entry = dict(content["detectors"]["cae"], confusion={"tp": 0, "fp": 1, "tn": 3, "fn": 0})
-    content["detectors"] |= {f"more{number}": entry for number in range(3)}
+    content["detectors"] = {f"detector{number}": entry for number in range(7)}
     path.write_text(json.dumps(content))
     figure = draw(config, evaluated, 6)
     figure.draw_without_rendering()
     assert sum(axes.get_visible() for axes in figure.axes) == 7
+    assert len(figure.axes) == 8
 
 
 def test_pdf_text_is_compressed_but_whole(config: Config, evaluated: Path, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def make_settings(rmf: Path, **changes: Any) -> ScoreSettings:
         "train": tree,
         "score_energies": [4.0, 6.0],
         "training": "train_2T",
-        "validation": "val_IC",
+        "validation": ["val_IC"],
         "test": ["test_2T", "test_IC"],
         "example": 2,
     }

@@ -13,6 +13,7 @@ import pytest
 from running import ROOT, Project
 
 from icflow import config
+from icflow.detection.detectors import fits_read, in_order
 from icflow.detection.tables import read_table
 from icflow.ogip.spectrum import read_spectra
 
@@ -35,15 +36,14 @@ def test_every_spectrum_is_there_once(finished: Project, configuration: config.C
 def test_every_fit_has_a_row_for_every_spectrum(
     finished: Project, configuration: config.Config
 ) -> None:
-    folders = [("train_2T", finished.results / "labels" / "train_2T")]
-    folders += [
-        (dataset, finished.results / "fits" / dataset / fit)
-        for dataset in configuration.detection.test
-        for fit in configuration.fits.baseline
-    ]
-    for dataset, folder in folders:
+    folders = {finished.results / "labels" / "train_2T": configuration.datasets["train_2T"].size}
+    folders |= {
+        finished.results / "fits" / dataset / fit: size
+        for (dataset, fit), size in fits_read(configuration).items()
+    }
+    for folder, size in folders.items():
         rows = [i for path in sorted(folder.glob("*.ecsv")) for i in read_table(path)["index"]]
-        assert rows == list(range(configuration.datasets[dataset].size)), folder
+        assert rows == list(range(size)), folder
 
 
 def test_networks_and_scores_of_every_fold(finished: Project) -> None:
@@ -65,7 +65,7 @@ def test_table_1_has_the_rows_and_columns_of_the_contract(
     quantities = ("precision", "recall", "bacc")
     columns = [f"{name}{end}" for name in quantities for end in ("", "_lo", "_hi")]
     assert list(rows[0]) == ["detector", *columns, "n_test"]
-    assert [row["detector"] for row in rows] == list(configuration.detection.detectors)
+    assert [row["detector"] for row in rows] == in_order(configuration.detection.detectors)
     for row in rows:
         assert row["n_test"] == "80"
         assert 0 <= float(row["bacc_lo"]) <= float(row["bacc"]) <= float(row["bacc_hi"]) <= 1

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from running import ROOT, Project
 
-SIMULATIONS = {"simulate": 5}
+SIMULATIONS = {"simulate": 7}
 LABELS = {"label": 2}
-FITS = {"fit": 8}
+FITS = {"fit": 20}
 TRAINING = {"train": 4, "score": 4}
 EVALUATION = {"evaluate": 1}
 FIGURES = {"figure": 8}
@@ -48,18 +48,18 @@ CHANGES: list[tuple[str, Any, dict[str, Any]]] = [
     (
         "fits/models/1T+IC/parameters/powerlaw.PhoIndex",
         2.1,
-        {"fit": 4} | EVALUATION | {"figure": ANY} | LAST,
+        {"fit": 10} | EVALUATION | {"figure": ANY} | LAST,
     ),
     (
         "fits/baseline/2T_free/at_truth",
         ["apec.Abundanc"],
-        {"fit": 2} | EVALUATION | {"figure": ANY} | LAST,
+        {"fit": 4} | EVALUATION | {"figure": ANY} | LAST,
     ),
     (
         "scenarios/1T+IC/parameters/apec.kT/uniform",
         [2.0, 10.0],
-        # the validation and the test shard, and all that reads them; no training
-        {"simulate": 2, "fit": 4, "score": 4, "components": 1}
+        # its training, validation and test shards, and all that reads them; no network
+        {"simulate": 3, "fit": 10, "score": 4, "components": 1}
         | EVALUATION
         | {"figure": ANY}
         | LAST,
@@ -90,8 +90,8 @@ def test_more_training_spectra_add_a_shard_and_train_nothing_again(finished: Pro
 
 def test_more_validation_spectra_simulate_and_fit_nothing_else(finished: Project) -> None:
     jobs = finished.jobs(change={"datasets/validation_1T+IC/size": 120})
-    assert jobs["simulate"] == 1
-    assert not {"label", "fit", "train", "components"} & set(jobs)
+    assert (jobs["simulate"], jobs["fit"]) == (1, 4)
+    assert not {"label", "train", "components"} & set(jobs)
 
 
 def test_comments_white_space_and_order_rerun_nothing(copied: Project) -> None:
@@ -140,4 +140,4 @@ def test_the_content_of_the_background_counts(copied: Project) -> None:
     with (copied.folder / "resources/background/nustar_fpma.yaml").open("a") as file:
         file.write("# edited\n")
     jobs = copied.jobs()
-    assert (jobs["simulate"], jobs["label"], jobs["fit"]) == (5, 2, 8)
+    assert (jobs["simulate"], jobs["label"], jobs["fit"]) == (7, 2, 20)

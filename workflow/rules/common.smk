@@ -10,6 +10,7 @@ from snakemake.exceptions import WorkflowError
 try:
     from icflow import config as configuration
     from icflow import inputs, provenance
+    from icflow.detection import detectors
     from icflow.engines.registry import ENGINES
     from icflow.errors import IcflowError
     from icflow.figures import registry
@@ -27,6 +28,8 @@ try:
     CONFIG = configuration.validate(config, "configuration")
     # SHA-256 of every file that the run reads and does not make: {path: digest}.
     DIGESTS = inputs.check_all(CONFIG)
+    # Fits besides the labels: {(dataset, fit): number of spectra}.
+    FITS = detectors.fits_read(CONFIG)
 except IcflowError as error:
     raise WorkflowError(str(error))
 
@@ -48,19 +51,21 @@ wildcard_constraints:
 # --- files ---------------------------------------------------------------------------
 
 
-def sharded(pattern, dataset):
-    """Paths of all shards of a dataset."""
-    return [f"{pattern}/shard-{shard:04d}" for shard in CONFIG.shards(dataset)]
+def sharded(pattern, dataset, number=None):
+    """Paths of the shards that hold the first spectra of a dataset, all by default."""
+    return [f"{pattern}/shard-{shard:04d}" for shard in CONFIG.shards(dataset, number)]
 
 
-def spectra(dataset):
-    """Spectra of a dataset."""
-    return [f"{shard}.pha" for shard in sharded(f"results/spectra/{dataset}", dataset)]
+def spectra(dataset, number=None):
+    """Files of the first spectra of a dataset, all by default."""
+    return [f"{shard}.pha" for shard in sharded(f"results/spectra/{dataset}", dataset, number)]
 
 
 def training_shards(paths):
     """Those of the training dataset's shards, in order, that the networks are trained with."""
-    return paths[: -(-CONFIG.autoencoder.training.spectra // CONFIG.shard_size)]
+    return paths[
+        : len(CONFIG.shards(CONFIG.detection.training, CONFIG.autoencoder.training.spectra))
+    ]
 
 
 def label_fits():
@@ -70,12 +75,11 @@ def label_fits():
 
 
 def baseline_fits():
-    """Fits of the test datasets."""
+    """Fits that detectors read."""
     return [
         f"{shard}.ecsv"
-        for dataset in CONFIG.detection.test
-        for fit in CONFIG.fits.baseline
-        for shard in sharded(f"results/fits/{dataset}/{fit}", dataset)
+        for (dataset, fit), number in FITS.items()
+        for shard in sharded(f"results/fits/{dataset}/{fit}", dataset, number)
     ]
 
 

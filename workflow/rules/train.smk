@@ -4,7 +4,7 @@ SCORES = per_fold("results/scores/{network}/fold-{fold}.ecsv")
 TRAINING_SPECTRA = training_shards(spectra(CONFIG.detection.training))
 TRAINING_LABELS = training_shards(label_fits())
 # Spectra to score, by dataset.
-SCORED = {name: spectra(name) for name in (CONFIG.detection.validation, *CONFIG.detection.test)}
+SCORED = {name: spectra(name) for name in (*CONFIG.detection.validation, *CONFIG.detection.test)}
 SCORED[CONFIG.detection.training] = TRAINING_SPECTRA
 
 

@@ -7,113 +7,40 @@ method reads (a network, a pair of fits). A new method is one function from
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from astropy.table import Table
-from numpy.typing import NDArray
 
-from icflow.config import Dataset, Detector
-from icflow.detection.metrics import Bools, Floats, best_threshold, decide
+from icflow.config import Config, Detector
+from icflow.detection import by_fits, learned
+from icflow.detection.evidence import (
+    TEST,
+    TRAINING,
+    TRAINING_IC,
+    VALIDATION,
+    Evidence,
+    Sample,
+    Verdict,
+    sizes_of,
+)
+from icflow.detection.metrics import Floats, best_threshold
+from icflow.detection.published import PUBLISHED
 from icflow.detection.tables import floats, rows_of, strings
 from icflow.errors import IcflowError
-
-
-@dataclass(frozen=True)
-class Sample:
-    """The spectra that detectors are judged on.
-
-    Attributes
-    ----------
-    dataset : (n,) str
-        Dataset of each spectrum.
-    index : (n,) int
-        Its index in the dataset.
-    is_ic : (n,) bool
-        Whether it holds IC emission.
-    """
-
-    dataset: NDArray[np.str_]
-    index: NDArray[np.int64]
-    is_ic: Bools
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Everything that detectors may read.
-
-    Attributes
-    ----------
-    test : Sample
-        The spectra to be scored.
-    with_ic : mapping of str to bool
-        Whether the spectra of each dataset hold IC emission.
-    scores : mapping of str to sequence of astropy.table.Table
-        For each network, one score table per trained fold, with the columns
-        ``dataset, index, part, R_a``.
-    fits : mapping of str to astropy.table.Table
-        For each baseline fit, its results for the spectra of `test`, in the
-        order of `test`, with the columns ``cstat, dof, converged``.
-    """
-
-    test: Sample
-    with_ic: Mapping[str, bool]
-    scores: Mapping[str, Sequence[Table]]
-    fits: Mapping[str, Table]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a detector says about the test spectra.
-
-    Attributes
-    ----------
-    score : (n,) float
-        Higher for spectra that look more like IC; NaN where it cannot be had.
-    threshold : float
-        A spectrum is called IC when its score is above.
-    fold_thresholds : tuple of float
-        The thresholds of the folds behind `threshold`, if it was chosen so.
-    unconverged : int
-        Test spectra whose score rests on a fit that did not converge.
-    """
-
-    score: Floats
-    threshold: float
-    fold_thresholds: tuple[float, ...] = ()
-    unconverged: int = 0
-
-    @property
-    def decision(self) -> Bools:
-        """Whether each spectrum is called IC; False where the score is NaN."""
-        return decide(self.score, self.threshold)
-
-    @property
-    def missing(self) -> int:
-        """Number of test spectra without a score."""
-        return int(np.isnan(self.score).sum())
-
-
-def with_ic(datasets: Mapping[str, Dataset], training: str) -> dict[str, bool]:
-    """Return for each dataset whether it is of the positive class, IC.
-
-    Positive is what does not follow the scenario of the training dataset, which
-    is thermal by the design of the method.
-    """
-    thermal = datasets[training].scenario
-    return {name: dataset.scenario != thermal for name, dataset in datasets.items()}
 
 
 def reconstruction_error(detector: Detector, evidence: Evidence) -> Verdict:
     """Score by the reconstruction error R_a of an autoencoder (Lin et al. 2024).
 
-    Each fold chooses its threshold on the thermal spectra that it held out and
-    all IC validation spectra, by the highest balanced accuracy; the threshold
-    is the median over the folds, as published. How the folds' networks join in
-    a test spectrum's score is not published: here it is the median of their
-    R_a, to which the median threshold belongs.
+    Each fold chooses its threshold on the spectra that it held out and all
+    validation spectra, by the highest balanced accuracy; the threshold is the
+    median over the folds, as published. How the folds' networks join in a
+    spectrum's score is not published: here it is the median of their R_a, to
+    which the median threshold belongs.
     """
     tables = evidence.scores.get(str(detector.network), ())
     if not tables:
@@ -122,13 +49,16 @@ def reconstruction_error(detector: Detector, evidence: Evidence) -> Verdict:
         _fold_threshold(table, evidence.with_ic, f"network {detector.network}, table {number}")
         for number, table in enumerate(tables)
     )
-    errors = np.stack([_test_errors(table, evidence.test, detector) for table in tables])
-    return Verdict(np.median(errors, axis=0), float(np.median(thresholds)), thresholds)
+    test, validation = (
+        np.median([_errors(table, part, evidence.samples[part], detector) for table in tables], 0)
+        for part in (TEST, VALIDATION)
+    )
+    return Verdict(test, float(np.median(thresholds)), validation, thresholds)
 
 
 def _fold_threshold(table: Table, ic_datasets: Mapping[str, bool], what: str) -> float:
     part = np.array(strings(table, "part"))
-    used = (part == "holdout") | (part == "validation")
+    used = (part == "holdout") | (part == VALIDATION)
     datasets = np.array(strings(table, "dataset"))[used]
     unknown = set(datasets.tolist()) - set(ic_datasets)
     if unknown:
@@ -144,42 +74,16 @@ def _fold_threshold(table: Table, ic_datasets: Mapping[str, bool], what: str) ->
         ) from None
 
 
-def _test_errors(table: Table, test: Sample, detector: Detector) -> Floats:
-    datasets, part = np.array(strings(table, "dataset")), np.array(strings(table, "part"))
-    score = np.full(test.index.size, math.nan)
-    for name in dict.fromkeys(test.dataset.tolist()):
-        here = np.flatnonzero((datasets == name) & (part == "test"))
-        wanted = test.dataset == name
+def _errors(table: Table, part: str, sample: Sample, detector: Detector) -> Floats:
+    datasets, parts = np.array(strings(table, "dataset")), np.array(strings(table, "part"))
+    score = np.full(sample.index.size, math.nan)
+    for name in dict.fromkeys(sample.dataset.tolist()):
+        here = np.flatnonzero((datasets == name) & (parts == part))
+        wanted = sample.dataset == name
         what = f"scores of the network {detector.network}, dataset {name}"
         index = np.asarray(table["index"])[here]
-        score[wanted] = floats(table, "R_a")[here][rows_of(index, test.index[wanted], what)]
+        score[wanted] = floats(table, "R_a")[here][rows_of(index, sample.index[wanted], what)]
     return score
-
-
-def cstat_rule(detector: Detector, evidence: Evidence) -> Verdict:
-    """Call IC where the fit with IC has C/dof closer to 1 (Lin et al. 2024).
-
-    The score is ``|C/dof - 1|`` of the thermal fit minus that of the fit with
-    IC, the threshold 0. Fits that did not converge are used as they ended, as
-    published, and counted; without a finite C or degrees of freedom there is no
-    score.
-    """
-    distance, unconverged = [], np.zeros(evidence.test.index.size, dtype=bool)
-    for name in (detector.thermal, detector.alternative):
-        table = evidence.fits.get(str(name))
-        if table is None:
-            raise IcflowError(f"there are no results of the fit {name!r}; fit the test spectra")
-        distance.append(np.abs(reduced_cstat(table) - 1))
-        unconverged |= ~np.asarray(table["converged"], dtype=bool)
-    score = distance[0] - distance[1]
-    return Verdict(score, 0.0, unconverged=int(np.sum(unconverged & np.isfinite(score))))
-
-
-def reduced_cstat(table: Table) -> Floats:
-    """Return C/dof of each fit, NaN where either is not a usable number."""
-    cstat, dof = floats(table, "cstat"), floats(table, "dof")
-    usable = np.isfinite(cstat) & (dof > 0)
-    return np.where(usable, cstat, math.nan) / np.where(usable, dof, 1.0)
 
 
 # --- registry -------------------------------------------------------------------
@@ -187,16 +91,74 @@ def reduced_cstat(table: Table) -> Floats:
 
 @dataclass(frozen=True)
 class Method:
-    """A way to score, and the keys of a `Detector` that it needs."""
+    """A way to score.
+
+    Attributes
+    ----------
+    function : callable
+        From the settings of a detector and the evidence to a verdict.
+    needs : tuple of str
+        The keys of a `Detector` that it needs.
+    ic : str
+        What it sees of spectra with IC: a key of `SEES`.
+    learns : tuple of str
+        Parts of the spectra whose fits it learns from.
+    """
 
     function: Callable[[Detector, Evidence], Verdict]
     needs: tuple[str, ...]
+    ic: str
+    learns: tuple[str, ...] = ()
 
+
+# What a detector sees of spectra with IC.
+SEES = {
+    "never": "none",
+    "threshold": "those that choose its threshold",
+    "training": "those that it is trained on",
+}
+
+FITS = ("thermal", "alternative")
 
 METHODS = {
-    "reconstruction_error": Method(reconstruction_error, needs=("network",)),
-    "cstat_rule": Method(cstat_rule, needs=("thermal", "alternative")),
+    "reconstruction_error": Method(reconstruction_error, needs=("network",), ic="threshold"),
+    "cstat_rule": Method(by_fits.cstat_rule, needs=FITS, ic="never"),
+    "delta_cstat": Method(by_fits.delta_cstat, needs=FITS, ic="threshold"),
+    "fit_density": Method(
+        learned.fit_density, needs=("thermal",), ic="threshold", learns=(TRAINING,)
+    ),
+    "fit_classifier": Method(
+        learned.fit_classifier, needs=FITS, ic="training", learns=(TRAINING, TRAINING_IC)
+    ),
+    "combined": Method(learned.combined, needs=("parts",), ic="training"),
 }
+
+
+def fits_read(config: Config) -> dict[tuple[str, str], int]:
+    """Return the fits of a run: (dataset, name under ``fits.baseline``) to number of spectra.
+
+    Every fit is made of the test spectra. The validation spectra, and the first
+    of the training spectra, get those that a detector reads.
+    """
+    sizes = sizes_of(config.detection, config.datasets)
+    wanted = {
+        (dataset, fit): size
+        for dataset, size in sizes[TEST].items()
+        for fit in config.fits.baseline
+    }
+    for name, detector in config.detection.detectors.items():
+        method = check(name, detector)
+        for part in method.learns:
+            if not sizes[part]:
+                raise IcflowError(
+                    f"detection.detectors.{name} learns from detection.{part}, which is not set; "
+                    "name a dataset"
+                )
+        for need in set(FITS) & set(method.needs):
+            for part in (*method.learns, VALIDATION):
+                fit = str(getattr(detector, need))
+                wanted |= {(dataset, fit): size for dataset, size in sizes[part].items()}
+    return wanted
 
 
 def check(name: str, detector: Detector) -> Method:
@@ -220,6 +182,38 @@ def check(name: str, detector: Detector) -> Method:
             "add it"
         )
     return method
+
+
+def in_order(detectors: Mapping[str, Detector]) -> list[str]:
+    """Return detectors in the order of tables and figures.
+
+    The published ones come first, in the order of the paper, then the others by
+    what they see of IC, then by name. The order in the configuration does not
+    count: settings travel between stages as JSON with sorted keys.
+    """
+
+    def place(name: str) -> tuple[int, int, str]:
+        published = list(PUBLISHED).index(name) if name in PUBLISHED else len(PUBLISHED)
+        return published, list(SEES).index(check(name, detectors[name]).ic), name
+
+    return sorted(detectors, key=place)
+
+
+def judge(detectors: Mapping[str, Detector], evidence: Evidence) -> dict[str, Verdict]:
+    """Score all test spectra with every detector of the configuration.
+
+    Raises
+    ------
+    IcflowError
+        If a detector is not set up right or its inputs are absent; the message
+        names the detector.
+    """
+    verdicts: dict[str, Verdict] = {}
+    # Those that combine others come last.
+    for name in sorted(detectors, key=lambda name: detectors[name].parts is not None):
+        known = dataclasses.replace(evidence, verdicts=verdicts)
+        verdicts[name] = detect(name, detectors[name], known)
+    return verdicts
 
 
 def detect(name: str, detector: Detector, evidence: Evidence) -> Verdict:

@@ -17,7 +17,7 @@ HEADINGS = {"precision": "Precision", "recall": "Recall", "bacc": "Balanced accu
 _LATEX_SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "–": "--",
+    "–": "--", "Δ": r"$\Delta$",
 }  # fmt: skip
 
 

@@ -61,6 +61,23 @@ def strings(table: Table, name: str) -> list[str]:
     return [str(value) for value in np.ma.filled(table[name].astype(str), "")]
 
 
+def parameters(table: Table) -> list[str]:
+    """Return the names of the free parameters in a table of fits, links left out.
+
+    Raises
+    ------
+    IcflowError
+        If the table does not say which these are.
+    """
+    free = table.meta.get("free")
+    missing = [name for name in free or () if name not in table.colnames]
+    if free is None or missing:
+        raise IcflowError(
+            f"the fits {table.meta.get('fit', '')} do not say what was free, or lack it; fit again"
+        )
+    return list(free)
+
+
 def stack(tables: Sequence[Table]) -> Table:
     """Put the rows of tables (shards of one whole) one after the other.
 

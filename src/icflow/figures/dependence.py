@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from icflow.config import Config
 from icflow.detection import metrics
-from icflow.detection.published import in_order
+from icflow.detection.detectors import in_order
 from icflow.detection.tables import floats, read_table
 from icflow.errors import IcflowError
 from icflow.figures import style

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icflow.config import Config, Detection
-from icflow.detection.published import in_order
+from icflow.detection.detectors import in_order
 from icflow.detection.tables import floats, read_table
 from icflow.figures import style
 from icflow.figures.base import FigureKind, FigureSettings

@@ -13,8 +13,9 @@ from astropy.table import Table
 
 from icflow.config import EvaluateSettings
 from icflow.detection import metrics, table1
-from icflow.detection.detectors import Evidence, Sample, Verdict, detect, with_ic
-from icflow.detection.published import PUBLISHED, in_order
+from icflow.detection.detectors import in_order, judge
+from icflow.detection.evidence import PARTS, TEST, Evidence, Sample, Verdict, sizes_of, with_ic
+from icflow.detection.published import PUBLISHED
 from icflow.detection.tables import read_table, rows_of, stack, write_table
 from icflow.errors import IcflowError
 from icflow.files import write_json, write_text
@@ -41,7 +42,8 @@ def run(
     scores : sequence of path
         Score tables ``.../{network}/fold-{fold}.ecsv``.
     fits : sequence of path
-        Fit tables of the test datasets ``.../{dataset}/{fit}/shard-*.ecsv``.
+        Fit tables ``.../{dataset}/{fit}/shard-*.ecsv`` of the test datasets, and
+        of others that detectors read.
     spectra : sequence of path
         Spectra of the test datasets, for the true parameters.
     output_scores : path
@@ -59,19 +61,19 @@ def run(
         its inputs.
     """
     classes = with_ic(settings.datasets, settings.detection.training)
-    sample = test_sample(settings, classes)
-    score_tables, fit_tables = _read_scores(scores), _read_fits(fits, sample)
-    evidence = Evidence(sample, classes, score_tables, fit_tables)
-    verdicts = {
-        name: detect(name, settings.detection.detectors[name], evidence)
-        for name in in_order(settings.detection.detectors)
-    }
+    sizes = sizes_of(settings.detection, settings.datasets)
+    samples = {part: Sample.of(sizes[part], classes) for part in PARTS}
+    sample = samples[TEST]
+    score_tables, fit_tables = _read_scores(scores), _read_fits(fits, samples)
+    evidence = Evidence(samples, classes, score_tables, fit_tables, settings.seed)
+    judged = judge(settings.detection.detectors, evidence)
+    verdicts = {name: judged[name] for name in in_order(settings.detection.detectors)}
     report = {
         "datasets": _describe_datasets(settings, classes),
         "seed": settings.seed,
         "bootstrap": settings.detection.bootstrap,
         "training": _training(score_tables),
-        "versions": _versions(fit_tables),
+        "versions": _versions(fit_tables[TEST]),
         "detectors": {
             name: describe(name, verdict, sample, settings) for name, verdict in verdicts.items()
         },
@@ -80,17 +82,6 @@ def run(
     write_json(output_metrics, report)
     for suffix, form in (("csv", table1.csv), ("tex", table1.latex), ("md", table1.markdown)):
         write_text(Path(tables) / f"table1.{suffix}", form(report))
-
-
-def test_sample(settings: EvaluateSettings, classes: Mapping[str, bool]) -> Sample:
-    """Return the spectra of the test datasets, in the order of the configuration."""
-    sizes = {name: settings.datasets[name].size for name in settings.detection.test}
-    dataset = np.repeat(list(sizes), list(sizes.values()))
-    return Sample(
-        dataset=dataset,
-        index=np.concatenate([np.arange(size) for size in sizes.values()]),
-        is_ic=np.array([classes[name] for name in dataset.tolist()], dtype=bool),
-    )
 
 
 def describe(
@@ -141,13 +132,18 @@ def _read_scores(paths: Sequence[Path]) -> dict[str, list[Table]]:
     return tables
 
 
-def _read_fits(paths: Sequence[Path], sample: Sample) -> dict[str, Table]:
-    """Return for each fit its results in the order of the test spectra."""
+def _read_fits(paths: Sequence[Path], samples: Mapping[str, Sample]) -> dict[str, dict[str, Table]]:
+    """Return for each part and fit the results in the order of the part's spectra."""
     shards: dict[tuple[str, str], list[Table]] = {}
     for path in sorted(map(Path, paths)):
         key = path.parent.name, path.parent.parent.name
         shards.setdefault(key, []).append(read_table(path, FIT_COLUMNS))
-    return {fit: _align(shards, fit, sample) for fit in sorted({fit for fit, _ in shards})}
+    found: dict[str, dict[str, Table]] = {}
+    for part, sample in samples.items():
+        datasets = set(sample.dataset.tolist())
+        fits = sorted({fit for fit, dataset in shards if dataset in datasets})
+        found[part] = {fit: _align(shards, fit, sample) for fit in fits}
+    return found
 
 
 def _align(shards: Mapping[tuple[str, str], Sequence[Table]], fit: str, sample: Sample) -> Table:
@@ -158,11 +154,12 @@ def _align(shards: Mapping[tuple[str, str], Sequence[Table]], fit: str, sample: 
         whole = stack(shards[fit, dataset])
         wanted = sample.index[sample.dataset == dataset]
         rows = rows_of(whole["index"], wanted, f"fit {fit} of the dataset {dataset}")
-        # Other columns hold the parameters at the truth, which differ between scenarios.
-        part = whole[list(FIT_COLUMNS)][rows]
+        part = whole[rows]
         part.meta = whole.meta
         parts.append(part)
-    return stack(parts)
+    # What a fit takes from the truth differs between scenarios.
+    shared = [name for name in parts[0].colnames if all(name in part.colnames for part in parts)]
+    return stack([part[shared] for part in parts])
 
 
 def _read_truth(paths: Sequence[Path], sample: Sample) -> dict[str, np.ndarray]:
@@ -207,8 +204,8 @@ def _score_table(
 
 def _describe_datasets(settings: EvaluateSettings, classes: Mapping[str, bool]) -> dict[str, Any]:
     detection = settings.detection
-    roles = {detection.validation: "validation", detection.training: "training"}
-    roles |= dict.fromkeys(detection.test, "test")
+    sizes = sizes_of(detection, settings.datasets)
+    roles = {name: part for part, names in sizes.items() for name in names}
     return {
         name: {
             "scenario": settings.datasets[name].scenario,

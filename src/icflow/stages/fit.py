@@ -109,6 +109,7 @@ def tabulate(results: Sequence[FitResult], settings: FitSettings, shard: Spectru
         dataset=shard.dataset,
         scenario=shard.scenario,
         at_truth=list(settings.at_truth),
+        free=list(results[0].free),
         energies=list(settings.energies),
         group_min=settings.group_min,
     )

@@ -22,7 +22,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from icflow.config import Config
 from icflow.detection import table1
-from icflow.detection.detectors import reduced_cstat
+from icflow.detection.by_fits import reduced_cstat
+from icflow.detection.detectors import fits_read
 from icflow.detection.tables import floats, read_table, stack, strings
 from icflow.errors import IcflowError
 from icflow.figures import registry
@@ -208,16 +209,15 @@ class FitResults:
 
 def _fits(config: Config, results: Path) -> Iterator[FitResults]:
     training = config.detection.training
-    folders = [(training, "label", results / "labels" / training)]
+    folders = [(training, "label", results / "labels" / training, config.datasets[training].size)]
     folders += [
-        (dataset, fit, results / "fits" / dataset / fit)
-        for dataset in config.detection.test
-        for fit in config.fits.baseline
+        (dataset, fit, results / "fits" / dataset / fit, size)
+        for (dataset, fit), size in fits_read(config).items()
     ]
-    for dataset, fit, folder in folders:
+    for dataset, fit, folder, size in folders:
         tables = [
             read_table(folder / f"shard-{shard:04d}.ecsv", FIT_COLUMNS)[list(FIT_COLUMNS)]
-            for shard in config.shards(dataset)
+            for shard in config.shards(dataset, size)
         ]
         yield FitResults(dataset, fit, stack(tables))
 

@@ -78,7 +78,7 @@ def run(
     scorer = _Scorer(settings, rmf, weights.build(weights_path, state, description), description)
     tables, examples = [], []
     # The training dataset comes first: its label fits give the units of the labels.
-    for dataset in dict.fromkeys([settings.training, settings.validation, *settings.test]):
+    for dataset in dict.fromkeys([settings.training, *settings.validation, *settings.test]):
         if dataset not in spectra:
             raise IcflowError(f"no spectra of the dataset {dataset} were given; add its files")
         table, shown = scorer.score(dataset, spectra[dataset], labels)

@@ -1,0 +1,181 @@
+"""What detectors read, and what they say: the vocabulary of the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from icflow.config import Dataset, Detection
+from icflow.detection.metrics import Bools, Estimate, Floats, best_threshold, decide
+from icflow.errors import IcflowError
+
+# The parts that spectra play: keys of `Detection` that name datasets.
+TRAINING, TRAINING_IC, VALIDATION, TEST = PARTS = ("training", "training_ic", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The spectra of one part.
+
+    Attributes
+    ----------
+    dataset : (n,) str
+        Dataset of each spectrum.
+    index : (n,) int
+        Its index in the dataset.
+    is_ic : (n,) bool
+        Whether it holds IC emission.
+    """
+
+    dataset: NDArray[np.str_]
+    index: NDArray[np.int64]
+    is_ic: Bools
+
+    @classmethod
+    def of(cls, sizes: Mapping[str, int], with_ic: Mapping[str, bool]) -> Sample:
+        """Return the first spectra of some datasets, as many of each as `sizes` says."""
+        dataset = np.repeat(np.array(list(sizes), dtype=str), list(sizes.values()))
+        return cls(
+            dataset=dataset,
+            index=np.concatenate([np.empty(0, np.int64), *map(np.arange, sizes.values())]),
+            is_ic=np.array([with_ic[name] for name in dataset.tolist()], dtype=bool),
+        )
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that detectors may read.
+
+    Attributes
+    ----------
+    samples : mapping of str to Sample
+        The spectra of each of `PARTS`.
+    with_ic : mapping of str to bool
+        Whether the spectra of each dataset hold IC emission.
+    scores : mapping of str to sequence of astropy.table.Table
+        For each network, one score table per trained fold, with the columns
+        ``dataset, index, part, R_a``.
+    fits : mapping of str to mapping of str to astropy.table.Table
+        For each part and each fit, its results in the order of the part's
+        sample, with the columns ``cstat, dof, converged`` and the parameters.
+    seed : int
+        Seed of detectors that need random numbers.
+    verdicts : mapping of str to Verdict
+        What other detectors have said, for those that combine them.
+    """
+
+    samples: Mapping[str, Sample]
+    with_ic: Mapping[str, bool]
+    scores: Mapping[str, Sequence[Table]]
+    fits: Mapping[str, Mapping[str, Table]]
+    seed: int = 0
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+
+    def fit(self, part: str, name: str | None) -> Table:
+        """Return the results of one fit of the spectra of a part.
+
+        Raises
+        ------
+        IcflowError
+            If there are none.
+        """
+        table = self.fits.get(part, {}).get(str(name))
+        if table is None:
+            raise IcflowError(
+                f"there are no results of the fit {name!r}; fit the {part} spectra with it"
+            )
+        return table
+
+    def threshold(self, validation: Floats) -> float:
+        """Return the threshold of highest balanced accuracy on the validation spectra.
+
+        Parameters
+        ----------
+        validation : (n,) float
+            Their scores.
+
+        Raises
+        ------
+        IcflowError
+            If the finite scores are not of both classes.
+        """
+        try:
+            return best_threshold(validation, self.samples[VALIDATION].is_ic)
+        except IcflowError as error:
+            raise IcflowError(
+                f"{error}; name datasets of both classes under detection.validation"
+            ) from None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a detector says about the spectra.
+
+    Attributes
+    ----------
+    score : (n,) float
+        Of the test spectra: higher for those that look more like IC; NaN where
+        it cannot be had.
+    threshold : float
+        A spectrum is called IC when its score is above.
+    validation : (m,) float
+        Scores of the validation spectra.
+    fold_thresholds : tuple of float
+        The thresholds of the folds behind `threshold`, if it was chosen so.
+    unconverged : int
+        Test spectra whose score rests on a fit that did not converge.
+    importances : mapping of str to Estimate
+        What carries the score, for detectors that learn: how much each number
+        that they read contributes.
+    """
+
+    score: Floats
+    threshold: float
+    validation: Floats
+    fold_thresholds: tuple[float, ...] = ()
+    unconverged: int = 0
+    importances: Mapping[str, Estimate] = field(default_factory=dict)
+
+    @property
+    def decision(self) -> Bools:
+        """Whether each spectrum is called IC; False where the score is NaN."""
+        return decide(self.score, self.threshold)
+
+    @property
+    def missing(self) -> int:
+        """Number of test spectra without a score."""
+        return int(np.isnan(self.score).sum())
+
+
+def sizes_of(detection: Detection, datasets: Mapping[str, Dataset]) -> dict[str, dict[str, int]]:
+    """Return for each part its datasets, and how many of their spectra play it.
+
+    Of the training datasets these are the spectra that are fitted.
+    """
+    named = {
+        TRAINING: [detection.training],
+        TRAINING_IC: [] if detection.training_ic is None else [detection.training_ic],
+        VALIDATION: detection.validation,
+        TEST: detection.test,
+    }
+    most = {TRAINING: detection.fitted, TRAINING_IC: detection.fitted}
+    return {
+        part: {
+            name: min(datasets[name].size, most.get(part, datasets[name].size)) for name in names
+        }
+        for part, names in named.items()
+    }
+
+
+def with_ic(datasets: Mapping[str, Dataset], training: str) -> dict[str, bool]:
+    """Return for each dataset whether it is of the positive class, IC.
+
+    Positive is what does not follow the scenario of the training dataset, which
+    is thermal by the design of the method.
+    """
+    thermal = datasets[training].scenario
+    return {name: dataset.scenario != thermal for name, dataset in datasets.items()}
