@@ -38,8 +38,9 @@ from icflow.engines import cstat, staircase
 from icflow.engines.base import BACKGROUND, FitResult
 from icflow.engines.cstat import Data, Minimum
 from icflow.engines.embedded import EmbeddedEngine
-from icflow.engines.fitting import Fitter, FitterBase, Found
+from icflow.engines.fitting import Fitter, FitterBase, Found, by_cstat, separate
 from icflow.engines.parameters import Model, build_model
+from icflow.engines.redshift import RedshiftFitter
 from icflow.files import write_json
 from icflow.models.scenario import complete, draw
 from icflow.ogip.spectrum import read_spectra
@@ -187,36 +188,17 @@ def worst_count(scenario: str, first: int, count: int) -> float:
 
 
 class Exhaustive(Fitter):
-    """A fit from many random starts, with a search of the whole staircase.
+    """A fit from many random starts.
 
-    The starts have nothing to do with the lattice that the engine takes its
-    own from. Where the redshift is free, it is part of every random start;
-    then every hop within REACH of the lowest minima is tried.
+    They have nothing to do with the lattice that the engine takes its own from.
     """
 
-    REACH, RIVAL, RIVALS, STEPS, AGAIN = 0.004, 10.0, 3, 40, 40
-
     def _search(self, data: Data, channel_counts: Floats, theta: Floats) -> Found:
-        random = np.random.default_rng([int(channel_counts.sum()), len(data.counts)])
-        if not self.free_redshift:
-            exact = self.tables.exact(theta)
-            best, minima = self._lowest(exact, data, channel_counts, theta, self.box, random)
-            return Found(best, len(minima), 1)
-        coarse = self.tables.coarse_data(channel_counts)
-        _, rough = self._lowest(self.smooth, coarse, coarse.counts, theta, self.box, random)
-        lowest = min(minimum.cstat for minimum in rough)
-        near = sorted((m for m in rough if m.cstat < lowest + self.RIVAL), key=lambda m: m.cstat)
-        distinct = [m for i, m in enumerate(near) if i == 0 or m.cstat > near[i - 1].cstat + 0.01]
-        best = min(
-            (self._whole_staircase(data, m) for m in distinct[: self.RIVALS]),
-            key=lambda m: m.cstat,
+        exact = self.tables.exact(theta)
+        best, minima = self._lowest(
+            exact, data, channel_counts, theta, self.box, generator(channel_counts)
         )
-        exact = self.tables.exact(best.theta)
-        control = self.control
-        self.control = control.model_copy(update={"starts": min(self.AGAIN, control.starts)})
-        again, _ = self._lowest(exact, data, channel_counts, best.theta, self.box_exact, random)
-        self.control = control
-        return Found(min(best, again, key=lambda m: m.cstat), len(rough), 1)
+        return Found(best, len(minima), 1)
 
     def _lowest(
         self,
@@ -232,7 +214,7 @@ class Exhaustive(Fitter):
             for _ in range(self.control.starts)
         ]
         minima = self._descend(shapes, data, box, starts)
-        return min(minima, key=lambda m: m.cstat), minima
+        return min(minima, key=by_cstat), minima
 
     def _random_start(
         self,
@@ -266,18 +248,50 @@ class Exhaustive(Fitter):
         start[norms] = nnls((np.array(rows) * weight).T, rest * weight)[0]
         return start
 
+
+class ExhaustiveRedshift(Exhaustive, RedshiftFitter):
+    """The same with a free redshift, part of every random start.
+
+    Then every hop within REACH of the lowest minima is tried.
+    """
+
+    REACH, RIVAL, RIVALS, STEPS, AGAIN = 0.004, 10.0, 3, 40, 40
+
+    def _search(self, data: Data, channel_counts: Floats, theta: Floats) -> Found:
+        random = generator(channel_counts)
+        coarse = self.tables.coarse_data(channel_counts)
+        _, rough = self._lowest(self.smooth, coarse, coarse.counts, theta, self.box, random)
+        best = min(
+            (
+                self._whole_staircase(data, minimum)
+                for minimum in separate(rough, self.RIVAL)[: self.RIVALS]
+            ),
+            key=by_cstat,
+        )
+        exact = self.tables.exact(best.theta)
+        control = self.control
+        self.control = control.model_copy(update={"starts": min(self.AGAIN, control.starts)})
+        again, _ = self._lowest(exact, data, channel_counts, best.theta, self.others, random)
+        self.control = control
+        return Found(min(best, again, key=by_cstat), len(rough), 1)
+
     def _whole_staircase(self, data: Data, minimum: Minimum) -> Minimum:
-        (position,) = self.free_redshift
+        (position,) = self.redshifts
         z = minimum.theta[position]
         low = max(self.model.lower[position], z - self.REACH)
         high = min(self.model.upper[position], z + self.REACH)
         shapes = self.tables.exact(minimum.theta)
         found = staircase.survey(
-            self.tables, shapes, data, self.box_exact, minimum.theta, position, low, high, 10**6
+            self.tables, shapes, data, self.others, minimum.theta, position, low, high, 10**6
         )
         best = found.middle[np.argsort(found.cstat, kind="stable")[: self.STEPS]]
         ends = [self._on_step(data, minimum.theta, position, z) for z in best]
-        return min(ends, key=lambda m: m.cstat)
+        return min(ends, key=by_cstat)
+
+
+def generator(counts: Floats) -> np.random.Generator:
+    """Return random numbers that depend on the spectrum alone."""
+    return np.random.default_rng([int(counts.sum()), len(counts)])
 
 
 class ExhaustiveEngine(EmbeddedEngine):
@@ -286,7 +300,8 @@ class ExhaustiveEngine(EmbeddedEngine):
     def _fitter(self, plan: Model, control: config.FitControl, channels: slice) -> FitterBase:
         tables = self._tables(plan, channels)
         assert tables is not None
-        return Exhaustive(plan, tables, control)
+        redshift_free = not set(plan.free).isdisjoint(tables.redshift_of)
+        return (ExhaustiveRedshift if redshift_free else Exhaustive)(plan, tables, control)
 
 
 def search(name: str, starts: int, path: Path) -> list[tuple[float, float]]:

@@ -16,6 +16,7 @@ from icflow.engines.base import BACKGROUND, FitResult, failed_fit
 from icflow.engines.direct import DirectFitter
 from icflow.engines.fitting import Fitter, FitterBase
 from icflow.engines.parameters import Model, build_model
+from icflow.engines.redshift import RedshiftFitter
 from icflow.engines.tables import Tables
 from icflow.errors import IcflowError
 from icflow.models import library
@@ -234,7 +235,8 @@ class EmbeddedEngine:
         """Return the fast way to fit a model if there is one, the general one otherwise."""
         tables = self._tables(plan, channels)
         if tables is not None:
-            return Fitter(plan, tables, control)
+            redshift_free = not set(plan.free).isdisjoint(tables.redshift_of)
+            return (RedshiftFitter if redshift_free else Fitter)(plan, tables, control)
 
         def term_counts(values: Mapping[str, float]) -> list[Floats]:
             return [self._fold_term(term, values)[channels] for term in plan.expression.terms]
