@@ -96,7 +96,7 @@ def fit(
         raise IcflowError(f"{spectrum}: {result.status}")
     if output is not None:
         write_json(output, _as_json(result, spectrum, data, expression, control, engine))
-    return _as_text(result, expression)
+    return _as_text(result, expression, control)
 
 
 def _instrument(
@@ -208,10 +208,12 @@ def _as_json(
     }
 
 
-def _as_text(result: FitResult, expression: str) -> str:
+def _as_text(result: FitResult, expression: str, control: FitControl) -> str:
     """Return a table like XSPEC's ``show free``."""
     declared = parse(expression).parameters
     lines = [f"Model {expression}", f"{'parameter':<22}{'unit':<10}{'value':>14}  error"]
+    if result.intervals:
+        lines[-1] += f"  [C rises by {control.delta:g}]"
     for name, value in result.values.items():
         unit = declared[name].unit if name in declared else ""
         if name in result.at_bound:
