@@ -96,6 +96,24 @@ def test_compiled_and_plain_code_agree(tables: Tables, theta: np.ndarray) -> Non
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
 
 
+def test_compiled_and_plain_estimates_agree() -> None:
+    random = np.random.default_rng(5)
+    bins = np.arange(30)
+    nodes = np.array([0.0, 1.0, 2.0])
+    models = 50 + random.uniform(0, 5, (3, 30))
+    data = Data(random.poisson(50, 30).astype(float), bins, bins + 1)
+    hops = staircase.Hops(
+        np.sort(random.uniform(0, 2, 7)), random.normal(0, 1, (7, 20)), random.uniform(0, 1, 7)
+    )
+    slopes = random.normal(1, 0.2, (2, 30))
+    arguments = (data, nodes, models, hops, np.linspace(0.05, 1.95, 9), slopes, np.eye(2) * 1e-3)
+    fast, plain = staircase._estimates(*arguments), staircase._estimates.py_func(*arguments)
+    np.testing.assert_allclose(fast, plain, rtol=1e-10)
+    # At a node the model is known, whatever hops there are.
+    at_node = staircase._estimates(data, nodes, models, hops, nodes[1:2], slopes, np.zeros((2, 2)))
+    assert at_node[0] == pytest.approx(cstat.cstat(data.counts, models[1]), rel=1e-12)
+
+
 def test_half_width_of_a_parabola_is_its_sigma() -> None:
     edges = np.linspace(-5, 5, 2001)
     middle = 0.5 * (edges[1:] + edges[:-1])
