@@ -32,6 +32,25 @@ class _Ends(NamedTuple):
     counts: Floats
 
 
+class _Expansion(NamedTuple):
+    """C/2 in the amounts x at all ends: x·gram·x/2 - pull·x, up to a constant.
+
+    Attributes
+    ----------
+    gram, pull : ndarray, shape (n_ends, n_ends) and (n_ends,)
+    moving : ndarray of int
+        Places in the box of the other parameters, which move by
+        ``follow @ x + shift``.
+    follow, shift : ndarray, shape (n_moving, n_ends) and (n_moving,)
+    """
+
+    gram: Floats
+    pull: Floats
+    moving: Integers
+    follow: Floats
+    shift: Floats
+
+
 def promising(
     shapes: Shapes, data: Data, box: Box, theta: Floats, within: float, most: int
 ) -> list[Floats]:
@@ -56,45 +75,67 @@ def promising(
     if not plasmas:
         return []
     ends = [_ends(shapes, term, box, theta) for term in plasmas]
-    without = theta.copy()
-    without[[term[cstat.NORM] for term in plasmas]] = 0.0
-    model = np.maximum(cstat.binned(data, cstat.model_counts(shapes, theta)), FLOOR)
-    offset = cstat.binned(data, cstat.model_counts(shapes, without)) - model
-    # C/2 = gradient · change + weight/2 · change², change = amounts · rows + offset.
-    weight = data.counts / model**2
-    gradient = 1 - data.counts / model + weight * offset
-    constant = float((1 - data.counts / model) @ offset + 0.5 * weight @ offset**2)
-    moving = _moving(plasmas, box, theta)
-    rows = cstat.binned(data, np.concatenate([end.counts for end in ends]))
-    other = cstat.derivatives(shapes, data, box, theta)[moving]
-    weighted = other * weight
-    cross, square = weighted @ rows.T, weighted @ other.T
-    solved = _solve(square, np.column_stack([cross, other @ gradient]))
-    gram = (rows * weight) @ rows.T - cross.T @ solved[:, :-1]
-    pull = -(rows @ gradient - cross.T @ solved[:, -1])
-    constant -= float(0.5 * (other @ gradient) @ solved[:, -1])
-    value, amounts, lower_ends = _all_cells(
-        gram, pull, np.array([len(end.kT) for end in ends]), _alike(plasmas, ends)
+    around = _expand(shapes, data, box, theta, ends)
+    value, amounts, cell = _all_cells(
+        around.gram, around.pull, np.array([len(end.kT) for end in ends]), _alike(plasmas, ends)
     )
+    order = np.argsort(value, kind="stable")
     starts: list[Floats] = []
     last = -np.inf
-    order = np.argsort(value, kind="stable")
     for k in order:
         if 2 * (value[k] - value[order[0]]) > within or len(starts) == most:
             break
-        if 2 * (value[k] - last) < SAME:
-            continue
-        last = value[k]
-        start = theta.copy()
-        every = np.zeros(len(rows))
-        for s, (end, low) in enumerate(zip(ends, lower_ends[k], strict=True)):
-            _place(start, end, low, amounts[k, 2 * s : 2 * s + 2])
-            first = sum(len(e.kT) for e in ends[:s])
-            every[first + low : first + low + 2] = amounts[k, 2 * s : 2 * s + 2]
-        start[box.free[moving]] -= solved[:, :-1] @ every + solved[:, -1]
-        start[box.free] = np.clip(start[box.free], box.lower, box.upper)
-        starts.append(start)
+        if 2 * (value[k] - last) >= SAME:
+            starts.append(_start(theta, box, ends, around, cell[k], amounts[k]))
+            last = value[k]
     return starts
+
+
+def _expand(shapes: Shapes, data: Data, box: Box, theta: Floats, ends: list[_Ends]) -> _Expansion:
+    """Expand C/2 around `theta`: gradient · change + weight/2 · change², summed over bins.
+
+    The change of the counts is linear in the amounts of plasma and in all other
+    parameters; these are put where they are best for given amounts.
+    """
+    without = theta.copy()
+    without[[end.term[cstat.NORM] for end in ends]] = 0.0
+    model = np.maximum(cstat.binned(data, cstat.model_counts(shapes, theta)), FLOOR)
+    offset = cstat.binned(data, cstat.model_counts(shapes, without)) - model
+    weight = data.counts / model**2
+    gradient = 1 - data.counts / model + weight * offset
+    rows = cstat.binned(data, np.concatenate([end.counts for end in ends]))
+    moving = _moving([end.term for end in ends], box, theta)
+    other = cstat.derivatives(shapes, data, box, theta)[moving]
+    weighted = other * weight
+    cross = weighted @ rows.T
+    # Those that change nothing stay.
+    solved = np.linalg.lstsq(
+        weighted @ other.T, np.column_stack([cross, other @ gradient]), rcond=1e-12
+    )[0]
+    return _Expansion(
+        gram=(rows * weight) @ rows.T - cross.T @ solved[:, :-1],
+        pull=-(rows @ gradient - cross.T @ solved[:, -1]),
+        moving=moving,
+        follow=-solved[:, :-1],
+        shift=-solved[:, -1],
+    )
+
+
+def _start(
+    theta: Floats, box: Box, ends: list[_Ends], around: _Expansion, cell: Integers, amounts: Floats
+) -> Floats:
+    """Return the parameters that belong to some amounts at the ends of some cells."""
+    start, every, first = theta.copy(), np.zeros(len(around.pull)), 0
+    for end, low, pair in zip(ends, cell, amounts.reshape(-1, 2), strict=True):
+        total = float(pair.sum())
+        share = pair[1] / total if total > 0 else 0.5
+        start[end.term[cstat.NORM]] = total
+        start[end.term[cstat.FIRST]] = (1 - share) * end.kT[low] + share * end.kT[low + 1]
+        every[first + low : first + low + 2] = pair
+        first += len(end.kT)
+    start[box.free[around.moving]] += around.follow @ every + around.shift
+    start[box.free] = np.clip(start[box.free], box.lower, box.upper)
+    return start
 
 
 def _plasmas(shapes: Shapes, box: Box) -> list[Integers]:
@@ -138,19 +179,6 @@ def _alike(plasmas: list[Integers], ends: list[_Ends]) -> bool:
     one, other = plasmas
     same = (one[cstat.TABLE], one[cstat.SECOND]) == (other[cstat.TABLE], other[cstat.SECOND])
     return bool(same and np.array_equal(ends[0].kT, ends[1].kT))
-
-
-def _solve(square: Floats, right: Floats) -> Floats:
-    """Solve for the other parameters; those that change nothing stay."""
-    return np.asarray(np.linalg.lstsq(square, right, rcond=1e-12)[0])
-
-
-def _place(start: Floats, end: _Ends, low: int, amounts: Floats) -> None:
-    """Put norm and temperature of a plasma where its amounts at the ends of a cell say."""
-    norm = float(amounts.sum())
-    share = amounts[1] / norm if norm > 0 else 0.5
-    start[end.term[cstat.NORM]] = norm
-    start[end.term[cstat.FIRST]] = (1 - share) * end.kT[low] + share * end.kT[low + 1]
 
 
 @jit
