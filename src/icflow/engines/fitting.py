@@ -193,21 +193,32 @@ class Fitter(FitterBase):
         return separate([best, *ends], within)[:most]
 
     def _profile(self, data: Data, best: Minimum, position: int) -> Callable[[float], float]:
-        shapes = self.tables.exact(best.theta)
-        rivals = self._rivals(data, shapes, best, self.control.delta + PROFILED, MOST_PROFILED)
-        starts = [rival.theta for rival in rivals]
         box = self._box([p for p in self.others.free if p != position])
+        # The best fit is a start for every value; from the others, the next value, which is
+        # close, goes on where they ended.
+        tracks = [
+            (shapes, rivals[0].theta, [rival.theta for rival in rivals])
+            for shapes, rivals in self._profiled(data, best)
+        ]
 
         def lowest(value: float) -> float:
-            every = [start.copy() for start in (*starts, best.theta)]
-            for start in every:
-                start[position] = value
-            minima = self._descend(shapes, data, box, every)
-            # The next value is close: go on from where these ended.
-            starts[:] = [minimum.theta for minimum in minima[:-1]]
-            return min(minimum.cstat for minimum in minima)
+            found = []
+            for shapes, first, starts in tracks:
+                every = [start.copy() for start in (*starts, first)]
+                for start in every:
+                    start[position] = value
+                minima = self._descend(shapes, data, box, every)
+                starts[:] = [minimum.theta for minimum in minima[:-1]]
+                found += [minimum.cstat for minimum in minima]
+            return min(found)
 
         return lowest
+
+    def _profiled(self, data: Data, best: Minimum) -> list[tuple[Shapes, list[Minimum]]]:
+        """Return the minima that a profile follows, by the shapes that they belong to."""
+        shapes = self.tables.exact(best.theta)
+        within = self.control.delta + PROFILED
+        return [(shapes, self._rivals(data, shapes, best, within, MOST_PROFILED))]
 
     def _descend(
         self, shapes: Shapes, data: Data, box: Box, starts: Sequence[Floats]

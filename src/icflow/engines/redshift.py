@@ -18,7 +18,7 @@ from icflow.config import FitControl
 from icflow.engines import cstat, staircase
 from icflow.engines.base import FitResult
 from icflow.engines.cstat import Data, Minimum, Shapes
-from icflow.engines.fitting import Fitter, Found, by_cstat, separate
+from icflow.engines.fitting import CLOSE, MOST_CLOSE, Fitter, Found, by_cstat, separate
 from icflow.engines.parameters import Model
 from icflow.engines.tables import Tables
 
@@ -38,6 +38,7 @@ FIRST_ERROR, LATER_ERROR = 0.7, 0.1
 GAIN, ROUNDS = 0.002, 4  # a round that lowers C by less is the last; most rounds
 # The last survey, in which every hop counts.
 FINE_REACH, FINE_STEPS, ALL_HOPS = 0.0005, 4, 10**6
+MOST_SPREAD = 0.2  # beyond, the redshift is not determined
 
 
 class RedshiftFitter(Fitter):
@@ -178,29 +179,42 @@ class RedshiftFitter(Fitter):
 
     def _result(self, found: Found, info: Floats, data: Data) -> FitResult:
         result = super()._result(found, info, data)
-        errors = dict(result.errors)
+        shapes, errors = self.tables.exact(found.best.theta), dict(result.errors)
         for position in self.redshifts:
-            name = self.model.names[position]
-            half = self._redshift_error(data, found.best, position, result.errors[name], 1.0)
-            errors |= {n: half for n, p in self.model.position.items() if p == position}
+            if self.model.names[position] not in result.at_bound:
+                _, half = self._spread(data, shapes, found.best, position, 1.0)
+                errors |= {n: half for n, p in self.model.position.items() if p == position}
         return replace(result, errors=errors)
 
-    def _redshift_error(
-        self, data: Data, best: Minimum, position: int, sigma: float, delta: float
-    ) -> float:
-        """Return the error of a redshift, from the likelihood of the steps around it.
+    def _spread(
+        self, data: Data, shapes: Shapes, best: Minimum, position: int, delta: float
+    ) -> tuple[staircase.Survey, float]:
+        """Return the staircase around a minimum, and the error of the redshift from it."""
+        reach, fraction = FINE_REACH, erf(np.sqrt(delta / 2))
+        while True:
+            found = self._survey(data, shapes, best.theta, position, reach)
+            half = staircase.half_width(found, best.theta[position], fraction)
+            if half < 0.5 * reach or reach > MOST_SPREAD:
+                return found, half
+            reach *= 3
 
-        Parameters
-        ----------
-        sigma : float
-            1 sigma error of the smooth tables.
-        """
-        if not sigma > 0:
-            return sigma
-        reach = REACH * sigma * float(np.sqrt(delta))
-        shapes = self.tables.exact(best.theta)
-        found = self._survey(data, shapes, best.theta, position, max(reach, FINE_REACH))
-        return staircase.half_width(found, best.theta[position], erf(np.sqrt(delta / 2)))
+    def _profiled(self, data: Data, best: Minimum) -> list[tuple[Shapes, list[Minimum]]]:
+        """Add the lowest steps about 1 sigma to both sides: other parameters go with them."""
+        followed = super()._profiled(data, best)
+        shapes, _ = followed[0]
+        for position in self.redshifts:
+            found, sigma = self._spread(data, shapes, best, position, 1.0)
+            away = (found.middle - best.theta[position]) / sigma
+            for side in (-away, away):
+                near = np.flatnonzero((side > 0.5) & (side < 2.0))
+                if len(near) == 0:
+                    continue
+                start = best.theta.copy()
+                start[position] = found.middle[near[np.argmin(found.cstat[near])]]
+                there = self.tables.exact(start)
+                (end,) = self._descend(there, data, self.others, [start])
+                followed.append((there, self._rivals(data, there, end, CLOSE, MOST_CLOSE)))
+        return followed
 
     def _interval(
         self, data: Data, best: Minimum, position: int, limits: tuple[float, float], sigma: float
@@ -208,6 +222,7 @@ class RedshiftFitter(Fitter):
         if position not in self.redshifts:
             return super()._interval(data, best, position, limits, sigma)
         # C is a staircase, of which no profile is to be had.
-        half = self._redshift_error(data, best, position, sigma, self.control.delta)
+        shapes = self.tables.exact(best.theta)
+        _, half = self._spread(data, shapes, best, position, self.control.delta)
         value = float(best.theta[position])
         return max(value - half, limits[0]), min(value + half, limits[1])
