@@ -4,7 +4,7 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --quiet reason
 
-.PHONY: help install run tiny test test-xspec lint benchmarks clean
+.PHONY: help install run tiny observe-example test test-xspec lint benchmarks clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -29,6 +29,11 @@ run: .venv/installed ## Table 1, Figures 1 to 8 and the report, as config.yaml s
 tiny: .venv/installed ## the same with few spectra, in two minutes
 	$(BIN)/icflow fetch
 	$(SNAKEMAKE) --configfile config/tiny.yaml
+
+observe-example: .venv/installed ## look for IC in the spectrum that ships with the project
+	$(BIN)/icflow fetch
+	$(SNAKEMAKE) observations --configfile config/observe-example.yaml
+	@echo "The page of it: results/observations/example/observation.pdf"
 
 lint: .venv/installed
 	$(BIN)/ruff check .

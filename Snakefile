@@ -16,6 +16,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/observe.smk"
 
 
 localrules:
@@ -27,6 +28,7 @@ localrules:
     table1,
     figures,
     report,
+    observations,
 
 
 rule all:
@@ -71,6 +73,11 @@ rule figures:
 rule report:
     input:
         "results/report.html",
+
+
+rule observations:
+    input:
+        lambda wildcards: observations(),
 
 
 onstart:

@@ -86,6 +86,8 @@ def build_parser() -> argparse.ArgumentParser:
         _add_schema,
         _add_predict,
         _add_fit,
+        _add_observe,
+        _add_observation_figure,
         _add_simulate,
         _add_label,
         _add_baseline,
@@ -189,7 +191,10 @@ def _add_validate(commands: Commands[argparse.ArgumentParser]) -> None:
 def _validate(args: argparse.Namespace) -> None:
     from icflow import inputs
 
-    inputs.check_all(configuration.load(*args.config))
+    config = configuration.load(*args.config)
+    inputs.check_all(config)
+    for name in config.observations:
+        inputs.check_responses(config, name)
     print(f"{', '.join(args.config)}: valid")
 
 
@@ -373,6 +378,67 @@ def _range(text: str) -> tuple[str, tuple[float, float]]:
     if not low < high:
         raise argparse.ArgumentTypeError(f"{value!r} in {text!r} is not LOW:HIGH")
     return name, (low, high)
+
+
+# --- observations ------------------------------------------------------------------
+
+
+def _add_observe(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "observe",
+        _observe,
+        "look for IC in an observation, write what is found and draw it (without --settings)",
+    )
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="name under observations in the configuration"
+    )
+    _add_settings(parser)
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="folder to write (default: results/observations/NAME)",
+    )
+
+
+def _observe(args: argparse.Namespace) -> None:
+    from icflow import inputs
+    from icflow.stages import figures, observe
+
+    if args.settings is not None:
+        settings = configuration.from_json(configuration.ObserveSettings, args.settings)
+        print(observe.run(settings, args.output or observe.folder(settings.name)))
+        return
+    config = configuration.load(*args.config)
+    name = _chosen(args.name, "NAME", config.observations)
+    inputs.check_observation(config, name)
+    folder = args.output or observe.folder(name)
+    print(observe.run(config.observing(name), folder))
+    outputs = [folder / f"observation.{suffix}" for suffix in config.figures.formats]
+    figures.observation(folder, config.figures.dpi, outputs)
+
+
+def _add_observation_figure(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands, "observation-figure", _observation_figure, "draw the page of an observation"
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="what `icflow observe` wrote")
+    parser.add_argument("--dpi", type=int, default=200, help="resolution of bitmaps (default: 200)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="files to write, .pdf, .png or .svg",
+    )
+
+
+def _observation_figure(args: argparse.Namespace) -> None:
+    from icflow.stages import figures
+
+    figures.observation(args.folder, args.dpi, args.output)
 
 
 # --- spectra and fits --------------------------------------------------------------

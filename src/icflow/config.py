@@ -73,7 +73,17 @@ def _finite(value: Any) -> Any:
     return value
 
 
+def _known(value: Any) -> Any:
+    """Refuse what is not a number in the place of something measured."""
+    infinite = isinstance(value, float) and not math.isfinite(value)
+    if infinite or str(value).strip(".+-").lower() in ("nan", "inf"):
+        raise ValueError(f"is {value}, not a finite number; give the measured value")
+    return value
+
+
 Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_finite)]
+# The last validator is asked first.
+Measured = Annotated[float, BeforeValidator(_finite), BeforeValidator(_known)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_finite)]
 
 
@@ -389,6 +399,150 @@ class Detection(Section):
     detectors: dict[str, Detector] = Field(description="rows of Table 1, by name")
 
 
+# --- observations --------------------------------------------------------------------
+
+
+class _Companions(Section):
+    """The files that belong to a spectrum."""
+
+    rmf: str | None = Field(
+        None, description="redistribution matrix (default: RESPFILE of the spectrum)"
+    )
+    arf: str | None = Field(
+        None,
+        description="effective area (default: ANCRFILE of the spectrum); `none` if the RMF "
+        "includes it",
+    )
+    background: str | None = Field(
+        None, description="background components and norms; `none` for none"
+    )
+
+
+class ObservedSpectrum(_Companions):
+    """An observed spectrum and what belongs to it."""
+
+    spectrum: str = Field(description="spectrum, OGIP PHA type I with COUNTS")
+
+
+class Radio(Section):
+    """Synchrotron emission of the electrons that make the inverse Compton emission."""
+
+    flux_density: Positive = Field(description="radio flux density (mJy)")
+    frequency: Positive = Field(description="frequency at which it was measured (MHz)")
+    spectral_index: Annotated[float, BeforeValidator(_finite)] = Field(
+        gt=0, lt=4, description="spectral index α, flux density ∝ frequency^−α"
+    )
+
+
+class Observation(_Companions):
+    """A source that was observed: one spectrum, or several that are fitted jointly."""
+
+    spectrum: str | None = Field(
+        None, description="spectrum, OGIP PHA type I with COUNTS; or give `spectra`"
+    )
+    spectra: dict[str, ObservedSpectrum] | None = Field(
+        None, description="spectra of several modules or pointings by name, fitted jointly"
+    )
+    cross_normalisation: Interval = Field(
+        [0.8, 1.25],
+        description="limits of the factors between the first spectrum, by name, and the others",
+    )
+    redshift: Measured = Field(ge=0, le=10, description="redshift, frozen in all fits")
+    nH: Measured = Field(
+        ge=0, description="Galactic column density (1e22 cm^-2), frozen in all fits"
+    )
+    energies: Energies | None = Field(
+        None, description="energies that are fitted (keV; default: fits.energies)"
+    )
+    group_min: int | None = Field(
+        None,
+        ge=0,
+        description="lowest number of counts in a group of channels (default: the grouping in the "
+        "file, or fits.group_min if it has none)",
+    )
+    radio: Radio | None = Field(
+        None, description="radio emission, for the magnetic field; leave out if there is none"
+    )
+    priors: dict[str, dict[str, Prior]] = Field(
+        {},
+        description="for each model, priors that parameters of its simulated spectra are drawn "
+        "from instead of being fitted",
+    )
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Observation:
+        if (self.spectrum is None) == (self.spectra is None):
+            raise ValueError("give either spectrum, or spectra by name for a joint fit")
+        if self.spectra is not None:
+            if not self.spectra:
+                raise ValueError("spectra is empty; name at least one spectrum")
+            given = [key for key in ("rmf", "arf", "background") if getattr(self, key) is not None]
+            if given:
+                raise ValueError(f"give {given[0]} with each of the spectra, not beside them")
+        if self.cross_normalisation[0] <= 0:
+            raise ValueError(
+                f"cross_normalisation is {self.cross_normalisation}; factors are positive"
+            )
+        return self
+
+    def modules(self) -> dict[str, ObservedSpectrum]:
+        """Return the spectra by name; the name of a single one is empty."""
+        if self.spectra is not None:
+            return dict(sorted(self.spectra.items()))
+        keys = ObservedSpectrum.model_fields
+        return {"": ObservedSpectrum(**{key: getattr(self, key) for key in keys})}
+
+
+class Observe(Section):
+    """How observations are analysed."""
+
+    thermal: str = Field("2T", description="model without IC, name under `fits.models`")
+    with_ic: str = Field("1T+IC", description="model with IC that competes with it")
+    both: str = Field(
+        "2T+IC", description="model without IC plus IC: tests whether IC is needed, limits its flux"
+    )
+    others: list[str] = Field(["1T"], description="models that are fitted too")
+    ic: str = Field("powerlaw", description="component of these models that is the IC emission")
+    ic_energies: Energies = Field([20.0, 80.0], description="energies of its flux (keV)")
+    simulations: int = Field(
+        400, ge=20, description="simulated spectra of each kind behind every distribution"
+    )
+    false_alarm: Annotated[float, BeforeValidator(_finite)] = Field(
+        0.01, gt=0, lt=0.5, description="IC counts as detected below this false-alarm probability"
+    )
+    decides: str = Field("ic_added", description="detector whose false-alarm probability decides")
+    detectors: dict[str, Detector] = Field(
+        {
+            "ic_added": Detector(
+                title="ΔC, IC added", method="delta_cstat", thermal="2T", alternative="2T+IC"
+            ),
+            "delta_cstat": Detector(
+                title="ΔC, IC instead", method="delta_cstat", thermal="2T", alternative="1T+IC"
+            ),
+            "cstat_rule": Detector(
+                title="C/dof closer to 1", method="cstat_rule", thermal="2T", alternative="1T+IC"
+            ),
+            "fit_classifier": Detector(
+                title="Classifier on fits",
+                method="fit_classifier",
+                thermal="2T",
+                alternative="1T+IC",
+            ),
+        },
+        description="detectors that score the observed spectrum, by name",
+    )
+
+    @model_validator(mode="after")
+    def _enough(self) -> Observe:
+        least = math.ceil(1 / self.false_alarm)
+        if self.simulations < least:
+            raise ValueError(
+                f"simulations is {self.simulations}, too few for a false-alarm probability below "
+                f"false_alarm, {self.false_alarm:g}; allowed: {least} and more"
+            )
+        return self
+
+
 class Figures(Section):
     """How figures look."""
 
@@ -420,18 +574,29 @@ class Config(Section):
     fits: Fits = Field(description="fits of spectra")
     autoencoder: Autoencoder = Field(description="autoencoders and their training")
     detection: Detection = Field(description="datasets, detectors and their evaluation")
+    observations: dict[str, Observation] = Field(
+        {}, description="observed sources to look for IC in, by name"
+    )
+    observe: Observe = Field(Observe(), description="how observations are analysed")
     figures: Figures = Field(description="how figures look")
     containers: Containers = Field(description="Apptainer images, for --use-singularity only")
 
     @model_validator(mode="after")
     def _references(self) -> Config:
-        for path, names in (
+        named: list[tuple[str, Mapping[str, object]]] = [
             ("scenarios", self.scenarios),
             ("datasets", self.datasets),
             ("fits.baseline", self.fits.baseline),
             ("autoencoder.networks", self.autoencoder.networks),
             ("detection.detectors", self.detection.detectors),
-        ):
+            ("observations", self.observations),
+            ("observe.detectors", self.observe.detectors),
+            *(
+                (f"observations.{name}.spectra", observation.spectra or {})
+                for name, observation in self.observations.items()
+            ),
+        ]
+        for path, names in named:
             for name in names:
                 if not NAME.fullmatch(name):
                     raise ValueError(
@@ -483,6 +648,30 @@ class Config(Section):
             simple = {n for n, other in self.detection.detectors.items() if other.parts is None}
             for position, part in enumerate(detector.parts or []):
                 yield f"{path}.parts.{position}", part, simple
+
+        if self.observations:
+            yield from self._observing_pointers()
+
+    def _observing_pointers(self) -> Iterator[tuple[str, str, set[str]]]:
+        """Those of the analysis of observations, which nothing else needs."""
+        observe, models = self.observe, set(self.fits.models)
+        for role in ("thermal", "with_ic", "both"):
+            yield f"observe.{role}", getattr(observe, role), models
+        for position, name in enumerate(observe.others):
+            yield f"observe.others.{position}", name, models
+        for name, observation in self.observations.items():
+            for model in observation.priors:
+                yield f"observations.{name}.priors", model, {observe.thermal, observe.with_ic}
+        fitted = {observe.thermal, observe.with_ic, observe.both}
+        for name, detector in observe.detectors.items():
+            for key in ("thermal", "alternative"):
+                fit = getattr(detector, key)
+                if fit is not None:
+                    yield f"observe.detectors.{name}.{key}", fit, fitted
+            simple = {n for n, other in observe.detectors.items() if other.parts is None}
+            for position, part in enumerate(detector.parts or []):
+                yield f"observe.detectors.{name}.parts.{position}", part, simple
+        yield "observe.decides", observe.decides, set(observe.detectors)
 
     def _check_truths(self) -> None:
         """Check that parameters frozen at the truth exist where the truth is simulated."""
@@ -604,6 +793,26 @@ class Config(Section):
             folds_trained=self.autoencoder.training.folds_trained,
         )
 
+    def observing(self, name: str) -> ObserveSettings:
+        """Settings of the analysis of one observation."""
+        observation, observe = self.observations[name], self.observe
+        roles = dict.fromkeys([observe.thermal, observe.with_ic, observe.both, *observe.others])
+        control = {key: getattr(self.fits, key) for key in FitControl.model_fields}
+        if observation.energies is not None:
+            control["energies"] = observation.energies
+        if observation.group_min is not None:
+            control["group_min"] = observation.group_min
+        return ObserveSettings(
+            engine=self.engine,
+            seed=self.seed,
+            atomic_data=self.atomic_data,
+            name=name,
+            observation=observation,
+            observe=observe,
+            models={model: self.fits.models[model] for model in roles},
+            **control,
+        )
+
 
 def _check_link(path: str, name: str, link: Link, model: Scenario | FitModel) -> None:
     target = model.parameters.get(link.link)
@@ -683,6 +892,18 @@ class EvaluateSettings(Section):
     detection: Detection
     datasets: dict[str, Dataset]
     folds_trained: int
+
+
+class ObserveSettings(FitControl):
+    """What the analysis of one observation depends on."""
+
+    engine: Literal["embedded", "xspec"]
+    seed: int
+    atomic_data: AtomicData
+    name: str
+    observation: Observation
+    observe: Observe
+    models: dict[str, FitModel]
 
 
 # --- reading ---------------------------------------------------------------------

@@ -12,6 +12,7 @@ from icflow.errors import IcflowError
 from icflow.files import sha256
 from icflow.models import scenario
 from icflow.models.background import read_background
+from icflow.ogip.observation import check_module, read_modules
 from icflow.resources import RESOURCES, Resource
 
 _FETCHABLE = {resource.path("").as_posix(): resource for resource in RESOURCES.values()}
@@ -34,8 +35,10 @@ def background_files(config: Config) -> dict[str, str]:
         If the background file is missing or not valid.
     """
     key, path = "instrument.background", config.instrument.background
-    if path is None:
-        return {}
+    return {} if path is None else _background_files(path, key)
+
+
+def _background_files(path: str, key: str) -> dict[str, str]:
     if not Path(path).is_file():
         raise _missing(path, key)
     areas = [component.area for component in read_background(path)]
@@ -62,6 +65,41 @@ def input_files(config: Config) -> dict[str, str]:
     return response_files(config) | background_files(config) | atomic_files(config)
 
 
+def check_observation(config: Config, name: str) -> dict[str, str]:
+    """Check that every file of an observation is there or can be fetched; return SHA-256s.
+
+    The content of spectra and backgrounds is checked too, that of responses not: see
+    `check_responses`.
+
+    Raises
+    ------
+    IcflowError
+        Naming the key and the file that is missing or cannot be used.
+    """
+    scenario.check(config)
+    files = atomic_files(config)
+    for module in read_modules(name, config.observations[name]):
+        files |= {os.path.normpath(path): module.key for path in module.files}
+        if module.background is not None:
+            key = f"{module.key}.background"
+            files |= _background_files(str(module.background), key)
+    return {path: _digest(path, key) for path, key in sorted(files.items())}
+
+
+def check_responses(config: Config, name: str) -> None:
+    """Check that the responses of an observation belong to its spectra, where they are there.
+
+    Raises
+    ------
+    IcflowError
+        As `icflow.ogip.observation.check_module`.
+    """
+    low, high = config.observing(name).energies
+    for module in read_modules(name, config.observations[name]):
+        if all(path.is_file() for path in module.files):
+            check_module(module, low, high)
+
+
 def fetchable(path: str) -> Resource | None:
     """Return the resource that belongs at `path`, None if the file is the user's own."""
     return _FETCHABLE.get(Path(os.path.normpath(path)).as_posix())
@@ -81,6 +119,8 @@ def check_all(config: Config) -> dict[str, str]:
             f"engine: {config.engine!r} is not part of this version, allowed: {available}"
         )
     scenario.check(config)
+    for name in config.observations:
+        check_observation(config, name)
     return check(config)
 
 

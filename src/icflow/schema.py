@@ -42,6 +42,8 @@ def _keys(
         node = _resolve(unresolved, definitions)
         key = prefix + name
         yield key, node
+        options = [o for o in node.get("anyOf", []) if o.get("type") != "null"]
+        node = _resolve(options[0], definitions) if len(options) == 1 else node
         yield from _keys(node, definitions, f"{key}.")
         member = node.get("additionalProperties")
         if isinstance(member, dict):

@@ -318,3 +318,21 @@ def test_bad_spectra_are_flagged_and_the_batch_goes_on(
     assert nothing.errors["TBabs.nH"] == 0 and np.isnan(nothing.errors["apec.kT"])
     assert handful.bins <= 1 or np.isfinite(handful.cstat)
     assert good.status == "ok" and good.converged
+
+
+def test_a_norm_that_is_not_free_stays_where_it_is(
+    engine: EmbeddedEngine, run: config.Config, fits: list[dict[str, Any]], spectra: np.ndarray
+) -> None:
+    settings = run.fit("1T+IC_fixed")
+    norms = np.array([0.0, 7.7e-4, 2e-3])
+    truth = {"apec.Redshift": np.full(3, fits[1]["z"]), "powerlaw.norm": norms}
+    results = list(engine.fit(settings.model, settings, spectra[[1, 1, 1]], truth, tuple(truth)))
+    assert [result.values["powerlaw.norm"] for result in results] == norms.tolist()
+    above = [result.cstat - fits[1]["best_1T+IC_fixed"] for result in results]
+    # The best fit is 7.7e-4, and its error 2.9e-4.
+    assert -0.01 < above[1] < 0.1
+    assert 5 < above[0] < 10 and 10 < above[2] < 30
+    number = {"powerlaw.norm": 2e-3, "apec.Redshift": fits[1]["z"]}
+    fixed = settings.model.model_copy(update={"parameters": settings.model.parameters | number})
+    (same,) = engine.fit(fixed, settings, spectra[1:2], {}, ())
+    assert same.cstat == pytest.approx(results[2].cstat, abs=1e-3)

@@ -161,15 +161,20 @@ def fits_read(config: Config) -> dict[tuple[str, str], int]:
     return wanted
 
 
-def check(name: str, detector: Detector) -> Method:
+def check(name: str, detector: Detector, section: str = "detection.detectors") -> Method:
     """Return the method of a detector after checking that it has its inputs.
+
+    Parameters
+    ----------
+    section : str
+        Where the configuration lists it, for errors.
 
     Raises
     ------
     IcflowError
         If the method is unknown or a key that it needs is absent.
     """
-    key = f"detection.detectors.{name}"
+    key = f"{section}.{name}"
     method = METHODS.get(detector.method)
     if method is None:
         raise IcflowError(

@@ -27,6 +27,8 @@ from icflow.ogip.grouping import group_counts, grouped_selection, noticed_channe
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+# Bins as half-open ranges of channels: first channels, and one after the last.
+Groups = tuple[Integers, Integers]
 
 # The model that has tables of its own.
 APEC = "apec"
@@ -180,6 +182,7 @@ class EmbeddedEngine:
         counts: NDArray[np.integer[Any]],
         truth: Mapping[str, Floats],
         at_truth: Sequence[str],
+        groups: Groups | None = None,
     ) -> Iterator[FitResult]:
         """Fit spectra one after the other; a bad one gives a flagged result.
 
@@ -191,6 +194,9 @@ class EmbeddedEngine:
             parameters `at_truth`.
         at_truth : sequence of str
             Parameters to freeze at their true values.
+        groups : tuple of ndarray of int, optional
+            First channels and ends of the bins of all spectra, between the
+            energies; by default each spectrum is grouped by its own counts.
         """
         low, high = control.energies
         rmf = self.response.rmf
@@ -205,7 +211,7 @@ class EmbeddedEngine:
         fitter = self._fitter(plan, control, channels)
         for row in range(len(counts)):
             fixed = {plan.position[name]: float(truth[name][row]) for name in at_truth}
-            yield self._fit_one(fitter, control, counts[row], channels, fixed)
+            yield self._fit_one(fitter, control, counts[row], channels, fixed, groups)
 
     def _fit_one(
         self,
@@ -214,13 +220,14 @@ class EmbeddedEngine:
         counts: NDArray[np.integer[Any]],
         channels: slice,
         fixed: Mapping[int, float],
+        groups: Groups | None,
     ) -> FitResult:
         rmf = self.response.rmf
         try:
             if not np.any(counts[channels] > 0):
                 raise IcflowError("the spectrum has no counts in the energy range of the fit")
             low, high = control.energies
-            starts, stops = grouped_selection(
+            starts, stops = groups or grouped_selection(
                 counts, rmf.e_min, rmf.e_max, low, high, control.group_min
             )
             inside = counts[channels].astype(np.float64)

@@ -74,13 +74,18 @@ class Lattice:
         if self._known is None or any(np.isnan(v[0]) for v in self.slots.values()):
             self._known = self._combinations(shapes, values)
         rows, weights, combinations = self._known
-        scores, norms = _screen(gram, pull, rows, weights)
+        scores, norms = _screen(gram, pull, rows, weights, self._held(theta))
         order = np.argsort(scores, kind="stable")
         chosen = self._distinct(order, combinations, number)
         return [
             (float(scores[k]), self._start(theta, values, combinations[k], norms[k]))
             for k in chosen
         ]
+
+    def _held(self, theta: Floats) -> Floats:
+        """Return the norms of the sources that are not free, NaN for those that are."""
+        norms = self.sources[:, cstat.NORM]
+        return np.where(np.isin(norms, self.model.free), np.nan, theta[norms])
 
     def _normal_equations(self, shapes: Shapes, counts: Floats) -> tuple[Floats, Floats]:
         """Return the quadratic approximation of C/2 in the norms of all source rows.
@@ -188,8 +193,15 @@ class Lattice:
 
 
 @njit(cache=True, nogil=True)
-def _screen(gram: Floats, pull: Floats, rows: Integers, weights: Floats) -> tuple[Floats, Floats]:
+def _screen(
+    gram: Floats, pull: Floats, rows: Integers, weights: Floats, held: Floats
+) -> tuple[Floats, Floats]:
     """Solve for the best non-negative norms of every lattice point.
+
+    Parameters
+    ----------
+    held : ndarray, shape (n_sources,)
+        Norms that are not free, NaN for those that are.
 
     Returns
     -------
@@ -216,10 +228,11 @@ def _screen(gram: Floats, pull: Floats, rows: Integers, weights: Floats) -> tupl
                 a[s, t] = total
                 a[t, s] = total
         # Non-negative least squares by cyclic descent: few unknowns, a ranking is all we need.
-        x[:] = 0.0
+        for s in range(m):
+            x[s] = 0.0 if np.isnan(held[s]) else held[s]
         for _ in range(15):
             for s in range(m):
-                if a[s, s] > 0:
+                if a[s, s] > 0 and np.isnan(held[s]):
                     rest = b[s]
                     for t in range(m):
                         if t != s:
@@ -227,7 +240,10 @@ def _screen(gram: Floats, pull: Floats, rows: Integers, weights: Floats) -> tupl
                     x[s] = max(rest / a[s, s], 0.0)
         value = 0.0
         for s in range(m):
-            value -= x[s] * b[s]
+            rest = -2 * b[s]
+            for t in range(m):
+                rest += a[s, t] * x[t]
+            value += x[s] * rest
         scores[k] = value
         norms[k] = x
     return scores, norms

@@ -101,6 +101,12 @@ def grid(
     rows: int, columns: int, width: float, height: float, **keywords: Any
 ) -> tuple[Figure, NDArray[Any]]:
     """Return a figure of `width` × `height` inch and its axes, (rows, columns)."""
+    figure = page(width, height)
+    return figure, figure.subplots(rows, columns, squeeze=False, **keywords)
+
+
+def page(width: float, height: float) -> Figure:
+    """Return an empty figure of `width` × `height` inch."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -109,7 +115,7 @@ def grid(
     layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02)
     figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False, **keywords)
+    return figure
 
 
 def save(figure: Figure, path: Path, dpi: int) -> None:

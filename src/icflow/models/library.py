@@ -333,6 +333,7 @@ def _describe(definition: Definition, values: Floats) -> str:
     return ", ".join(f"{parameter.name}={value:g}" for parameter, value in pairs)
 
 
+@cache
 def apec_temperatures(atomic_data: AtomicData) -> Floats:
     """Temperatures of the AtomDB tables, keV: between them `apec` is linear in kT."""
     from astropy.io import fits

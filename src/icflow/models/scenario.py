@@ -109,3 +109,56 @@ def check(config: Config) -> None:
         except IcflowError as error:
             raise IcflowError(f"{key}.{error}") from None
         complete(expression, model.parameters, f"{key}.parameters")
+    for name in config.observations:
+        _check_observation(config, name)
+
+
+def at_source(model: FitModel, redshift: float, nH: float) -> FitModel:
+    """Return a model with redshift and Galactic column density frozen at those of a source.
+
+    Every parameter named ``Redshift`` or ``nH`` is, unless it is linked.
+    """
+    known = {"Redshift": redshift, "nH": nH}
+    parameters = dict(model.parameters)
+    for name in parse(model.expression).parameters:
+        value = known.get(name.rpartition(".")[2])
+        if value is not None and not isinstance(parameters.get(name), Link):
+            parameters[name] = value
+    return model.model_copy(update={"parameters": parameters})
+
+
+def _check_observation(config: Config, name: str) -> None:
+    """Check the models of an observation: values within limits, names that exist."""
+    settings = config.observing(name)
+    observe, observation = settings.observe, settings.observation
+    for role, model in settings.models.items():
+        source = at_source(model, observation.redshift, observation.nH)
+        complete(parse(model.expression), source.parameters, f"observations.{name}")
+        for parameter in observation.priors.get(role, {}):
+            if not isinstance(source.parameters.get(parameter), Free):
+                free = [n for n, s in source.parameters.items() if isinstance(s, Free)]
+                raise IcflowError(
+                    f"observations.{name}.priors.{role} names {parameter!r}, which is not free in "
+                    f"fits.models.{role}; allowed: {', '.join(free)}"
+                )
+    for role in (observe.with_ic, observe.both):
+        _check_component(f"fits.models.{role}", settings.models[role], observe.ic)
+
+
+def _check_component(key: str, model: FitModel, name: str) -> None:
+    """Check that a model has a component of which the norm, and nothing else, is free."""
+    components = {term.additive.name: term.additive for term in parse(model.expression).terms}
+    if name not in components:
+        raise IcflowError(
+            f"observe.ic is {name!r}, which {key} does not have; allowed: {', '.join(components)}"
+        )
+    for parameter in components[name].parameters:
+        free, wanted = (
+            isinstance(model.parameters.get(parameter), Free),
+            parameter.endswith(".norm"),
+        )
+        if free != wanted:
+            raise IcflowError(
+                f"{key}.parameters.{parameter} must {'' if wanted else 'not '}be free: the flux of "
+                "observe.ic is limited by stepping its norm with its shape frozen"
+            )

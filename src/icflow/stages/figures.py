@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from icflow.errors import IcflowError
+from icflow.figures import observation as page
 from icflow.figures import registry, style
 from icflow.figures.base import FigureSettings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMATS = (".pdf", ".png", ".svg")
 
@@ -31,12 +36,39 @@ def run(settings: FigureSettings, inputs: Sequence[Path], outputs: Sequence[Path
         If there is no such figure, an input is not what the figure reads, or
         an output has an unknown suffix.
     """
+    paths = [Path(path) for path in inputs]
+    _write(
+        lambda: registry.kind(settings.number).draw(settings, paths), settings.figures.dpi, outputs
+    )
+
+
+def observation(folder: Path, dpi: int, outputs: Sequence[Path]) -> None:
+    """Draw the page of an observation.
+
+    Parameters
+    ----------
+    folder : path
+        What `icflow.stages.observe` wrote.
+    dpi : int
+        Resolution of bitmaps.
+    outputs : sequence of path
+        Files to write, each in the format of its suffix.
+
+    Raises
+    ------
+    IcflowError
+        As `run`.
+    """
+    _write(lambda: page.draw(Path(folder)), dpi, outputs)
+
+
+def _write(draw: Callable[[], Figure], dpi: int, outputs: Sequence[Path]) -> None:
     for path in outputs:
         if Path(path).suffix.lower() not in FORMATS:
             raise IcflowError(
                 f"{path}: figures are written as {', '.join(FORMATS)}; choose one of these suffixes"
             )
     with style.context():
-        figure = registry.kind(settings.number).draw(settings, [Path(path) for path in inputs])
+        figure = draw()
         for path in outputs:
-            style.save(figure, Path(path), settings.figures.dpi)
+            style.save(figure, Path(path), dpi)

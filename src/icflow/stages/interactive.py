@@ -20,6 +20,7 @@ from icflow.errors import IcflowError
 from icflow.files import atomic_path, write_json
 from icflow.models.expression import parse
 from icflow.models.library import Parameter
+from icflow.ogip.observation import companion
 from icflow.ogip.spectrum import Spectrum, check_counts, read_spectrum
 
 # Limits of free parameters where the user gives none: XSPEC's hard limits are wider than tables
@@ -78,10 +79,10 @@ def fit(
     """
     data = read_spectrum(spectrum)
     check_counts(data.counts, str(spectrum))
-    found_rmf = rmf or _companion(spectrum, data.respfile, "RESPFILE", "--rmf")
+    found_rmf = rmf or companion(spectrum, data.respfile, "RESPFILE", "--rmf")
     found_arf = arf
     if arf is None and data.ancrfile is not None:
-        found_arf = _companion(spectrum, data.ancrfile, "ANCRFILE", "--arf")
+        found_arf = companion(spectrum, data.ancrfile, "ANCRFILE", "--arf")
     engine = EmbeddedEngine(
         _instrument(found_rmf, found_arf, data.exposure, background), atomic_data
     )
@@ -107,19 +108,6 @@ def _instrument(
         arf=None if arf is None else str(arf),
         exposure=exposure,
         background=None if background is None else str(background),
-    )
-
-
-def _companion(spectrum: Path, name: str | None, keyword: str, option: str) -> Path:
-    """Find a file that the spectrum names, beside it or in the working directory."""
-    if name is None:
-        raise IcflowError(f"{spectrum}: {keyword} names no file; give one with {option}")
-    for path in (spectrum.parent / name, Path(name)):
-        if path.is_file():
-            return path
-    raise IcflowError(
-        f"{spectrum}: {keyword} is {name}, which is neither beside the spectrum nor here; "
-        f"give the file with {option}"
     )
 
 

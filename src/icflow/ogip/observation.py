@@ -1,0 +1,203 @@
+"""An observed spectrum with the files that belong to it, checked against each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icflow.config import Observation, ObservedSpectrum
+from icflow.errors import IcflowError
+from icflow.ogip.grouping import group_edges, group_min, select_groups
+from icflow.ogip.response import Arf, Rmf, check_same_grid, read_arf, read_rmf
+from icflow.ogip.spectrum import Spectrum, check_counts, read_spectrum
+
+Integers = NDArray[np.int64]
+
+# Keywords that say nothing about the origin of a file.
+_UNKNOWN = ("", "UNKNOWN", "NONE")
+
+
+@dataclass(frozen=True)
+class Module:
+    """One observed spectrum.
+
+    Attributes
+    ----------
+    name : str
+        Empty if the observation has one spectrum only.
+    key : str
+        Where the configuration names it, for errors.
+    spectrum : Spectrum
+    rmf : Path
+    arf, background : Path or None
+    """
+
+    name: str
+    key: str
+    spectrum: Spectrum
+    rmf: Path
+    arf: Path | None
+    background: Path | None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file of the module except those that the background names."""
+        found = (Path(self.spectrum.path), self.rmf, self.arf, self.background)
+        return tuple(path for path in found if path is not None)
+
+
+def read_modules(name: str, observation: Observation) -> list[Module]:
+    """Read the spectra of an observation and find their companions.
+
+    Raises
+    ------
+    IcflowError
+        If a spectrum is missing or cannot be used (see `read_spectrum`), names
+        files that are not there, or names a background spectrum although no
+        background model is given.
+    """
+    return [
+        _read_module(
+            module, f"observations.{name}" + (f".spectra.{module}" if module else ""), given
+        )
+        for module, given in observation.modules().items()
+    ]
+
+
+def _read_module(name: str, key: str, given: ObservedSpectrum) -> Module:
+    path = Path(given.spectrum)
+    try:
+        spectrum = read_spectrum(path)
+        check_counts(spectrum.counts, str(path))
+        if spectrum.backfile is not None and given.background is None:
+            raise IcflowError(
+                f"{path}: names the background spectrum {spectrum.backfile} in BACKFILE, which is "
+                f"not subtracted from counts; describe the background as a model under "
+                f"{key}.background, or write `background: none`"
+            )
+    except IcflowError as error:
+        raise IcflowError(f"{key}.spectrum: {error}") from None
+    rmf = _given(given.rmf) or companion(path, spectrum.respfile, "RESPFILE", f"{key}.rmf")
+    arf = _given(given.arf)
+    if given.arf is None and spectrum.ancrfile is not None:
+        arf = companion(path, spectrum.ancrfile, "ANCRFILE", f"{key}.arf")
+    return Module(name, key, spectrum, rmf, arf, _given(given.background))
+
+
+def _given(name: str | None) -> Path | None:
+    return None if name is None or name.lower() == "none" else Path(name)
+
+
+def companion(spectrum: Path, name: str | None, keyword: str, option: str) -> Path:
+    """Find a file that a spectrum names, beside it or in the working directory.
+
+    Raises
+    ------
+    IcflowError
+        If it names none, or the file is in neither place; `option` is where
+        the user can give one.
+    """
+    if name is None:
+        raise IcflowError(f"{spectrum}: {keyword} names no file; give one with {option}")
+    for path in (spectrum.parent / name, Path(name)):
+        if path.is_file():
+            return path
+    raise IcflowError(
+        f"{spectrum}: {keyword} is {name}, which is neither beside the spectrum nor here; "
+        f"give the file with {option}"
+    )
+
+
+def check_module(module: Module, low: float, high: float) -> Rmf:
+    """Check that spectrum, response and energies belong together; return the RMF.
+
+    Parameters
+    ----------
+    low, high : float
+        Energies that are to be fitted, keV.
+
+    Raises
+    ------
+    IcflowError
+        If RMF or ARF belong to another instrument, have other channels or
+        other energy bins, or do not cover the energies.
+    """
+    try:
+        rmf = read_rmf(module.rmf)
+        _check_origin(module.spectrum, rmf)
+        _check_channels(module.spectrum, rmf)
+        if module.arf is not None:
+            arf = read_arf(module.arf)
+            _check_origin(module.spectrum, arf)
+            check_same_grid(rmf, arf)
+    except IcflowError as error:
+        raise IcflowError(f"{module.key}: {error}") from None
+    first, last = float(rmf.e_min.min()), float(rmf.e_max.max())
+    if low < first or high > last:
+        raise IcflowError(
+            f"{module.key}: the energies {low:g} to {high:g} keV reach outside {module.rmf}, whose "
+            f"channels cover {first:g} to {last:g} keV; set `energies` inside"
+        )
+    return rmf
+
+
+def _check_origin(spectrum: Spectrum, response: Rmf | Arf) -> None:
+    for keyword, own, other in (
+        ("TELESCOP", spectrum.telescope, response.telescope),
+        ("INSTRUME", spectrum.instrument, response.instrument),
+    ):
+        names = [name.strip().upper() for name in (own, other)]
+        if names[0] != names[1] and not any(name in _UNKNOWN for name in names):
+            raise IcflowError(
+                f"{response.path} is a response of another instrument: its {keyword} is {other}, "
+                f"that of {spectrum.path} is {own}; give the response that was made for the "
+                "spectrum"
+            )
+
+
+def _check_channels(spectrum: Spectrum, rmf: Rmf) -> None:
+    own, other = spectrum.channel, rmf.channel
+    if own.size != other.size or own[0] != other[0]:
+        raise IcflowError(
+            f"{spectrum.path} has the channels {own[0]} to {own[-1]}, {rmf.path} {other[0]} to "
+            f"{other[-1]}; give the response that was made for the spectrum"
+        )
+
+
+def observed_groups(
+    spectrum: Spectrum, rmf: Rmf, low: float, high: float, minimum: int | None
+) -> tuple[Integers, Integers]:
+    """Return the bins of a spectrum between two energies, as half-open ranges of channels.
+
+    Bins that hold a channel of bad quality are left out, as XSPEC's ``ignore
+    bad`` does; quality 2, a last group with too few counts, is used.
+
+    Parameters
+    ----------
+    low, high : float
+        Energies, keV.
+    minimum : int or None
+        Least number of counts in a bin; None takes the GROUPING of the file.
+
+    Raises
+    ------
+    IcflowError
+        If no bin is left.
+    """
+    grouping = spectrum.grouping if minimum is None else group_min(spectrum.counts, minimum)[0]
+    starts, stops = group_edges(grouping, spectrum.counts.size)
+    starts, stops = select_groups(starts, stops, rmf.e_min, rmf.e_max, low, high)
+    if spectrum.quality is None:
+        return starts, stops
+    bad = np.isin(spectrum.quality, (0, 2), invert=True)
+    before = np.concatenate([[0], np.cumsum(bad)])
+    good = before[stops] == before[starts]
+    if not good.any():
+        raise IcflowError(
+            f"{spectrum.path}: every channel between {low:g} and {high:g} keV has bad QUALITY; "
+            "choose other energies or extract the spectrum again"
+        )
+    return starts[good], stops[good]

@@ -1,0 +1,83 @@
+"""What the analysis of an observation found, in sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def verdict(summary: Mapping[str, Any]) -> str:
+    """Return the verdict with the numbers behind it."""
+    flux, models = summary["ic_flux"], summary["models"]
+    low, high = flux["energies"]
+    band = f"{low:g}–{high:g} keV"
+    name, chance = summary["name"], percent(summary["false_alarm"])
+    thermal = models["thermal"]
+    if summary["decision"] == "no model fits":
+        best = max(summary["fits"].items(), key=lambda item: item[1]["goodness"])
+        return (
+            f"None of the models describes {name} (the best, {best[0]}, fits worse than all but "
+            f"{percent(best[1]['goodness'])} of spectra simulated with it), so nothing can be said "
+            "about inverse Compton emission: check redshift, column density, background, energies"
+        )
+    if summary["decision"] == "IC":
+        value, unit = flux["value"], scientific_unit(flux["value"])
+        ends = " to ".join(f"{end / unit:.2f}" for end in flux["interval_90"])
+        return (
+            f"Inverse Compton emission is detected in {name}: only {chance} of simulated {thermal} "
+            f"spectra look as much like it; its {band} flux is {value / unit:.2f} ({ends}, 90 %) "
+            f"× {power(unit)} erg/cm²/s"
+        )
+    return (
+        f"No inverse Compton emission is needed in {name}: {chance} of simulated {thermal} spectra "
+        f"look as much like it; its {band} flux is below {scientific(flux['upper_limit_90'])} "
+        f"erg/cm²/s (90 %), below {scientific(flux['upper_limit_3_sigma'])} (3 σ)"
+    )
+
+
+def warnings(summary: Mapping[str, Any]) -> list[str]:
+    """Return what a reader should look into, one sentence each."""
+    found = []
+    words = {"redshift": "redshift", "nH": "column density (1e22 cm⁻²)"}
+    for key, check in summary["checks"].items():
+        if check["doubtful"]:
+            found.append(
+                f"the {words[key]} {check['given']:g} is doubtful: fitted, it is "
+                f"{check['best']:.4g}, and C falls by {check['delta_cstat']:.0f}"
+            )
+    for name, fit in summary["fits"].items():
+        if not fit["converged"]:
+            found.append(f"the fit of {name} did not converge")
+        if fit["goodness"] < 0.01:
+            found.append(
+                f"{name} does not describe the spectrum: it fits worse than all but "
+                f"{percent(fit['goodness'])} of spectra simulated with it"
+            )
+    return found
+
+
+def percent(fraction: float) -> str:
+    """Return a fraction in percent: ``5.0 %``, ``0.25 %``."""
+    value = 100 * fraction
+    return f"{value:.2f} %" if value < 1 else f"{value:.1f} %"
+
+
+def scientific_unit(value: float) -> float:
+    """Return the power of ten that leaves one digit before the point."""
+    return 10.0 ** math.floor(math.log10(value)) if value > 0 else 1.0
+
+
+def power(unit: float) -> str:
+    """Return a power of ten: ``10⁻¹²``."""
+    return "10" + str(round(math.log10(unit))).translate(_SUPERSCRIPTS)
+
+
+def scientific(value: float) -> str:
+    """Return a number such as ``1.72 × 10⁻¹²``."""
+    if value == 0:
+        return "0"
+    unit = scientific_unit(value)
+    return f"{value / unit:.2f} × {power(unit)}"

@@ -1,0 +1,310 @@
+"""The analysis of an observation, on the spectrum that XSPEC made."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from icflow import config as configuration
+from icflow.cli import main
+from icflow.config import Config
+from icflow.detection.tables import read_table
+from icflow.engines.observed import ObservedEngine, draw_counts
+from icflow.errors import IcflowError
+from icflow.figures import observation as page
+from icflow.models.scenario import at_source
+from icflow.ogip.observation import read_modules
+from icflow.ogip.spectrum import read_spectrum, write_spectrum
+from icflow.stages import observe, observed_fits, observed_scores, observed_words
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def folder(
+    tmp_path_factory: pytest.TempPathFactory, rmf_path: Path, arf_path: Path, atomdb: Path
+) -> Any:
+    """A working directory with the resources."""
+    folder = tmp_path_factory.mktemp("observe")
+    (folder / "resources").symlink_to(ROOT / "resources")
+    previous = Path.cwd()
+    os.chdir(folder)
+    yield folder
+    os.chdir(previous)
+
+
+def loaded(**observing: Any) -> Config:
+    """Return the configuration of the example with few simulations."""
+    tree = configuration.load(
+        ROOT / "config.yaml", ROOT / "config" / "observe-example.yaml"
+    ).model_dump(mode="json", exclude_none=True)
+    del tree["observe"]["detectors"]["fit_classifier"]
+    above = {
+        "fits": {"starts": 3},
+        "observe": {"simulations": 20, "false_alarm": 0.06},
+        "observations": observing,
+    }
+    return configuration.validate(configuration.overlay(tree, above), "config.yaml")
+
+
+@pytest.fixture(scope="module")
+def made(folder: Path) -> Path:
+    """What the analysis of the example writes."""
+    radio = {"flux_density": 100.0, "frequency": 1400.0, "spectral_index": 1.0}
+    config = loaded(example={"radio": radio})
+    verdict = observe.run(config.observing("example"), folder / "example")
+    assert verdict == summary_of(folder / "example")["verdict"]
+    return folder / "example"
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return content
+
+
+@pytest.fixture(scope="module")
+def summary(made: Path) -> dict[str, Any]:
+    return summary_of(made)
+
+
+@pytest.fixture(scope="module")
+def engine(folder: Path) -> ObservedEngine:
+    settings = loaded().observing("example")
+    (module,) = read_modules("example", settings.observation)
+    return ObservedEngine(module, settings, False, settings.atomic_data)
+
+
+def models(redshift: float = 0.0432, nH: float = 0.00858) -> dict[str, Any]:
+    settings = loaded().observing("example")
+    return {name: at_source(model, redshift, nH) for name, model in settings.models.items()}
+
+
+def test_the_fits_end_where_those_of_xspec_do(summary: dict[str, Any], reference: Path) -> None:
+    expected = json.loads((reference / "fits.json").read_text())[1]
+    # The redshift is given to four digits only, and the areas of the background come from files.
+    assert summary["cstat"]["2T"] == pytest.approx(expected["best_2T_fixed"], abs=0.5)
+    assert summary["cstat"]["1T+IC"] == pytest.approx(expected["best_1T+IC_fixed"], abs=0.5)
+    assert summary["cstat"]["2T+IC"] <= min(summary["cstat"].values()) + 1e-3
+    fit = summary["fits"]["1T+IC"]
+    assert (fit["dof"], fit["bins"]) == (1916, 1924)
+    truth = json.loads((reference / "observation.json").read_text())["truth"]
+    for name, value in (("apec.kT", truth["kT1"]), ("apec.Abundanc", truth["Z"])):
+        low, high = fit["parameters"][name]["interval_90"]
+        assert low < value < high
+
+
+def test_the_flux_and_its_limits_hold_the_truth(summary: dict[str, Any], reference: Path) -> None:
+    norm = json.loads((reference / "observation.json").read_text())["truth"]["ic"]
+    truth = norm * math.log(4) * 1.602176634e-9
+    for flux in (summary["ic_flux"], *summary["ic_flux_by_model"].values()):
+        assert flux["energies"] == [20.0, 80.0] and flux["unit"] == "erg/cm^2/s"
+        low, high = flux["interval_90"]
+        assert low < flux["interval_68"][0] + 1e-20 and flux["interval_68"][1] < high
+        assert low <= truth <= high
+        assert flux["value"] < flux["upper_limit_90"] < high < flux["upper_limit_3_sigma"]
+        assert flux["upper_limit_90"] > truth
+    # C is lower than without IC by less than 2.71, so the interval reaches down to 0.
+    assert summary["ic_added"]["delta_cstat"] < 2.7
+    assert summary["ic_flux"]["interval_90"][0] == 0.0
+
+
+def test_the_verdict_and_what_it_rests_on(summary: dict[str, Any]) -> None:
+    assert 1 / 21 <= summary["false_alarm"] <= 1
+    assert summary["false_alarm"] == summary["detectors"]["ic_added"]["false_alarm"]
+    assert summary["decision"] == ("IC" if summary["false_alarm"] < 0.06 else "no IC")
+    assert "example" in summary["verdict"] and "20–80 keV" in summary["verdict"]
+    assert next(iter(summary["detectors"])) == "ic_added"
+    for detector in summary["detectors"].values():
+        assert {n["number"] for n in detector["simulated"].values()} == {20}
+        assert 0 <= detector["missed"] <= 1
+    assert all(0.02 < fit["goodness"] <= 1 for fit in summary["fits"].values())
+    assert summary["warnings"] == []
+
+
+def test_a_radio_flux_gives_a_magnetic_field(summary: dict[str, Any]) -> None:
+    field = summary["magnetic_field"]
+    ratio = summary["ic_flux"]["upper_limit_3_sigma"] / summary["ic_flux"]["upper_limit_90"]
+    assert field["lower_limit_90"] / field["lower_limit_3_sigma"] == pytest.approx(ratio**0.5)
+    assert 0.05 < field["lower_limit_90"] < field["value"] < 1
+
+
+def test_the_tables_hold_the_fits(made: Path, summary: dict[str, Any]) -> None:
+    spectrum = read_table(made / "spectrum.ecsv")
+    assert len(spectrum) == 1924 and spectrum["counts"].sum() == summary["observation"]["counts"]
+    for model in ("2T", "1T+IC"):
+        parts = [
+            name for name in spectrum.colnames
+            if name.startswith(f"{model}/") and "unfolded" not in name
+        ]  # fmt: skip
+        total = np.sum([spectrum[name] for name in parts], axis=0)
+        assert total.sum() == pytest.approx(spectrum["counts"].sum(), rel=1e-3)
+        counts = np.asarray(spectrum["counts"], dtype=float)
+        cstat = 2 * np.sum(total - counts + counts * np.log(counts / total))
+        assert cstat == pytest.approx(summary["cstat"][model], abs=0.05)
+    # E² N(E) of a power law of photon index 2 is its norm, but for absorption.
+    unfolded = spectrum["1T+IC/unfolded/TBabs*powerlaw"]
+    norm = summary["fits"]["1T+IC"]["parameters"]["powerlaw.norm"]["value"]
+    np.testing.assert_allclose(unfolded, norm, rtol=5e-3)
+    simulations = read_table(made / "simulations.ecsv")
+    assert list(simulations["model"]) == ["2T"] * 20 + ["1T+IC"] * 20
+    added = np.maximum(simulations["cstat.2T"] - simulations["cstat.2T+IC"], 0)
+    np.testing.assert_allclose(simulations["score.ic_added"], added, atol=0.01)
+    norms = np.array(simulations["truth.powerlaw.norm"][20:])
+    assert (
+        0 <= norms.min() < 0.4 * norms.max() and np.isnan(simulations["truth.apec_3.kT"][20:]).all()
+    )
+    profile = read_table(made / "profile.ecsv")
+    assert profile["delta_cstat"].min() < 0.05 and profile["delta_cstat"][-1] > 9
+    at_limit = np.interp(
+        summary["ic_flux"]["upper_limit_90"], profile["flux"], profile["delta_cstat"]
+    )
+    assert at_limit == pytest.approx(1.64, abs=0.15)
+
+
+def test_the_page_is_drawn(made: Path, tmp_path: Path) -> None:
+    outputs = [str(tmp_path / f"page.{suffix}") for suffix in ("pdf", "png")]
+    arguments = ["observation-figure", str(made), "--dpi", "60", "--output", *outputs]
+    assert main(arguments) == 0
+    assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF-")
+    assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "summary.json").write_text("{")
+    with pytest.raises(IcflowError, match="not the summary of an observation"):
+        page.draw(tmp_path)
+
+
+def test_bright_ic_is_detected(folder: Path, engine: ObservedEngine) -> None:
+    values = {"apec.kT": 6.0, "apec.Abundanc": 0.3, "apec.norm": 0.1, "powerlaw.norm": 1e-2}
+    frozen = {n: s for n, s in models()["1T+IC"].parameters.items() if isinstance(s, float)}
+    backgrounds = {f"background.{name}": 1.0 for name in engine.engine.backgrounds}
+    expected = engine.expected(models()["1T+IC"], values | frozen | backgrounds)
+    spectrum = read_spectrum("resources/example/observation.pha")
+    counts = draw_counts(expected, 5, "bright", [0])[0].astype(np.int64)
+    write_spectrum("bright.pha", spectrum.__class__(**{**spectrum.__dict__, "counts": counts}))
+    config = loaded(example={"spectrum": "bright.pha"})
+    sentence = observe.run(config.observing("example"), folder / "bright")
+    summary = summary_of(folder / "bright")
+    assert summary["decision"] == "IC" and sentence.startswith("Inverse Compton emission is detec")
+    assert summary["false_alarm"] == pytest.approx(1 / 21)
+    # Little, because a plasma of 15 keV looks much the same; but more than 2T ever makes.
+    assert summary["ic_added"]["delta_cstat"] > 5
+    low, high = summary["ic_flux"]["interval_90"]
+    assert 0 < low < 1e-2 * math.log(4) * 1.602176634e-9 < high
+
+
+# --- checks of what is given ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"), [("Redshift", {"redshift": 0.0482}), ("nH", {"nH": 0.8})]
+)
+def test_a_wrong_redshift_or_column_density_shows(
+    engine: ObservedEngine, kind: str, given: dict[str, float]
+) -> None:
+    model = models(**given)["1T+IC"]
+    (fit,) = engine.fit(model)
+    check = observed_fits.check_given(engine, model, fit, kind)
+    assert check is not None
+    assert check.delta_cstat > observe.DOUBTFUL
+    truth = {"Redshift": 0.0432, "nH": 0.00858}[kind]
+    close = {"Redshift": 5e-4, "nH": 0.3}[kind]
+    assert abs(check.best - truth) < close
+
+
+def test_a_model_without_the_parameter_is_not_checked(engine: ObservedEngine) -> None:
+    model = models()["1T+IC"]
+    fixed = {n: s for n, s in model.parameters.items() if not n.endswith("Redshift")}
+    (fit,) = engine.fit(model)
+    other = model.model_copy(update={"parameters": fixed})
+    assert observed_fits.check_given(engine, other, fit, "Redshift") is None
+
+
+# --- scores --------------------------------------------------------------------------------
+
+
+def test_false_alarms_are_ranks() -> None:
+    simulated = np.array([0.0, 0.0, 1.0, 2.0, np.nan])
+    assert observed_scores.false_alarm(3.0, simulated) == pytest.approx(1 / 5)
+    assert observed_scores.false_alarm(1.5, simulated) == pytest.approx(2 / 5)
+    assert observed_scores.false_alarm(1e-9, simulated) == 1.0, "equal but for rounding"
+    assert observed_scores.false_alarm(math.nan, simulated) == 1.0
+
+
+def test_false_alarms_below_a_level_are_as_rare_as_they_should_be() -> None:
+    random = np.random.default_rng(1)
+    found = np.array(
+        [observed_scores.false_alarm(*random.normal(size=2)[:1], random.normal(size=19))
+         for _ in range(4000)]
+    )  # fmt: skip
+    for level in (0.05, 0.1, 0.5):
+        assert np.mean(found <= level + 1e-9) == pytest.approx(level, abs=0.025)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"method": "reconstruction_error", "network": "cae"}, ["ic_added", "needs a network"]),
+        ({"method": "magic"}, ["observe.detectors.ic_added.method is 'magic'"]),
+        ({"method": "fit_classifier"}, ["observe.simulations is 20", "learn from half"]),
+    ],
+)
+def test_a_detector_that_cannot_score_is_refused_first(
+    change: dict[str, Any], words: list[str]
+) -> None:
+    config = loaded()
+    detector = config.observe.detectors["ic_added"].model_copy(update=change)
+    detectors = config.observe.detectors | {"ic_added": detector}
+    with pytest.raises(IcflowError) as caught:
+        observed_scores.check(config.observe.model_copy(update={"detectors": detectors}))
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_too_few_simulations_for_the_level_are_refused() -> None:
+    tree = yaml.safe_load((ROOT / "config.yaml").read_text())
+    tree["observe"]["simulations"] = 50
+    with pytest.raises(IcflowError, match=r"observe: simulations is 50, too few .* 100 and more"):
+        configuration.validate(tree, "config.yaml")
+
+
+def test_an_observation_that_is_not_in_the_configuration(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [str(ROOT / "config.yaml"), str(ROOT / "config" / "observe-example.yaml")]
+    assert main(["observe", "virgo", "--config", *names]) == 1
+    assert "NAME is 'virgo', allowed: example" in capsys.readouterr().err
+    names.append(str(ROOT / "config" / "xspec.yaml"))
+    assert main(["observe", "example", "--config", *names]) == 1
+    assert "analysed by the embedded engine" in capsys.readouterr().err
+
+
+# --- words ---------------------------------------------------------------------------------
+
+
+def test_verdicts_in_words(summary: dict[str, Any]) -> None:
+    none = observed_words.verdict(summary | {"decision": "no IC", "false_alarm": 0.25})
+    assert none.startswith("No inverse Compton emission is needed in example: 25.0 % of simulated")
+    assert "× 10⁻¹² erg/cm²/s (90 %)" in none
+    some = observed_words.verdict(summary | {"decision": "IC", "false_alarm": 0.0025})
+    assert "only 0.25 % of simulated 2T spectra" in some
+    lost = observed_words.verdict(summary | {"decision": "no model fits"})
+    assert lost.startswith("None of the models describes example")
+
+
+def test_warnings_in_words(summary: dict[str, Any]) -> None:
+    doubt = {"given": 0.05, "best": 0.0432, "delta_cstat": 2757.3, "doubtful": True}
+    fits = {"2T": {"goodness": 0.001, "converged": False}}
+    words = observed_words.warnings({"checks": {"redshift": doubt}, "fits": fits})
+    assert words[0] == "the redshift 0.05 is doubtful: fitted, it is 0.0432, and C falls by 2757"
+    assert len(words) == 3
+
+
+def test_numbers_in_words() -> None:
+    assert observed_words.scientific(2.713e-12) == "2.71 × 10⁻¹²"
+    assert observed_words.scientific(0.0) == "0"
+    assert observed_words.percent(0.0025) == "0.25 %"

@@ -1,0 +1,80 @@
+# Observed spectra: is there IC in them? One job each, and one that draws what it found.
+OBSERVED = {name: inputs.check_observation(CONFIG, name) for name in CONFIG.observations}
+
+
+def observations():
+    """Everything that is made of all observations; refuses if there are none."""
+    if not OBSERVED:
+        raise WorkflowError("observations: names none; add one as docs/observe.md shows")
+    return expand(
+        "results/observations/{observation}/{file}",
+        observation=OBSERVED,
+        file=["summary.json", *(f"observation.{suffix}" for suffix in CONFIG.figures.formats)],
+    )
+
+
+wildcard_constraints:
+    observation="|".join(re.escape(name) for name in CONFIG.observations),
+
+
+rule observe:
+    input:
+        lambda wildcards: ancient(list(OBSERVED[wildcards.observation])),
+    output:
+        summary="results/observations/{observation}/summary.json",
+        spectrum="results/observations/{observation}/spectrum.ecsv",
+        simulations="results/observations/{observation}/simulations.ecsv",
+        profile="results/observations/{observation}/profile.ecsv",
+    log:
+        "results/logs/observations/{observation}.log",
+    benchmark:
+        "results/benchmarks/observations/{observation}.tsv"
+    conda:
+        ENVIRONMENT
+    container:
+        IMAGE
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=240,
+    params:
+        settings=lambda wildcards: CONFIG.observing(wildcards.observation).json_text(),
+        files=lambda wildcards: canonical_json(OBSERVED[wildcards.observation]),
+        code=code("observe", ENGINE_MODULE),
+        folder=subpath(output.summary, parent=True),
+    message:
+        "Look for IC in {wildcards.observation}"
+    shell:
+        "icflow observe --settings {params.settings:q} --output {params.folder:q} >{log:q} 2>&1"
+
+
+rule observation_figure:
+    input:
+        "results/observations/{observation}/spectrum.ecsv",
+        "results/observations/{observation}/simulations.ecsv",
+        "results/observations/{observation}/profile.ecsv",
+        summary="results/observations/{observation}/summary.json",
+    output:
+        expand(
+            "results/observations/{{observation}}/observation.{suffix}",
+            suffix=CONFIG.figures.formats,
+        ),
+    log:
+        "results/logs/observations/{observation}-figure.log",
+    conda:
+        "../../envs/icflow.yaml"
+    container:
+        CONFIG.containers.icflow
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        dpi=CONFIG.figures.dpi,
+        folder=subpath(input.summary, parent=True),
+        code=provenance.code_digest(["icflow.figures.observation"]),
+    message:
+        "Draw the page of {wildcards.observation}"
+    shell:
+        "icflow observation-figure {params.folder:q} --dpi {params.dpi} --output {output:q}"
+        " >{log:q} 2>&1"
