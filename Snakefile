@@ -77,7 +77,7 @@ rule report:
 
 rule observations:
     input:
-        lambda wildcards: observations(),
+        lambda wildcards: observation_files(),
 
 
 onstart:

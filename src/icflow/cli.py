@@ -194,6 +194,7 @@ def _validate(args: argparse.Namespace) -> None:
     config = configuration.load(*args.config)
     inputs.check_all(config)
     for name in config.observations:
+        inputs.check_observation(config, name)
         inputs.check_responses(config, name)
     print(f"{', '.join(args.config)}: valid")
 

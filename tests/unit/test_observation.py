@@ -60,7 +60,7 @@ def observing(change: dict[str, Any] | None = None, **keys: Any) -> Config:
 
 
 def check(config: Config) -> None:
-    inputs.check_all(config)
+    inputs.check_observation(config, "mine")
     inputs.check_responses(config, "mine")
 
 

@@ -28,6 +28,8 @@ try:
     CONFIG = configuration.validate(config, "configuration")
     # SHA-256 of every file that the run reads and does not make: {path: digest}.
     DIGESTS = inputs.check_all(CONFIG)
+    # The same for each observation.
+    OBSERVED = {name: inputs.check_observation(CONFIG, name) for name in CONFIG.observations}
     # Fits besides the labels: {(dataset, fit): number of spectra}.
     FITS = detectors.fits_read(CONFIG)
 except IcflowError as error:
@@ -44,6 +46,7 @@ wildcard_constraints:
     dataset="|".join(re.escape(name) for name in CONFIG.datasets),
     fit="|".join(re.escape(name) for name in CONFIG.fits.baseline),
     network="|".join(re.escape(name) for name in CONFIG.autoencoder.networks),
+    observation="|".join(re.escape(name) for name in CONFIG.observations),
     shard=r"\d+",
     fold=r"\d+",
 
@@ -89,6 +92,17 @@ def per_fold(pattern):
         pattern,
         network=CONFIG.autoencoder.networks,
         fold=range(CONFIG.autoencoder.training.folds_trained),
+    )
+
+
+def observation_files():
+    """What is made of all observations; refuses if there are none."""
+    if not OBSERVED:
+        raise WorkflowError("observations: names none; add one as docs/observe.md shows")
+    return expand(
+        "results/observations/{observation}/{file}",
+        observation=OBSERVED,
+        file=["summary.json", *(f"observation.{suffix}" for suffix in CONFIG.figures.formats)],
     )
 
 

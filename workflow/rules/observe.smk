@@ -1,22 +1,4 @@
 # Observed spectra: is there IC in them? One job each, and one that draws what it found.
-OBSERVED = {name: inputs.check_observation(CONFIG, name) for name in CONFIG.observations}
-
-
-def observations():
-    """Everything that is made of all observations; refuses if there are none."""
-    if not OBSERVED:
-        raise WorkflowError("observations: names none; add one as docs/observe.md shows")
-    return expand(
-        "results/observations/{observation}/{file}",
-        observation=OBSERVED,
-        file=["summary.json", *(f"observation.{suffix}" for suffix in CONFIG.figures.formats)],
-    )
-
-
-wildcard_constraints:
-    observation="|".join(re.escape(name) for name in CONFIG.observations),
-
-
 rule observe:
     input:
         lambda wildcards: ancient(list(OBSERVED[wildcards.observation])),
