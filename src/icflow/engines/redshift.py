@@ -36,6 +36,7 @@ MOST_HOPS, STEPS_TRIED = 240, 8
 # By how much a step may turn out lower than estimated, from elsewhere and from the best one.
 FIRST_ERROR, LATER_ERROR = 0.7, 0.1
 GAIN, ROUNDS = 0.002, 4  # a round that lowers C by less is the last; most rounds
+POOR, PROBES = 1.1, 10  # a fit with more C per bin is probed at so many redshifts
 # The last survey, in which every hop counts.
 FINE_REACH, FINE_STEPS, ALL_HOPS = 0.0005, 4, 10**6
 MOST_SPREAD = 0.2  # beyond, the redshift is not determined
@@ -98,11 +99,29 @@ class RedshiftFitter(Fitter):
             best = rivals[0]
             error = FIRST_ERROR if number == 0 else LATER_ERROR
             end = self._down_stairs(data, shapes, rivals, reach, error)
+            if number == 0 and end.cstat > POOR * len(data.counts):
+                end = min([end, *self._probe(data, end, reach)], key=by_cstat)
             if end.cstat > best.cstat - GAIN:
                 break
             shapes = self.tables.exact(end.theta)
             (best,) = self._descend(shapes, data, self.others, [end.theta])
         return replace(found, best=self._fine(data, shapes, best))
+
+    def _probe(self, data: Data, best: Minimum, reach: float) -> list[Minimum]:
+        """Try steps all over the staircase, whatever they promise.
+
+        The estimates know one temperature cell. In a poor fit C can fall by
+        hundreds where a temperature leaves it.
+        """
+        return [
+            self._on_step(data, best.theta, position, float(z))
+            for position in self.redshifts
+            for z in np.clip(
+                best.theta[position] + reach * np.linspace(-1, 1, PROBES),
+                self.model.lower[position],
+                self.model.upper[position],
+            )
+        ]
 
     def _fine(self, data: Data, shapes: Shapes, best: Minimum) -> Minimum:
         """Try the steps next to the best one, however small the hops between them."""
