@@ -213,7 +213,7 @@ class RedshiftFitter(Fitter):
         while True:
             found = self._survey(data, shapes, best.theta, position, reach)
             half = staircase.half_width(found, best.theta[position], fraction)
-            if half < 0.5 * reach or reach > MOST_SPREAD:
+            if half < reach / REACH or reach > MOST_SPREAD:
                 return found, half
             reach *= 3
 
