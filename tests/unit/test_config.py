@@ -61,6 +61,8 @@ REFUSED = [
     (("fits", "energies"), [80.0, 3.0], ["fits.energies", "[80.0, 3.0]", "below the second"]),
     (("fits", "energies"), [-3.0, 80.0], ["fits.energies", "-3.0", "not negative"]),
     (("fits", "background_range"), 1.5, ["fits.background_range", "1.5", "less than 1"]),
+    (("fits", "errors"), "both", ["fits.errors", "'both'", "'hessian' or 'profile'"]),
+    (("fits", "delta"), 0, ["fits.delta", "0", "greater than 0"]),
     (("autoencoder", "training", "folds"), 2, ["training.folds", "2", "equal to 3"]),
     (("autoencoder", "training", "folds_trained"), 11, ["folds_trained is 11", "folds, 10"]),
     (("autoencoder", "training", "device"), "tpu", ["training.device", "'tpu'", "'cuda'"]),
@@ -118,6 +120,12 @@ def test_a_bad_value_is_refused_with_its_key_and_what_is_allowed(
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+def test_profiles_are_not_asked_of_an_engine_that_has_none(default: dict[str, Any]) -> None:
+    tree = changed(changed(default, ("engine",), "xspec"), ("fits", "errors"), "profile")
+    with pytest.raises(IcflowError, match="fits.errors is 'profile', which the engine 'embedded'"):
+        config.validate(tree, "config.yaml")
 
 
 @pytest.mark.parametrize(
