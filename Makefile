@@ -4,7 +4,7 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --quiet reason
 
-.PHONY: help install run tiny observe-example test test-xspec lint benchmarks clean
+.PHONY: help install run tiny observe-example test test-xspec test-cluster lint benchmarks clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -52,6 +52,10 @@ test-xspec: ## check XSPEC and the engine on it: make test-xspec PYTHON=/python/
 	if test -x $(BIN)/icflow; then \
 		ICFLOW_XSPEC_PYTHON="$(PYTHON)" $(BIN)/python -m pytest tests/conformance -k xspec; \
 	else echo "make test-xspec: no .venv here (make install), the engine as a whole is not tested"; fi
+
+test-cluster: .venv/installed ## run the workflow through a real Slurm in a real image (root, Debian)
+	$(BIN)/icflow fetch
+	$(BIN)/python -m pytest tests/cluster -m 'slurm or container' --capture=no
 
 benchmarks: .venv/installed ## measure speed and accuracy on this machine (results/benchmarks.json)
 	$(BIN)/icflow fetch

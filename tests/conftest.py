@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from icflow import resources
+from icflow.models.library import is_heasoft
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -22,8 +23,8 @@ def why_missing(engine: str) -> str:
     """Say why an engine cannot run here; empty if it can."""
     if engine == "embedded":
         headas = os.environ.get("HEADAS", "")
-        wheel = not headas or "xspectrampoline" in Path(headas).parts
-        return "" if wheel else f"HEADAS is {headas}, not the library of xspectrampoline"
+        heasoft = is_heasoft(headas)
+        return f"HEADAS is {headas}, not the library of xspectrampoline" if heasoft else ""
     python = os.environ.get("ICFLOW_XSPEC_PYTHON") or sys.executable
     command = [shutil.which(python) or sys.executable, "-c", "import xspec"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

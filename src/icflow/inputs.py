@@ -133,6 +133,25 @@ def check(config: Config) -> dict[str, str]:
     return {path: _digest(path, key) for path, key in sorted(input_files(config).items())}
 
 
+def check_images(config: Config) -> None:
+    """Check that the images that a run needs are there, or are addresses of a registry.
+
+    Raises
+    ------
+    IcflowError
+        Naming the key and the image that is missing.
+    """
+    images = {"icflow": config.containers.icflow}
+    if config.engine == "xspec":
+        images["heasoft"] = config.containers.heasoft
+    for key, image in images.items():
+        if "://" not in image and not Path(image).exists():
+            raise IcflowError(
+                f"containers.{key}: {image} does not exist; build it as containers/README.md says, "
+                "name the image where it is, or leave out --use-singularity"
+            )
+
+
 def is_available(engine: str) -> bool:
     """Tell whether this version has an engine."""
     module, _ = ENGINES[engine]

@@ -5,7 +5,8 @@ Tests copy it into a folder as ``xspec.py``. What is written to the file
 counts in ``FAKE_XSPEC_KILLS`` kill the process when they are loaded, those in
 ``FAKE_XSPEC_KILLS_PARENT`` the one that started it, and those in
 ``FAKE_XSPEC_FAILS`` fail to fit; with ``FAKE_XSPEC_ONCE`` (a file that does
-not exist yet) the process dies once.
+not exist yet) the process dies once, with ``FAKE_XSPEC_HANGS`` (likewise) it
+stops for ever at its sixth spectrum.
 """
 
 from __future__ import annotations
@@ -172,6 +173,8 @@ class Responses:
 
 
 class Spectrum:
+    loaded = 0
+
     def __init__(self, name: str) -> None:
         record(f"Spectrum({name!r})")
         with fits.open(name) as file:
@@ -190,6 +193,11 @@ class Spectrum:
             os.kill(os.getpid(), signal.SIGSEGV)
         if total in os.environ.get("FAKE_XSPEC_KILLS_PARENT", "").split():
             os.kill(os.getppid(), signal.SIGKILL)
+        hangs = os.environ.get("FAKE_XSPEC_HANGS")
+        Spectrum.loaded += 1
+        if hangs and Spectrum.loaded == 6 and not os.path.exists(hangs):
+            open(hangs, "w").close()
+            signal.pause()
         FitClass.fails = total in os.environ.get("FAKE_XSPEC_FAILS", "").split()
 
     def _fill(self, counts: np.ndarray, exposure: float) -> None:

@@ -372,3 +372,19 @@ def test_a_file_of_the_users_under_the_name_of_a_resource_is_refused(
     rmf.write_bytes(b"mine")
     with pytest.raises(IcflowError, match=r"instrument\.rmf: .* SHA-256 .* another name"):
         inputs.check(config.validate(tree, "c"))
+
+
+def test_a_missing_image_is_refused_where_its_engine_needs_it(
+    default: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "icflow.sif").touch()
+    images = {"icflow": str(tmp_path / "icflow.sif"), "heasoft": "nowhere/heasoft.sif"}
+    tree = changed(default, ("containers",), images)
+    inputs.check_images(config.validate(tree, "c"))
+    xspec = changed(tree, ("engine",), "xspec")
+    with pytest.raises(
+        IcflowError, match=r"containers\.heasoft: nowhere/heasoft\.sif does not exist"
+    ):
+        inputs.check_images(config.validate(xspec, "c"))
+    registry = changed(xspec, ("containers", "heasoft"), "docker://somewhere/heasoft:6.36")
+    inputs.check_images(config.validate(registry, "c"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -78,3 +79,16 @@ def test_a_wrong_headas_is_named(tmp_path: Path) -> None:
     )
     assert run.returncode == 1
     assert "unset a HEADAS that is not one" in run.stderr
+
+
+@pytest.mark.parametrize("headas", ["", "/elsewhere/xspectrampoline/LibXSPEC_v6_35_1"])
+def test_a_headas_that_is_no_heasoft_does_not_count(headas: str) -> None:
+    code = "from icflow.models import library; print(library.version())"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"HEADAS": headas, "PATH": "", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.startswith("HEASoft 6")

@@ -68,17 +68,19 @@ class Project:
         change: Mapping[str, Any] | None = None,
         options: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        around: Sequence[str] = (),
     ) -> Any:
         """Start Snakemake with the tiny configuration and return its process.
 
         `change` holds settings that are laid over it: paths of keys, and values.
+        `around` is a command that starts the rest of its arguments.
         """
         configs = ["config/tiny.yaml"]
         if change is not None:
             (self.folder / "change.yaml").write_text(yaml.safe_dump(nest(change)))
             configs.append("change.yaml")
         command = [
-            sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
+            *around, sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
             "--cores", "2", "--configfile", *configs, *options, "--", *targets,
         ]  # fmt: skip
         return subprocess.Popen(

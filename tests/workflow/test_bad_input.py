@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from typing import Any
 
 import pytest
@@ -68,3 +70,28 @@ def test_a_target_that_does_not_exist(fresh: Project) -> None:
     status, output = fresh.run("results/spectra/train/shard-0000.pha")
     assert status == 1
     assert "No rule to produce" in output
+
+
+def test_a_missing_image_stops_the_run_before_any_job(fresh: Project) -> None:
+    change = {"containers/icflow": "nowhere.sif"}
+    status, output = fresh.run(change=change, options=["--use-singularity"])
+    assert status == 1
+    assert "containers.icflow: nowhere.sif does not exist; build it" in output
+    assert "Traceback" not in output
+    assert not fresh.results.exists()
+
+
+def test_a_working_directory_that_cannot_be_written(fresh: Project) -> None:
+    if os.geteuid() == 0:  # who writes everywhere, but not to a disk that is mounted so
+        read_only = 'mount --bind -o ro "$PWD" "$PWD"; cd "$PWD"; exec "$@"'
+        around = ["unshare", "--mount", "sh", "-ec", read_only, "sh"]
+        probe = subprocess.run([*around, "true"], cwd=fresh.folder, check=False)
+        if probe.returncode != 0:
+            pytest.skip("mounts are forbidden here")
+    else:
+        fresh.folder.chmod(0o500)
+        around = []
+    status, output = fresh.run("simulations", around=around)
+    assert status == 1
+    assert f"{fresh.folder} cannot be written: start Snakemake in a folder of yours" in output
+    assert "Traceback" not in output

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
 try:
     from icflow import config as configuration
@@ -24,6 +25,12 @@ except ImportError as error:
 # Jobs call the icflow that belongs to this Python, whether or not its environment is active.
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]))
 
+if not os.access(os.getcwd(), os.W_OK):
+    raise WorkflowError(
+        f"{os.getcwd()} cannot be written: start Snakemake in a folder of yours "
+        "(--directory FOLDER), where results/ will be made"
+    )
+
 try:
     CONFIG = configuration.validate(config, "configuration")
     # SHA-256 of every file that the run reads and does not make: {path: digest}.
@@ -32,6 +39,8 @@ try:
     OBSERVED = {name: inputs.check_observation(CONFIG, name) for name in CONFIG.observations}
     # Fits besides the labels: {(dataset, fit): number of spectra}.
     FITS = detectors.fits_read(CONFIG)
+    if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
+        inputs.check_images(CONFIG)
 except IcflowError as error:
     raise WorkflowError(str(error))
 
@@ -104,6 +113,14 @@ def observation_files():
         observation=OBSERVED,
         file=["summary.json", *(f"observation.{suffix}" for suffix in CONFIG.figures.formats)],
     )
+
+
+# --- resources ---------------------------------------------------------------------------
+
+
+def growing(amount):
+    """Ask for `amount` of a resource, and for that much more every time that a job failed."""
+    return lambda wildcards, attempt: amount * attempt
 
 
 # --- what makes a job's result out of date ---------------------------------------------

@@ -22,8 +22,8 @@ rule evaluate:
         CONFIG.containers.icflow
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         settings=CONFIG.evaluate().json_text(),
         code=code("evaluate"),

@@ -23,8 +23,8 @@ rule components:
         IMAGE
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(1000),
+        runtime=growing(30),
     params:
         settings=lambda wildcards: CONFIG.simulate(wildcards.dataset).json_text(),
         index=CONFIG.figures.example,
@@ -60,8 +60,8 @@ for number in registry.FIGURES:
             CONFIG.containers.icflow
         threads: 1
         resources:
-            mem_mb=2000,
-            runtime=30,
+            mem_mb=growing(1000),
+            runtime=growing(30),
         params:
             number=number,
             settings=registry.settings(CONFIG, number).json_text(),

@@ -15,8 +15,8 @@ rule label:
         IMAGE
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=120,
+        mem_mb=growing(3000),
+        runtime=growing(120),
     params:
         settings=CONFIG.fit("label").json_text(),
         files=digests(),
@@ -44,8 +44,8 @@ rule fit:
         IMAGE
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=240,
+        mem_mb=growing(3000),
+        runtime=growing(240),
     params:
         settings=lambda wildcards: CONFIG.fit(wildcards.fit).json_text(),
         files=digests(),

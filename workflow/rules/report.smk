@@ -14,8 +14,8 @@ rule record:
         IMAGE
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         settings=CONFIG.json_text(),
         files=digests(),
@@ -44,8 +44,8 @@ rule write_report:
         CONFIG.containers.icflow
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(1000),
+        runtime=growing(30),
     params:
         settings=CONFIG.json_text(),
         code=code("report", data=["stages/templates/report.html.j2"]),

@@ -14,8 +14,8 @@ rule simulate:
         IMAGE
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         settings=lambda wildcards: CONFIG.simulate(wildcards.dataset).json_text(),
         first=lambda wildcards: CONFIG.shard_range(wildcards.dataset, int(wildcards.shard))[0],

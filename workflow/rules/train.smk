@@ -26,8 +26,8 @@ rule train:
         CONFIG.containers.icflow
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=720,
+        mem_mb=growing(4000),
+        runtime=growing(720),
     params:
         settings=lambda wildcards: CONFIG.train(wildcards.network, int(wildcards.fold)).json_text(),
         files=digests(os.path.normpath(CONFIG.instrument.rmf)),
@@ -61,8 +61,8 @@ rule score:
         CONFIG.containers.icflow
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         settings=lambda wildcards: CONFIG.score(wildcards.network, int(wildcards.fold)).json_text(),
         spectra=[f"{name}={shard}" for name, shards in SCORED.items() for shard in shards],

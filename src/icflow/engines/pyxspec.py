@@ -33,7 +33,7 @@ from icflow.engines.base import BACKGROUND, FitResult, failed_fit
 from icflow.errors import IcflowError
 from icflow.models.background import BackgroundComponent, read_background
 from icflow.models.expression import Expression, parse
-from icflow.models.library import Parameter
+from icflow.models.library import Parameter, is_heasoft
 from icflow.models.scenario import Setting, complete, draw, generator, resolve
 from icflow.ogip.grouping import group_min, grouped_selection, noticed_channels
 from icflow.ogip.response import Rmf, check_same_grid, read_arf, read_rmf, write_arf, write_rmf
@@ -151,9 +151,8 @@ class Worker:
         }
         # Packages that the user installed stay where they are.
         environment.setdefault("PYTHONUSERBASE", site.getuserbase())
-        # The model library of the embedded engine is no HEASoft, though it sets HEADAS.
-        if "xspectrampoline" in Path(environment.get("HEADAS", "")).parts:
-            del environment["HEADAS"]
+        if not is_heasoft(environment.get("HEADAS", "")):
+            environment.pop("HEADAS", None)
         return environment
 
     def _exchange(self, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -75,7 +75,21 @@ NORM = Parameter("norm", "", 1.0, 0.0, 1e24, False)
 # --- model.dat -------------------------------------------------------------------
 
 
+def is_heasoft(headas: str) -> bool:
+    """Tell whether a value of ``HEADAS`` may be a HEASoft of the user's.
+
+    An empty one is none, and neither is the model library inside the wheel,
+    which sets the variable for all processes that its own one starts.
+    """
+    return bool(headas) and "xspectrampoline" not in Path(headas).parts
+
+
 def _headas() -> Path:
+    # The library of another process need not be there, in a container for one.
+    if "xspectrampoline_helpers" not in sys.modules and not is_heasoft(
+        os.environ.get("HEADAS", "")
+    ):
+        os.environ.pop("HEADAS", None)
     try:
         import xspectrampoline_helpers as helpers
     except ImportError as error:
