@@ -10,6 +10,7 @@ configfile: "config.yaml"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/fetch.smk"
+include: "workflow/rules/responses.smk"
 include: "workflow/rules/simulate.smk"
 include: "workflow/rules/fit.smk"
 include: "workflow/rules/train.smk"
@@ -21,6 +22,7 @@ include: "workflow/rules/observe.smk"
 
 localrules:
     all,
+    responses,
     simulations,
     labels,
     baseline,
@@ -38,6 +40,11 @@ rule all:
         FIGURES,
         "results/run.json",
         "results/report.html",
+
+
+rule responses:
+    input:
+        RESPONSES,
 
 
 rule simulations:

@@ -88,6 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_fit,
         _add_observe,
         _add_observation_figure,
+        _add_responses,
         _add_simulate,
         _add_label,
         _add_baseline,
@@ -440,6 +441,34 @@ def _observation_figure(args: argparse.Namespace) -> None:
     from icflow.stages import figures
 
     figures.observation(args.folder, args.dpi, args.output)
+
+
+# --- response files ----------------------------------------------------------------
+
+
+def _add_responses(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands, "responses", _responses, "make response files from archival NuSTAR data"
+    )
+    _add_settings(parser)
+    parser.add_argument("--name", help="name under responses in the configuration")
+    parser.add_argument(
+        "--scratch", type=Path, required=True, metavar="DIR", help="folder for screened events"
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder for the files"
+    )
+
+
+def _responses(args: argparse.Namespace) -> None:
+    settings = _settings(
+        args,
+        configuration.ResponseSettings,
+        lambda config: config.response(_chosen(args.name, "--name", config.responses)),
+    )
+    from icflow.stages import responses
+
+    responses.run(settings, args.output, args.scratch)
 
 
 # --- spectra and fits --------------------------------------------------------------

@@ -554,6 +554,25 @@ class Figures(Section):
     bins: int = Field(ge=2, description="bins of parameters in the figures that bin them")
 
 
+def _text(value: Any) -> Any:
+    """Take a number for the text that it was meant to be."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class Archival(Section):
+    """Archival NuSTAR data that HEASoft makes response files from."""
+
+    sequence: Annotated[str, BeforeValidator(_text), Field(pattern=r"^\d{11}$")] = Field(
+        description="sequence ID of the observation"
+    )
+    data: str = Field(description="folder of its data, as the archive gives them")
+    module: Literal["FPMA", "FPMB"] = Field(description="focal plane module")
+    region: str = Field(description="region of the source, a file as ds9 and xselect read it")
+    extended: bool = Field(True, description="effective area of an extended source, not a point")
+    nupipeline: dict[str, str] = Field({}, description="further parameters of nupipeline")
+    nuproducts: dict[str, str] = Field({}, description="further parameters of nuproducts")
+
+
 class Containers(Section):
     """Apptainer images, used with ``--use-singularity`` only."""
 
@@ -580,6 +599,9 @@ class Config(Section):
     observe: Observe = Field(Observe(), description="how observations are analysed")
     figures: Figures = Field(description="how figures look")
     containers: Containers = Field(description="Apptainer images, for --use-singularity only")
+    responses: dict[str, Archival] = Field(
+        {}, description="response files to make from archival data, by name; none by default"
+    )
 
     @model_validator(mode="after")
     def _references(self) -> Config:
@@ -591,6 +613,7 @@ class Config(Section):
             ("detection.detectors", self.detection.detectors),
             ("observations", self.observations),
             ("observe.detectors", self.observe.detectors),
+            ("responses", self.responses),
             *(
                 (f"observations.{name}.spectra", observation.spectra or {})
                 for name, observation in self.observations.items()
@@ -764,6 +787,10 @@ class Config(Section):
             **{key: getattr(self.fits, key) for key in FitControl.model_fields},
         )
 
+    def response(self, name: str) -> ResponseSettings:
+        """Settings of response files made from archival data."""
+        return ResponseSettings(name=name, **self.responses[name].model_dump())
+
     def train(self, network: str, fold: int) -> TrainSettings:
         """Settings of the training of one network in one fold."""
         return TrainSettings(
@@ -863,6 +890,12 @@ class FitSettings(FitControl):
     name: str
     model: FitModel
     at_truth: list[str]
+
+
+class ResponseSettings(Archival):
+    """What response files made from archival data depend on."""
+
+    name: str
 
 
 class TrainSettings(Section):

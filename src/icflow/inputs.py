@@ -47,11 +47,15 @@ def _background_files(path: str, key: str) -> dict[str, str]:
 
 
 def atomic_files(config: Config) -> dict[str, str]:
-    """Return the AtomDB tables that the embedded engine reads, with their key."""
-    if config.engine != "embedded":
-        return {}
+    """Return the AtomDB tables that the engine reads, with their key.
+
+    XSPEC has tables of its own for versions that are not in the folder and cannot be fetched.
+    """
     stem = Path(config.atomic_data.folder) / f"apec_v{config.atomic_data.atomdb}"
-    return {os.path.normpath(f"{stem}_{part}.fits"): "atomic_data" for part in ("coco", "line")}
+    paths = [os.path.normpath(f"{stem}_{part}.fits") for part in ("coco", "line")]
+    if config.engine == "xspec" and not all(Path(p).is_file() or fetchable(p) for p in paths):
+        return {}
+    return dict.fromkeys(paths, "atomic_data")
 
 
 def input_files(config: Config) -> dict[str, str]:
@@ -100,6 +104,20 @@ def check_responses(config: Config, name: str) -> None:
             check_module(module, low, high)
 
 
+def region_digest(config: Config, response: str) -> str:
+    """Return the SHA-256 of the region that a response is made for.
+
+    Raises
+    ------
+    IcflowError
+        If there is no such file.
+    """
+    path = config.responses[response].region
+    if not Path(path).is_file():
+        raise IcflowError(f"responses.{response}.region: {path} does not exist; save one with ds9")
+    return sha256(path)
+
+
 def fetchable(path: str) -> Resource | None:
     """Return the resource that belongs at `path`, None if the file is the user's own."""
     return _FETCHABLE.get(Path(os.path.normpath(path)).as_posix())
@@ -142,7 +160,7 @@ def check_images(config: Config) -> None:
         Naming the key and the image that is missing.
     """
     images = {"icflow": config.containers.icflow}
-    if config.engine == "xspec":
+    if config.engine == "xspec" or config.responses:
         images["heasoft"] = config.containers.heasoft
     for key, image in images.items():
         if "://" not in image and not Path(image).exists():

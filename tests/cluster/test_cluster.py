@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 import time
 from contextlib import suppress
@@ -18,6 +19,12 @@ from icflow.stages import simulate
 SHARD = "results/spectra/test_2T/shard-0000.pha"
 
 
+def small() -> config.Config:
+    """Return the configuration that the cluster runs."""
+    layers = ("config.yaml", "config/tiny.yaml", "tests/cluster/small.yaml")
+    return config.load(*(ROOT / layer for layer in layers))
+
+
 @pytest.fixture(scope="module")
 def finished(cluster: Cluster) -> tuple[Project, str]:
     """Run everything up to Table 1; return the project and what Snakemake said."""
@@ -31,12 +38,12 @@ def finished(cluster: Cluster) -> tuple[Project, str]:
 @pytest.mark.container
 def test_table_1_is_made_through_slurm_in_the_image(finished: tuple[Project, str]) -> None:
     project, output = finished
-    assert "19 of 19 steps (100%) done" in output
-    # 4 simulations in one group, 1 label, 8 fits, 2 networks with their scores, 1 evaluation.
-    assert output.count("has been submitted with SLURM jobid") == 13
+    (steps,) = re.findall(r"of (\d+) steps \(100%\) done", output)
+    # Most jobs are submitted in groups.
+    assert 5 < output.count("has been submitted with SLURM jobid") < int(steps) / 2
     with (project.folder / "results/tables/table1.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["detector"] for row in rows] == ["cae", "ae", "cstat_rule_fixed", "cstat_rule_free"]
+    assert [row["detector"] for row in rows] == list(small().detection.detectors)
     assert {row["n_test"] for row in rows} == {"24"}
     # What submits the jobs cannot train: the image did.
     status, _ = project.cluster.run("python", "-c", "import torch")
@@ -57,10 +64,8 @@ def test_the_image_simulates_the_same_bytes_as_this_machine(
     finished: tuple[Project, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project, _ = finished
-    layers = ("config.yaml", "config/tiny.yaml", "tests/cluster/small.yaml")
-    settings = config.load(*(ROOT / layer for layer in layers))
     monkeypatch.chdir(project.folder)
-    simulate.run(settings.simulate("test_2T"), 0, 12, tmp_path / "here.pha")
+    simulate.run(small().simulate("test_2T"), 0, 12, tmp_path / "here.pha")
     assert (tmp_path / "here.pha").read_bytes() == (project.folder / SHARD).read_bytes()
 
 

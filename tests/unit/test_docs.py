@@ -85,16 +85,26 @@ def check_snakemake(arguments: list[str]) -> None:
                 files.append(ROOT / word)
             config.load(ROOT / "config.yaml", *files)
             continue
-        elif word not in ("--dry-run", "--use-singularity"):
+        elif word not in ("--dry-run", "--use-singularity") and not word.startswith(
+            "--apptainer-args="
+        ):
             assert re.search(rf"^rule {word}:", rules, re.MULTILINE), word
         word = next(words)
 
 
 def check_apptainer(arguments: list[str]) -> None:
-    command, image, definition = arguments
+    command, *arguments = arguments
+    images = config.load(ROOT / "config.yaml").containers.model_dump().values()
+    if command == "test":
+        assert arguments[0] in images
+        return
     assert command == "build"
-    assert image in config.load(ROOT / "config.yaml").containers.model_dump().values()
-    assert "%post" in (ROOT / definition).read_text()
+    *options, image, definition = arguments
+    assert image in images
+    text = (ROOT / definition).read_text()
+    assert "%post" in text
+    for name in (option.split("=")[0] for option in options if option != "--build-arg"):
+        assert f"{{{{ {name} }}}}" in text
 
 
 def check_pip(arguments: list[str]) -> None:
