@@ -48,6 +48,7 @@ test: lint ## style, types and all tests
 
 # The first line needs nothing of ours but the files; the second tests the engine as a whole.
 test-xspec: ## check XSPEC and the engine on it: make test-xspec PYTHON=/python/with/xspec
+	if test -x $(BIN)/icflow; then $(BIN)/icflow fetch; fi
 	$(PYTHON) -m pytest tests/xspec
 	if test -x $(BIN)/icflow; then \
 		ICFLOW_XSPEC_PYTHON="$(PYTHON)" $(BIN)/python -m pytest tests/conformance -k xspec; \

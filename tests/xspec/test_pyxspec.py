@@ -23,7 +23,8 @@ from astropy.io import fits
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "tests" / "data" / "xspec_reference"
-RESPONSES = ROOT / "resources" / "responses"
+RESOURCES = ROOT / "resources"
+CACHE = Path(os.environ.get("ICFLOW_CACHE") or Path.home() / ".cache" / "icflow")
 WORKER = ROOT / "src" / "icflow" / "engines" / "pyxspec_worker.py"
 REQUESTS = json.loads((Path(__file__).parent / "requests.json").read_text(encoding="utf-8"))
 CASES = json.loads((REFERENCE / "models.json").read_text(encoding="utf-8"))
@@ -37,6 +38,12 @@ OLD_APEC = (
     "; XSPEC before 12.10 samples the continuum of apec at the middle of each bin unless its "
     "source was changed, and differs then around iron"
 )
+
+
+def resource(folder, name):
+    """Return the path of a file that `icflow fetch` brings, None if it is nowhere."""
+    paths = [RESOURCES / folder / name, CACHE / name]
+    return next((path for path in paths if path.is_file()), None)
 
 
 def load_worker():
@@ -108,15 +115,15 @@ def write_grouped(path, counts, minimum):
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
     """The working and home directory of XSPEC, with the files that the engine would put there."""
-    missing = [n for n in ("nustar_fpma.rmf", "nustar_fpma.arf") if not (RESPONSES / n).is_file()]
-    if missing:
-        pytest.fail(f"{RESPONSES / missing[0]} is missing: run `icflow fetch`, or copy it there")
+    rmf, arf = (resource("responses", f"nustar_fpma.{suffix}") for suffix in ("rmf", "arf"))
+    if rmf is None or arf is None:
+        pytest.fail(f"nustar_fpma.rmf or .arf is not in {RESOURCES}/responses: run `icflow fetch`")
     folder = tmp_path_factory.mktemp("xspec")
-    (folder / "source.rmf").symlink_to(RESPONSES / "nustar_fpma.rmf")
-    (folder / "source.arf").symlink_to(RESPONSES / "nustar_fpma.arf")
+    (folder / "source.rmf").symlink_to(rmf)
+    (folder / "source.arf").symlink_to(arf)
     (folder / "aperture.arf").symlink_to(REFERENCE / "be.arf")
     (folder / "focused.arf").symlink_to(REFERENCE / "fcxb.arf")
-    write_identity(RESPONSES / "nustar_fpma.rmf", folder / "identity.rmf")
+    write_identity(rmf, folder / "identity.rmf")
     old, home = os.getcwd(), os.environ.get("HOME")
     os.chdir(str(folder))
     os.environ["HOME"] = str(folder)
@@ -130,8 +137,8 @@ def setup(folder):
     """The engine's set-up, with the AtomDB tables of the project if they are there."""
     setup = copy.deepcopy(REQUESTS["setup"])
     stem = "apec_v" + setup["apec_root"]
-    tables = [ROOT / "resources" / "atomdb" / f"{stem}_{part}.fits" for part in ("coco", "line")]
-    if all(table.is_file() for table in tables):
+    tables = [resource("atomdb", f"{stem}_{part}.fits") for part in ("coco", "line")]
+    if None not in tables:
         for table in tables:
             (folder / table.name).symlink_to(table)
         setup["apec_root"] = str(folder / stem)
@@ -186,7 +193,7 @@ def test_settings_read_back(session):
     assert xset.abund.startswith("angr"), f"Xset.abund = 'angr' reads back as {xset.abund!r}"
     assert xset.xsect.startswith("vern"), f"Xset.xsect = 'vern' reads back as {xset.xsect!r}"
     root = session.setup["apec_root"]
-    assert ("APECROOT", root) in tuple(xset.modelStrings), (
+    assert dict(xset.modelStrings).get("APECROOT") == root, (
         f"addModelString('APECROOT', {root!r}) is in Xset.modelStrings: {xset.modelStrings}"
     )
     assert fit.statMethod == "cstat", f"Fit.statMethod = 'cstat' reads back as {fit.statMethod!r}"
@@ -445,7 +452,9 @@ def test_the_worker_as_a_program(setup, folder, session):
     replies = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(replies) == len(requests), f"one reply for each request: {done.stdout[:2000]}"
     assert set(replies[0]) == {"pyxspec", "xspec"}, f"the set-up answers {replies[0]}"
-    assert len(replies[1]["counts"]) == 4096, f"the prediction answers {str(replies[1])[:500]}"
+    assert len(replies[1].get("counts", [])) == 4096, (
+        f"the prediction answers {str(replies[1])[:500]}"
+    )
     assert "error" in replies[3], f"an unknown model is an error: {str(replies[3])[:500]}"
     assert replies[2] == replies[4], (
         "an error leaves nothing behind: the same seed, the same counts"

@@ -104,7 +104,8 @@ class Session:
     def _check_tables(self) -> None:
         """Check that `apec` finds its tables: without them it prints a line and returns zeros."""
         self._clear()
-        photons = self.xspec.Model("apec").values(0)
+        photons = [float(value) for value in self.xspec.Model("apec").values(0)]
+        check(len(photons) > 0, "Model('apec').values(0) is empty where no spectrum is loaded")
         check(
             sum(photons) > 0,
             f"apec is zero everywhere: XSPEC finds no AtomDB tables {self.setup['apec_root']}; run "
