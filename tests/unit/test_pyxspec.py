@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -564,3 +566,52 @@ def test_a_killed_shard_goes_on_where_it_was(
     assert list(tmp_path.glob("*.partial*")) == []
     undisturbed = (tmp_path / "undisturbed.ecsv").read_bytes()
     assert (tmp_path / "killed.ecsv").read_bytes() == undisturbed
+
+
+def test_where_xspec_does_not_start_again_the_rest_is_left_for_another_try(
+    calls: Path, engine: PyXspecEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.worker.stop()
+    monkeypatch.setenv("FAKE_XSPEC_KILLS", "601")
+    engine.worker.start()
+    truth = {"apec.Redshift": np.full(3, 0.05)}
+    results = engine.fit(MODEL, ONE, spectra(600, 601, 602), truth, ["apec.Redshift"])
+    assert next(results).status == "ok"
+    engine.worker.python = "/bin/false"
+    with pytest.raises(IcflowError, match="engine: xspec needs XSPEC"):
+        next(results)
+
+
+def test_a_full_disk_loses_nothing_that_was_finished(
+    calls: Path, instrument: Instrument, tmp_path: Path
+) -> None:
+    """A limit on the size of files stands in for the disk."""
+    number = 60
+    write_shard(tmp_path / "a.pha", spectra(*range(600, 600 + number)))
+    settings = json.dumps(fit_settings(instrument).model_dump(mode="json", exclude_none=True))
+
+    def run(name: str, limit: int = resource.RLIM_INFINITY) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "icflow.cli", "label", "--settings", settings]
+        return subprocess.run(
+            [*command, "--output", str(tmp_path / name), str(tmp_path / "a.pha")],
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+            # The record of the calls would meet the limit first.
+            env=os.environ | {"FAKE_XSPEC_CALLS": str(calls) if limit < 0 else ""},
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert run("undisturbed.ecsv").returncode == 0
+    full = run("full.ecsv", limit=20_000)
+    assert full.returncode == 1
+    assert "icflow: error: " in full.stderr
+    assert "File too large" in full.stderr
+    assert "Traceback" not in full.stderr
+    kept = (tmp_path / "full.ecsv.partial.jsonl").read_bytes().count(b"\n") - 1
+    assert 0 < kept < number
+    calls.unlink()
+    assert run("full.ecsv").returncode == 0
+    assert calls.read_text().count("Spectrum(") == number - kept
+    undisturbed = (tmp_path / "undisturbed.ecsv").read_bytes()
+    assert (tmp_path / "full.ecsv").read_bytes() == undisturbed

@@ -65,6 +65,10 @@ class XspecError(IcflowError):
     """XSPEC could not do what it was asked for, and lives."""
 
 
+class NoXspecError(IcflowError):
+    """XSPEC does not start: no fault of a spectrum."""
+
+
 class Worker:
     """A process of XSPEC, started when it is needed and again after a crash.
 
@@ -93,7 +97,7 @@ class Worker:
             If the process ends instead; the next request starts a new one.
         XspecError
             If XSPEC refuses, with what it said.
-        IcflowError
+        NoXspecError
             If there is no XSPEC.
         """
         if self.process is None:
@@ -111,7 +115,7 @@ class Worker:
             self.process = None
 
     def start(self) -> None:
-        """Start a process and set it up; an `IcflowError` says how to get XSPEC."""
+        """Start a process and set it up; a `NoXspecError` says how to get XSPEC."""
         try:
             self.process = subprocess.Popen(  # noqa: S603 - a fixed command
                 [self.python, pyxspec_worker.__file__],
@@ -132,12 +136,12 @@ class Worker:
             raise self._missing(reply["missing"])
         if "error" in reply:
             self.stop()
-            raise XspecError(f"XSPEC: {reply['error']}")
+            raise NoXspecError(f"XSPEC: {reply['error']}")
         self.versions = reply
 
-    def _missing(self, reason: str) -> IcflowError:
+    def _missing(self, reason: str) -> NoXspecError:
         self.stop()
-        return IcflowError(NO_XSPEC.format(python=self.python, reason=reason))
+        return NoXspecError(NO_XSPEC.format(python=self.python, reason=reason))
 
     def _environment(self) -> dict[str, str]:
         """Return an environment in which XSPEC asks nothing and reads no settings of the user."""
@@ -391,6 +395,9 @@ class PyXspecEngine:
                 yield self._fit_one(plan, control, counts[row], fixed, starts)
             except XspecCrash as crash:
                 yield _failed(plan, f"{crash}, twice on this spectrum")
+            except NoXspecError:
+                # A crash, and no way to start again: the rest is left for another try.
+                raise
             except IcflowError as error:
                 yield _failed(plan, str(error))
 
