@@ -17,8 +17,8 @@ rule observe:
         IMAGE
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=240,
+        mem_mb=growing(3000),
+        runtime=growing(240),
     params:
         settings=lambda wildcards: CONFIG.observing(wildcards.observation).json_text(),
         files=lambda wildcards: canonical_json(OBSERVED[wildcards.observation]),
@@ -49,8 +49,8 @@ rule observation_figure:
         CONFIG.containers.icflow
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         dpi=CONFIG.figures.dpi,
         folder=subpath(input.summary, parent=True),
