@@ -40,6 +40,7 @@ POOR, PROBES = 1.1, 10  # a fit with more C per bin is probed at so many redshif
 # The last survey, in which every hop counts.
 FINE_REACH, FINE_STEPS, ALL_HOPS = 0.0005, 4, 10**6
 MOST_SPREAD = 0.2  # beyond, the redshift is not determined
+SAFE = 1.2  # the error of the staircase is larger than that of the smooth tables
 
 
 class RedshiftFitter(Fitter):
@@ -201,15 +202,24 @@ class RedshiftFitter(Fitter):
         shapes, errors = self.tables.exact(found.best.theta), dict(result.errors)
         for position in self.redshifts:
             if self.model.names[position] not in result.at_bound:
-                _, half = self._spread(data, shapes, found.best, position, 1.0)
+                # The smooth tables know about how far to look.
+                smooth = errors[self.model.names[position]]
+                _, half = self._spread(data, shapes, found.best, position, 1.0, smooth)
                 errors |= {n: half for n, p in self.model.position.items() if p == position}
         return replace(result, errors=errors)
 
     def _spread(
-        self, data: Data, shapes: Shapes, best: Minimum, position: int, delta: float
+        self,
+        data: Data,
+        shapes: Shapes,
+        best: Minimum,
+        position: int,
+        delta: float,
+        guess: float = 0.0,
     ) -> tuple[staircase.Survey, float]:
         """Return the staircase around a minimum, and the error of the redshift from it."""
-        reach, fraction = FINE_REACH, erf(np.sqrt(delta / 2))
+        fraction = erf(np.sqrt(delta / 2))
+        reach = float(np.clip(SAFE * REACH * np.nan_to_num(guess), FINE_REACH, MOST_SPREAD))
         while True:
             found = self._survey(data, shapes, best.theta, position, reach)
             half = staircase.half_width(found, best.theta[position], fraction)
@@ -242,6 +252,7 @@ class RedshiftFitter(Fitter):
             return super()._interval(data, best, position, limits, sigma)
         # C is a staircase, of which no profile is to be had.
         shapes = self.tables.exact(best.theta)
-        _, half = self._spread(data, shapes, best, position, self.control.delta)
+        delta = self.control.delta
+        _, half = self._spread(data, shapes, best, position, delta, sigma * float(np.sqrt(delta)))
         value = float(best.theta[position])
         return max(value - half, limits[0]), min(value + half, limits[1])
