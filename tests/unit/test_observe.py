@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def summary(made: Path) -> dict[str, Any]:
 def engine(folder: Path) -> ObservedEngine:
     settings = loaded().observing("example")
     (module,) = read_modules("example", settings.observation)
-    return ObservedEngine(module, settings, False, settings.atomic_data)
+    return ObservedEngine([module], settings, False, (0.8, 1.25), settings.atomic_data)
 
 
 def models(redshift: float = 0.0432, nH: float = 0.00858) -> dict[str, Any]:
@@ -179,23 +180,34 @@ def test_the_page_is_drawn(made: Path, tmp_path: Path) -> None:
         page.draw(tmp_path)
 
 
-def test_bright_ic_is_detected(folder: Path, engine: ObservedEngine) -> None:
-    values = {"apec.kT": 6.0, "apec.Abundanc": 0.3, "apec.norm": 0.1, "powerlaw.norm": 1e-2}
+def test_bright_ic_is_detected_in_two_spectra(folder: Path, engine: ObservedEngine) -> None:
+    norm = 1e-2
+    values = {"apec.kT": 6.0, "apec.Abundanc": 0.3, "apec.norm": 0.1, "powerlaw.norm": norm}
     frozen = {n: s for n, s in models()["1T+IC"].parameters.items() if isinstance(s, float)}
-    backgrounds = {f"background.{name}": 1.0 for name in engine.engine.backgrounds}
+    backgrounds = {f"background.{name}": 1.0 for name in engine.engines[""].backgrounds}
     expected = engine.expected(models()["1T+IC"], values | frozen | backgrounds)
     spectrum = read_spectrum("resources/example/observation.pha")
-    counts = draw_counts(expected, 5, "bright", [0])[0].astype(np.int64)
-    write_spectrum("bright.pha", spectrum.__class__(**{**spectrum.__dict__, "counts": counts}))
-    config = loaded(example={"spectrum": "bright.pha"})
-    sentence = observe.run(config.observing("example"), folder / "bright")
+    given = loaded().observations["example"].model_dump(exclude_none=True)
+    files = {key: given.pop(key) for key in ("spectrum", "rmf", "arf", "background")}
+    for i, name in enumerate("AB"):
+        counts = draw_counts(0.5 * expected, 5, name, [i])[0].astype(np.int64)
+        write_spectrum(f"{name}.pha", replace(spectrum, counts=counts, exposure=5e5))
+    spectra = {name: {**files, "spectrum": f"{name}.pha"} for name in "AB"}
+    config = loaded(bright={**given, "spectra": spectra})
+    sentence = observe.run(config.observing("bright"), folder / "bright")
     summary = summary_of(folder / "bright")
     assert summary["decision"] == "IC" and sentence.startswith("Inverse Compton emission is detec")
     assert summary["false_alarm"] == pytest.approx(1 / 21)
-    # Little, because a plasma of 15 keV looks much the same; but more than 2T ever makes.
-    assert summary["ic_added"]["delta_cstat"] > 5
     low, high = summary["ic_flux"]["interval_90"]
-    assert 0 < low < 1e-2 * math.log(4) * 1.602176634e-9 < high
+    assert 0 < low < norm * math.log(4) * 1.602176634e-9 < high
+    # Little, because a plasma of 15 keV looks much the same; but more than 2T ever makes.
+    assert summary["ic_added"]["delta_cstat"] > 3
+    factor = summary["fits"]["1T+IC"]["parameters"]["factor.B"]
+    assert factor["interval_90"][0] < 1 < factor["interval_90"][1]
+    assert [check["spectrum"] for check in summary["checks"]] == ["A", "A", "B", "B"]
+    table = read_table(folder / "bright" / "spectrum.ecsv")
+    assert set(table["module"]) == {"A", "B"}
+    assert page.draw(folder / "bright") is not None
 
 
 # --- checks of what is given ---------------------------------------------------------------
@@ -290,6 +302,8 @@ def test_verdicts_in_words(summary: dict[str, Any]) -> None:
     none = observed_words.verdict(summary | {"decision": "no IC", "false_alarm": 0.25})
     assert none.startswith("No inverse Compton emission is needed in example: 25.0 % of simulated")
     assert "× 10⁻¹² erg/cm²/s (90 %)" in none
+    maybe = observed_words.verdict(summary | {"decision": "no IC", "false_alarm": 0.03})
+    assert maybe.startswith("Inverse Compton emission is possible in example, but not established")
     some = observed_words.verdict(summary | {"decision": "IC", "false_alarm": 0.0025})
     assert "only 0.25 % of simulated 2T spectra" in some
     lost = observed_words.verdict(summary | {"decision": "no model fits"})
@@ -297,9 +311,16 @@ def test_verdicts_in_words(summary: dict[str, Any]) -> None:
 
 
 def test_warnings_in_words(summary: dict[str, Any]) -> None:
-    doubt = {"given": 0.05, "best": 0.0432, "delta_cstat": 2757.3, "doubtful": True}
+    doubt = {
+        "parameter": "redshift",
+        "spectrum": "",
+        "given": 0.05,
+        "best": 0.0432,
+        "delta_cstat": 2757.3,
+        "doubtful": True,
+    }
     fits = {"2T": {"goodness": 0.001, "converged": False}}
-    words = observed_words.warnings({"checks": {"redshift": doubt}, "fits": fits})
+    words = observed_words.warnings({"checks": [doubt], "fits": fits})
     assert words[0] == "the redshift 0.05 is doubtful: fitted, it is 0.0432, and C falls by 2757"
     assert len(words) == 3
 

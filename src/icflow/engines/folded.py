@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,6 +97,15 @@ class Response:
         Relative to the first of `channels`. What differs between two smooth
         models is as good as whole in such bins, and they are far fewer.
         """
+        half = self._half_widths
+        starts = [channels.start]
+        while (after := starts[-1] + max(1, int(half[starts[-1]]))) < channels.stop:
+            starts.append(after)
+        return np.array(starts, dtype=np.int64) - int(channels.start)
+
+    @cached_property
+    def _half_widths(self) -> Floats:
+        """Half the resolution at each channel, in channels, shape (n_channels,)."""
         matrix = self.rmf.matrix
         filled = np.flatnonzero(np.diff(matrix.indptr))
         first, number = matrix.indptr[filled], np.diff(matrix.indptr)[filled]
@@ -104,11 +114,7 @@ class Response:
         width = np.add.reduceat(high.astype(float), first)
         centre = np.add.reduceat(high * matrix.indices, first) / width
         order = np.argsort(centre, kind="stable")
-        half = np.interp(np.arange(self.n_channels), centre[order], width[order]) / 2
-        starts = [channels.start]
-        while (after := starts[-1] + max(1, int(half[starts[-1]]))) < channels.stop:
-            starts.append(after)
-        return np.array(starts, dtype=np.int64) - int(channels.start)
+        return np.interp(np.arange(self.n_channels), centre[order], width[order]) / 2
 
     @property
     def dense(self) -> Floats:

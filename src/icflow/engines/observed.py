@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from icflow.config import AtomicData, FitControl, FitModel, Instrument
+from icflow.config import AtomicData, FitControl, FitModel, Free, Instrument
 from icflow.engines import folded
 from icflow.engines.base import BACKGROUND, FitResult
 from icflow.engines.embedded import EmbeddedEngine, Groups
+from icflow.engines.joint import FACTOR, JointEngine
 from icflow.models.expression import parse
 from icflow.models.scenario import generator
 from icflow.ogip.observation import Module, observed_groups
@@ -21,52 +22,69 @@ Integers = NDArray[np.int64]
 
 
 class ObservedEngine:
-    """Predict, fake and fit spectra like the observed one.
+    """Predict, fake and fit spectra like the observed ones.
 
-    Simulated spectra have the bins of the observed spectrum.
+    The channels of several spectra stand one after another. Simulated spectra
+    have the bins of the observed ones.
 
     Attributes
     ----------
+    engines : dict of EmbeddedEngine
+        By the name of the spectrum, which is empty if there is only one.
     counts : ndarray of int, shape (n_channels,)
         The observed counts.
     groups : tuple of ndarray of int, shape (n_bins,)
         First channels of the bins, and one after their last.
     energies : ndarray, shape (n_channels, 2)
         Nominal limits of the channels, keV.
+    module : ndarray of str, shape (n_channels,)
+        The spectrum that each channel belongs to.
     """
 
     def __init__(
-        self, module: Module, control: FitControl, regroup: bool, atomic_data: AtomicData
+        self,
+        modules: Sequence[Module],
+        control: FitControl,
+        regroup: bool,
+        factors: tuple[float, float],
+        atomic_data: AtomicData,
     ) -> None:
-        """Load response and background.
+        """Load responses and backgrounds.
 
         Parameters
         ----------
         regroup : bool
-            Whether to group by `control.group_min` even if the file holds a
+            Whether to group by `control.group_min` even if a file holds a
             grouping.
+        factors : tuple of float
+            Limits of the cross-normalisation of all spectra but the first.
         """
-        self.module = module
-        spectrum = module.spectrum
-        self.engine = EmbeddedEngine(
-            Instrument(
-                rmf=str(module.rmf),
-                arf=None if module.arf is None else str(module.arf),
-                exposure=spectrum.exposure,
-                background=None if module.background is None else str(module.background),
-            ),
-            atomic_data,
+        instruments = {module.name: _instrument(module) for module in modules}
+        self.joint = JointEngine(instruments, atomic_data, factors) if len(modules) > 1 else None
+        self.engines: dict[str, EmbeddedEngine] = (
+            dict(self.joint.engines)
+            if self.joint is not None
+            else {name: EmbeddedEngine(one, atomic_data) for name, one in instruments.items()}
         )
+        self.factors = factors
         # Intervals are found by `icflow.stages.observed_fits`.
         self.control = control.model_copy(update={"errors": "hessian"})
-        self.counts = spectrum.counts
-        rmf = self.engine.response.rmf
-        self.energies = np.column_stack([rmf.e_min, rmf.e_max])
-        keep = spectrum.grouping is not None and not regroup
+        self.counts = np.concatenate([module.spectrum.counts for module in modules])
+        sizes = [len(module.spectrum.counts) for module in modules]
+        self.module = np.repeat([module.name for module in modules], sizes)
+        responses = [engine.response.rmf for engine in self.engines.values()]
+        self.energies = np.concatenate([np.column_stack([r.e_min, r.e_max]) for r in responses])
+        starts, stops, first = [], [], 0
         low, high = control.energies
-        self.groups: Groups = observed_groups(
-            spectrum, rmf, low, high, None if keep else control.group_min
-        )
+        for module, rmf, size in zip(modules, responses, sizes, strict=True):
+            keep = module.spectrum.grouping is not None and not regroup
+            groups = observed_groups(
+                module.spectrum, rmf, low, high, None if keep else control.group_min
+            )
+            starts.append(groups[0] + first)
+            stops.append(groups[1] + first)
+            first += size
+        self.groups: Groups = np.concatenate(starts), np.concatenate(stops)
 
     def fit(
         self,
@@ -74,7 +92,7 @@ class ObservedEngine:
         counts: NDArray[np.integer[Any]] | None = None,
         frozen: Mapping[str, Floats] | None = None,
     ) -> list[FitResult]:
-        """Fit spectra, the observed one by default.
+        """Fit spectra, the observed ones by default.
 
         Parameters
         ----------
@@ -82,55 +100,75 @@ class ObservedEngine:
         frozen : mapping of str to ndarray, shape (n_spectra,)
             Values of parameters that are not to be fitted.
         """
+        engine = next(iter(self.engines.values())) if self.joint is None else self.joint
+        spectra = self.counts[None] if counts is None else counts
         frozen = frozen or {}
-        return list(
-            self.engine.fit(
-                model,
-                self.control,
-                self.counts[None] if counts is None else counts,
-                frozen,
-                tuple(frozen),
-                self.groups,
-            )
-        )
+        return list(engine.fit(model, self.control, spectra, frozen, tuple(frozen), self.groups))
 
     def components(self, model: FitModel, values: Mapping[str, float]) -> dict[str, Floats]:
         """Return the expected counts per channel of every term and background component.
+
+        Backgrounds of the same name in several spectra are one component.
 
         Parameters
         ----------
         values : mapping
             Every parameter, as a fit returns them.
         """
-        physical = {n: value for n, value in values.items() if not n.startswith(BACKGROUND)}
-        return self.engine.components_of(model.expression, physical) | {
-            BACKGROUND + name: row * values[BACKGROUND + name]
-            for name, row in self.engine.backgrounds.items()
+        declared = parse(model.expression).parameters
+        physical = {name: value for name, value in values.items() if name in declared}
+        parts = []
+        for name, engine in self.engines.items():
+            factor = values.get(FACTOR + name, 1.0)
+            terms = engine.components_of(model.expression, physical)
+            part = {term: counts * factor for term, counts in terms.items()}
+            for background, row in engine.backgrounds.items():
+                norm = self.background_name(name, background)
+                part[BACKGROUND + background] = row * values[norm]
+            parts.append(part)
+        empty = [np.zeros(engine.response.n_channels) for engine in self.engines.values()]
+        return {
+            name: np.concatenate([part.get(name, e) for part, e in zip(parts, empty, strict=True)])
+            for name in dict.fromkeys(name for part in parts for name in part)
         }
+
+    def background_name(self, module: str, background: str) -> str:
+        """Return the parameter that is the factor of a background component."""
+        return BACKGROUND + (f"{module}.{background}" if module else background)
+
+    def expected(self, model: FitModel, values: Mapping[str, float]) -> Floats:
+        """Return the expected counts per channel, background included."""
+        return np.asarray(sum(self.components(model, values).values()))
 
     def unfolded(self, model: FitModel, values: Mapping[str, float]) -> dict[str, Floats]:
         """Return energy² × photons/cm²/s/keV of every term in the channels, absorption included."""
-        edges = np.append(self.energies[:, 0], self.energies[-1, 1])
-        weight = edges[1:] * edges[:-1] / np.diff(edges)
-        return {
-            term.name: folded.term_photons(term, values, edges)
-            * weight
-            * values[f"{term.additive.name}.norm"]
-            for term in parse(model.expression).terms
-        }
+        found: dict[str, list[Floats]] = {}
+        for name in self.engines:
+            low, high = self.energies[self.module == name].T
+            edges = np.append(low, high[-1])
+            weight = edges[1:] * edges[:-1] / np.diff(edges)
+            for term in parse(model.expression).terms:
+                photons = folded.term_photons(term, values, edges)
+                norm = values[f"{term.additive.name}.norm"]
+                found.setdefault(term.name, []).append(photons * weight * norm)
+        return {name: np.concatenate(parts) for name, parts in found.items()}
+
+    def range_of(self, model: FitModel, name: str) -> tuple[float, float]:
+        """Return the limits of a free parameter of the source, or of a cross-normalisation."""
+        if name.startswith(FACTOR):
+            return self.factors
+        setting = model.parameters[name]
+        assert isinstance(setting, Free)
+        return setting.free[0], setting.free[1]
 
     def versions(self) -> dict[str, str]:
         """Return what the numbers depend on."""
-        return self.engine.versions()
+        return next(iter(self.engines.values())).versions()
 
     @property
     def n_bins(self) -> int:
         """Number of bins that are fitted."""
         return len(self.groups[0])
-
-    def module_of(self) -> NDArray[np.str_]:
-        """Return the name of the module that each channel belongs to, shape (n_channels,)."""
-        return np.full(len(self.counts), self.module.name)
 
     def used_channels(self) -> NDArray[np.bool_]:
         """Tell which channels are in a bin, shape (n_channels,)."""
@@ -139,9 +177,14 @@ class ObservedEngine:
         np.add.at(change, self.groups[1], -1)
         return np.asarray(np.cumsum(change)[:-1] > 0)
 
-    def expected(self, model: FitModel, values: Mapping[str, float]) -> Floats:
-        """Return the expected counts per channel, background included."""
-        return np.asarray(sum(self.components(model, values).values()))
+
+def _instrument(module: Module) -> Instrument:
+    return Instrument(
+        rmf=str(module.rmf),
+        arf=None if module.arf is None else str(module.arf),
+        exposure=module.spectrum.exposure,
+        background=None if module.background is None else str(module.background),
+    )
 
 
 def draw_counts(

@@ -356,31 +356,33 @@ def score_edges(scores: Floats, observed: float) -> Floats:
 
 def _numbers(part: SubFigure, summary: Mapping[str, Any]) -> None:
     """Write the best fits with their errors, the flux and what else was found."""
-    axes = part.subplots()
-    axes.set_axis_off()
     rows = _parameter_rows(summary)
-    width = 0.75 / max(len(rows[0]) - 2, 1)
-    bottom = _table(axes, rows, (0.0, 0.115, *(0.25 + width * i for i in range(len(rows[0]) - 2))))
     lines = [*_flux_lines(summary), *_check_lines(summary)]
-    axes.text(
-        0.0, bottom - 0.03, "\n".join(lines), fontsize=7, va="top", linespacing=1.45,
-        transform=axes.transAxes,
-    )  # fmt: skip
+    step = 0.94 / (1.1 * len(rows) + 0.85 * sum(1 + line.count("\n") for line in lines) + 0.6)
+    width = 0.74 / max(len(rows[0]) - 2, 1)
+    columns = [0.01, 0.12, *(0.25 + width * i for i in range(len(rows[0]) - 2))]
+    bottom = _table(part, rows, columns, 1.1 * step)
+    for line in lines:
+        part.text(0.01, bottom - 0.4 * step, line, fontsize=7, va="top", linespacing=1.2)
+        bottom -= 0.85 * step * (1 + line.count("\n"))
 
 
-def _table(axes: Axes, rows: Sequence[Sequence[str]], columns: Sequence[float]) -> float:
+def _table(
+    part: SubFigure, rows: Sequence[Sequence[str]], columns: Sequence[float], step: float
+) -> float:
     """Write rows of text and return where they end."""
-    step = min(0.068, 0.68 / len(rows))
+    from matplotlib.lines import Line2D
+
     for number, row in enumerate(rows):
-        y = 0.99 - step * number
+        weight = "bold" if number == 0 else "normal"
         for column, text in zip(columns, row, strict=False):
-            axes.text(
-                column, y, text, fontsize=7, va="top", transform=axes.transAxes,
-                fontweight="bold" if number == 0 else "normal",
-            )  # fmt: skip
-    for y in (0.995 - step * 0.8, 0.995 - step * len(rows)):
-        axes.plot([0, 1], [y, y], color=style.GREY, lw=0.5, transform=axes.transAxes, clip_on=False)
-    return 0.995 - step * len(rows)
+            part.text(column, 0.97 - step * number, text, fontsize=7, va="top", fontweight=weight)
+    end = 0.97 - step * len(rows)
+    for y in (0.97 - 0.72 * step, end):
+        line = Line2D([0.01, 0.99], [y, y], color=style.GREY, lw=0.5)
+        line.set_transform(part.transSubfigure)
+        part.add_artist(line)
+    return end
 
 
 TITLES = {
@@ -461,14 +463,18 @@ def _flux_lines(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _check_lines(summary: Mapping[str, Any]) -> list[str]:
+    """Return a line for each spectrum, and the warnings."""
     titles = {"redshift": "redshift", "nH": "$N_\\mathrm{H}$"}
-    checks = [
-        f"{titles[key]} {check['given']:g} given, {check['best']:.4g} fitted "
-        f"(Δ$C$ {check['delta_cstat']:.1f})"
-        for key, check in summary["checks"].items()
-    ]
-    lines = ["Checks:  " + ";  ".join(checks)] if checks else []
-    return lines + [textwrap.fill(f"Warning: {text}", WRAP + 20) for text in summary["warnings"]]
+    lines = []
+    for name in dict.fromkeys(check["spectrum"] for check in summary["checks"]):
+        checks = [
+            f"{titles[check['parameter']]} {check['given']:g} given, {check['best']:.4g} fitted "
+            f"(Δ$C$ {check['delta_cstat']:.1f})"
+            for check in summary["checks"]
+            if check["spectrum"] == name
+        ]
+        lines.append(f"{f'Checks of {name}' if name else 'Checks'}:  " + ",   ".join(checks))
+    return lines + [textwrap.fill(f"Warning: {text}", WRAP + 24) for text in summary["warnings"]]
 
 
 def _percent(fraction: float) -> str:

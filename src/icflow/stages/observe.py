@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from icflow.files import write_json
 from icflow.models import inverse_compton
 from icflow.models.expression import parse
 from icflow.models.scenario import at_source
-from icflow.ogip.observation import check_module, read_modules
+from icflow.ogip.observation import Module, check_module, read_modules
 from icflow.stages import observed_fits, observed_scores, observed_words
 from icflow.stages.observed_fits import Check, Limits
 from icflow.stages.observed_simulations import Population, Replicas, population, replicas
@@ -35,6 +35,8 @@ CURVE = 41  # points of the profile of the IC flux
 # A given redshift or column density is doubted when fitting it lowers C by more than this:
 # 3.5 sigma for one parameter.
 DOUBTFUL = 12.0
+# What is checked, as models and as the configuration name it.
+CHECKED = {"Redshift": "redshift", "nH": "nH"}
 # No model describes a spectrum that fits worse than all but this fraction of the replicas.
 UNFIT = 0.005
 
@@ -89,9 +91,7 @@ class _Analysis:
         self.modules = read_modules(settings.name, settings.observation)
         for module in self.modules:
             check_module(module, *settings.energies)
-        self.engine = ObservedEngine(
-            self.modules[0], settings, self.observation.group_min is not None, settings.atomic_data
-        )
+        self.engine = self._engine(self.modules)
         self.models = {
             name: at_source(model, self.observation.redshift, self.observation.nH)
             for name, model in settings.models.items()
@@ -169,15 +169,27 @@ class _Analysis:
         values = self.fits[name].values
         return inverse_compton.energy_flux(term.additive, values, *self.observe.ic_energies)
 
-    def _checks(self) -> dict[str, Check]:
-        """Return what the better of the two models says about redshift and column density."""
+    def _checks(self) -> dict[str, list[Check]]:
+        """Return what each spectrum says about redshift and column density.
+
+        It is asked by itself, with the better of the two models.
+        """
         names = (self.observe.thermal, self.observe.with_ic)
-        best = min(names, key=lambda name: self.fits[name].cstat)
-        found = {
-            key: observed_fits.check_given(self.engine, self.models[best], self.fits[best], kind)
-            for key, kind in (("redshift", "Redshift"), ("nH", "nH"))
-        }
-        return {key: check for key, check in found.items() if check is not None}
+        model = self.models[min(names, key=lambda name: self.fits[name].cstat)]
+        found = {}
+        for module in self.modules:
+            engine = self._engine([module])
+            (fit,) = engine.fit(model)
+            checks = [observed_fits.check_given(engine, model, fit, k) for k in CHECKED]
+            found[module.name] = [check for check in checks if check is not None]
+        return found
+
+    def _engine(self, modules: Sequence[Module]) -> ObservedEngine:
+        low, high = self.observation.cross_normalisation
+        regroup = self.observation.group_min is not None
+        return ObservedEngine(
+            modules, self.settings, regroup, (low, high), self.settings.atomic_data
+        )
 
     def _replicas(self, name: str) -> Replicas:
         settings = self.settings
@@ -207,7 +219,7 @@ class _Analysis:
     def _summary(
         self,
         limits: Mapping[str, Limits],
-        checks: Mapping[str, Check],
+        checks: Mapping[str, Sequence[Check]],
         goodness: Mapping[str, float],
     ) -> dict[str, Any]:
         settings, observe = self.settings, self.observe
@@ -230,7 +242,9 @@ class _Analysis:
             "cstat": {name: fit.cstat for name, fit in self.fits.items()},
             "fits": {name: self._fit(name, goodness[name]) for name in self.fits},
             "detectors": {name: score.as_json() for name, score in self.scores.items()},
-            "checks": {key: self._check(check) for key, check in checks.items()},
+            "checks": [
+                self._check(name, check) for name, found in checks.items() for check in found
+            ],
             "observation": self._inputs(),
             "models": {role: getattr(observe, role) for role in ("thermal", "with_ic", "both")}
             | {"ic": observe.ic},
@@ -284,7 +298,7 @@ class _Analysis:
             ends = self.intervals[name].get(parameter)
             if ends is None:
                 return None
-            low, high = observed_fits.range_of(self.models[name], parameter)
+            low, high = self.engine.range_of(self.models[name], parameter)
             return [None if ends[0] <= low else ends[0], None if ends[1] >= high else ends[1]]
 
         return {
@@ -307,8 +321,10 @@ class _Analysis:
             },
         }
 
-    def _check(self, check: Check) -> dict[str, Any]:
+    def _check(self, spectrum: str, check: Check) -> dict[str, Any]:
         return {
+            "parameter": CHECKED[check.kind],
+            "spectrum": spectrum,
             "given": check.given,
             "best": check.best,
             "error": check.error if math.isfinite(check.error) else None,
@@ -350,7 +366,7 @@ class _Analysis:
         """
         used = self.engine.used_channels()
         edges = self.engine.energies[used]
-        table = Table({"module": self.engine.module_of()[used]})
+        table = Table({"module": self.engine.module[used]})
         table["energy_lo"], table["energy_hi"] = edges.T
         table["counts"] = self.engine.counts[used]
         for name in (self.observe.thermal, self.observe.with_ic):

@@ -75,7 +75,7 @@ def interval(
     tuple of float
         The limit of the parameter at an end up to which C rises less.
     """
-    low, high = range_of(model, name)
+    low, high = engine.range_of(model, name)
     sigma = fit.errors[name]
     step = np.sqrt(delta) * (sigma if sigma > 0 else BLIND * (high - low))
     best, lowest = fit.values[name], fit.cstat
@@ -97,13 +97,6 @@ def interval(
         if min(found)[0] > lowest - MISSED:
             return ends[0], ends[1]
         lowest, best = min(found)
-
-
-def range_of(model: FitModel, name: str) -> tuple[float, float]:
-    """Return the limits of a free parameter of the source."""
-    setting = model.parameters[name]
-    assert isinstance(setting, Free)
-    return setting.free[0], setting.free[1]
 
 
 def intervals_90(
@@ -152,7 +145,7 @@ def limits(engine: ObservedEngine, model: FitModel, fit: FitResult, name: str) -
     }
     return Limits(
         best=fit.values[name],
-        lowest=range_of(model, name)[0],
+        lowest=engine.range_of(model, name)[0],
         interval_68=found[INTERVAL_68],
         interval_90=found[INTERVAL_90],
         interval_3_sigma=found[THREE_SIGMA],
@@ -175,6 +168,7 @@ class Check:
 
     Attributes
     ----------
+    kind : {"Redshift", "nH"}
     given, best : float
         As given, and as fitted.
     error : float
@@ -183,6 +177,7 @@ class Check:
         By how much C falls when it is fitted.
     """
 
+    kind: str
     given: float
     best: float
     error: float
@@ -226,4 +221,4 @@ def check_given(
     freed = model.model_copy(update={"parameters": {**model.parameters, name: free}})
     (result,) = engine.fit(freed, counts)
     gain = max(fit.cstat - result.cstat, 0.0)
-    return Check(given, result.values[name], result.errors[name], gain)
+    return Check(kind, given, result.values[name], result.errors[name], gain)

@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+# False-alarm probabilities below this are worth a word, though no detection.
+HINT = 0.1
+
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -31,10 +34,14 @@ def verdict(summary: Mapping[str, Any]) -> str:
             f"spectra look as much like it; its {band} flux is {value / unit:.2f} ({ends}, 90 %) "
             f"× {power(unit)} erg/cm²/s"
         )
+    if summary["false_alarm"] < HINT:
+        opening = f"Inverse Compton emission is possible in {name}, but not established"
+    else:
+        opening = f"No inverse Compton emission is needed in {name}"
     return (
-        f"No inverse Compton emission is needed in {name}: {chance} of simulated {thermal} spectra "
-        f"look as much like it; its {band} flux is below {scientific(flux['upper_limit_90'])} "
-        f"erg/cm²/s (90 %), below {scientific(flux['upper_limit_3_sigma'])} (3 σ)"
+        f"{opening}: {chance} of simulated {thermal} spectra look as much like it; its {band} flux "
+        f"is below {scientific(flux['upper_limit_90'])} erg/cm²/s (90 %), below "
+        f"{scientific(flux['upper_limit_3_sigma'])} (3 σ)"
     )
 
 
@@ -42,11 +49,12 @@ def warnings(summary: Mapping[str, Any]) -> list[str]:
     """Return what a reader should look into, one sentence each."""
     found = []
     words = {"redshift": "redshift", "nH": "column density (1e22 cm⁻²)"}
-    for key, check in summary["checks"].items():
+    for check in summary["checks"]:
         if check["doubtful"]:
+            spectrum = f" of {check['spectrum']}" if check["spectrum"] else ""
             found.append(
-                f"the {words[key]} {check['given']:g} is doubtful: fitted, it is "
-                f"{check['best']:.4g}, and C falls by {check['delta_cstat']:.0f}"
+                f"the {words[check['parameter']]} {check['given']:g} is doubtful: fitted, it is "
+                f"{check['best']:.4g}, and C{spectrum} falls by {check['delta_cstat']:.0f}"
             )
     for name, fit in summary["fits"].items():
         if not fit["converged"]:

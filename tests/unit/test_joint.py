@@ -1,0 +1,170 @@
+"""Joint fits of two spectra with different areas and exposures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from icflow import config as configuration
+from icflow.config import AtomicData, FitModel, Free, ObserveSettings
+from icflow.engines import cstat
+from icflow.engines.base import FitResult
+from icflow.engines.embedded import EmbeddedEngine
+from icflow.engines.joint import JointEngine
+from icflow.engines.observed import ObservedEngine, draw_counts
+from icflow.models.scenario import at_source
+from icflow.ogip.grouping import group_counts
+from icflow.ogip.observation import Module
+from icflow.ogip.response import read_arf, write_arf
+from icflow.ogip.spectrum import read_spectrum
+
+ROOT = Path(__file__).resolve().parents[2]
+REDSHIFT, NH = 0.05, 0.00858
+TRUTH = {
+    "TBabs.nH": NH, "apec.kT": 8.0, "apec.Abundanc": 0.3, "apec.Redshift": REDSHIFT,
+    "apec.norm": 0.1, "powerlaw.PhoIndex": 2.0, "powerlaw.norm": 6e-3, "factor.B": 1.07,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def settings() -> ObserveSettings:
+    paths = (ROOT / "config.yaml", ROOT / "config" / "observe-example.yaml")
+    return configuration.load(*paths).observing("example")
+
+
+@pytest.fixture(scope="module")
+def engine(
+    settings: ObserveSettings,
+    tmp_path_factory: pytest.TempPathFactory,
+    rmf_path: Path,
+    arf_path: Path,
+    atomdb: Path,
+) -> ObservedEngine:
+    """Two spectra: the second has 0.9 times the area, 0.7 of the exposure and no lines."""
+    folder = tmp_path_factory.mktemp("joint")
+    arf = read_arf(arf_path)
+    write_arf(folder / "b.arf", arf.energy_lo, arf.energy_hi, 0.9 * arf.area)
+    example = ROOT / "resources" / "example"
+    text = (example / "background.yaml").read_text().replace("file: ", f"file: {example}/")
+    (folder / "b.yaml").write_text(
+        text[: text.index("  lines:")] + text[text.index("  focused:") :]
+    )
+    spectrum = read_spectrum(example / "observation.pha")
+    modules = [
+        Module("A", "a", spectrum, rmf_path, arf_path, example / "background.yaml"),
+        Module(
+            "B", "b", replace(spectrum, exposure=7e5), rmf_path, folder / "b.arf", folder / "b.yaml"
+        ),
+    ]
+    return ObservedEngine(modules, settings, False, (0.8, 1.25), AtomicData(folder=str(atomdb)))
+
+
+@pytest.fixture(scope="module")
+def model(settings: ObserveSettings) -> FitModel:
+    return at_source(settings.models["1T+IC"], REDSHIFT, NH)
+
+
+@pytest.fixture(scope="module")
+def truth(engine: ObservedEngine) -> dict[str, float]:
+    names = [f"A.{n}" for n in engine.engines["A"].backgrounds]
+    names += [f"B.{n}" for n in engine.engines["B"].backgrounds]
+    assert len(names) == 7
+    shifts = np.linspace(0.96, 1.04, 7)
+    return TRUTH | {f"background.{n}": float(x) for n, x in zip(names, shifts, strict=True)}
+
+
+@pytest.fixture(scope="module")
+def counts(engine: ObservedEngine, model: FitModel, truth: dict[str, float]) -> Any:
+    return draw_counts(engine.expected(model, truth), 1, "joint", range(3))
+
+
+def direct(engine: ObservedEngine, model: FitModel, fit: FitResult, counts: Any) -> float:
+    """Return C by XSPEC's functions at the parameters of a fit."""
+    expected = group_counts(engine.expected(model, fit.values), *engine.groups)
+    return cstat.cstat(group_counts(counts.astype(float), *engine.groups), expected)
+
+
+def test_the_truth_is_found_and_c_is_that_of_direct_evaluation(
+    engine: ObservedEngine, model: FitModel, truth: dict[str, float], counts: Any
+) -> None:
+    fits = engine.fit(model, counts)
+    for fit, row in zip(fits, counts, strict=True):
+        assert fit.converged and fit.status == "ok"
+        assert fit.cstat == pytest.approx(direct(engine, model, fit, row), abs=5e-3)
+        at_truth = replace(fit, values=truth)
+        assert 0 < direct(engine, model, at_truth, row) - fit.cstat < 35
+        for name in ("apec.kT", "apec.norm", "powerlaw.norm", "factor.B"):
+            assert abs(fit.values[name] - truth[name]) < 4 * fit.errors[name]
+        assert fit.dof == fit.bins - 4 - 1 - 7
+    assert 0.001 < fits[0].errors["factor.B"] < 0.02
+
+
+def test_no_factor_is_better_than_the_fitted_one(
+    engine: ObservedEngine, model: FitModel, counts: Any
+) -> None:
+    (best,) = engine.fit(model, counts[:1])
+    sigma = best.errors["factor.B"]
+    factors = best.values["factor.B"] + sigma * np.array([-3, -1, -0.1, 0.0, 0.1, 1, 3])
+    rises = [
+        fit.cstat - best.cstat
+        for fit in engine.fit(model, np.repeat(counts[:1], 7, axis=0), {"factor.B": factors})
+    ]
+    assert min(rises) > -1e-3 and abs(rises[3]) < 1e-3
+    assert rises[0] > 2 and rises[-1] > 2 and rises[1] < 1.5 > rises[-2]
+
+
+def test_a_joint_fit_of_one_spectrum_is_its_fit(
+    engine: ObservedEngine, settings: ObserveSettings, counts: Any, atomdb: Path
+) -> None:
+    single: EmbeddedEngine = engine.engines["A"]
+    n = single.response.n_channels
+    groups = tuple(edge[engine.groups[0] < n] for edge in engine.groups)
+    model = at_source(settings.models["2T"], REDSHIFT, NH)
+    joint = JointEngine.__new__(JointEngine)
+    joint.engines, joint.limits = {"A": single}, (0.8, 1.25)
+    arguments = (model, settings, counts[:, :n], {}, (), groups)
+    for one, other in zip(single.fit(*arguments), joint.fit(*arguments), strict=True):
+        assert one.cstat == pytest.approx(other.cstat, abs=1e-3)
+        assert one.dof == other.dof
+        assert other.values["background.A.lines"] == pytest.approx(
+            one.values["background.lines"], abs=1e-2
+        )
+
+
+def test_what_has_no_table_is_evaluated_directly(
+    engine: ObservedEngine, model: FitModel, counts: Any
+) -> None:
+    free = {"TBabs.nH": Free(free=[0.0, 5.0], start=NH)}
+    freed = model.model_copy(update={"parameters": model.parameters | free})
+    (frozen,) = engine.fit(model, counts[:1])
+    (fit,) = engine.fit(freed, counts[:1])
+    assert frozen.cstat - 10 < fit.cstat < frozen.cstat + 0.05
+    assert fit.values["factor.B"] == pytest.approx(frozen.values["factor.B"], abs=0.01)
+
+
+def test_spectra_without_counts_are_flagged(
+    engine: ObservedEngine, model: FitModel, counts: Any
+) -> None:
+    empty, good = engine.fit(model, np.stack([np.zeros_like(counts[0]), counts[0]]))
+    assert "no counts" in empty.status and np.isnan(empty.cstat)
+    assert empty.values.keys() == good.values.keys() and good.status == "ok"
+
+
+def test_components_of_all_spectra_stand_side_by_side(
+    engine: ObservedEngine, model: FitModel, truth: dict[str, float]
+) -> None:
+    parts = engine.components(model, truth)
+    n = engine.engines["A"].response.n_channels
+    assert list(parts) == [
+        "TBabs*apec", "TBabs*powerlaw", "background.continuum", "background.aperture",
+        "background.lines", "background.focused",
+    ]  # fmt: skip
+    assert not parts["background.lines"][n:].any()
+    ratio = parts["TBabs*apec"][n : n + 1900] / parts["TBabs*apec"][:1900]
+    np.testing.assert_allclose(ratio, 1.07 * 0.9 * 0.7, rtol=1e-9)
+    assert (engine.module[:n] == "A").all() and (engine.module[n:] == "B").all()
+    assert engine.unfolded(model, truth)["TBabs*powerlaw"].shape == (2 * n,)
