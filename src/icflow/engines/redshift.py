@@ -39,8 +39,9 @@ GAIN, ROUNDS = 0.002, 4  # a round that lowers C by less is the last; most round
 POOR, PROBES = 1.1, 10  # a fit with more C per bin is probed at so many redshifts
 # The last survey, in which every hop counts.
 FINE_REACH, FINE_STEPS, ALL_HOPS = 0.0005, 4, 10**6
-MOST_SPREAD = 0.2  # beyond, the redshift is not determined
-SAFE = 1.2  # the error of the staircase is larger than that of the smooth tables
+# The survey behind the error of the redshift: hops, and the reach beyond which there is no error.
+SPREAD_HOPS, MOST_SPREAD = 100, 0.2
+SAFE = 1.5  # the error of the staircase is larger than that of the smooth tables
 
 
 class RedshiftFitter(Fitter):
@@ -221,7 +222,7 @@ class RedshiftFitter(Fitter):
         fraction = erf(np.sqrt(delta / 2))
         reach = float(np.clip(SAFE * REACH * np.nan_to_num(guess), FINE_REACH, MOST_SPREAD))
         while True:
-            found = self._survey(data, shapes, best.theta, position, reach)
+            found = self._survey(data, shapes, best.theta, position, reach, SPREAD_HOPS)
             half = staircase.half_width(found, best.theta[position], fraction)
             if half < reach / REACH or reach > MOST_SPREAD:
                 return found, half
