@@ -197,11 +197,36 @@ class FitModel(Section):
     )
 
 
+Scatter = Annotated[float, BeforeValidator(_finite)]
+
+
 class Dataset(Section):
     """Simulated spectra of one scenario."""
 
     scenario: str = Field(description="name under `scenarios`")
     size: int = Field(ge=1, description="number of spectra")
+    like: str | None = Field(
+        None,
+        description="dataset of the same sources, drawn with the same random numbers; what is not "
+        "given here is as there",
+    )
+    parameters: dict[str, Drawn] = Field(
+        {}, description="parameters that are drawn otherwise than `scenarios` says"
+    )
+    exposure: Positive | None = Field(
+        None, description="exposure (s; default: `instrument.exposure`)"
+    )
+    background_scatter: Scatter | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="scatter of the background norms (default: `instrument.background_scatter`)",
+    )
+    ic: bool | None = Field(
+        None,
+        description="whether the spectra hold IC (default: yes, unless their scenario is that of "
+        "`detection.training`)",
+    )
 
 
 Settings = TypeVar("Settings", bound=Section)
@@ -229,6 +254,12 @@ class Instrument(Section):
     exposure: Positive = Field(description="exposure of every spectrum (s)")
     background: str | None = Field(
         None, description="background components and norms; leave out for none"
+    )
+    background_scatter: Scatter = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="relative standard deviation of each background norm from spectrum to spectrum",
     )
 
 
@@ -603,6 +634,26 @@ class Config(Section):
         {}, description="response files to make from archival data, by name; none by default"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _alike(cls, tree: Any) -> Any:
+        """Give datasets that are like another one what they do not say themselves."""
+        datasets = tree.get("datasets") if isinstance(tree, Mapping) else None
+        if not isinstance(datasets, Mapping):
+            return tree
+        known = {n: one for n, one in datasets.items() if isinstance(one, Mapping)}
+        plain = {name: one for name, one in known.items() if one.get("like") is None}
+        filled = dict(datasets)
+        for name, one in known.items():
+            if name in plain:
+                continue
+            if one["like"] not in plain:
+                raise ValueError(
+                    f"datasets.{name}.like is {one['like']!r}, allowed: {', '.join(plain)}"
+                )
+            filled[name] = overlay(plain[one["like"]], one)
+        return {**tree, "datasets": filled}
+
     @model_validator(mode="after")
     def _references(self) -> Config:
         named: list[tuple[str, Mapping[str, object]]] = [
@@ -648,6 +699,9 @@ class Config(Section):
             yield f"scenarios.{name}", scenario
         for name, model in self.fits.models.items():
             yield f"fits.models.{name}", model
+        for name, dataset in self.datasets.items():
+            if dataset.parameters:
+                yield f"datasets.{name}", self.simulated(name)
 
     def _pointers(self) -> Iterator[tuple[str, str, set[str]]]:
         """Every key that names another part: (its path, its value, the names allowed)."""
@@ -715,11 +769,11 @@ class Config(Section):
                         f"does not have; allowed: {', '.join(model.parameters)}"
                     )
                 for dataset in datasets:
-                    scenario = self.datasets[dataset].scenario
-                    if parameter not in self.scenarios[scenario].parameters:
+                    if parameter not in self.simulated(dataset).parameters:
                         raise ValueError(
-                            f"{path}.at_truth names {parameter!r}, which the scenario {scenario!r} "
-                            f"of dataset {dataset!r} does not simulate"
+                            f"{path}.at_truth names {parameter!r}, which the scenario "
+                            f"{self.datasets[dataset].scenario!r} of dataset {dataset!r} does not "
+                            "simulate"
                         )
 
     def _check_sizes(self) -> None:
@@ -761,17 +815,30 @@ class Config(Section):
         first = shard * self.shard_size
         return first, min(self.shard_size, self.datasets[dataset].size - first)
 
+    def simulated(self, dataset: str) -> Scenario:
+        """Model of a dataset: that of its scenario with its own parameters."""
+        settings = self.datasets[dataset]
+        scenario = self.scenarios[settings.scenario]
+        parameters = {**scenario.parameters, **settings.parameters}
+        return scenario.model_copy(update={"parameters": parameters})
+
     def simulate(self, dataset: str) -> SimulateSettings:
         """Settings of the simulation of one dataset."""
-        scenario = self.datasets[dataset].scenario
+        settings = self.datasets[dataset]
+        own = {
+            key: getattr(settings, key)
+            for key in ("exposure", "background_scatter")
+            if getattr(settings, key) is not None
+        }
         return SimulateSettings(
             engine=self.engine,
             seed=self.seed,
             atomic_data=self.atomic_data,
-            instrument=self.instrument,
+            instrument=self.instrument.model_copy(update=own),
             dataset=dataset,
-            scenario=scenario,
-            model=self.scenarios[scenario],
+            draws=settings.like or dataset,
+            scenario=settings.scenario,
+            model=self.simulated(dataset),
         )
 
     def fit(self, name: str) -> FitSettings:
@@ -865,6 +932,7 @@ class SimulateSettings(Section):
     atomic_data: AtomicData
     instrument: Instrument
     dataset: str
+    draws: str
     scenario: str
     model: Scenario
 

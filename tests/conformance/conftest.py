@@ -30,16 +30,17 @@ def name(request: pytest.FixtureRequest, missing_engine: Callable[[str], str]) -
 @pytest.fixture(scope="session")
 def make(
     name: str, rmf_path: Path, arf_path: Path, atomdb: Path, root: Path
-) -> Callable[[bool], Engine]:
-    """Make the engine for NuSTAR, with or without backgrounds."""
+) -> Callable[..., Engine]:
+    """Make the engine for NuSTAR, with or without backgrounds, which may scatter."""
 
     @cache
-    def build(background: bool) -> Engine:
+    def build(background: bool, scatter: float = 0.0) -> Engine:
         instrument = Instrument(
             rmf=str(rmf_path),
             arf=str(arf_path),
             exposure=EXPOSURE,
             background=str(root / "resources/background/nustar_fpma.yaml") if background else None,
+            background_scatter=scatter,
         )
         return make_engine(name, instrument, AtomicData(folder=str(atomdb)))
 
@@ -47,12 +48,12 @@ def make(
 
 
 @pytest.fixture(scope="session")
-def source_only(make: Callable[[bool], Engine]) -> Engine:
+def source_only(make: Callable[..., Engine]) -> Engine:
     return make(False)
 
 
 @pytest.fixture(scope="session")
-def complete(make: Callable[[bool], Engine]) -> Engine:
+def complete(make: Callable[..., Engine]) -> Engine:
     return make(True)
 
 

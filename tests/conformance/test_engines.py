@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,24 @@ def test_fakes_are_poisson_around_the_prediction(complete: Engine, fits: list[An
     assert abs(chi2.mean() - 1) < 5 * spread, f"chi² is {chi2.mean():.4f} ± {spread:.4f}"
     pulls = (found.sum(axis=1) - expected.sum()) / np.sqrt(expected.sum())
     assert np.abs(pulls).max() < 5
+
+
+def test_background_norms_scatter(make: Callable[..., Engine], fits: list[Any]) -> None:
+    values = truth(fits[1]) | {"apec.norm": 0.0, "powerlaw.norm": 0.0}
+    number = 24
+    counts, drawn = make(True, 0.5).fake(IC, values, 7, "test", range(number))
+    factors = np.stack([drawn[n] for n in drawn if n.startswith("background.")], axis=1)
+    assert factors.shape == (number, 4)
+    # Each component contributes in proportion to its own factor.
+    total = counts.sum(axis=1)
+    backgrounds, *_ = np.linalg.lstsq(factors, total, rcond=None)
+    assert np.abs((total - factors @ backgrounds) / np.sqrt(total)).max() < 5
+    assert backgrounds.sum() == pytest.approx(make(True).predict(IC, values).sum(), rel=0.01)
+    again, alone = make(True, 0.5).fake(IC, values, 7, "test", [5])
+    assert np.array_equal(again[0], counts[5])
+    assert {name: value[0] for name, value in alone.items()} == {
+        name: value[5] for name, value in drawn.items()
+    }
 
 
 # --- fits ----------------------------------------------------------------------------------

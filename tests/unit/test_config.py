@@ -11,6 +11,7 @@ import yaml
 
 from icflow import config, inputs, schema
 from icflow.errors import IcflowError
+from icflow.models import scenario
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT = ROOT / "config.yaml"
@@ -74,6 +75,20 @@ REFUSED = [
     (("figures", "example"), 1000, ["figures.example is 1000", "0 to 999", "test_2T"]),
     (("autoencoder", "training", "spectra"), 10001, ["spectra is 10001", "10000", "train_2T"]),
     (("figures", "formats"), ["gif"], ["figures.formats", "'gif'", "'pdf'"]),
+    (("datasets", "test_2T", "exposure"), 0.0, ["datasets.test_2T.exposure", "greater than 0"]),
+    (("datasets", "test_2T", "background_scatter"), -0.1, ["background_scatter", "-0.1"]),
+    (("instrument", "background_scatter"), -0.1, ["instrument.background_scatter", "-0.1"]),
+    (("datasets", "test_2T", "like"), "other", ["datasets.test_2T.like is 'other'", "train_2T"]),
+    (
+        ("datasets", "test_2T", "parameters"),
+        {"apec.kT": {"uniform": [9.0, 2.0]}},
+        ["datasets.test_2T.parameters.apec.kT.uniform", "[9.0, 2.0]"],
+    ),
+    (
+        ("datasets", "test_2T", "parameters"),
+        {"apec.kT": {"link": "apec.k"}},
+        ["datasets.test_2T.parameters.apec.kT.link", "'apec.k'"],
+    ),
     (("datasets", "a/b"), {"scenario": "2T", "size": 1}, ["datasets", "'a/b'", "letters"]),
     # references to what is not there
     (("datasets", "train_2T", "scenario"), "3T", ["datasets.train_2T.scenario", "'3T'", "1T+IC"]),
@@ -388,3 +403,36 @@ def test_a_missing_image_is_refused_where_its_engine_needs_it(
         inputs.check_images(config.validate(xspec, "c"))
     registry = changed(xspec, ("containers", "heasoft"), "docker://somewhere/heasoft:6.36")
     inputs.check_images(config.validate(registry, "c"))
+
+
+def test_a_dataset_like_another_one_differs_in_what_it_says(default: dict[str, Any]) -> None:
+    above = {
+        "datasets": {
+            "short": {"like": "test_1T+IC", "exposure": 5.0e4, "background_scatter": 0.1},
+            "hot": {
+                "like": "test_1T+IC",
+                "size": 7,
+                "parameters": {"apec.kT": {"uniform": [2.0, 14.0]}},
+            },
+        }
+    }
+    run = config.validate(config.overlay(default, above), "here")
+    base, short, hot = (run.simulate(name) for name in ("test_1T+IC", "short", "hot"))
+    assert run.datasets["short"].size == 1000
+    assert run.datasets["hot"].size == 7
+    assert (short.dataset, short.draws, short.scenario) == ("short", "test_1T+IC", "1T+IC")
+    assert (short.instrument.exposure, short.instrument.background_scatter) == (5e4, 0.1)
+    assert short.model == base.model
+    assert (base.instrument.exposure, base.instrument.background_scatter) == (1e6, 0.0)
+    changed_parameters = {
+        name for name, value in hot.model.parameters.items() if value != base.model.parameters[name]
+    }
+    assert changed_parameters == {"apec.kT"}
+    assert hot.instrument == base.instrument
+    assert config.from_json(config.Config, run.json_text()) == run
+
+
+def test_a_parameter_of_a_dataset_must_be_one_of_its_model(default: dict[str, Any]) -> None:
+    tree = changed(default, ("datasets", "test_2T", "parameters"), {"powerlaw.norm": 1.0})
+    with pytest.raises(IcflowError, match=r"^datasets.test_2T.parameters.powerlaw.norm: 'tbabs"):
+        scenario.check(config.validate(tree, "here"))

@@ -53,13 +53,16 @@ def evidence(
     return Evidence(SAMPLES, WITH_IC, scores or {}, parts)
 
 
-def test_class_is_whether_the_scenario_differs_from_training() -> None:
+def test_class_is_whether_the_scenario_differs_from_training_unless_it_is_given() -> None:
     datasets = {
         "train": Dataset(scenario="2T", size=5),
         "other": Dataset(scenario="1T+IC", size=5),
         "same": Dataset(scenario="2T", size=9),
+        "3T": Dataset(scenario="3T", size=9, ic=False),
     }
-    assert with_ic(datasets, "train") == {"train": False, "other": True, "same": False}
+    assert with_ic(datasets, "train") == {
+        "train": False, "other": True, "same": False, "3T": False
+    }  # fmt: skip
 
 
 def test_a_sample_holds_the_first_spectra_of_each_dataset() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,18 @@ def test_fakes_do_not_depend_on_the_shard(engine: EmbeddedEngine, run: config.Co
     np.testing.assert_array_equal(whole[2:4], part)
     np.testing.assert_array_equal(truth["apec.kT"][2:4], part_truth["apec.kT"])
     assert len({counts.sum() for counts in whole}) == 6
+
+
+def test_an_exposure_of_its_own_scales_all_that_is_expected(engine: EmbeddedEngine) -> None:
+    values = {"apec.kT": 5.0, "apec.Redshift": 0.05, "apec.norm": 0.1, "TBabs.nH": 0.00858}
+    short = copy.copy(engine)
+    short.__dict__.pop("backgrounds", None)
+    short.exposure = 5e4
+    expected = engine.predict("tbabs*apec", values)
+    np.testing.assert_allclose(short.predict("tbabs*apec", values), expected / 20, rtol=1e-12)
+    counts, _ = short.fake("tbabs*apec", values, 1, "set", range(20))
+    total = expected.sum() / 20
+    assert abs(counts.sum(axis=1).mean() - total) < 4 * np.sqrt(total / 20)
 
 
 def test_fakes_scatter_as_poisson_around_the_prediction(engine: EmbeddedEngine) -> None:

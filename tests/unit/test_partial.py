@@ -14,11 +14,15 @@ from scipy.sparse import eye_array
 from icflow.config import FitModel, FitSettings, Instrument, Scenario, SimulateSettings
 from icflow.engines.base import FitResult
 from icflow.ogip.response import Rmf, write_rmf
-from icflow.ogip.spectrum import SpectrumSet, write_spectra
+from icflow.ogip.spectrum import SpectrumSet, read_spectra, write_spectra
 from icflow.stages import fit, simulate
 from icflow.stages.partial import Partial
 
 CHANNELS = 4
+RESULT = FitResult(
+    cstat=1.0, dof=1, bins=1, converged=True, starts=1, agreeing=1, iterations=1, gradient=0.0,
+    values={"powerlaw.norm": 1.0}, errors={"powerlaw.norm": 0.1}, free=("powerlaw.norm",),
+)  # fmt: skip
 
 
 class Engine:
@@ -35,6 +39,7 @@ class Engine:
         self, expression: str, parameters: Any, seed: int, dataset: str, indices: Sequence[int]
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         self.seen += indices
+        self.dataset = dataset
         if max(indices) > self.last:
             raise MemoryError
         counts = np.array([[index] * CHANNELS for index in indices], dtype=np.int32)
@@ -193,8 +198,8 @@ def test_simulations_go_on_and_end_with_the_same_bytes(
     instrument: Instrument, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = SimulateSettings(
-        engine="embedded", seed=1, atomic_data={}, instrument=instrument, dataset="a", scenario="b",
-        model=Scenario(expression="powerlaw", parameters={}),
+        engine="embedded", seed=1, atomic_data={}, instrument=instrument, dataset="a", draws="a",
+        scenario="b", model=Scenario(expression="powerlaw", parameters={}),
     )  # fmt: skip
 
     def run(output: Path, last: float) -> list[int]:
@@ -214,3 +219,32 @@ def test_simulations_go_on_and_end_with_the_same_bytes(
     assert run(output, np.inf) == [104]
     assert output.read_bytes() == whole.read_bytes()
     assert list(tmp_path.glob("*.partial*")) == []
+
+
+def test_spectra_are_drawn_as_those_that_they_are_like_and_fitted_with_their_own_exposure(
+    instrument: Instrument,
+    settings: FitSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[tuple[Engine, Instrument]] = []
+
+    def make(_: str, instrument: Instrument, __: Any) -> Engine:
+        made.append((Engine(), instrument))
+        return made[-1][0]
+
+    for stage in (simulate, fit):
+        monkeypatch.setattr(stage, "make_engine", make)
+    spectra = tmp_path / "short.pha"
+    simulation = SimulateSettings(
+        engine="embedded", seed=1, atomic_data={}, dataset="short", draws="long", scenario="b",
+        instrument=instrument.model_copy(update={"exposure": 2.5}),
+        model=Scenario(expression="powerlaw", parameters={}),
+    )  # fmt: skip
+    simulate.run(simulation, 0, 3, spectra)
+    assert made[0][0].dataset == "long"
+    assert read_spectra(spectra).dataset == "short"
+    monkeypatch.setattr(Engine, "fit", lambda *_: iter([RESULT] * 3))
+    fit.run(settings, spectra, tmp_path / "short.ecsv")
+    assert settings.instrument.exposure == 10.0
+    assert made[1][1] == simulation.instrument

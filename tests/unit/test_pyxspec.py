@@ -23,6 +23,7 @@ from icflow.config import AtomicData, FitControl, FitModel, FitSettings, Instrum
 from icflow.engines import pyxspec, pyxspec_worker
 from icflow.engines.pyxspec import PyXspecEngine
 from icflow.errors import IcflowError
+from icflow.models.scenario import background_factors
 from icflow.ogip.response import Rmf, read_rmf, write_arf, write_rmf
 from icflow.ogip.spectrum import SpectrumSet, read_spectra, write_spectra
 from icflow.stages import fit as fit_stage
@@ -197,6 +198,21 @@ def test_the_script_of_a_fake_spectrum(engine: PyXspecEngine, calls: Path) -> No
     assert {name: list(values) for name, values in truth.items()} == {
         name: [value] for name, value in POWERLAW.items()
     }
+
+
+def test_the_script_of_a_fake_spectrum_with_scattered_backgrounds(
+    calls: Path, instrument: Instrument
+) -> None:
+    scattered = instrument.model_copy(update={"background_scatter": 0.1})
+    engine = PyXspecEngine(scattered, AtomicData(folder="nowhere"))
+    _, truth = engine.fake("tbabs*powerlaw", POWERLAW, 3, "test", [5])
+    names = [name for name in truth if name.startswith("background.")]
+    assert {name: truth[name][0] for name in names} == background_factors(names, 0.1, 3, "test", 5)
+    models = BACKGROUND_MODELS
+    for name in names:
+        assert "1: '1.0,-1'" in models
+        models = models.replace("1: '1.0,-1'", f"1: '{float(truth[name][0])!r},-1'", 1)
+    assert models in script(calls)
 
 
 def test_fakes_are_keyed_by_seed_dataset_and_index(engine: PyXspecEngine) -> None:

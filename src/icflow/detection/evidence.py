@@ -174,8 +174,11 @@ def sizes_of(detection: Detection, datasets: Mapping[str, Dataset]) -> dict[str,
 def with_ic(datasets: Mapping[str, Dataset], training: str) -> dict[str, bool]:
     """Return for each dataset whether it is of the positive class, IC.
 
-    Positive is what does not follow the scenario of the training dataset, which
-    is thermal by the design of the method.
+    Where a dataset does not say so itself, positive is what does not follow the
+    scenario of the training dataset, which is thermal by the design of the method.
     """
     thermal = datasets[training].scenario
-    return {name: dataset.scenario != thermal for name, dataset in datasets.items()}
+    return {
+        name: dataset.scenario != thermal if dataset.ic is None else dataset.ic
+        for name, dataset in datasets.items()
+    }

@@ -22,7 +22,14 @@ from icflow.errors import IcflowError
 from icflow.models import library
 from icflow.models.background import read_background
 from icflow.models.expression import Expression, Term, parse
-from icflow.models.scenario import Setting, complete, draw, generator, resolve
+from icflow.models.scenario import (
+    Setting,
+    background_factors,
+    complete,
+    draw,
+    generator,
+    resolve,
+)
 from icflow.ogip.grouping import group_counts, grouped_selection, noticed_channels
 
 Floats = NDArray[np.float64]
@@ -51,6 +58,7 @@ class EmbeddedEngine:
         threadpool_limits(1)
         self.atomic_data = atomic_data
         self.exposure = instrument.exposure
+        self.background_scatter = instrument.background_scatter
         self.response = folded.load_response(instrument.rmf, instrument.arf)
         self.components = read_background(instrument.background) if instrument.background else ()
 
@@ -114,19 +122,25 @@ class EmbeddedEngine:
         -------
         counts : ndarray of int32, shape (n_spectra, n_channels)
         truth : dict
-            The true value of every parameter, each of shape (n_spectra,).
+            The true value of every parameter, each of shape (n_spectra,), and
+            of every background factor if they scatter.
         """
         parsed = parse(expression)
         settings = complete(parsed, parameters, "parameters")
         tables = {term.name: self._fake_table(term, settings) for term in parsed.terms}
-        background = sum(self.backgrounds.values(), np.zeros(self.response.n_channels))
+        backgrounds = {BACKGROUND + name: row for name, row in self.backgrounds.items()}
+        background = sum(backgrounds.values(), np.zeros(self.response.n_channels))
+        varying = backgrounds if self.background_scatter > 0 else {}
         counts = np.empty((len(indices), self.response.n_channels), dtype=np.int32)
-        truth = {name: np.empty(len(indices)) for name in settings}
+        truth = {name: np.empty(len(indices)) for name in (*settings, *varying)}
         for row, index in enumerate(indices):
             values = draw(settings, seed, dataset, index)
-            for name, value in values.items():
+            factors = background_factors(varying, self.background_scatter, seed, dataset, index)
+            for name, value in (values | factors).items():
                 truth[name][row] = value
             expected = background.copy()
+            for name, factor in factors.items():
+                expected += (factor - 1) * backgrounds[name]
             for term in parsed.terms:
                 norm = values[f"{term.additive.name}.norm"]
                 expected += norm * self._table_counts(term, tables[term.name], values)

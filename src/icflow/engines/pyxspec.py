@@ -34,7 +34,14 @@ from icflow.errors import IcflowError
 from icflow.models.background import BackgroundComponent, read_background
 from icflow.models.expression import Expression, parse
 from icflow.models.library import Parameter, is_heasoft
-from icflow.models.scenario import Setting, complete, draw, generator, resolve
+from icflow.models.scenario import (
+    Setting,
+    background_factors,
+    complete,
+    draw,
+    generator,
+    resolve,
+)
 from icflow.ogip.grouping import group_min, grouped_selection, noticed_channels
 from icflow.ogip.response import Rmf, check_same_grid, read_arf, read_rmf, write_arf, write_rmf
 from icflow.ogip.spectrum import Spectrum, write_spectrum
@@ -237,6 +244,7 @@ class PyXspecEngine:
     def __init__(self, instrument: Instrument, atomic_data: AtomicData) -> None:
         self.atomic_data = atomic_data
         self.exposure = instrument.exposure
+        self.background_scatter = instrument.background_scatter
         self.rmf = read_rmf(instrument.rmf)
         if instrument.arf is not None:
             check_same_grid(self.rmf, read_arf(instrument.arf))
@@ -342,18 +350,27 @@ class PyXspecEngine:
         -------
         counts : ndarray of int32, shape (n_spectra, n_channels)
         truth : dict
-            The true value of every parameter, each of shape (n_spectra,).
+            The true value of every parameter, each of shape (n_spectra,), and
+            of every background factor if they scatter.
         """
         parsed = parse(expression)
         settings = complete(parsed, parameters, "parameters")
+        varying = [BACKGROUND + component.name for component in self.components]
+        if self.background_scatter == 0:
+            varying = []
         counts = np.empty((len(indices), len(self.rmf.channel)), dtype=np.int32)
-        truth = {name: np.empty(len(indices)) for name in settings}
+        truth = {name: np.empty(len(indices)) for name in (*settings, *varying)}
         for row, index in enumerate(indices):
             values = draw(settings, seed, dataset, index)
-            for name, value in values.items():
+            factors = background_factors(varying, self.background_scatter, seed, dataset, index)
+            for name, value in (values | factors).items():
                 truth[name][row] = value
             number = generator(seed, dataset, index, "xspec").integers(1, SEED_LIMIT)
-            request = {"do": "fake", "model": _fixed(parsed, values), "seed": int(number)}
+            request: dict[str, Any] = {
+                "do": "fake", "model": _fixed(parsed, values), "seed": int(number)
+            }  # fmt: skip
+            if factors:
+                request["factors"] = list(factors.values())
             counts[row] = self._counts(request, f"spectrum {index} of {dataset}")
         return counts, truth
 

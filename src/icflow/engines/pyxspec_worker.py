@@ -126,8 +126,11 @@ class Session:
         return {"counts": self._expected()}
 
     def fake(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return Poisson counts of a ``model`` and the backgrounds, drawn with a ``seed``."""
-        settings = self._fake_sources(request["model"])
+        """Return Poisson counts of a ``model`` and the backgrounds, drawn with a ``seed``.
+
+        The request may hold ``factors``, one for each background.
+        """
+        settings = self._fake_sources(request["model"], request.get("factors"))
         self.xspec.Xset.seed = request["seed"]
         # With responses and models of all sources in place, this one adds them.
         spectrum = self._fakeit(settings)
@@ -203,7 +206,7 @@ class Session:
         self.xspec.AllModels.clear()
         check(self.xspec.AllData.nSpectra == 0, "spectra stayed after `data none`")
 
-    def _fake_sources(self, model: dict[str, Any]) -> Any:
+    def _fake_sources(self, model: dict[str, Any], factors: list[float] | None = None) -> Any:
         """Set all sources up around a fake spectrum; return the settings of `fakeit`."""
         self._clear()
         self._model(model, 1)
@@ -214,9 +217,16 @@ class Session:
             fileName="fake.pha",
         )
         self._respond(self._fakeit(settings))
-        for source, background in enumerate(self.setup["backgrounds"], start=2):
-            self._model(background["model"], source)
+        for position, background in enumerate(self.setup["backgrounds"]):
+            constant = {} if factors is None else {"value": factors[position]}
+            self._background(background["model"], constant, position + 2)
         return settings
+
+    def _background(self, model: dict[str, Any], constant: dict[str, Any], source: int) -> None:
+        """Define a background source with changes to the `constant` in front of it."""
+        first, *others = model["parameters"]
+        parameters = [{**first, **constant}, *others]
+        self._model({"expression": model["expression"], "parameters": parameters}, source)
 
     def _fakeit(self, settings: Any) -> Any:
         """Fake one spectrum in memory and return it."""
@@ -348,10 +358,7 @@ class Session:
         self._respond(spectrum)
         self._model(request["model"], 1)
         for source, background in enumerate(self.setup["backgrounds"], start=2):
-            model, factors = background["model"], request["factors"]
-            constant = {**model["parameters"][0], **factors}
-            parameters = [constant, *model["parameters"][1:]]
-            self._model({"expression": model["expression"], "parameters": parameters}, source)
+            self._background(background["model"], request["factors"], source)
         low, high = request["energies"]
         spectrum.ignore(f"**-{float(low)!r} {float(high)!r}-**")
         check(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 
 import numpy as np
+from scipy.special import ndtri
 
 from icflow.config import Config, FitModel, Free, Link, Prior, Scenario
 from icflow.errors import IcflowError
@@ -91,6 +93,24 @@ def draw(settings: Mapping[str, Setting], seed: int, dataset: str, index: int) -
     return resolve(settings, drawn)
 
 
+def background_factors(
+    names: Iterable[str], scatter: float, seed: int, dataset: str, index: int
+) -> dict[str, float]:
+    """Draw the factors of the background norms of one spectrum, each by itself.
+
+    They are log-normal, with mean 1 and standard deviation `scatter`: a norm
+    stays positive however large its scatter, on average the background is the
+    given one, and a small scatter is as good as Gaussian.
+    """
+    spread = math.sqrt(math.log1p(scatter**2))
+    return {
+        name: math.exp(
+            spread * float(ndtri(generator(seed, dataset, index, name).random())) - spread**2 / 2
+        )
+        for name in names
+    }
+
+
 def check(config: Config) -> None:
     """Check every expression and parameter name of a configuration against XSPEC.
 
@@ -102,6 +122,11 @@ def check(config: Config) -> None:
     models: dict[str, Scenario | FitModel] = {
         **{f"scenarios.{name}": scenario for name, scenario in config.scenarios.items()},
         **{f"fits.models.{name}": model for name, model in config.fits.models.items()},
+        **{
+            f"datasets.{name}": config.simulated(name)
+            for name, dataset in config.datasets.items()
+            if dataset.parameters
+        },
     }
     for key, model in models.items():
         try:

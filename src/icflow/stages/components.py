@@ -9,6 +9,7 @@ from astropy import units
 from astropy.table import Table
 
 from icflow.config import SimulateSettings
+from icflow.engines.base import BACKGROUND
 from icflow.engines.embedded import EmbeddedEngine
 from icflow.errors import IcflowError
 from icflow.files import atomic_path
@@ -29,8 +30,10 @@ def run(settings: SimulateSettings, spectra: Path, index: int, output: Path) -> 
         raise IcflowError(f"{spectra}: holds no spectrum {index} of dataset {shard.dataset}")
     row = int(rows[0])
     engine = EmbeddedEngine(settings.instrument, settings.atomic_data)
-    truth = {name: float(values[row]) for name, values in shard.truth.items()}
+    values = {name: float(column[row]) for name, column in shard.truth.items()}
+    truth = {name: value for name, value in values.items() if not name.startswith(BACKGROUND)}
     terms = engine.components_of(settings.model.expression, truth)
+    backgrounds = {BACKGROUND + name: row for name, row in engine.backgrounds.items()}
     rmf = engine.response.rmf
     table = Table(
         {
@@ -40,9 +43,9 @@ def run(settings: SimulateSettings, spectra: Path, index: int, output: Path) -> 
             "counts": shard.counts[row],
             "source": np.sum(list(terms.values()), axis=0),
             **terms,
-            **{f"background.{name}": row for name, row in engine.backgrounds.items()},
+            **{name: row * values.get(name, 1.0) for name, row in backgrounds.items()},
         },
-        meta={"exposure": shard.exposure, "scenario": shard.scenario, "truth": truth},
+        meta={"exposure": shard.exposure, "scenario": shard.scenario, "truth": values},
     )
     with atomic_path(output) as temporary:
         table.write(temporary, format="ascii.ecsv", overwrite=True)

@@ -35,7 +35,9 @@ def run(settings: FitSettings, spectra: Path, output: Path) -> None:
     missing = [name for name in settings.at_truth if name not in shard.truth]
     if missing:
         raise IcflowError(f"{spectra}: has no column {missing[0]}, which the fit freezes")
-    engine = make_engine(settings.engine, settings.instrument, settings.atomic_data)
+    # Datasets may differ in exposure.
+    instrument = settings.instrument.model_copy(update={"exposure": shard.exposure})
+    engine = make_engine(settings.engine, instrument, settings.atomic_data)
     with Partial(output, key_of(settings, sha256(spectra))) as partial:
         results = [_from_json(kept) for kept in partial.results]
         done, total = len(results), len(shard.counts)

@@ -31,8 +31,8 @@ _Block = tuple[NDArray[np.int32], dict[str, NDArray[np.float64]]]
 def run(settings: SimulateSettings, first: int, count: int, output: Path) -> None:
     """Draw parameters and counts of spectra `first` to `first + count`, and write them.
 
-    Every spectrum depends on the seed, the name of the dataset and its own
-    index alone, so shards of any size hold the same spectra.
+    Every spectrum depends on the seed, the name of the dataset (or of the one that it is like)
+    and its own index alone, so shards of any size hold the same spectra.
     """
     instrument, model = settings.instrument, settings.model
     engine = make_engine(settings.engine, instrument, settings.atomic_data)
@@ -45,7 +45,7 @@ def run(settings: SimulateSettings, first: int, count: int, output: Path) -> Non
             for start in range(first + done, first + count, BLOCK):
                 indices = range(start, min(start + BLOCK, first + count))
                 block = engine.fake(
-                    model.expression, model.parameters, settings.seed, settings.dataset, indices
+                    model.expression, model.parameters, settings.seed, settings.draws, indices
                 )
                 partial.add(_as_json(block))
                 blocks.append(block)
