@@ -94,6 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_baseline,
         _add_train,
         _add_score,
+        _add_fluxes,
         _add_evaluate,
         _add_components,
         _add_figure,
@@ -632,7 +633,10 @@ def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--output-scores", type=Path, required=True, help="ECSV table to write")
     parser.add_argument("--output-metrics", type=Path, required=True, help="JSON file to write")
     parser.add_argument(
-        "--tables", type=Path, required=True, metavar="DIR", help="folder for Table 1"
+        "--tables", type=Path, required=True, metavar="DIR", help="folder for the tables"
+    )
+    parser.add_argument(
+        "--fluxes", type=Path, metavar="FILE", help="true fluxes of the test spectra"
     )
 
 
@@ -648,7 +652,24 @@ def _evaluate(args: argparse.Namespace) -> None:
         args.output_scores,
         args.output_metrics,
         args.tables,
+        args.fluxes,
     )
+
+
+def _add_fluxes(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "fluxes", _fluxes, "tabulate the true fluxes of the test spectra")
+    _add_settings(parser)
+    parser.add_argument(
+        "spectra", type=Path, nargs="+", metavar="SPECTRA", help="type II PHA files"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="ECSV table to write")
+
+
+def _fluxes(args: argparse.Namespace) -> None:
+    settings = _settings(args, configuration.FluxSettings, Config.fluxes)
+    from icflow.stages import fluxes
+
+    fluxes.run(settings, args.spectra, args.output)
 
 
 def _add_components(commands: Commands[argparse.ArgumentParser]) -> None:

@@ -85,6 +85,7 @@ Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_finite)]
 # The last validator is asked first.
 Measured = Annotated[float, BeforeValidator(_finite), BeforeValidator(_known)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_finite)]
+Fraction = Annotated[float, Field(gt=0, lt=1), BeforeValidator(_finite)]
 
 
 def _increasing(interval: list[float]) -> list[float]:
@@ -426,6 +427,12 @@ class Detection(Section):
     )
     test: list[str] = Field(min_length=1, description="datasets of the final evaluation")
     bootstrap: int = Field(ge=100, description="resamplings behind the 68 % intervals")
+    recalls: list[Fraction] = Field(
+        [0.5, 0.8, 0.9], description="recalls at which the false-alarm rate is measured"
+    )
+    false_alarms: list[Fraction] = Field(
+        [0.01, 0.05], description="false-alarm rates at which the recall is measured"
+    )
     score_energies: Energies = Field(description="energies of the reconstruction error (keV)")
     detectors: dict[str, Detector] = Field(description="rows of Table 1, by name")
 
@@ -892,6 +899,16 @@ class Config(Section):
             folds_trained=self.autoencoder.training.folds_trained,
         )
 
+    def fluxes(self) -> FluxSettings:
+        """Settings of the true fluxes of the test spectra."""
+        scenarios = {self.datasets[name].scenario for name in self.detection.test}
+        return FluxSettings(
+            atomic_data=self.atomic_data,
+            energies=self.observe.ic_energies,
+            thermal=self.scenarios[self.datasets[self.detection.training].scenario].expression,
+            expressions={name: self.scenarios[name].expression for name in scenarios},
+        )
+
     def observing(self, name: str) -> ObserveSettings:
         """Settings of the analysis of one observation."""
         observation, observe = self.observations[name], self.observe
@@ -998,6 +1015,15 @@ class EvaluateSettings(Section):
     detection: Detection
     datasets: dict[str, Dataset]
     folds_trained: int
+
+
+class FluxSettings(Section):
+    """What the true fluxes of the test spectra depend on."""
+
+    atomic_data: AtomicData
+    energies: Energies
+    thermal: str
+    expressions: dict[str, str]
 
 
 class ObserveSettings(FitControl):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from astropy.table import Table
+from astropy.table import Table, vstack
 
 from icflow import config as configuration
 from icflow.config import Config
@@ -68,6 +68,7 @@ def make_results(config: Config, folder: Path) -> None:
         write_components(config, name, truth[name], folder, random)
     for (name, fit), size in fits_read(config).items():
         write_fit(config, name, fit, truth[name], folder, random, size)
+    write_fluxes(config, truth, folder)
     for network in config.autoencoder.networks:
         for fold in range(config.autoencoder.training.folds_trained):
             write_history(folder / f"networks/{network}/fold-{fold}/history.ecsv", config, random)
@@ -123,6 +124,25 @@ def write_dataset(config: Config, dataset: str, truth: dict[str, np.ndarray], fo
         path = folder / f"spectra/{dataset}/shard-{shard:04d}.pha"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_spectra(path, spectra)
+
+
+def write_fluxes(config: Config, truth: dict[str, dict[str, np.ndarray]], folder: Path) -> None:
+    tables = []
+    for name in reversed(config.detection.test):
+        values = truth[name]
+        zero = np.zeros(config.datasets[name].size)
+        ic_norm = values.get("powerlaw.norm", zero)
+        thermal = values["apec.norm"] + values.get("apec_3.norm", zero)
+        columns = {"ic_flux": 2e-9 * ic_norm, "thermal_flux": 1e-11 * thermal, "ic_norm": ic_norm}
+        names = np.full(zero.size, name, dtype="U40")
+        tables.append(Table({"dataset": names, "index": np.arange(zero.size), **columns}))
+    table = vstack(tables)
+    for name in ("ic_flux", "thermal_flux"):
+        table[name].unit = "erg / (cm2 s)"
+    table.meta["energies"] = [20.0, 80.0]
+    path = folder / "evaluation/fluxes.ecsv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.write(path, format="ascii.ecsv")
 
 
 def write_fit(
@@ -370,4 +390,5 @@ def run_evaluation(config: Config, results: Path) -> None:
         results / "evaluation/scores.ecsv",
         results / "evaluation/metrics.json",
         results / "tables",
+        results / "evaluation/fluxes.ecsv",
     )

@@ -73,6 +73,79 @@ def test_metrics_follow_from_the_scores(config: Config, evaluated: Path) -> None
         assert scores.meta["thresholds"][name] == entry["threshold"]
 
 
+def test_every_detector_is_calibrated_and_measured_at_fixed_rates(
+    config: Config, evaluated: Path
+) -> None:
+    scores, metrics = read_scores(evaluated), read_metrics(evaluated)
+    is_ic = np.asarray(scores["is_ic"])
+    for name, entry in metrics["detectors"].items():
+        probability = np.asarray(scores[f"{name}_probability"])
+        assert ((probability > 0) & (probability < 1)).all()
+        order = np.argsort(scores[name])
+        finite = np.isfinite(np.asarray(scores[name])[order])
+        assert (np.diff(probability[order][finite]) >= 0).all()
+        assert entry["brier"]["value"] == pytest.approx(np.mean((probability - is_ic) ** 2))
+        for recall in config.detection.recalls:
+            assert 0 <= entry[f"false_alarm_at_recall_{recall:g}"]["value"] <= 1
+        rates = [entry[f"recall_at_false_alarm_{r:g}"] for r in config.detection.false_alarms]
+        assert rates[0]["value"] <= rates[1]["value"]
+    assert metrics["detectors"]["cae"]["brier"]["hi"] < 0.25
+
+
+def test_differences_of_all_pairs_follow_from_the_metrics(config: Config, evaluated: Path) -> None:
+    metrics = read_metrics(evaluated)
+    names = in_order(config.detection.detectors)
+    rows = list(csv.DictReader((evaluated / "tables/differences.csv").open()))
+    assert {(row["detector"], row["other"]) for row in rows} == {
+        (first, other) for i, first in enumerate(names) for other in names[i + 1 :]
+    }
+    for row in rows:
+        first, other = (metrics["detectors"][row[key]] for key in ("detector", "other"))
+        wanted = first[row["quantity"]]["value"] - other[row["quantity"]]["value"]
+        assert float(row["difference"]) == pytest.approx(wanted, abs=1e-6)
+        # A detector that combines others can decide exactly as one of them.
+        assert float(row["lo"]) <= float(row["hi"])
+        zero_inside = float(row["lo"]) <= 0 <= float(row["hi"])
+        assert (row["verdict"] == "not told apart") == zero_inside
+    text = (evaluated / "tables/differences.md").read_text()
+    assert text.count("\n| ") == len(names) * (len(names) - 1) // 2 + 1
+    assert "**" in text
+
+
+def test_one_class_of_validation_spectra_is_refused(
+    config: Config, results: Path, evaluate: Evaluate
+) -> None:
+    tree = config.model_dump(mode="json", exclude_none=True)
+    rule = tree["detection"]["detectors"]["cstat_rule_fixed"]
+    tree["detection"] |= {"validation": ["validation_2T"], "detectors": {"rule": rule}}
+    message = "detectors.rule: a probability needs .* both classes, found 0 with and 59 without IC"
+    with pytest.raises(IcflowError, match=message):
+        evaluate(configuration.validate(tree, "test"), results)
+
+
+def test_fluxes_are_added_to_the_scores(config: Config, evaluated: Path) -> None:
+    scores = read_scores(evaluated)
+    fluxes = Table.read(evaluated / "evaluation/fluxes.ecsv", format="ascii.ecsv")
+    assert scores["truth.ic_flux"].unit == fluxes["ic_flux"].unit
+    # The table of fluxes lists the datasets the other way round.
+    for name in config.detection.test:
+        np.testing.assert_array_equal(
+            scores["truth.ic_flux"][scores["dataset"] == name],
+            fluxes["ic_flux"][fluxes["dataset"] == name],
+        )
+
+
+def test_fluxes_of_other_spectra_are_refused(
+    config: Config, results: Path, evaluate: Evaluate
+) -> None:
+    path = results / "evaluation/fluxes.ecsv"
+    table = Table.read(path, format="ascii.ecsv")[:-1]
+    table.write(path, format="ascii.ecsv", overwrite=True)
+    message = r"fluxes\.ecsv, dataset test_2T: no row for spectrum 59"
+    with pytest.raises(IcflowError, match=message):
+        evaluate(config, results)
+
+
 def test_made_up_classes_are_told_apart(evaluated: Path) -> None:
     detectors = read_metrics(evaluated)["detectors"]
     assert detectors["cae"]["bacc"]["lo"] > 0.55
@@ -136,6 +209,7 @@ def test_undefined_metrics_are_written_as_such() -> None:
     nothing = {"value": None, "lo": None, "hi": None}
     entry = {
         "title": "Never",
+        "sees": "never",
         "precision": nothing,
         "recall": {"value": 0.0, "lo": 0.0, "hi": 0.0},
         "bacc": {"value": 0.5, "lo": 0.5, "hi": 0.5},
@@ -149,8 +223,8 @@ def test_undefined_metrics_are_written_as_such() -> None:
     row = table1.csv(metrics).splitlines()[1].split(",")
     assert math.isnan(float(row[1]))
     assert float(row[4]) == 0.0
-    assert "| Never | undefined | – |" in table1.markdown(metrics)
-    assert r"Never & -- & -- & $0.000" in table1.latex(metrics)
+    assert "| Never | nothing | undefined | – |" in table1.markdown(metrics)
+    assert r"Never & nothing & -- & -- & $0.000" in table1.latex(metrics)
 
 
 def test_bytes_do_not_depend_on_the_order_of_files(
@@ -167,9 +241,10 @@ def test_bytes_do_not_depend_on_the_order_of_files(
         again / "evaluation/scores.ecsv",
         again / "evaluation/metrics.json",
         again / "tables",
+        evaluated / "evaluation/fluxes.ecsv",
     )
     made = sorted(path.relative_to(again) for path in again.rglob("*.*"))
-    assert len(made) == 5
+    assert len(made) == 7
     for path in made:
         assert (again / path).read_bytes() == (evaluated / path).read_bytes()
 
@@ -224,7 +299,7 @@ def test_damaged_inputs_are_refused_and_nothing_is_written(
     damage(results)
     with pytest.raises(IcflowError, match=message):
         evaluate(config, results)
-    assert not (results / "evaluation").exists()
+    assert not (results / "evaluation/metrics.json").exists()
     assert not (results / "tables").exists()
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from icflow.detection import metrics
+from icflow.detection import metrics, quality
 from icflow.errors import IcflowError
 
 
@@ -159,13 +159,12 @@ def test_quick_intervals_equal_those_of_resampled_spectra() -> None:
     is_ic = np.arange(300) < 120
     decision = random.random(300) < np.where(is_ic, 0.6, 0.3)
     quick = metrics.estimates(decision, is_ic, 4000, metrics.generator(1, "quick"))
-    for name, metric in metrics.METRICS.items():
-        low, high = metrics.bootstrap(
-            lambda drawn, metric=metric: metric(metrics.confusion(decision[drawn], is_ic[drawn])),
-            is_ic,
-            4000,
-            metrics.generator(1, "slow"),
-        )
+    slow = quality.Resampling.draw(is_ic, 4000, metrics.generator(1, "slow")).apply(
+        lambda weights: quality.of_decisions(decision, is_ic, weights)
+    )
+    for name in metrics.METRICS:
+        assert slow[name][0] == pytest.approx(quick[name].value)
+        low, high = metrics.interval(slow[name][1:])
         # One IC spectrum more or less moves the recall by 1/120.
         assert quick[name].lo == pytest.approx(low, abs=0.01)
         assert quick[name].hi == pytest.approx(high, abs=0.01)
@@ -180,13 +179,6 @@ def test_interval_of_recall_is_that_of_a_binomial() -> None:
     assert (recall.hi - recall.lo) / 2 == pytest.approx(sigma, rel=0.06)
 
 
-def test_resampling_keeps_the_classes() -> None:
-    is_ic = np.arange(30) < 10
-    drawn = metrics.resample(is_ic, np.random.default_rng(0))
-    assert is_ic[drawn].sum() == 10
-    assert drawn.size == 30
-
-
 def test_undefined_estimates_are_nan() -> None:
     nothing = np.zeros(10, dtype=bool)
     found = metrics.estimates(nothing, np.arange(10) < 5, 100, metrics.generator(1, "x"))
@@ -195,6 +187,3 @@ def test_undefined_estimates_are_nan() -> None:
     assert found["bacc"].value == 0.5
     empty = metrics.estimates(nothing[:0], nothing[:0], 100, metrics.generator(1, "x"))
     assert all(math.isnan(e.value) and math.isnan(e.hi) for e in empty.values())
-    assert math.isnan(
-        metrics.bootstrap(lambda _: 1.0, nothing[:0], 5, metrics.generator(1, "x"))[0]
-    )

@@ -13,6 +13,7 @@ SIMULATIONS = {"simulate": 7}
 LABELS = {"label": 2}
 FITS = {"fit": 20}
 TRAINING = {"train": 4, "score": 4}
+FLUXES = {"fluxes": 1}
 EVALUATION = {"evaluate": 1}
 FIGURES = {"figure": 8}
 LAST = {"record": 1, "write_report": 1}
@@ -60,13 +61,15 @@ CHANGES: list[tuple[str, Any, dict[str, Any]]] = [
         [2.0, 10.0],
         # its training, validation and test shards, and all that reads them; no network
         {"simulate": 3, "fit": 10, "score": 4, "components": 1}
+        | FLUXES
         | EVALUATION
         | {"figure": ANY}
         | LAST,
     ),
     ("instrument/exposure", 5.0e5,
-     SIMULATIONS | LABELS | FITS | TRAINING | EVALUATION | {"components": 2} | FIGURES | LAST),
-    ("seed", 1, SIMULATIONS | LABELS | FITS | TRAINING | EVALUATION | {"components": 2}
+     SIMULATIONS | LABELS | FITS | TRAINING | FLUXES | EVALUATION | {"components": 2}
+     | FIGURES | LAST),
+    ("seed", 1, SIMULATIONS | LABELS | FITS | TRAINING | FLUXES | EVALUATION | {"components": 2}
      | {"figure": ANY} | LAST),
     ("containers/icflow", "other.sif", LAST),
 ]  # fmt: skip

@@ -197,50 +197,6 @@ def generator(seed: int, name: str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "big")))
 
 
-def resample(is_ic: Bools, random: np.random.Generator) -> NDArray[np.int64]:
-    """Draw as many spectra of each class as there are, with replacement.
-
-    Resampling within the classes keeps their sizes, which the simulation chose.
-
-    Returns
-    -------
-    (n,) int
-        Positions of the drawn spectra: first IC, then thermal.
-    """
-    classes = [np.flatnonzero(is_ic), np.flatnonzero(~is_ic)]
-    return np.concatenate([c[random.integers(0, c.size, c.size)] for c in classes if c.size])
-
-
-def bootstrap(
-    statistic: Callable[[NDArray[np.int64]], float],
-    is_ic: Bools,
-    repeats: int,
-    random: np.random.Generator,
-) -> tuple[float, float]:
-    """Return the central 68.3 % interval of a statistic under resampling.
-
-    Parameters
-    ----------
-    statistic : callable
-        Takes the positions of the drawn spectra, (n,) int, and gives a number;
-        NaN where the draw leaves it undefined.
-    is_ic : (n,) bool
-        The true class.
-    repeats : int
-        Number of draws.
-    random : numpy.random.Generator
-
-    Returns
-    -------
-    lo, hi : float
-        Percentile interval over the draws in which the statistic is defined;
-        NaN when there are none.
-    """
-    if is_ic.size == 0:
-        return math.nan, math.nan
-    return interval(np.array([statistic(resample(is_ic, random)) for _ in range(repeats)]))
-
-
 def interval(values: Floats) -> tuple[float, float]:
     """Return the central 68.3 % interval of the values that are defined."""
     values = values[~np.isnan(values)]

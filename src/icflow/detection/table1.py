@@ -6,12 +6,14 @@ All forms are made from the content of ``metrics.json``, so that they agree.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from icflow.detection.published import SOURCE
 
 QUANTITIES = ("precision", "recall", "bacc")
+# What a detector sees of spectra with IC, in one word or two (`icflow.detection.detectors.SEES`).
+SEEN = {"never": "nothing", "threshold": "threshold", "training": "training"}
 HEADINGS = {"precision": "Precision", "recall": "Recall", "bacc": "Balanced accuracy"}
 
 _LATEX_SPECIAL = {
@@ -29,7 +31,7 @@ def csv(metrics: Mapping[str, Any]) -> str:
     lines = [",".join([*header, "n_test"])]
     for name, entry in metrics["detectors"].items():
         numbers = [
-            _number(entry[quantity][key], 6)
+            number(entry[quantity][key], 6)
             for quantity in QUANTITIES
             for key in ("value", "lo", "hi")
         ]
@@ -39,15 +41,15 @@ def csv(metrics: Mapping[str, Any]) -> str:
 
 def markdown(metrics: Mapping[str, Any]) -> str:
     """Return Table 1 in Markdown, the published values beside ours."""
-    header = ["Detector"]
+    header = ["Detector", "sees of IC"]
     for quantity in QUANTITIES:
         header += [HEADINGS[quantity], "published"]
-    lines = [_bar(header), _bar(["---"] + ["---:"] * (len(header) - 1))]
+    lines = [bar(header), bar(["---", "---"] + ["---:"] * (len(header) - 2))]
     for entry in metrics["detectors"].values():
-        cells = [entry["title"].replace("|", r"\|")]
+        cells = [escape_bar(entry["title"]), SEEN[entry["sees"]]]
         for quantity in QUANTITIES:
             cells += [interval(entry[quantity]), published(entry, quantity)]
-        lines.append(_bar(cells))
+        lines.append(bar(cells))
     return "\n".join(lines) + f"\n\n{caption(metrics)}\n"
 
 
@@ -58,15 +60,15 @@ def latex(metrics: Mapping[str, Any]) -> str:
         r"\centering",
         rf"\caption{{{_escape(caption(metrics))}}}",
         r"\label{tab:detectors}",
-        r"\begin{tabular}{lcccccc}",
+        r"\begin{tabular}{llcccccc}",
         r"\hline\hline",
-        " & ".join(["", *(rf"\multicolumn{{2}}{{c}}{{{HEADINGS[q]}}}" for q in QUANTITIES)])
+        " & ".join(["", "", *(rf"\multicolumn{{2}}{{c}}{{{HEADINGS[q]}}}" for q in QUANTITIES)])
         + r" \\",
-        " & ".join(["Detector", *["here", "published"] * 3]) + r" \\",
+        " & ".join(["Detector", "sees of IC", *["here", "published"] * 3]) + r" \\",
         r"\hline",
     ]
     for entry in metrics["detectors"].values():
-        cells = [_escape(entry["title"])]
+        cells = [_escape(entry["title"]), SEEN[entry["sees"]]]
         for quantity in QUANTITIES:
             cells += [_latex_range(entry[quantity]), _escape(published(entry, quantity))]
         lines.append(" & ".join(cells) + r" \\")
@@ -80,6 +82,8 @@ def caption(metrics: Mapping[str, Any]) -> str:
         f"Detection of inverse Compton emission in simulated spectra: {_sample(metrics)}.",
         f"Intervals hold 68.3 % of {metrics['bootstrap']:,} bootstrap resamplings within each "
         "class, thresholds as chosen.",
+        "A detector sees no spectrum with IC (nothing), those that choose its threshold "
+        "(threshold), or is trained on some too (training).",
         *_networks(metrics),
         *_fits(metrics),
         f"Published values: {SOURCE}.",
@@ -118,13 +122,14 @@ def _fits(metrics: Mapping[str, Any]) -> list[str]:
     return ["Settings: " + ", ".join(f"{key} {value}" for key, value in versions.items()) + "."]
 
 
-def _number(value: float | None, digits: int) -> str:
+def number(value: float | None, digits: int) -> str:
+    """Return a number as text, ``nan`` where it is undefined."""
     return "nan" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 def interval(estimate: Mapping[str, float | None]) -> str:
     """Return a number with its interval, as text."""
-    value, low, high = (_number(estimate[key], 3) for key in ("value", "lo", "hi"))
+    value, low, high = (number(estimate[key], 3) for key in ("value", "lo", "hi"))
     return "undefined" if value == "nan" else f"{value} ({low}–{high})"
 
 
@@ -139,5 +144,11 @@ def _escape(text: str) -> str:
     return "".join(_LATEX_SPECIAL.get(letter, letter) for letter in text)
 
 
-def _bar(cells: list[str]) -> str:
+def escape_bar(text: str) -> str:
+    """Return text for a cell of a Markdown table."""
+    return text.replace("|", r"\|")
+
+
+def bar(cells: Sequence[str]) -> str:
+    """Return a row of a Markdown table."""
     return "| " + " | ".join(cells) + " |"

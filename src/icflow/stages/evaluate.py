@@ -1,28 +1,40 @@
-"""Evaluation: scores of all detectors on the test spectra, metrics, Table 1."""
+"""Evaluation: scores of all detectors on the test spectra, metrics, tables."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.table import Table
+from astropy.table import Column, Table
 
-from icflow.config import EvaluateSettings
-from icflow.detection import metrics, table1
-from icflow.detection.detectors import in_order, judge
-from icflow.detection.evidence import PARTS, TEST, Evidence, Sample, Verdict, sizes_of, with_ic
+from icflow.config import Detection, EvaluateSettings
+from icflow.detection import differences, metrics, quality, table1
+from icflow.detection.calibration import Calibration
+from icflow.detection.detectors import METHODS, in_order, judge
+from icflow.detection.evidence import (
+    PARTS,
+    TEST,
+    VALIDATION,
+    Evidence,
+    Sample,
+    Verdict,
+    sizes_of,
+    with_ic,
+)
 from icflow.detection.published import PUBLISHED
-from icflow.detection.tables import read_table, rows_of, stack, write_table
+from icflow.detection.quality import Resampling
+from icflow.detection.tables import floats, read_table, rows_of, stack, strings, write_table
 from icflow.errors import IcflowError
 from icflow.files import write_json, write_text
 from icflow.ogip.spectrum import SpectrumSet, read_spectra
 
 SCORE_COLUMNS = ("dataset", "index", "part", "R_a")
 FIT_COLUMNS = ("index", "cstat", "dof", "converged")
+FLUXES = ("ic_flux", "thermal_flux", "ic_norm")
 
 
 def run(
@@ -33,6 +45,7 @@ def run(
     output_scores: Path,
     output_metrics: Path,
     tables: Path,
+    fluxes: Path | None = None,
 ) -> None:
     """Judge every detector of the configuration on the test datasets.
 
@@ -48,11 +61,16 @@ def run(
         Spectra of the test datasets, for the true parameters.
     output_scores : path
         Gets one row per test spectrum: class, true parameters (columns
-        ``truth.*``), and score and decision of every detector.
+        ``truth.*``), true fluxes, and score, decision and probability of every
+        detector.
     output_metrics : path
-        Gets thresholds, confusion matrices and metrics with intervals.
+        Gets thresholds, confusion matrices, metrics with intervals, and the
+        differences between detectors with paired ones.
     tables : path
-        Folder that gets ``table1.csv``, ``table1.tex`` and ``table1.md``.
+        Folder that gets ``table1`` (csv, tex, md) and ``differences`` (csv, md).
+    fluxes : path, optional
+        True fluxes of the test spectra (`icflow.stages.fluxes`), to add to the
+        scores.
 
     Raises
     ------
@@ -68,6 +86,17 @@ def run(
     evidence = Evidence(samples, classes, score_tables, fit_tables, settings.seed)
     judged = judge(settings.detection.detectors, evidence)
     verdicts = {name: judged[name] for name in in_order(settings.detection.detectors)}
+    probabilities = {
+        name: _probability(name, verdict, samples[VALIDATION]) for name, verdict in verdicts.items()
+    }
+    resampling = Resampling.draw(
+        sample.is_ic, settings.detection.bootstrap, metrics.generator(settings.seed, "resampling")
+    )
+    draws = {
+        name: measure(verdict, probabilities[name], resampling, settings.detection)
+        for name, verdict in verdicts.items()
+    }
+    pairs = differences.compare(draws)
     report = {
         "datasets": _describe_datasets(settings, classes),
         "seed": settings.seed,
@@ -75,44 +104,87 @@ def run(
         "training": _training(score_tables),
         "versions": _versions(fit_tables[TEST]),
         "detectors": {
-            name: describe(name, verdict, sample, settings) for name, verdict in verdicts.items()
+            name: describe(name, verdict, draws[name], sample, settings)
+            for name, verdict in verdicts.items()
+        },
+        "differences": {
+            first: {other: _plain(found) for other, found in others.items()}
+            for first, others in pairs.items()
         },
     }
-    write_table(output_scores, _score_table(sample, _read_truth(spectra, sample), verdicts))
+    truth = _read_truth(spectra, sample)
+    if fluxes is not None:
+        truth |= _read_fluxes(fluxes, sample)
+    write_table(output_scores, _score_table(sample, truth, verdicts, probabilities))
     write_json(output_metrics, report)
-    for suffix, form in (("csv", table1.csv), ("tex", table1.latex), ("md", table1.markdown)):
-        write_text(Path(tables) / f"table1.{suffix}", form(report))
+    for name, form in TABLES.items():
+        write_text(Path(tables) / name, form(report))
+
+
+TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "table1.csv": table1.csv,
+    "table1.tex": table1.latex,
+    "table1.md": table1.markdown,
+    "differences.csv": differences.csv,
+    "differences.md": differences.markdown,
+}
+
+
+def _probability(name: str, verdict: Verdict, validation: Sample) -> metrics.Floats:
+    """Return the probabilities of IC that a detector's scores of the test spectra mean."""
+    try:
+        return Calibration.fit(verdict.validation, validation.is_ic).apply(verdict.score)
+    except IcflowError as error:
+        raise IcflowError(f"detection.detectors.{name}: {error}") from None
+
+
+def measure(
+    verdict: Verdict, probability: metrics.Floats, resampling: Resampling, detection: Detection
+) -> dict[str, metrics.Floats]:
+    """Return how good a detector is, on the test spectra and on every resampling of them."""
+    is_ic = resampling.is_ic
+    return resampling.apply(
+        lambda weights: (
+            quality.of_decisions(verdict.decision, is_ic, weights)
+            | quality.of_scores(
+                verdict.score, is_ic, detection.recalls, detection.false_alarms, weights
+            )
+            | quality.of_probabilities(probability, is_ic, weights)
+        )
+    )
 
 
 def describe(
-    name: str, verdict: Verdict, sample: Sample, settings: EvaluateSettings
+    name: str,
+    verdict: Verdict,
+    draws: Mapping[str, metrics.Floats],
+    sample: Sample,
+    settings: EvaluateSettings,
 ) -> dict[str, Any]:
     """Return everything that ``metrics.json`` says about one detector."""
-    detector, repeats = settings.detection.detectors[name], settings.detection.bootstrap
-    random = metrics.generator(settings.seed, name)
-    found = metrics.estimates(verdict.decision, sample.is_ic, repeats, random)
-    area = metrics.bootstrap(
-        lambda drawn: metrics.auc(verdict.score[drawn], sample.is_ic[drawn]),
-        sample.is_ic,
-        repeats,
-        random,
-    )
-    found["auc"] = metrics.Estimate(metrics.auc(verdict.score, sample.is_ic), *area)
+    detector = settings.detection.detectors[name]
+    found = {key: quality.estimate(values) for key, values in draws.items()}
     published = PUBLISHED.get(name)
     return {
         "title": detector.title,
         "method": detector.method,
+        "sees": METHODS[detector.method].ic,
         "threshold": verdict.threshold,
         "fold_thresholds": list(verdict.fold_thresholds),
         "n_test": int(sample.is_ic.size),
         "confusion": asdict(metrics.confusion(verdict.decision, sample.is_ic)),
         "missing": verdict.missing,
         "unconverged": verdict.unconverged,
-        **{
-            key: {part: _defined(number) for part, number in asdict(estimate).items()}
-            for key, estimate in found.items()
-        },
+        **_plain(found),
         "published": asdict(published) if published else None,
+    }
+
+
+def _plain(estimates: Mapping[str, metrics.Estimate]) -> dict[str, dict[str, float | None]]:
+    """Return estimates as JSON takes them."""
+    return {
+        key: {part: _defined(number) for part, number in asdict(estimate).items()}
+        for key, estimate in estimates.items()
     }
 
 
@@ -181,23 +253,39 @@ def _read_truth(paths: Sequence[Path], sample: Sample) -> dict[str, np.ndarray]:
     return truth
 
 
+def _read_fluxes(path: Path, sample: Sample) -> dict[str, Column]:
+    """Return the true fluxes of the test spectra, with their units."""
+    table = read_table(path, ("dataset", "index", *FLUXES))
+    dataset = np.array(strings(table, "dataset"))
+    rows = np.empty(sample.index.size, dtype=np.int64)
+    for name in dict.fromkeys(sample.dataset.tolist()):
+        here, wanted = np.flatnonzero(dataset == name), sample.dataset == name
+        index = np.asarray(table["index"])[here]
+        rows[wanted] = here[rows_of(index, sample.index[wanted], f"{path}, dataset {name}")]
+    return {name: Column(floats(table, name)[rows], unit=table[name].unit) for name in FLUXES}
+
+
 # --- writing --------------------------------------------------------------------
 
 
 def _score_table(
-    sample: Sample, truth: Mapping[str, np.ndarray], verdicts: Mapping[str, Verdict]
+    sample: Sample,
+    truth: Mapping[str, np.ndarray | Column],
+    verdicts: Mapping[str, Verdict],
+    probabilities: Mapping[str, metrics.Floats],
 ) -> Table:
     table = Table({"dataset": sample.dataset, "index": sample.index, "is_ic": sample.is_ic})
     for name, values in truth.items():
         table[f"truth.{name}"] = values
     for name, verdict in verdicts.items():
-        if {name, f"{name}_decision"} & set(table.colnames):
+        if {name, f"{name}_decision", f"{name}_probability"} & set(table.colnames):
             raise IcflowError(
                 f"detection.detectors.{name}: the table of scores has a column of that name "
                 "already; rename the detector"
             )
         table[name] = verdict.score
         table[f"{name}_decision"] = verdict.decision
+        table[f"{name}_probability"] = probabilities[name]
     table.meta["thresholds"] = {name: verdict.threshold for name, verdict in verdicts.items()}
     return table
 

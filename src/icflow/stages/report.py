@@ -122,12 +122,13 @@ def summary(config: Config) -> str:
 
 
 def _table1(metrics: Mapping[str, Any]) -> HtmlTable:
-    columns = [Column("Detector", "text")]
+    columns = [Column("Detector", "text"), Column("Sees of IC", "text")]
     for quantity in table1.QUANTITIES:
         columns += [Column(table1.HEADINGS[quantity]), Column("published")]
     rows = [
         [
             entry["title"],
+            table1.SEEN[entry["sees"]],
             *(
                 cell
                 for quantity in table1.QUANTITIES

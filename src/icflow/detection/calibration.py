@@ -1,0 +1,76 @@
+"""From a score to a probability of inverse Compton emission.
+
+The probability is fitted to the validation spectra by isotonic regression: the
+non-decreasing function of the score that comes closest to their classes. It
+assumes nothing about the shape of a score's distribution, which differs from
+detector to detector, and never ranks spectra against their score; a logistic
+function of the score would suit a logarithm of odds and nothing else. One
+spectrum more of either class, IC at the lowest score and thermal at the
+highest, keeps the probabilities off 0 and 1, which no finite number of spectra
+can show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from icflow.detection.metrics import Bools, Floats
+from icflow.errors import IcflowError
+
+UNKNOWN = 0.5  # without a score, at even odds
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A probability that does not fall as the score rises; between the points it is linear.
+
+    Attributes
+    ----------
+    score, probability : (k,) float
+    """
+
+    score: Floats
+    probability: Floats
+
+    @classmethod
+    def fit(cls, score: Floats, is_ic: Bools) -> Calibration:
+        """Fit the probability at even odds to spectra of known class.
+
+        Either class counts one half, whatever its size, so the probabilities
+        are those of a source that is as likely to have IC as not.
+
+        Parameters
+        ----------
+        score : (n,) float
+            Scores, higher for IC; those that are not finite are left out.
+        is_ic : (n,) bool
+            The true class.
+
+        Raises
+        ------
+        IcflowError
+            If the finite scores are not of both classes.
+        """
+        from sklearn.isotonic import IsotonicRegression
+
+        finite = np.isfinite(score)
+        score, is_ic = score[finite], is_ic[finite]
+        if not is_ic.any() or is_ic.all():
+            raise IcflowError(
+                "a probability needs finite validation scores of both classes, found "
+                f"{int(is_ic.sum())} with and {int((~is_ic).sum())} without IC; name datasets of "
+                "both classes under detection.validation"
+            )
+        share = np.array([0.5 / np.sum(~is_ic), 0.5 / np.sum(is_ic)])
+        known = np.append(is_ic, [True, False])
+        found = IsotonicRegression().fit(
+            np.append(score, [score.min(), score.max()]), known, share[known.astype(int)]
+        )
+        return cls(found.X_thresholds_, found.y_thresholds_)
+
+    def apply(self, score: Floats) -> Floats:
+        """Return the probability of each score; one half where it is NaN."""
+        probability = np.interp(score, self.score, self.probability)
+        return np.where(np.isnan(score), UNKNOWN, probability)

@@ -1,0 +1,89 @@
+"""True fluxes of test spectra: analytic for a power law, additive for plasmas."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from icflow import config as configuration
+from icflow import resources
+from icflow.config import Config
+from icflow.errors import IcflowError
+from icflow.models.inverse_compton import KEV
+from icflow.ogip.spectrum import SpectrumSet, write_spectra
+from icflow.stages import fluxes
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def default() -> Config:
+    for name in ("apec_v3.0.9_coco.fits", "apec_v3.0.9_line.fits"):
+        resources.ensure(name, ROOT)
+    found = configuration.load(ROOT / "config.yaml")
+    atomic = found.atomic_data.model_copy(update={"folder": str(ROOT / found.atomic_data.folder)})
+    return found.model_copy(update={"atomic_data": atomic})
+
+
+def write(path: Path, scenario: str, truth: dict[str, list[float]], **change: str) -> Path:
+    size = len(truth["apec.kT"])
+    spectra = SpectrumSet(
+        counts=np.ones((size, 8), np.int32), index=np.arange(size), exposure=1e6,
+        truth={name: np.array(values) for name, values in truth.items()},
+        channel=np.arange(8), respfile=None, ancrfile=None,
+        dataset=change.get("dataset", f"test_{scenario}"), scenario=scenario,
+    )  # fmt: skip
+    write_spectra(path, spectra)
+    return path
+
+
+def plasma(name: str, kT: list[float], norm: list[float]) -> dict[str, list[float]]:
+    same = {"Abundanc": 0.3, "Redshift": 0.05}
+    return {
+        f"{name}.kT": kT,
+        f"{name}.norm": norm,
+        **{f"{name}.{parameter}": [value] * len(kT) for parameter, value in same.items()},
+    }
+
+
+def make(default: Config, *paths: Path) -> Table:
+    output = paths[0].with_suffix(".ecsv")
+    fluxes.run(default.fluxes(), paths, output)
+    return Table.read(output, format="ascii.ecsv")
+
+
+def test_fluxes_of_both_classes(default: Config, tmp_path: Path) -> None:
+    column = {"TBabs.nH": [0.00858] * 2}
+    ic = write(
+        tmp_path / "ic.pha",
+        "1T+IC",
+        column
+        | plasma("apec", [4.0, 8.0], [0.5, 0.5])
+        | {"powerlaw.PhoIndex": [2.0, 2.0], "powerlaw.norm": [1e-3, 4e-4]},
+    )
+    thermal = write(
+        tmp_path / "thermal.pha",
+        "2T",
+        column | plasma("apec", [4.0, 8.0], [0.5, 0.2]) | plasma("apec_3", [8.0, 8.0], [0.5, 0.3]),
+    )
+    table = make(default, ic, thermal)
+    assert table["dataset"].tolist() == ["test_1T+IC"] * 2 + ["test_2T"] * 2
+    # Photon index 2: the energy flux is the norm times the logarithm of the energies' ratio.
+    expected = np.array([1e-3, 4e-4]) * math.log(80 / 20) * KEV
+    np.testing.assert_allclose(table["ic_flux"][:2], expected, rtol=1e-6)
+    np.testing.assert_array_equal(table["ic_norm"], [1e-3, 4e-4, 0, 0])
+    np.testing.assert_array_equal(table["ic_flux"][2:], 0)
+    cool, hot = table["thermal_flux"][:2]
+    assert hot > 3 * cool, "what a plasma emits above 20 keV falls steeply with temperature"
+    np.testing.assert_allclose(table["thermal_flux"][2:], [cool + hot, hot], rtol=1e-6)
+    assert str(table["ic_flux"].unit) == "erg / (s cm2)"
+
+
+def test_spectra_of_an_unknown_scenario_are_refused(default: Config, tmp_path: Path) -> None:
+    path = write(tmp_path / "odd.pha", "3T", plasma("apec", [4.0], [0.5]), dataset="odd")
+    with pytest.raises(IcflowError, match="dataset odd: its spectra are of the scenario '3T'"):
+        make(default, path)
