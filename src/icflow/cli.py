@@ -692,7 +692,9 @@ def _components(args: argparse.Namespace) -> None:
 
 def _add_figure(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = _command(commands, "figure", _figure, "draw one figure")
-    parser.add_argument("number", type=int, metavar="NUMBER", help="number of the figure, 1 to 8")
+    parser.add_argument(
+        "name", metavar="NAME", help="number of a figure of the paper, 1 to 8, or name of another"
+    )
     _add_settings(parser)
     parser.add_argument(
         "--inputs",
@@ -716,12 +718,10 @@ def _figure(args: argparse.Namespace) -> None:
     from icflow.figures.base import FigureSettings
     from icflow.stages import figures
 
-    settings = _settings(
-        args, FigureSettings, lambda config: registry.settings(config, args.number)
-    )
+    settings = _settings(args, FigureSettings, lambda config: registry.settings(config, args.name))
     if args.inputs is None:
         config = configuration.load(*args.config)
-        args.inputs = [Path("results", name) for name in registry.inputs(config, args.number)]
+        args.inputs = [Path("results", name) for name in registry.inputs(config, args.name)]
     figures.run(settings, args.inputs, args.output)
 
 

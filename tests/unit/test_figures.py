@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -15,15 +16,20 @@ from astropy.table import Table
 
 from icflow import config as configuration
 from icflow.config import Config
-from icflow.detection import metrics
+from icflow.detection import metrics, quality
+from icflow.detection.published import PUBLISHED
 from icflow.errors import IcflowError
 from icflow.figures import (
     architecture,
     dependence,
+    efficiency,
+    every_dependence,
     example_spectra,
+    judged,
     latents,
     reconstruction_errors,
     registry,
+    reliability,
     style,
 )
 from icflow.figures.base import FigureSettings
@@ -32,13 +38,13 @@ from icflow.stages import figures
 ROOT = Path(__file__).parents[2]
 
 
-def draw(config: Config, results: Path, number: int) -> object:
+def draw(config: Config, results: Path, name: str) -> object:
     with style.context():
         # Settings as the workflow hands them over.
-        text = registry.settings(config, number).json_text()
-        return registry.kind(number).draw(
+        text = registry.settings(config, name).json_text()
+        return registry.kind(name).draw(
             configuration.from_json(FigureSettings, text),
-            [results / path for path in registry.inputs(config, number)],
+            [results / path for path in registry.inputs(config, name)],
         )
 
 
@@ -47,15 +53,17 @@ def changed(config: Config, above: dict) -> Config:
     return configuration.validate(configuration.overlay(tree, above), "test")
 
 
-@pytest.mark.parametrize("number", list(registry.FIGURES))
+@pytest.mark.parametrize("name", list(registry.FIGURES))
 def test_figures_are_drawn_at_journal_width(
-    config: Config, evaluated: Path, number: int, tmp_path: Path
+    config: Config, evaluated: Path, name: str, tmp_path: Path
 ) -> None:
-    inputs = [evaluated / path for path in registry.inputs(config, number)]
-    outputs = [tmp_path / Path(path).name for path in registry.outputs(config, number)]
-    settings = registry.settings(config, number)
+    inputs = [evaluated / path for path in registry.inputs(config, name)]
+    outputs = [tmp_path / Path(path).name for path in registry.outputs(config, name)]
+    settings = registry.settings(config, name)
     figures.run(settings, inputs, outputs)
-    assert [path.name for path in outputs] == [f"figure{number}.pdf", f"figure{number}.png"]
+    assert [path.name for path in outputs] == [
+        f"{registry.file_name(name)}.{suffix}" for suffix in ("pdf", "png")
+    ]
     pixels = matplotlib.image.imread(outputs[1])
     assert pixels.shape[1] in (
         round(style.SINGLE_COLUMN * config.figures.dpi),
@@ -69,13 +77,13 @@ def test_figures_are_drawn_at_journal_width(
     assert b"/CreationDate" not in pdf
 
 
-@pytest.mark.parametrize("number", list(registry.FIGURES))
-def test_axes_have_labels_and_legible_text(config: Config, evaluated: Path, number: int) -> None:
-    figure = draw(config, evaluated, number)
+@pytest.mark.parametrize("name", list(registry.FIGURES))
+def test_axes_have_labels_and_legible_text(config: Config, evaluated: Path, name: str) -> None:
+    figure = draw(config, evaluated, name)
     figure.draw_without_rendering()
     texts = [t for t in figure.findobj(lambda a: hasattr(a, "get_fontsize")) if t.get_visible()]
     assert min(t.get_fontsize() for t in texts if t.get_text().strip()) >= 7
-    if number == 2:  # a drawing, not a plot
+    if name == "2":  # a drawing, not a plot
         return
     shared = [axes for axes in figure.axes if axes.get_visible()]
     assert any(axes.get_xlabel() for axes in shared)
@@ -84,28 +92,28 @@ def test_axes_have_labels_and_legible_text(config: Config, evaluated: Path, numb
 
 def test_units_are_on_the_axes(config: Config, evaluated: Path) -> None:
     labels = {
-        number: {
+        name: {
             text
-            for axes in draw(config, evaluated, number).axes
+            for axes in draw(config, evaluated, name).axes
             for text in (axes.get_xlabel(), axes.get_ylabel())
             if text
         }
-        for number in (1, 3, 5, 7, 8)
+        for name in ("1", "3", "5", "7", "8")
     }
-    assert labels[1] == {style.ENERGY, style.RATE}
-    assert style.ENERGY in labels[3]
-    assert all("keV" in text for text in labels[3])
-    assert any("counts s" in text for text in labels[5])
-    for number in (7, 8):
-        assert any("keV" in text for text in labels[number])
-        assert any("solar" in text for text in labels[number])
-        assert any("cm" in text for text in labels[number])
+    assert labels["1"] == {style.ENERGY, style.RATE}
+    assert style.ENERGY in labels["3"]
+    assert all("keV" in text for text in labels["3"])
+    assert any("counts s" in text for text in labels["5"])
+    for name in ("7", "8"):
+        assert any("keV" in text for text in labels[name])
+        assert any("solar" in text for text in labels[name])
+        assert any("cm" in text for text in labels[name])
 
 
 def test_bytes_are_the_same_in_another_process(
     config: Config, evaluated: Path, tmp_path: Path
 ) -> None:
-    numbers = (1, 7)  # many lines, and an image within vector graphics
+    names = ("1", "7")  # many lines, and an image within vector graphics
     script = (
         "import sys; from pathlib import Path; from icflow.config import from_json\n"
         "from icflow.figures.base import FigureSettings; from icflow.stages import figures\n"
@@ -113,11 +121,11 @@ def test_bytes_are_the_same_in_another_process(
         "figures.run(from_json(FigureSettings, text), [Path(p) for p in inputs.split('|')],"
         " [Path(p) for p in outputs.split('|')])"
     )
-    for number in numbers:
-        settings = registry.settings(config, number)
-        inputs = [evaluated / path for path in registry.inputs(config, number)]
-        here = [tmp_path / f"here{number}.{suffix}" for suffix in ("pdf", "png", "svg")]
-        there = [tmp_path / f"there{number}.{suffix}" for suffix in ("pdf", "png", "svg")]
+    for name in names:
+        settings = registry.settings(config, name)
+        inputs = [evaluated / path for path in registry.inputs(config, name)]
+        here = [tmp_path / f"here{name}.{suffix}" for suffix in ("pdf", "png", "svg")]
+        there = [tmp_path / f"there{name}.{suffix}" for suffix in ("pdf", "png", "svg")]
         figures.run(settings, inputs, here)
         subprocess.run(
             [
@@ -139,8 +147,8 @@ def test_a_users_matplotlibrc_changes_nothing(
 ) -> None:
     import matplotlib
 
-    settings = registry.settings(config, 6)
-    inputs = [evaluated / path for path in registry.inputs(config, 6)]
+    settings = registry.settings(config, "6")
+    inputs = [evaluated / path for path in registry.inputs(config, "6")]
     figures.run(settings, inputs, [tmp_path / "plain.png"])
     with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red", "lines.linewidth": 9}):
         figures.run(settings, inputs, [tmp_path / "odd.png"])
@@ -149,9 +157,9 @@ def test_a_users_matplotlibrc_changes_nothing(
 
 def test_unknown_figures_and_formats_are_refused(config: Config, tmp_path: Path) -> None:
     with pytest.raises(IcflowError, match="no figure 99; choose one of 1, 2"):
-        registry.settings(config, 99)
+        registry.settings(config, "99")
     with pytest.raises(IcflowError, match=r"figure1\.gif: figures are written as \.pdf"):
-        figures.run(registry.settings(config, 1), [], [tmp_path / "figure1.gif"])
+        figures.run(registry.settings(config, "1"), [], [tmp_path / "figure1.gif"])
 
 
 def test_settings_hold_only_what_a_figure_depends_on(config: Config) -> None:
@@ -160,27 +168,27 @@ def test_settings_hold_only_what_a_figure_depends_on(config: Config) -> None:
     same = [
         n for n in registry.FIGURES if registry.settings(config, n) == registry.settings(longer, n)
     ]
-    assert set(same) == {1, 3, 5, 6, 8}
+    assert set(same) == set(registry.FIGURES) - {"2", "4", "7"}
     same = [
         n for n in registry.FIGURES if registry.settings(config, n) == registry.settings(faster, n)
     ]
-    assert set(same) == {1, 2, 4, 6, 7}
+    assert set(same) == {"1", "2", "4", "6", "7"}
 
 
 def test_every_figure_says_what_it_shows(config: Config) -> None:
-    for number, kind in registry.FIGURES.items():
+    for name, kind in registry.FIGURES.items():
         assert len(kind.alt) > 40
         caption = kind.caption(config)
         assert caption.endswith(".")
         assert "  " not in caption
-        text = (ROOT / f"workflow/report/figure{number}.rst").read_text()
+        text = (ROOT / f"workflow/report/{registry.file_name(name)}.rst").read_text()
         assert len(text) > 40
 
 
 def test_captions_follow_the_settings(config: Config) -> None:
     longer = changed(config, {"autoencoder": {"training": {"epochs": 77}}})
-    assert "77 epochs" in registry.kind(7).caption(longer)
-    assert "77 epochs" not in registry.kind(7).caption(config)
+    assert "77 epochs" in registry.kind("7").caption(longer)
+    assert "77 epochs" not in registry.kind("7").caption(config)
 
 
 # --- grouping and edges -------------------------------------------------------------
@@ -261,7 +269,7 @@ def test_components_without_exposure_are_refused(config: Config, results: Path) 
     del table.meta["exposure"]
     table.write(path, format="ascii.ecsv", overwrite=True)
     with pytest.raises(IcflowError, match=r"components-test_2T\.ecsv: needs .* exposure"):
-        draw(config, results, 1)
+        draw(config, results, "1")
 
 
 # --- figure 2 -----------------------------------------------------------------------
@@ -300,7 +308,7 @@ def test_blocks_are_those_of_the_network(config: Config, length: int) -> None:
 def test_example_that_was_not_scored_is_named(config: Config, results: Path) -> None:
     other = changed(config, {"figures": {"example": 3}})
     with pytest.raises(IcflowError, match="no reconstruction of spectrum 3 of the dataset test_2T"):
-        draw(other, results, 3)
+        draw(other, results, "3")
 
 
 def test_bias_and_scatter_of_a_gaussian_with_outliers() -> None:
@@ -320,7 +328,7 @@ def test_latents_use_held_out_spectra_only(config: Config, results: Path) -> Non
         table = table[np.asarray(table["part"]) != "holdout"]
         table.write(path, format="ascii.ecsv", overwrite=True)
     with pytest.raises(IcflowError, match=r"fold-0\.ecsv: has no held-out spectra"):
-        draw(config, results, 7)
+        draw(config, results, "7")
 
 
 # --- figure 8 -----------------------------------------------------------------------
@@ -396,7 +404,7 @@ def test_dependence_of_tiny_samples_is_drawn(config: Config, evaluated: Path) ->
     table = Table.read(path, format="ascii.ecsv")
     size = len(table) // 2
     table[[0, 1, size, size + 1]].write(path, format="ascii.ecsv", overwrite=True)
-    figure = draw(config, evaluated, 8)
+    figure = draw(config, evaluated, "8")
     figure.draw_without_rendering()
 
 
@@ -406,20 +414,18 @@ def test_scenarios_without_plasma_are_told(config: Config, evaluated: Path) -> N
     table.remove_columns([name for name in table.colnames if name.startswith("truth.apec")])
     table.write(path, format="ascii.ecsv", overwrite=True)
     with pytest.raises(IcflowError, match=r"scores\.ecsv: has no true temperature"):
-        draw(config, evaluated, 8)
+        draw(config, evaluated, "8")
 
 
 def test_confusion_matrices_of_more_detectors_fill_more_rows(
     config: Config, evaluated: Path
 ) -> None:
-    import json
-
     path = evaluated / "evaluation/metrics.json"
     content = json.loads(path.read_text())
     entry = dict(content["detectors"]["cae"], confusion={"tp": 0, "fp": 1, "tn": 3, "fn": 0})
     content["detectors"] = {f"detector{number}": entry for number in range(7)}
     path.write_text(json.dumps(content))
-    figure = draw(config, evaluated, 6)
+    figure = draw(config, evaluated, "6")
     figure.draw_without_rendering()
     assert sum(axes.get_visible() for axes in figure.axes) == 7
     assert len(figure.axes) == 8
@@ -427,9 +433,186 @@ def test_confusion_matrices_of_more_detectors_fill_more_rows(
 
 def test_pdf_text_is_compressed_but_whole(config: Config, evaluated: Path, tmp_path: Path) -> None:
     """Decompress every stream: a truncated file would not."""
-    inputs = [evaluated / path for path in registry.inputs(config, 5)]
-    figures.run(registry.settings(config, 5), inputs, [tmp_path / "figure5.pdf"])
+    inputs = [evaluated / path for path in registry.inputs(config, "5")]
+    figures.run(registry.settings(config, "5"), inputs, [tmp_path / "figure5.pdf"])
     data = (tmp_path / "figure5.pdf").read_bytes()
     streams = re.findall(rb"/FlateDecode.*?stream\r?\n(.*?)\r?\nendstream", data, re.DOTALL)
     assert len(streams) > 2
     assert all(zlib.decompressobj().decompress(stream) for stream in streams)
+
+
+# --- all detectors ------------------------------------------------------------------
+
+
+def test_figure_8_keeps_to_the_published_detectors(config: Config) -> None:
+    assert dependence.shown(config.detection) == list(PUBLISHED)
+    others = {name: d for name, d in config.detection.detectors.items() if name not in PUBLISHED}
+    without = config.detection.model_copy(update={"detectors": others})
+    assert set(dependence.shown(without)) == set(others)
+
+
+def test_every_detector_is_in_one_group(config: Config) -> None:
+    groups = judged.groups(config.detection)
+    assert sorted(name for names in groups.values() for name in names) == sorted(
+        config.detection.detectors
+    )
+    assert groups["never"] == ["cstat_rule_fixed", "cstat_rule_free"]
+    assert "fit_classifier" in groups["training"]
+
+
+def test_a_class_without_the_quantity_counts_in_every_bin() -> None:
+    # Thermal spectra have no flux: the false-alarm rate is the same in all bins.
+    values = np.array([1.5, 1.5, 2.5, np.nan, np.nan, np.nan, np.nan])
+    is_ic = np.array([True, True, True, False, False, False, False])
+    decision = np.array([True, False, True, True, False, False, False])
+    binned = dependence.in_bins(values, np.array([1.0, 2.0, 3.0, 4.0]), decision, is_ic, "x")
+    recall, false_alarm, accuracy = (
+        [estimate.value for estimate in binned[name]] for name in ("recall", "false_alarm", "bacc")
+    )
+    np.testing.assert_array_equal(recall, [0.5, 1.0, np.nan])
+    np.testing.assert_array_equal(false_alarm, [0.25, 0.25, 0.25])
+    np.testing.assert_array_equal(accuracy, [0.625, 0.875, np.nan])
+
+
+def test_physical_quantities_of_either_class() -> None:
+    table = Table(
+        {
+            "truth.apec.kT": [2.0, 5.0, 3.0],
+            "truth.apec_3.kT": [8.0, np.nan, 7.0],
+            "truth.ic_flux": [0.0, 3e-12, 0.0],
+            "truth.thermal_flux": [1e-11, 6e-12, 1e-12],
+        }
+    )
+    is_ic = np.array([False, True, False])
+    flux, ratio, difference = every_dependence.physics(table, is_ic, 2)
+    np.testing.assert_allclose(flux.values, [np.nan, 3.0, np.nan])
+    np.testing.assert_allclose(ratio.values, [np.nan, 0.5, np.nan])
+    np.testing.assert_allclose(difference.values, [6.0, np.nan, 4.0])
+    # One value for all: one bin around it.
+    assert flux.edges[0] < 3.0 < flux.edges[-1]
+
+
+def test_bins_of_equal_numbers() -> None:
+    edges = every_dependence.equal_numbers(np.append(np.arange(60.0) ** 3, np.nan), 6)
+    assert np.histogram(np.arange(60.0) ** 3, edges)[0].tolist() == [10] * 6
+    # Half of the values are one: it has an edge, not a bin without width.
+    edges = every_dependence.equal_numbers(np.array([0.0] * 10 + [1.0, 2.0]), 4)
+    assert (np.diff(edges) > 0).all()
+
+
+@pytest.mark.parametrize("name", ["dependence", "physics", "efficiency"])
+def test_figures_of_tiny_samples_have_empty_bins(
+    config: Config, evaluated: Path, name: str
+) -> None:
+    path = evaluated / "evaluation/scores.ecsv"
+    table = Table.read(path, format="ascii.ecsv")
+    size = len(table) // 2
+    table[[0, 1, size, size + 1]].write(path, format="ascii.ecsv", overwrite=True)
+    draw(config, evaluated, name).draw_without_rendering()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("dependence", "no true quantities to bin by; take the figure dependence out"),
+        ("physics", "no true quantities to bin by; take the figure physics out"),
+        ("efficiency", "no true norms of plasma and IC to bin by"),
+    ],
+)
+def test_figures_without_their_quantities_are_told(
+    config: Config, evaluated: Path, name: str, message: str
+) -> None:
+    path = evaluated / "evaluation/scores.ecsv"
+    table = Table.read(path, format="ascii.ecsv")
+    table.remove_columns([column for column in table.colnames if column.startswith("truth.")])
+    table.write(path, format="ascii.ecsv", overwrite=True)
+    with pytest.raises(IcflowError, match=message):
+        draw(config, evaluated, name)
+
+
+def test_efficiency_needs_both_classes(config: Config, evaluated: Path) -> None:
+    path = evaluated / "evaluation/scores.ecsv"
+    table = Table.read(path, format="ascii.ecsv")
+    table[np.asarray(table["is_ic"])].write(path, format="ascii.ecsv", overwrite=True)
+    with pytest.raises(IcflowError, match="efficiency needs test spectra of both classes"):
+        draw(config, evaluated, "efficiency")
+
+
+@pytest.mark.parametrize("digits", [0, 3])
+def test_efficiency_averages_to_the_recall_at_its_false_alarm_rate(digits: int) -> None:
+    random = np.random.default_rng(0)
+    is_ic = np.arange(500) < 200
+    score = np.round(random.normal(size=500) + is_ic, digits)
+    curve = quality.Curve.of(score, is_ic, np.ones((1, 500)))
+    found = efficiency.called(score, is_ic, 0.05)
+    assert found[is_ic].mean() == pytest.approx(curve.recall_at(0.05)[0], abs=0.005)
+    assert found[~is_ic].mean() == pytest.approx(0.05)
+
+
+def test_efficiency_is_that_of_the_spectra_in_a_bin() -> None:
+    plane = efficiency.Plane(
+        x=np.array([0.1, 0.2, 0.9, 1.0]),
+        y=np.array([0.1, 0.1, 0.1, 1.0]),
+        found=np.array([1.0, 0.0, 1.0, 1.0]),
+    )
+    found, number = plane.binned(2)
+    np.testing.assert_array_equal(found, [[0.5, 1.0], [np.nan, 1.0]])
+    np.testing.assert_array_equal(number, [[2, 1], [0, 1]])
+    # Four spectra are too few for a contour anywhere.
+    assert np.isnan(plane.smoothed()[1]).all()
+
+
+def test_contours_follow_a_known_efficiency() -> None:
+    random = np.random.default_rng(0)
+    x, y = random.random((2, 20000))
+    plane = efficiency.Plane(x, y, (random.random(20000) < y).astype(float))
+    points, smooth = plane.smoothed()
+    middle = np.abs(points - 0.5) < 0.25
+    np.testing.assert_allclose(
+        smooth[middle][:, middle], np.repeat(points[middle][:, None], middle.sum(), 1), atol=0.05
+    )
+
+
+def test_reliability_of_stated_probabilities() -> None:
+    random = np.random.default_rng(0)
+    probability = random.random(40000)
+    is_ic = random.random(40000) < probability
+    mean, fraction, low, high, share = reliability.reliability(probability, is_ic)
+    np.testing.assert_allclose(fraction, mean, atol=0.02)
+    assert ((low < fraction) & (fraction < high)).all()
+    np.testing.assert_allclose(share, 0.1, atol=0.01)
+    # A bin in which all are of one class, and bins without spectra.
+    mean, fraction, low, high, _ = reliability.reliability(
+        np.array([0.05, 0.05, 0.95]), np.array([False, False, True])
+    )
+    assert (fraction[0], fraction[9]) == (0.0, 1.0)
+    assert high[0] > 0.3
+    assert low[9] < 0.7
+    assert np.isnan(fraction[1:9]).all()
+    assert np.isnan(low[1:9]).all()
+
+
+def test_curves_of_one_class_are_drawn_empty(config: Config, evaluated: Path) -> None:
+    path = evaluated / "evaluation/scores.ecsv"
+    table = Table.read(path, format="ascii.ecsv")
+    table[np.asarray(table["is_ic"])].write(path, format="ascii.ecsv", overwrite=True)
+    for name in ("roc", "precision_recall"):
+        draw(config, evaluated, name).draw_without_rendering()  # type: ignore[attr-defined]
+
+
+def test_differences_that_chance_can_make_are_grey(config: Config, evaluated: Path) -> None:
+    content = json.loads((evaluated / "evaluation/metrics.json").read_text())
+    names = list(content["detectors"])
+    for first, others in content["differences"].items():
+        for other in others:
+            same = {names.index(first) // 2, names.index(other) // 2} == {0}
+            low = -0.01 if same else 0.01
+            found = {"value": 0.02, "lo": low, "hi": 0.03}
+            content["differences"][first][other] = {"bacc": found, "auc": found}
+    (evaluated / "evaluation/metrics.json").write_text(json.dumps(content))
+    axes = draw(config, evaluated, "differences").axes[0]  # type: ignore[attr-defined]
+    size = len(names)
+    assert len(axes.texts) == size * (size - 1)
+    assert sum(text.get_color() == style.GREY for text in axes.texts) == 2
+    shown = {text.get_position(): text.get_text() for text in axes.texts}
+    assert (shown[1, 0], shown[0, 1]) == ("+2.0", "−2.0")

@@ -53,8 +53,8 @@ class Page(HTMLParser):
 @pytest.fixture
 def finished(evaluated: Path) -> Path:
     """A run with figures."""
-    for number in registry.FIGURES:
-        (evaluated / f"figures/figure{number}.png").write_bytes(PNG)
+    for name in registry.FIGURES:
+        (evaluated / f"figures/{registry.file_name(name)}.png").write_bytes(PNG)
     return evaluated
 
 
@@ -68,7 +68,7 @@ def test_report_opens_offline(config: Config, finished: Path) -> None:
     assert not page.all("script")
     assert not page.all("link")
     sources = [image["src"] or "" for image in page.all("img")]
-    assert len(sources) == 8
+    assert len(sources) == len(registry.FIGURES)
     assert {source.split(",")[0] for source in sources} == {"data:image/png;base64"}
     assert base64.b64decode(sources[0].split(",")[1]) == PNG
     assert "url(" not in (finished / "report.html").read_text()
@@ -92,6 +92,7 @@ def test_report_states_settings_times_and_failures(config: Config, finished: Pat
     text = " ".join(make(config, finished).text.split())
     for phrase in (
         "Figure 8. Recall, precision",
+        "Detection efficiency. Fraction of the test spectra",
         "Published values: Lin et al. 2024",
         f"2 of 10 folds of 240 spectra, {config.autoencoder.training.epochs} epochs",
         "no minimum within 200 iterations",

@@ -15,6 +15,7 @@ from running import ROOT, Project
 from icflow import config
 from icflow.detection.detectors import fits_read, in_order
 from icflow.detection.tables import read_table
+from icflow.figures import registry
 from icflow.ogip.spectrum import read_spectra
 
 
@@ -74,16 +75,16 @@ def test_table_1_has_the_rows_and_columns_of_the_contract(
 
 
 def test_all_figures_in_all_formats(finished: Project) -> None:
-    for number in range(1, 9):
-        pdf = (finished.results / "figures" / f"figure{number}.pdf").read_bytes()
-        png = (finished.results / "figures" / f"figure{number}.png").read_bytes()
+    for name in map(registry.file_name, registry.FIGURES):
+        pdf = (finished.results / "figures" / f"{name}.pdf").read_bytes()
+        png = (finished.results / "figures" / f"{name}.png").read_bytes()
         assert pdf.startswith(b"%PDF-")
         assert png.startswith(b"\x89PNG")
 
 
 def test_the_report_opens_offline(finished: Project) -> None:
     page = (finished.results / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 8
+    assert page.count("data:image/png;base64,") == len(registry.FIGURES)
     assert not re.search(r"(src|href)=[\"']https?:|<script|@import|<link", page)
     for stage in ("simulate", "fit", "train"):
         assert stage in page

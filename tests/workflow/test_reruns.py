@@ -9,16 +9,18 @@ from typing import Any
 import pytest
 from running import ROOT, Project
 
+from icflow.figures import registry
+
 SIMULATIONS = {"simulate": 7}
 LABELS = {"label": 2}
 FITS = {"fit": 20}
 TRAINING = {"train": 4, "score": 4}
 FLUXES = {"fluxes": 1}
 EVALUATION = {"evaluate": 1}
-FIGURES = {"figure": 8}
+FIGURES = {"figure": len(registry.FIGURES)}
 LAST = {"record": 1, "write_report": 1}
 
-ANY = range(1, 9)
+ANY = range(1, len(registry.FIGURES) + 1)
 
 
 def test_a_finished_run_has_nothing_to_do(finished: Project) -> None:

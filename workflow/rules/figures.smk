@@ -1,6 +1,6 @@
-# Figures 1 to 8, one job each; the registry says what each one reads and depends on.
+# All figures, one job each; the registry says what each one reads and depends on.
 FIGURES = [
-    f"results/{path}" for number in registry.FIGURES for path in registry.outputs(CONFIG, number)
+    f"results/{path}" for name in registry.FIGURES for path in registry.outputs(CONFIG, name)
 ]
 
 
@@ -37,23 +37,23 @@ rule components:
         " --index {params.index} --output {output:q} {input.spectra:q} >{log:q} 2>&1"
 
 
-for number in registry.FIGURES:
+for figure in registry.FIGURES:
 
     rule:
         name:
-            f"figure{number}"
+            f"figure_{figure}"
         input:
-            [f"results/{path}" for path in registry.inputs(CONFIG, number)],
+            [f"results/{path}" for path in registry.inputs(CONFIG, figure)],
         output:
             report(
-                [f"results/{path}" for path in registry.outputs(CONFIG, number)],
-                caption=f"../report/figure{number}.rst",
+                [f"results/{path}" for path in registry.outputs(CONFIG, figure)],
+                caption=f"../report/{registry.file_name(figure)}.rst",
                 category="Figures",
             ),
         log:
-            f"results/logs/figures/figure{number}.log",
+            f"results/logs/figures/{registry.file_name(figure)}.log",
         benchmark:
-            f"results/benchmarks/figures/figure{number}.tsv"
+            f"results/benchmarks/figures/{registry.file_name(figure)}.tsv"
         conda:
             "../../envs/icflow.yaml"
         container:
@@ -63,11 +63,11 @@ for number in registry.FIGURES:
             mem_mb=growing(1000),
             runtime=growing(30),
         params:
-            number=number,
-            settings=registry.settings(CONFIG, number).json_text(),
-            code=provenance.code_digest([registry.FIGURES[number].draw.__module__]),
+            figure=figure,
+            settings=registry.settings(CONFIG, figure).json_text(),
+            code=provenance.code_digest([registry.FIGURES[figure].draw.__module__]),
         message:
-            f"Draw figure {number}"
+            f"Draw figure {figure}"
         shell:
-            "icflow figure {params.number} --settings {params.settings:q}"
+            "icflow figure {params.figure} --settings {params.settings:q}"
             " --inputs {input:q} --output {output:q} >{log:q} 2>&1"

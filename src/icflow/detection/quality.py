@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from icflow.detection.metrics import Bools, Estimate, Floats, interval
 
 # Spectra times resamplings that are worked on at once, so that memory stays small.
-BLOCK = 4_000_000
+BLOCK = 1_000_000
 BINS = 10  # of probability, for the calibration error
 
 

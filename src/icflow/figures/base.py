@@ -19,7 +19,7 @@ class FigureSettings(Section):
     Sections of the configuration that a figure does not use are None.
     """
 
-    number: int
+    name: str
     figures: Figures
     instrument: Instrument | None = None
     datasets: dict[str, Dataset] | None = None
@@ -44,6 +44,8 @@ class FigureKind:
         Takes the configuration, gives the caption, which states the settings.
     alt : str
         What a reader who cannot see the figure should know that it shows.
+    title : str
+        What to call it where it has no number.
     """
 
     sections: tuple[str, ...]
@@ -51,6 +53,7 @@ class FigureKind:
     draw: Callable[[FigureSettings, Sequence[Path]], Figure]
     caption: Callable[[Config], str]
     alt: str
+    title: str = ""
 
 
 def folds(config: Config) -> range:

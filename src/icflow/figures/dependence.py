@@ -10,9 +10,10 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from icflow.config import Config
+from icflow.config import Config, Detection
 from icflow.detection import metrics
 from icflow.detection.detectors import in_order
+from icflow.detection.published import PUBLISHED
 from icflow.detection.tables import floats, read_table
 from icflow.errors import IcflowError
 from icflow.figures import style
@@ -32,12 +33,16 @@ def inputs(config: Config) -> list[str]:
     return ["evaluation/scores.ecsv"]
 
 
+def shown(detection: Detection) -> list[str]:
+    """Return the published detectors; all, if there is none of them."""
+    names = in_order(detection.detectors)
+    return [name for name in names if name in PUBLISHED] or names
+
+
 def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
     """Draw a panel for each metric (rows) and true parameter (columns)."""
     assert settings.detection is not None
-    detectors = {
-        name: settings.detection.detectors[name] for name in in_order(settings.detection.detectors)
-    }
+    detectors = {name: settings.detection.detectors[name] for name in shown(settings.detection)}
     needed = [column for name in detectors for column in (name, f"{name}_decision")]
     table = read_table(paths[0], ["is_ic", *needed])
     is_ic = np.asarray(table["is_ic"], dtype=bool)
@@ -129,20 +134,24 @@ def in_bins(
 ) -> dict[str, list[metrics.Estimate]]:
     """Return the metrics with their intervals in each bin of a parameter.
 
-    The precision is that at the prevalence of IC in the whole sample: how many
+    Spectra without a value count in every bin: those of a class that knows no
+    such parameter. The precision is that at the prevalence of IC in the whole sample: how many
     spectra of either class fall into a bin was decided by the simulation, and
     says nothing about a detector. Metrics that a bin leaves undefined, for want
     of spectra of one class or of detections, are NaN.
     """
     prevalence = float(is_ic.mean())
-    wanted = metrics.METRICS | {"precision": lambda counts: counts.precision_at(prevalence)}
+    wanted = metrics.METRICS | {
+        "precision": lambda counts: counts.precision_at(prevalence),
+        "false_alarm": lambda counts: 1 - counts.specificity,
+    }
     bins = edges.size - 1
     # The last bin holds its upper edge, as in numpy.histogram.
     position = np.where(values == edges[-1], bins - 1, np.searchsorted(edges, values, "right") - 1)
     random = metrics.generator(0, name)
     found: dict[str, list[metrics.Estimate]] = {metric: [] for metric in wanted}
     for number in range(bins):
-        here = position == number
+        here = (position == number) | np.isnan(values)
         estimates = metrics.estimates(decision[here], is_ic[here], REPEATS, random, wanted)
         for metric, estimate in estimates.items():
             found[metric].append(estimate)
@@ -174,8 +183,8 @@ def _curve(
 def caption(config: Config) -> str:
     """Return the caption with the settings."""
     return (
-        "Recall, precision and balanced accuracy of the detectors against the true redshift, "
-        "temperature, metallicity and norm of the test spectra, in "
+        "Recall, precision and balanced accuracy of the published detectors against the true "
+        "redshift, temperature, metallicity and norm of the test spectra, in "
         f"{config.figures.bins} equal bins over the range of the spectra with IC. Where a spectrum "
         "has several plasmas, the temperature is their mean weighted with the norms, and the norm "
         "their sum; inverse Compton emission counts in neither. The precision is that at the "

@@ -149,6 +149,11 @@ def signed(number: float, digits: int = 2) -> str:
     return f"{number:+.{digits}g}".replace("-", "−")
 
 
+def signed_fixed(number: float, digits: int = 1) -> str:
+    """Return a number with its sign, a real minus, and as many decimals."""
+    return f"{number:+.{digits}f}".replace("-", "−")
+
+
 def label(name: str) -> str:
     """Return the axis label of a quantity, with its unit; lower case, to follow a word."""
     return QUANTITIES.get(name, name)

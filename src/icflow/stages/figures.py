@@ -23,7 +23,7 @@ def run(settings: FigureSettings, inputs: Sequence[Path], outputs: Sequence[Path
     Parameters
     ----------
     settings : FigureSettings
-        Its number and the settings that it depends on
+        Its name and the settings that it depends on
         (`icflow.figures.registry.settings`).
     inputs : sequence of path
         The files that `icflow.figures.registry.inputs` names, in that order.
@@ -38,7 +38,7 @@ def run(settings: FigureSettings, inputs: Sequence[Path], outputs: Sequence[Path
     """
     paths = [Path(path) for path in inputs]
     _write(
-        lambda: registry.kind(settings.number).draw(settings, paths), settings.figures.dpi, outputs
+        lambda: registry.kind(settings.name).draw(settings, paths), settings.figures.dpi, outputs
     )
 
 

@@ -93,7 +93,7 @@ def run(config: Config, results: Path, output: Path) -> None:
         ],
         table1=_table1(metrics),
         thresholds=_thresholds(metrics),
-        figures=[_figure(config, results, number) for number in registry.FIGURES],
+        figures=[_figure(config, results, name) for name in registry.FIGURES],
         fits=_fit_table(fits),
         failed=_failed_table(fits),
         times=_times(results / "benchmarks"),
@@ -164,10 +164,9 @@ def _thresholds(metrics: Mapping[str, Any]) -> HtmlTable:
 # --- figures --------------------------------------------------------------------
 
 
-def _figure(config: Config, results: Path, number: int) -> dict[str, Any]:
-    kind = registry.FIGURES[number]
+def _figure(config: Config, results: Path, name: str) -> dict[str, Any]:
     paths = {
-        suffix: results / "figures" / f"figure{number}.{suffix}"
+        suffix: results / "figures" / f"{registry.file_name(name)}.{suffix}"
         for suffix in IMAGES
         if suffix in config.figures.formats
     }
@@ -182,10 +181,11 @@ def _figure(config: Config, results: Path, number: int) -> dict[str, Any]:
     except OSError as error:
         raise IcflowError(f"{path}: cannot be read ({error.strerror}); draw the figure") from None
     return {
-        "number": number,
+        "id": registry.file_name(name),
+        "title": registry.title(name),
         "source": f"data:{IMAGES[suffix]};base64,{data}",
-        "alt": kind.alt,
-        "caption": kind.caption(config),
+        "alt": registry.kind(name).alt,
+        "caption": registry.kind(name).caption(config),
     }
 
 
