@@ -691,11 +691,6 @@ class Config(Section):
             for name, parameter in model.parameters.items():
                 if isinstance(parameter, Link):
                     _check_link(f"{path}.parameters.{name}.link", name, parameter, model)
-        if self.engine == "xspec" and self.fits.errors == "profile":
-            raise ValueError(
-                "fits.errors is 'profile', which the engine 'embedded' alone offers; set it to "
-                "'hessian', or engine to 'embedded'"
-            )
         self._check_truths()
         self._check_sizes()
         self._check_parts()

@@ -6,11 +6,14 @@ counts in ``FAKE_XSPEC_KILLS`` kill the process when they are loaded, those in
 ``FAKE_XSPEC_KILLS_PARENT`` the one that started it, and those in
 ``FAKE_XSPEC_FAILS`` fail to fit; with ``FAKE_XSPEC_ONCE`` (a file that does
 not exist yet) the process dies once, with ``FAKE_XSPEC_HANGS`` (likewise) it
-stops for ever at its sixth spectrum.
+stops for ever at its sixth spectrum. ``FAKE_XSPEC_ERRORS`` is a JSON object of
+what `error` does for a parameter: (low, high, status), ``"raise"``, or a number
+by which it lowers C, once if positive, every time if negative.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -28,6 +31,7 @@ NAMES = {
     "constant": ("constant", ["factor"]),
 }
 LOWEST = 100.0  # C at the minimum
+LOWERED: set[str] = set()  # parameters whose `error` has lowered C
 
 print("a banner that nobody can switch off")
 
@@ -68,6 +72,7 @@ class Parameter:
         self.frozen = name in ("Abundanc", "Redshift")
         self.link = ""
         self.sigma = -1.0
+        self.error = (0.0, 0.0, "FFFFFFFFF")
 
     def set(self, text: object) -> None:
         if str(text).startswith("="):
@@ -278,6 +283,7 @@ class AllDataClass:
 class FitClass(Settings):
     fails = False
     statistic = 0.0
+    lowest = LOWEST
 
     def renorm(self, setting: str) -> None:
         record(f"Fit.renorm({setting!r})")
@@ -291,7 +297,7 @@ class FitClass(Settings):
         record("Fit.perform()")
         if FitClass.fails:
             raise Exception("Error executing command: fit")
-        FitClass.statistic = LOWEST
+        FitClass.statistic = FitClass.lowest
         for position, parameter in enumerate(self.free()):
             low, high = parameter.values[2], parameter.values[5]
             target = low + 0.25 * (high - low)
@@ -302,6 +308,29 @@ class FitClass(Settings):
         if os.environ.get("FAKE_XSPEC_PEGS"):
             self.free()[0].values[0] = self.free()[0].values[2]
             self.free()[0].sigma = -1.0
+
+    def error(self, text: str) -> None:
+        """Give an interval of one sigma times the root of the rise of C."""
+        record(f"Fit.error({text!r})")
+        *options, delta, label = text.split()
+        assert options[0] == "stopat"
+        assert "." in delta or "e" in delta, f"{delta} would be the number of a parameter"
+        name, _, number = label.rpartition(":")
+        parameter = AllModels(1, name)(int(number))
+        assert parameter in self.free()
+        what = json.loads(os.environ.get("FAKE_XSPEC_ERRORS", "{}")).get(label)
+        if what == "raise":
+            raise Exception("Error executing command: error")
+        if isinstance(what, (int, float)) and (what < 0 or label not in LOWERED):
+            LOWERED.add(label)
+            FitClass.statistic -= abs(what)
+            FitClass.lowest -= abs(what)
+        elif isinstance(what, list):
+            parameter.error = tuple(what)
+        else:
+            width = parameter.sigma * float(delta) ** 0.5
+            middle = parameter.values[0]
+            parameter.error = (middle - width, middle + width, "FFFFFFFFF")
 
     @property
     def dof(self) -> int:

@@ -137,12 +137,6 @@ def test_a_bad_value_is_refused_with_its_key_and_what_is_allowed(
         assert word in message
 
 
-def test_profiles_are_not_asked_of_an_engine_that_has_none(default: dict[str, Any]) -> None:
-    tree = changed(changed(default, ("engine",), "xspec"), ("fits", "errors"), "profile")
-    with pytest.raises(IcflowError, match="'profile', which the engine 'embedded'"):
-        config.validate(tree, "config.yaml")
-
-
 @pytest.mark.parametrize(
     "path",
     [("engine",), ("instrument", "rmf"), ("fits", "starts"), ("detection", "test")],

@@ -21,6 +21,7 @@ from scipy.sparse import eye_array
 from icflow import cli
 from icflow.config import AtomicData, FitControl, FitModel, FitSettings, Instrument
 from icflow.engines import pyxspec, pyxspec_worker
+from icflow.engines.base import FitResult
 from icflow.engines.pyxspec import PyXspecEngine
 from icflow.errors import IcflowError
 from icflow.models.scenario import background_factors
@@ -330,6 +331,116 @@ def test_a_parameter_on_its_limit_has_no_error(
     assert np.isfinite(result.covariance[1:, 1:]).all()
 
 
+PROFILE = ONE.model_copy(update={"errors": "profile", "delta": 2.706})
+FREE = (
+    "apec.kT", "apec.Abundanc", "apec.Redshift", "apec.norm", "apec_3.kT", "apec_3.norm",
+    "background.continuum", "background.lines",
+)  # fmt: skip
+LABELS = ("2", "3", "4", "5", "6", "9", "background2:1", "background3:1")
+
+
+def profile(
+    engine: PyXspecEngine, monkeypatch: pytest.MonkeyPatch, errors: dict[str, object]
+) -> FitResult:
+    """Fit with intervals, where XSPEC's `error` does as the stand-in is told."""
+    monkeypatch.setenv("FAKE_XSPEC_ERRORS", json.dumps(errors))
+    engine.worker.stop()
+    counts = np.full((1, CHANNELS), 50, dtype=np.int32)
+    (result,) = engine.fit(MODEL, PROFILE, counts, {}, [])
+    assert result.status == "ok"
+    return result
+
+
+def test_the_script_and_the_result_of_intervals(
+    engine: PyXspecEngine, calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = profile(engine, monkeypatch, {})
+    searches = [f"Fit.error('stopat 20 0.01 2.706 {label}')\n" for label in LABELS]
+    # After the fit and its repetition, nothing else.
+    assert calls.read_text().endswith("Fit.perform()\n" + "".join(searches))
+    assert tuple(result.intervals) == result.free == FREE
+    for name, (low, high) in result.intervals.items():
+        width = math.sqrt(2.706) * result.errors[name]
+        assert low == pytest.approx(result.values[name] - width)
+        assert high == pytest.approx(result.values[name] + width)
+    # The intervals are those of the repeated fit, which has converged further.
+    assert result.cstat == 100
+
+
+def test_no_intervals_unless_they_are_asked_for(engine: PyXspecEngine, calls: Path) -> None:
+    counts = np.full((1, CHANNELS), 50, dtype=np.int32)
+    (result,) = engine.fit(MODEL, ONE, counts, {}, [])
+    assert result.intervals == {}
+    assert "Fit.error" not in calls.read_text()
+
+
+@pytest.mark.parametrize(
+    ("status", "interval"),
+    [
+        ("FFFFFFFFF", (2.0, 4.0)),
+        ("TFFFFFFFF", (math.nan, math.nan)),  # a new minimum
+        ("FTFFFFFFF", (math.nan, math.nan)),  # C does not rise all the way
+        ("FFTFFFFFF", (math.nan, math.nan)),  # some problem
+        ("FFFTFFTFF", (0.5, 4.0)),  # the lower limit, which XSPEC calls a failure as well
+        ("FFFFTFFTF", (2.0, 15.0)),  # the upper one
+        ("FFFFFTFFF", (math.nan, math.nan)),  # frozen
+        ("FFFFFFTFF", (math.nan, 4.0)),  # not found downwards
+        ("FFFFFFFTF", (2.0, math.nan)),  # not found upwards
+        ("FFFFFFFFT", (math.nan, math.nan)),  # the fit is too bad
+        ("FFFTTFTTF", (0.5, 15.0)),
+        ("Error executing command: error", (math.nan, math.nan)),
+    ],
+)
+def test_what_the_nine_letters_of_an_error_say(status: str, interval: tuple[float, float]) -> None:
+    found = pyxspec._interval((0.5, 15.0), 2.0, 4.0, status)
+    np.testing.assert_array_equal(found, interval)
+
+
+def test_an_interval_that_is_not_found_costs_no_other(
+    engine: PyXspecEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = {"3": "raise", "6": [0.0, 5.0, "FFFTFFTFF"], "background2:1": [0.0, 0.0, "FFFFFFTTF"]}
+    result = profile(engine, monkeypatch, errors)
+    np.testing.assert_array_equal(result.intervals["apec.Abundanc"], [np.nan, np.nan])
+    np.testing.assert_array_equal(result.intervals["apec_3.kT"], [1.0, 5.0])
+    np.testing.assert_array_equal(result.intervals["background.continuum"], [np.nan, np.nan])
+    for name in set(FREE) - {"apec.Abundanc", "apec_3.kT", "background.continuum"}:
+        assert np.isfinite(result.intervals[name]).all()
+
+
+def test_a_lower_minimum_that_a_search_meets_is_the_fit(
+    engine: PyXspecEngine, calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = profile(engine, monkeypatch, {"4": 7.0})
+    assert result.cstat == 93
+    assert list(result.intervals) == list(FREE)
+    assert np.isfinite(list(result.intervals.values())).all()
+    # Three searches, then a fit from the new minimum, then all of them.
+    searches = [line.split()[-1][:-2] for line in calls.read_text().splitlines() if "error" in line]
+    assert searches == ["2", "3", "4", *LABELS]
+
+
+def test_searches_that_never_end_at_a_minimum_give_no_intervals(
+    engine: PyXspecEngine, calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = profile(engine, monkeypatch, {"2": -1.0})
+    assert result.cstat == 100 - pyxspec_worker.MOST_MOVES
+    assert result.intervals == {}
+    assert calls.read_text().count("Fit.error") == pyxspec_worker.MOST_MOVES
+
+
+def test_the_columns_of_intervals(calls: Path, instrument: Instrument, tmp_path: Path) -> None:
+    write_shard(tmp_path / "a.pha", spectra(600, 601))
+    settings = fit_settings(instrument).model_copy(update={"errors": "profile", "delta": 2.706})
+    fit_stage.run(settings, tmp_path / "a.pha", tmp_path / "a.ecsv")
+    table = Table.read(tmp_path / "a.ecsv", format="ascii.ecsv")
+    for name in set(FREE) - {"apec.Redshift"}:
+        assert np.all(table[f"{name}_lower"] < table[name])
+        assert np.all(table[f"{name}_upper"] > table[name])
+    assert str(table["apec.kT_lower"].unit) == "keV"
+    assert "apec.Redshift_lower" not in table.colnames
+
+
 def test_a_covariance_in_another_order_is_not_used() -> None:
     right = [0.04, 0.0, 0.09]
     np.testing.assert_allclose(pyxspec._covariance(right, [0.2, 0.3]), [[0.04, 0], [0, 0.09]])
@@ -474,16 +585,30 @@ def test_without_xspec_three_ways_to_get_it(
     assert list(tmp_path.glob("*.partial*")) == []
 
 
+def test_a_wrong_headas_is_named(
+    calls: Path, instrument: Instrument, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADAS", "/no/heasoft")
+    monkeypatch.setenv(pyxspec.PYTHON, "false")
+    with pytest.raises(IcflowError, match=r"HEADAS is /no/heasoft, where no HEASoft is\); run in"):
+        PyXspecEngine(instrument, AtomicData(folder="nowhere"))
+
+
 def test_xspec_has_a_home_of_its_own(
     engine: PyXspecEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wheel = "/x/site-packages/xspectrampoline/LibXSPEC_v6_35_1"
     monkeypatch.setenv("HEADAS", wheel)
+    monkeypatch.setenv("PFILES", "/home/me/pfiles;/opt/heasoft/syspfiles")
     environment = engine.worker._environment()
     assert environment["HOME"] == str(engine.folder)
+    assert environment["PFILES"] == f"{engine.folder};/opt/heasoft/syspfiles"
     assert "HEADAS" not in environment
     monkeypatch.setenv("HEADAS", "/opt/heasoft")
-    assert engine.worker._environment()["HEADAS"] == "/opt/heasoft"
+    monkeypatch.delenv("PFILES")
+    environment = engine.worker._environment()
+    assert environment["HEADAS"] == "/opt/heasoft"
+    assert environment["PFILES"] == f"{engine.folder};/opt/heasoft/syspfiles"
 
 
 def test_the_process_and_its_files_go_with_the_engine(engine: PyXspecEngine) -> None:

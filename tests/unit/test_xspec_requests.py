@@ -80,7 +80,7 @@ class Recorder(PyXspecEngine):
         self.requests: list[dict[str, Any]] = []
         super().__init__(instrument, atomic_data)
 
-    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def _ask(self, request: Mapping[str, Any], fits: int = 1) -> dict[str, Any]:
         self.requests.append(dict(request))
         raise pyxspec.XspecError("recorded")
 

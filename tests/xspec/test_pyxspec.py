@@ -413,19 +413,50 @@ def test_a_fit_of_the_reference(entry, session):
 
 
 def test_error_of_a_parameter(session):
-    """Not used by the engine; what `Fit.error` gives where a user asks for it."""
+    """`Fit.error` of a parameter of the source and of one of a named model."""
     entry = REQUESTS["fits"][1]
     counts = np.load(str(REFERENCE / "spectra.npz"))["counts"][entry["spectrum"]]
     write_grouped("spectrum.pha", counts, 100)
-    session.fit(copy.deepcopy(entry["request"]))
-    session.xspec.Fit.error("1.0 2")
-    kT = session.xspec.AllModels(1)(2)
-    low, high, status = kT.error
-    assert len(status) == 9, f"the status of an error has nine letters: {status!r}"
-    assert low < kT.values[0] < high, f"error gives (low, high): {kT.error} around {kT.values[0]}"
-    assert 0.5 < (high - low) / (2 * kT.sigma) < 2, (
-        f"sigma {kT.sigma} is about half of the interval of Delta C = 1, {low} to {high}"
+    fit = session.fit(copy.deepcopy(entry["request"]))
+    for name, number in (("", 2), ("background2", 1)):
+        found = session._interval(name, number, 1.0)
+        parameter = session.xspec.AllModels(1, name)(number)
+        low, high, status = found
+        assert len(status) == 9, (
+            f"Parameter.error is (low, high, nine letters) after `error` of {name}:{number}: "
+            f"{parameter.error!r}; {status}"
+        )
+        value, sigma = parameter.values[0], parameter.sigma
+        assert session.xspec.Fit.statistic == pytest.approx(fit["cstat"], abs=0.05), (
+            f"XSPEC goes back to the best fit after `error` of {name}:{number}"
+        )
+        print(f"{name}:{number} = {value} in {low} to {high}, sigma {sigma}, {status}")
+        if status == "FFFFFFFFF" and sigma > 0:
+            assert low < value < high, f"error gives (low, high): {found} around {value}"
+            assert 0.5 < (high - low) / (2 * sigma) < 2, (
+                f"sigma {sigma} is about half of the interval of Delta C = 1, {low} to {high}"
+            )
+        else:
+            assert name, f"the interval of kT is found: {found}"
+
+
+def test_intervals_of_a_fit(session):
+    """The engine's request with `delta`, backgrounds known: an interval of every free parameter."""
+    entry = REQUESTS["fits"][1]
+    counts = np.load(str(REFERENCE / "spectra.npz"))["counts"][entry["spectrum"]]
+    write_grouped("spectrum.pha", counts, 100)
+    request = copy.deepcopy(entry["request"])
+    request.update(delta=2.706, factors={"value": 1.0})
+    found = session.fit(request)
+    free = [i for i, p in enumerate(request["model"]["parameters"]) if "low" in p]
+    assert len(found["intervals"]) == len(free), (
+        f"an interval for each of {len(free)} free parameters: {found['intervals']}"
     )
+    kT = free[0]
+    low, high, status = found["intervals"][0]
+    assert status == "FFFFFFFFF", f"the search for kT ends without a flag: {status}"
+    width = (high - low) / (2 * found["sigma"][kT])
+    assert 1 < width < 3, f"Delta C = 2.706 lies at about 1.6 sigma: {width} sigma"
 
 
 # --- the process -----------------------------------------------------------------------------

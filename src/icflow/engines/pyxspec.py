@@ -9,7 +9,9 @@ spectrum up once more; a spectrum that kills XSPEC twice is flagged.
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import shutil
 import site
 import subprocess
@@ -27,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import eye_array
 
+from icflow import heasoft
 from icflow.config import AtomicData, FitControl, FitModel, Free, Instrument, Link
 from icflow.engines import pyxspec_worker
 from icflow.engines.base import BACKGROUND, FitResult, failed_fit
@@ -55,10 +58,12 @@ NO_XSPEC = (
     "heasoft from HEASARC's conda channel (snakemake --use-conda), or set HEADAS to a local "
     "HEASoft and source its headas-init.sh"
 )
-LIMIT = 7200  # seconds that XSPEC may take for one request: far beyond the longest fit
+LIMIT = 600  # seconds that XSPEC may take for one fit or fake: far beyond the longest
+SEARCH = 20  # fits that the search for an interval takes, a generous guess
 PATIENCE = 20  # seconds for a process to end that has closed its pipes
 AGREE = 0.01  # in C: starts that end this close found the same minimum
 CONVERGED = 0.01  # in C: what a repeated fit may still gain, XSPEC's critical delta
+NINE_LETTERS = re.compile("[TF]{9}")  # the status of an error
 EDGE = 1e-5  # of the range of a parameter: this close to a limit is on it
 NORM_START = 1e-3  # of its upper limit: where a norm starts before XSPEC renormalises
 SEED_LIMIT = 2**31 - 1
@@ -95,8 +100,8 @@ class Worker:
         self.process: subprocess.Popen[str] | None = None
         self.versions: dict[str, str] = {}
 
-    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the reply to a request.
+    def ask(self, request: Mapping[str, Any], fits: int = 1) -> dict[str, Any]:
+        """Return the reply to a request, which takes no longer than so many fits.
 
         Raises
         ------
@@ -109,7 +114,7 @@ class Worker:
         """
         if self.process is None:
             self.start()
-        reply = self._exchange(request)
+        reply = self._exchange(request, fits * LIMIT)
         if "error" in reply:
             raise XspecError(f"XSPEC: {reply['error']}")
         return reply
@@ -135,10 +140,9 @@ class Worker:
         except OSError as error:
             raise self._missing(error.strerror or str(error)) from None
         try:
-            reply = self._exchange({"do": "setup", **self.setup})
+            reply = self._exchange({"do": "setup", **self.setup}, LIMIT)
         except XspecCrash as crash:
-            headas = os.environ.get("HEADAS", "not set")
-            raise self._missing(f"{crash} when it started; HEADAS is {headas}") from None
+            raise self._missing(f"{crash} when it started") from None
         if "missing" in reply:
             raise self._missing(reply["missing"])
         if "error" in reply:
@@ -148,28 +152,22 @@ class Worker:
 
     def _missing(self, reason: str) -> NoXspecError:
         self.stop()
+        reason = f"{reason}; {_headas()}"
         return NoXspecError(NO_XSPEC.format(python=self.python, reason=reason))
 
     def _environment(self) -> dict[str, str]:
         """Return an environment in which XSPEC asks nothing and reads no settings of the user."""
-        environment = {
-            **os.environ,
-            "HOME": str(self.folder),
-            "HEADASNOQUERY": "",
-            "HEADASPROMPT": "/dev/null",
-            "PGPLOT_TYPE": "/null",
-            "OMP_NUM_THREADS": "1",
-        }
+        environment = heasoft.environment(self.folder)
         # Packages that the user installed stay where they are.
         environment.setdefault("PYTHONUSERBASE", site.getuserbase())
         if not is_heasoft(environment.get("HEADAS", "")):
             environment.pop("HEADAS", None)
         return environment
 
-    def _exchange(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def _exchange(self, request: Mapping[str, Any], limit: float) -> dict[str, Any]:
         process = self.process
         assert process is not None and process.stdin is not None and process.stdout is not None
-        timer = Timer(LIMIT, process.kill)
+        timer = Timer(limit, process.kill)
         timer.start()
         try:
             process.stdin.write(json.dumps(request) + "\n")
@@ -195,6 +193,14 @@ class Worker:
             process.communicate()
         self.process = None
         return status
+
+
+def _headas() -> str:
+    headas = os.environ.get("HEADAS", "")
+    if not is_heasoft(headas):
+        return "HEADAS is not set"
+    known = Path(headas, "headas-init.sh").is_file()
+    return f"HEADAS is {headas}" if known else f"HEADAS is {headas}, where no HEASoft is"
 
 
 @dataclass(frozen=True)
@@ -316,12 +322,12 @@ class PyXspecEngine:
             "XSECT": self.atomic_data.cross_sections,
         }
 
-    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def _ask(self, request: Mapping[str, Any], fits: int = 1) -> dict[str, Any]:
         """Ask XSPEC, a new process if the first one crashes."""
         try:
-            return self.worker.ask(request)
+            return self.worker.ask(request, fits)
         except XspecCrash:
-            return self.worker.ask(request)
+            return self.worker.ask(request, fits)
 
     # --- predicting and faking ------------------------------------------------------------
 
@@ -456,8 +462,12 @@ class PyXspecEngine:
             "bins": len(first),
             "iterations": control.max_iterations,
             "starts": [[start[name] for name in plan.free] for start in starts],
+            "delta": control.delta if control.errors == "profile" else None,
         }
-        return _result(plan, self._ask(request), len(first), len(starts))
+        fits = len(starts) + 1
+        if control.errors == "profile":
+            fits += SEARCH * len(plan.bounds)
+        return _result(plan, self._ask(request, fits), len(first), len(starts))
 
     def _write_spectrum(self, counts: NDArray[np.int32], minimum: int) -> None:
         grouping, quality = group_min(counts, minimum)
@@ -554,7 +564,31 @@ def _result(plan: _Model, reply: Mapping[str, Any], bins: int, starts: int) -> F
         free=free,
         at_bound=tuple(name for name in free if _on_limit(plan, name, values[name])),
         covariance=_covariance(reply["covariance"], [sigma[name] for name in free]),
+        intervals={
+            name: _interval(plan.bounds[name], *found)
+            for name, found in zip(free, reply["intervals"], strict=False)  # none without delta
+        },
     )
+
+
+def _interval(
+    limits: tuple[float, float], low: float, high: float, status: str
+) -> tuple[float, float]:
+    """Return the ends of an interval, NaN for one that XSPEC did not find.
+
+    The nine letters of the status, T for true: a new minimum, C that does not
+    rise all the way, another problem, the hard lower and upper limit reached,
+    a parameter that is frozen, a search that failed downwards, upwards, and a
+    fit too bad. An end that lies beyond a hard limit is the limit.
+    """
+    if not NINE_LETTERS.fullmatch(status):
+        return math.nan, math.nan
+    new, uneven, problem, at_low, at_high, frozen, no_low, no_high, bad = (c == "T" for c in status)
+    if new or uneven or problem or frozen or bad:
+        no_low = no_high = True
+    lower = limits[0] if at_low else math.nan if no_low else low
+    upper = limits[1] if at_high else math.nan if no_high else high
+    return lower, upper
 
 
 def _on_limit(plan: _Model, name: str, value: float) -> bool:

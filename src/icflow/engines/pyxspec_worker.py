@@ -31,6 +31,9 @@ SAME_VALUE = 1e-6
 SIGMAS = 10.0  # by which faked counts may leave the expected number
 CRITICAL_DELTA = 0.01  # XSPEC's own default, in C
 PARAMETER_STEP = 0.01  # of numerical derivatives, a fraction of the value; XSPEC's default
+# Of `error`, XSPEC's defaults: trials in one direction, and how closely the rise of C is met.
+ERROR_TRIALS, ERROR_TOLERANCE = 20, 0.01
+MOST_MOVES = 5  # to a lower minimum that `error` has met; then intervals are given up
 COSMOLOGY = "70 0 0.73"
 
 
@@ -155,16 +158,19 @@ class Session:
         request : dict
             Besides these: ``energies`` (keV), ``bins`` (how many the selection
             leaves), ``factors`` (parameters of all background constants, as in
-            a model), ``iterations`` (most, of one start) and ``starts``, a list
-            with the values of the free parameters of the source.
+            a model), ``iterations`` (most, of one start), ``starts``, a list
+            with the values of the free parameters of the source, and ``delta``,
+            the rise of C at the ends of intervals, None for no intervals.
 
         Returns
         -------
         dict
             ``values`` and ``sigma`` of all parameters of the source, then of
             the background factors; ``cstat``, ``dof``, ``covariance`` (lower
-            triangle by rows), ``cstats`` (where each start ended) and ``gain``,
-            by how much a repeated fit lowers C.
+            triangle by rows), ``cstats`` (where each start ended), ``gain``, by
+            how much a repeated fit lowers C, and ``intervals`` of the free
+            parameters of the source and the factors: (low, high, status) as
+            XSPEC's `error` gives them, none if there is no `delta`.
         """
         self._load(request)
         self._fit_settings(request)
@@ -197,7 +203,16 @@ class Session:
             again, gain = best, math.inf
         # One start is XSPEC's fit as it stands; with several, the lowest C is wanted.
         found = best if len(request["starts"]) == 1 or gain <= 0 else again
-        return {**found, "cstats": [one["cstat"] for one in fits], "gain": gain}
+        found = {**found, "gain": gain, "intervals": []}
+        if request["delta"] is not None and math.isfinite(gain):
+            places = [("", number) for number in free]
+            places += [(name, 1) for name in self.names[1:] if bounded]
+            found = {**again, "gain": gain, "intervals": []}
+            try:
+                found = self._with_intervals(found, places, request["delta"])
+            except Exception as error:  # costs the intervals, not the fit
+                sys.stderr.write(f"no intervals: {explain(error)}\n")
+        return {**found, "cstats": [one["cstat"] for one in fits]}
 
     # --- sources ---------------------------------------------------------------------------
 
@@ -378,10 +393,26 @@ class Session:
     def _perform(self, start: dict[int, float], factors: list[float] | None) -> dict[str, Any]:
         """Fit from given values of the source's and the backgrounds' free parameters."""
         models = self._models()
-        if start:
-            models[0].setPars(start)
+        self._start(models[0], start)
         for model, factor in zip(models[1:], factors or []):
-            model.setPars({1: factor})
+            self._start(model, {1: factor})
+        return self._perform_here()
+
+    @staticmethod
+    def _start(model: Any, values: dict[int, float]) -> None:
+        """Set values of free parameters, and check that they were taken."""
+        if values:
+            model.setPars(values)
+        for number, value in values.items():
+            found = model(number)
+            check(
+                math.isclose(found.values[0], value, rel_tol=SAME_VALUE, abs_tol=1e-30),
+                f"{found.name} is {found.values[0]} after setting it to {value!r}",
+            )
+
+    def _perform_here(self) -> dict[str, Any]:
+        """Fit from where the parameters are."""
+        models = self._models()
         fit = self.xspec.Fit
         fit.perform()
         check(math.isfinite(fit.statistic), f"the fit ended with C = {fit.statistic}")
@@ -394,6 +425,42 @@ class Session:
             "sigma": [parameter.sigma for parameter in parameters],
             "covariance": list(fit.covariance),
         }
+
+    def _with_intervals(
+        self, found: dict[str, Any], places: list[tuple[str, int]], delta: float
+    ) -> dict[str, Any]:
+        """Return a fit with the intervals of the free parameters: (name of the model, number).
+
+        XSPEC stands at the fit. Where `error` meets a lower C it moves there: then
+        a fit from there takes the place of the old one, and all intervals are
+        searched anew.
+        """
+        fit = self.xspec.Fit
+        for _ in range(MOST_MOVES):
+            intervals = []
+            for name, number in places:
+                intervals.append(self._interval(name, number, delta))
+                if fit.statistic < found["cstat"] - CRITICAL_DELTA:
+                    break
+            else:
+                return {**found, "intervals": intervals}
+            lower = fit.statistic
+            found = self._perform_here()
+            found["gain"] = lower - found["cstat"]
+        return {**found, "intervals": []}
+
+    def _interval(self, name: str, number: int, delta: float) -> list[Any]:
+        """Search the interval of one parameter; return its ends and XSPEC's status of them."""
+        label = f"{name}:{number}" if name else str(number)
+        # The delta has a decimal point or an exponent: an integer would be a parameter.
+        command = f"stopat {ERROR_TRIALS} {ERROR_TOLERANCE} {float(delta)!r} {label}"
+        try:
+            self.xspec.Fit.error(command)
+        except Exception as problem:
+            self.xspec.Fit.perform()  # after a failed search XSPEC knows of no valid fit
+            return [math.nan, math.nan, explain(problem)]
+        low, high, status = self.xspec.AllModels(1, name)(number).error
+        return [float(low), float(high), str(status)]
 
 
 # --- the program -----------------------------------------------------------------------------

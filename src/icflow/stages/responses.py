@@ -19,6 +19,7 @@ from pathlib import Path
 
 from astropy.io import fits
 
+from icflow import heasoft
 from icflow.config import ResponseSettings
 from icflow.errors import IcflowError
 from icflow.files import atomic_path
@@ -138,25 +139,12 @@ def _task(tool: str, parameters: Mapping[str, str], work: Path) -> None:
     """Run a task of HEASoft; what it says goes where this process writes."""
     command = [tool, *(f"{name}={value}" for name, value in parameters.items())]
     done = subprocess.run(  # noqa: S603 - a fixed program, no shell
-        command, cwd=work, env=_environment(work), stdin=subprocess.DEVNULL, check=False
+        command, cwd=work, env=heasoft.environment(work), stdin=subprocess.DEVNULL, check=False
     )
     if done.returncode != 0:
         raise IcflowError(
             f"{tool} ended with status {done.returncode}; what it said stands above in the log"
         )
-
-
-def _environment(work: Path) -> dict[str, str]:
-    """Return an environment in which a task asks nothing and shares no parameter files."""
-    system = os.environ.get("PFILES", "").rpartition(";")[2]
-    return {
-        **os.environ,
-        "HOME": str(work),
-        "PFILES": f"{work};{system}",
-        "HEADASNOQUERY": "",
-        "HEADASPROMPT": "/dev/null",
-        "PGPLOT_TYPE": "/null",
-    }
 
 
 def _publish(settings: ResponseSettings, products: Path, folder: Path) -> None:

@@ -1,0 +1,29 @@
+"""What programs of HEASoft need of the process that starts them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Return an environment in which HEASoft asks nothing and shares no file with another job.
+
+    Parameters
+    ----------
+    home : Path
+        Folder of one job alone: its home, and where its parameter files go.
+    """
+    environment = {
+        **os.environ,
+        "HOME": str(home),
+        "HEADASNOQUERY": "",
+        "HEADASPROMPT": "/dev/null",
+        "PGPLOT_TYPE": "/null",
+        "OMP_NUM_THREADS": "1",
+    }
+    # User's parameter files; those of the system, from which they are copied.
+    system = os.environ.get("PFILES", "").rpartition(";")[2]
+    if not system and "HEADAS" in os.environ:
+        system = os.path.join(os.environ["HEADAS"], "syspfiles")
+    return environment | {"PFILES": f"{home};{system}"}
