@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,14 @@ SPACE = 10e9  # bytes that the root file systems and the image take
 BUILD = 900  # seconds after which the network is too slow to wait for
 CANNOT_FETCH = 75  # exit status of a script that could not get packages
 SUBMIT = "/opt/submit/bin"  # Snakemake and icflow on the node, without torch
+
+
+# What is left of config.yaml: a detector of each kind with what it reads.
+KEPT = {
+    "detection.detectors": ("cae", "cstat_rule_fixed", "delta_cstat_fixed"),
+    "fits.baseline": ("2T_fixed", "1T+IC_fixed"),
+    "autoencoder.networks": ("cae",),
+}
 
 
 class Unavailable(Exception):
@@ -64,7 +73,6 @@ def check_machine(folder: Path) -> None:
 def step(what: str, *command: str | Path, **variables: str) -> str:
     """Run a command of the build; return its output."""
     started = time.monotonic()
-    print(f"  {what} ...", end=" ", flush=True)
     process = subprocess.Popen(
         # Mounts that a killed script leaves end with it.
         ["unshare", "--mount", "--propagation", "private", *map(str, command)],
@@ -81,7 +89,7 @@ def step(what: str, *command: str | Path, **variables: str) -> str:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         raise Unavailable(f"{what}: not done after {BUILD} s") from None
-    print(f"{time.monotonic() - started:.0f} s", flush=True)
+    print(f"  {what}: {time.monotonic() - started:.0f} s", flush=True)
     tail = "\n".join(output.strip().splitlines()[-30:])
     if process.returncode == CANNOT_FETCH:
         raise Unavailable(f"{what}: {tail.splitlines()[-1]}")
@@ -90,24 +98,30 @@ def step(what: str, *command: str | Path, **variables: str) -> str:
 
 
 def build(folder: Path) -> None:
-    """Make the image's root file system ``image`` and the node's, ``node``."""
+    """Make the image's root file system ``image`` and the node's, ``node``.
+
+    What waits for the network, and what one core is enough for, is done side by side.
+    """
     shared, image, node = folder / "shared", folder / "image", folder / "node"
     (shared / "scripts").mkdir(parents=True)
     for script in (*HERE.glob("*.sh"), HERE / "slurm.conf"):
         shutil.copy(script, shared / "scripts")
-    step("Debian and icflow", ROOT / "containers" / "debian.sh", image, PYTHON=sys.executable)
-    step("a copy for the node", "cp", "--archive", image, node)
-    shutil.rmtree(node / "opt" / "icflow")
+    enter = [HERE / "enter.sh", node, shared]
+    install, wheels = shared / "scripts/install_node.sh", shared / "wheels"
+    python = {"PYTHON": sys.executable}
+    with ThreadPoolExecutor() as side:
+        fetched = side.submit(step, "Snakemake", HERE / "fetch_submit.sh", wheels, **python)
+        step("Debian", ROOT / "containers" / "debian_base.sh", image)
+        step("a copy for the node", "cp", "--archive", image, node)
+        mirror = (node / "etc/apt/sources.list").read_text().split()[1]
+        made = side.submit(step, "icflow", ROOT / "containers" / "debian.sh", image, **python)
+        fetched.result()
+        step("Slurm and Apptainer", *enter, install, mirror, wheels)
+        made.result()
     # Apptainer builds from folders that it sees.
     os.rename(image, shared / "image")
     definition = (folder / "image.def").read_text().replace(str(image), str(shared / "image"))
     (shared / "image.def").write_text(definition)
-    step("Snakemake", HERE / "fetch_submit.sh", shared / "wheels", PYTHON=sys.executable)
-    mirror = (node / "etc/apt/sources.list").read_text().split()[1]
-    enter = [HERE / "enter.sh", node, shared]
-    step(
-        "Slurm and Apptainer", *enter, shared / "scripts/install_node.sh", mirror, shared / "wheels"
-    )
     step(
         "icflow.sif", *enter, "apptainer", "build",
         # Fast to make; the default is 10 % smaller.
@@ -115,7 +129,7 @@ def build(folder: Path) -> None:
         shared / "icflow.sif", shared / "image.def",
     )  # fmt: skip
     shutil.rmtree(shared / "image")
-    shutil.rmtree(shared / "wheels")
+    shutil.rmtree(wheels)
 
 
 # --- using it ----------------------------------------------------------------------------------
@@ -155,6 +169,11 @@ class Cluster:
             if line == "ready\n":
                 return cls(shared, holder)
         raise AssertionError(f"Slurm does not start:\n{''.join(said)}")
+
+    @property
+    def image(self) -> Path:
+        """The image, which projects have under ``containers``."""
+        return self.shared / "icflow.sif"
 
     @property
     def init(self) -> psutil.Process:
@@ -216,9 +235,20 @@ class Cluster:
             shutil.copy2(ROOT / path, target, follow_symlinks=False)
         for resource in resources.RESOURCES:
             resources.ensure(resource, folder)
-        os.link(self.shared / "icflow.sif", folder / "containers" / "icflow.sif")
+        os.link(self.image, folder / "containers" / "icflow.sif")
+        shorten(folder / "config.yaml")
         (folder / "settings.yaml").write_text(yaml.safe_dump(dict(settings or {})))
         return Project(self, folder)
+
+
+def shorten(path: Path) -> None:
+    """Leave out most of what the configuration makes; an overlay can only add."""
+    settings = yaml.safe_load(path.read_text())
+    for key, names in KEPT.items():
+        section, part = key.split(".")
+        settings[section][part] = {name: settings[section][part][name] for name in names}
+    del settings["detection"]["training_ic"]
+    path.write_text(yaml.safe_dump(settings, sort_keys=False))
 
 
 @dataclass(frozen=True)

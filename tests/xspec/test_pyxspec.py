@@ -441,11 +441,19 @@ def test_a_fit_of_the_reference(entry, session):
         rtol=1e-3,
         err_msg="Parameter.sigma is the root of the covariance's diagonal, in order of sources",
     )
+    # In units of the reference's errors: those found here are smaller where another one is pegged.
+    errors = np.array(reference["sigma"])
+    source = values[: len(errors)]
+    pulls = (source - reference["par"])[errors > 0] / errors[errors > 0]
+    assert np.abs(pulls).max() < 1, (
+        f"parameters differ from the reference by {pulls} sigma: {source}, {reference['par']}"
+    )
     # The reference lists the lines after the focused background.
     continuum, aperture, focused, lines = reference["bkg"]
-    expected = np.array([*reference["par"], continuum, aperture, lines, focused])
-    pulls = (values - expected)[known] / sigma[known]
-    assert np.abs(pulls).max() < 1, f"parameters differ from the reference by {pulls} sigma"
+    factors, expected = values[len(errors) :], [continuum, aperture, lines, focused]
+    assert np.abs(factors - expected).max() < 0.07, (
+        f"the background factors are {factors}, in the reference {expected}"
+    )
 
 
 def test_error_of_a_parameter(session):
@@ -463,7 +471,7 @@ def test_error_of_a_parameter(session):
             f"{parameter.error!r}; {status}"
         )
         value, sigma = parameter.values[0], parameter.sigma
-        assert session.xspec.Fit.statistic == pytest.approx(fit["cstat"], abs=0.05), (
+        assert session.xspec.Fit.statistic < fit["cstat"] + 0.05, (
             f"XSPEC goes back to the best fit after `error` of {name}:{number}"
         )
         print(f"{name}:{number} = {value} in {low} to {high}, sigma {sigma}, {status}")
