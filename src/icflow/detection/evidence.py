@@ -64,6 +64,8 @@ class Evidence:
         sample, with the columns ``cstat, dof, converged`` and the parameters.
     seed : int
         Seed of detectors that need random numbers.
+    explain : bool
+        Whether detectors that learn are to measure what carries their score.
     verdicts : mapping of str to Verdict
         What other detectors have said, for those that combine them.
     """
@@ -73,6 +75,7 @@ class Evidence:
     scores: Mapping[str, Sequence[Table]]
     fits: Mapping[str, Mapping[str, Table]]
     seed: int = 0
+    explain: bool = True
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
 
     def fit(self, part: str, name: str | None) -> Table:

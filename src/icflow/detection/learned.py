@@ -152,8 +152,10 @@ def fit_classifier(detector: Detector, evidence: Evidence) -> Verdict:
         model.fit(np.concatenate(rows), known)
         validation = model.decision_function(values[VALIDATION])
         test = model.decision_function(values[TEST])
-        importances = _importances(
-            model.decision_function, values[VALIDATION], learnt[0].names, evidence
+        importances = (
+            _importances(model.decision_function, values[VALIDATION], learnt[0].names, evidence)
+            if evidence.explain
+            else {}
         )
     # Without both fits there is nothing to judge by, whatever the classifier makes of it.
     validation, test = (
@@ -206,10 +208,10 @@ def fit_density(detector: Detector, evidence: Evidence) -> Verdict:
     from sklearn.neighbors import NearestNeighbors
 
     tables = {p: evidence.fit(p, detector.thermal) for p in (TRAINING, VALIDATION, TEST)}
-    features = {part: _source(fitted(table, "")) for part, table in tables.items()}
+    features = {part: source_features(table) for part, table in tables.items()}
     learnt = _checked(features[TRAINING], TRAINING)
     learnt = learnt[np.isfinite(learnt).all(axis=1)]
-    scale = _Scale.of(features[TRAINING].names, learnt)
+    scale = Scale.of(features[TRAINING].names, learnt)
     neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(learnt)))
     neighbours.fit(scale.apply(learnt))
     validation, test = (
@@ -220,15 +222,16 @@ def fit_density(detector: Detector, evidence: Evidence) -> Verdict:
     return Verdict(test, evidence.threshold(validation), validation, unconverged=int(bad.sum()))
 
 
-def _source(features: Features) -> Features:
-    """Return the features without the background factors, which are the same for all."""
+def source_features(table: Table) -> Features:
+    """Return the free parameters of a fit without the background factors, the same for all."""
+    features = fitted(table, "")
     kept = [not name.startswith("background.") for name in features.names]
     names = tuple(name for name, keep in zip(features.names, kept, strict=True) if keep)
     return Features(names, features.values[:, kept])
 
 
 @dataclass(frozen=True)
-class _Scale:
+class Scale:
     """Parameters in units in which they scatter alike."""
 
     factor: Bools
@@ -237,7 +240,7 @@ class _Scale:
     spread: Floats
 
     @classmethod
-    def of(cls, names: tuple[str, ...], values: Floats) -> _Scale:
+    def of(cls, names: tuple[str, ...], values: Floats) -> Scale:
         """Return the scale of the parameters of some spectra, (n_spectra, n_parameters)."""
         factor = np.array([name.endswith(FACTORS) for name in names])
         # A norm of zero has no logarithm; what is so much smaller than usual is as good as zero.
@@ -252,7 +255,7 @@ class _Scale:
         return np.asarray((logs - self.mean) / self.spread)
 
 
-def _distance(neighbours: Any, scale: _Scale, values: Floats) -> Floats:
+def _distance(neighbours: Any, scale: Scale, values: Floats) -> Floats:
     """Return the logarithm of the distance to the last of the neighbours, NaN without a fit."""
     usable = np.isfinite(values).all(axis=1)
     found = np.full(len(values), math.nan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -125,27 +125,48 @@ class EmbeddedEngine:
             The true value of every parameter, each of shape (n_spectra,), and
             of every background factor if they scatter.
         """
-        parsed = parse(expression)
-        settings = complete(parsed, parameters, "parameters")
-        tables = {term.name: self._fake_table(term, settings) for term in parsed.terms}
+        settings = complete(parse(expression), parameters, "parameters")
+        drawn = [draw(settings, seed, dataset, index) for index in indices]
         backgrounds = {BACKGROUND + name: row for name, row in self.backgrounds.items()}
         background = sum(backgrounds.values(), np.zeros(self.response.n_channels))
         varying = backgrounds if self.background_scatter > 0 else {}
         counts = np.empty((len(indices), self.response.n_channels), dtype=np.int32)
-        truth = {name: np.empty(len(indices)) for name in (*settings, *varying)}
-        for row, index in enumerate(indices):
-            values = draw(settings, seed, dataset, index)
+        sources = self.sources(expression, settings, drawn)
+        for row, (index, source) in enumerate(zip(indices, sources, strict=True)):
             factors = background_factors(varying, self.background_scatter, seed, dataset, index)
-            for name, value in (values | factors).items():
-                truth[name][row] = value
-            expected = background.copy()
+            drawn[row] |= factors
+            expected = background + source
             for name, factor in factors.items():
                 expected += (factor - 1) * backgrounds[name]
-            for term in parsed.terms:
-                norm = values[f"{term.additive.name}.norm"]
-                expected += norm * self._table_counts(term, tables[term.name], values)
             counts[row] = generator(seed, dataset, index, "counts").poisson(expected)
-        return counts, truth
+        names = (*settings, *varying)
+        return counts, {name: np.array([values[name] for values in drawn]) for name in names}
+
+    def sources(
+        self,
+        expression: str,
+        settings: Mapping[str, Setting],
+        values: Iterable[Mapping[str, float]],
+    ) -> Iterator[Floats]:
+        """Yield the expected counts per channel, without background, of many spectra.
+
+        What varies between them comes from folded tables, where there are such.
+
+        Parameters
+        ----------
+        settings : mapping
+            Every parameter of the model: fixed, linked, drawn or free.
+        values : iterable of mapping
+            Every parameter of each spectrum.
+        """
+        parsed = parse(expression)
+        tables = {term.name: self._fake_table(term, settings) for term in parsed.terms}
+        for given in values:
+            expected = np.zeros(self.response.n_channels)
+            for term in parsed.terms:
+                norm = given[f"{term.additive.name}.norm"]
+                expected += norm * self._table_counts(term, tables[term.name], given)
+            yield expected
 
     def _fake_table(
         self, term: Term, settings: Mapping[str, Setting]

@@ -37,6 +37,8 @@ Arrays = dict[str, NDArray[Any]]
 
 # Part of the key of every cached table: raise it when their content changes.
 FORMAT = 1
+# Tables that are kept in memory.
+RECENT = 4
 
 # Above the lines the continuum of AtomDB is piecewise linear: at 80 keV its kinks, blurred by the
 # response, are interpolated to 1e-5 with this spacing.
@@ -174,16 +176,29 @@ def cached(key: Mapping[str, object], make: Callable[[], Arrays]) -> Arrays:
     """Return the arrays kept under `key`, making and keeping them the first time.
 
     A lock makes the second of two processes wait for the first instead of
-    doing the same work.
+    doing the same work. The last few are kept in memory too: profiles fit one
+    model many times.
     """
     name = hashlib.sha256(canonical_json({**key, "format": FORMAT}).encode()).hexdigest()[:32]
     folder = cache_folder() / "folded"
     path = folder / f"{name}.npz"
-    arrays = _read_cache(path)
-    if arrays is not None:
-        return arrays
+    arrays = _recent.pop(path, None) or _read_cache(path)
+    if arrays is None:
+        arrays = _make_cache(path, make)
+    _recent[path] = arrays
+    if len(_recent) > RECENT:
+        del _recent[next(iter(_recent))]
+    return arrays
+
+
+# The arrays used last, oldest first.
+_recent: dict[Path, Arrays] = {}
+
+
+def _make_cache(path: Path, make: Callable[[], Arrays]) -> Arrays:
+    folder = path.parent
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / f"{name}.lock", "w") as lock:
+    with open(path.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         arrays = _read_cache(path)
         if arrays is None:

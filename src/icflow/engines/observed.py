@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from icflow.engines.base import BACKGROUND, FitResult
 from icflow.engines.embedded import EmbeddedEngine, Groups
 from icflow.engines.joint import FACTOR, JointEngine
 from icflow.models.expression import parse
-from icflow.models.scenario import generator
+from icflow.models.scenario import complete, generator
 from icflow.ogip.observation import Module, observed_groups
 
 Floats = NDArray[np.float64]
@@ -139,6 +139,23 @@ class ObservedEngine:
     def expected(self, model: FitModel, values: Mapping[str, float]) -> Floats:
         """Return the expected counts per channel, background included."""
         return np.asarray(sum(self.components(model, values).values()))
+
+    def expected_each(
+        self, model: FitModel, values: Sequence[Mapping[str, float]]
+    ) -> Iterator[Floats]:
+        """Yield what `expected` returns for each of many spectra, from folded tables."""
+        settings = complete(parse(model.expression), model.parameters, "parameters")
+        sources = [
+            engine.sources(model.expression, settings, values) for engine in self.engines.values()
+        ]
+        for given, parts in zip(values, zip(*sources, strict=True), strict=True):
+            expected = []
+            for (name, engine), source in zip(self.engines.items(), parts, strict=True):
+                total = source * given.get(FACTOR + name, 1.0)
+                for background, row in engine.backgrounds.items():
+                    total += row * given[self.background_name(name, background)]
+                expected.append(total)
+            yield np.concatenate(expected)
 
     def unfolded(self, model: FitModel, values: Mapping[str, float]) -> dict[str, Floats]:
         """Return energy² × photons/cm²/s/keV of every term in the channels, absorption included."""

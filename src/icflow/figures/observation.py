@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-HEIGHT = 10.1  # inch
+HEIGHT = 8.15  # inch, of all but the panels with scores
+ROW_HEIGHT = 2.1  # inch, of a row of these
 GROUP_RATIO = 1.04  # upper over lower energy of a drawn bin
 DECADES = 4.2  # of count rate that are drawn below the brightest bin
 BINS = 30
@@ -33,7 +34,7 @@ FILES = ("summary.json", "spectrum.ecsv", "simulations.ecsv", "profile.ecsv")
 PLASMAS = ((style.BLUE, "-"), (style.SKY, "--"), (style.GREEN, ":"))
 FLUX = r"$E^2 N(E)$ (keV cm$^{-2}$ s$^{-1}$)"
 BAND_UNIT = r"erg cm$^{-2}$ s$^{-1}$"
-DETECTORS_SHOWN = 4
+IN_A_ROW = 4  # panels with scores
 
 
 def draw(folder: Path) -> Figure:
@@ -42,8 +43,9 @@ def draw(folder: Path) -> Figure:
     spectrum = read_table(folder / FILES[1], ["module", "energy_lo", "energy_hi", "counts"])
     simulations = read_table(folder / FILES[2], ["model"])
     profile = read_table(folder / FILES[3], ["flux", "delta_cstat"])
-    figure = style.page(style.DOUBLE_COLUMN, HEIGHT)
-    parts: Any = figure.subfigures(4, 1, height_ratios=(0.7, 4.85, 2.0, 2.6))
+    answers_height = ROW_HEIGHT * _answer_rows(summary)
+    figure = style.page(style.DOUBLE_COLUMN, HEIGHT + answers_height)
+    parts: Any = figure.subfigures(4, 1, height_ratios=(0.7, 4.85, answers_height, 2.6))
     head, spectra, answers, numbers = parts
     _head(head, summary)
     _spectra(spectra, summary, spectrum)
@@ -289,14 +291,28 @@ def _answers(
     part: SubFigure, summary: Mapping[str, Any], simulations: Table, profile: Table
 ) -> None:
     """Draw the profile of the flux and, for each detector, where the observed score lies."""
-    names = list(summary["detectors"])[:DETECTORS_SHOWN]
-    axes = part.subplots(1, 1 + len(names), squeeze=False)[0]
-    _profile(axes[0], summary, profile)
-    for panel, name in zip(axes[1:], names, strict=True):
+    names = list(summary["detectors"])
+    rows = _answer_rows(summary)
+    axes = part.subplots(rows, 1 + IN_A_ROW, squeeze=False)
+    _profile(axes[0, 0], summary, profile)
+    free = [*axes[0, 1:], *axes[1:, 1:].ravel()]
+    for panel, name in zip(free, names, strict=False):
         _scores(panel, summary, simulations, name)
-    axes[1].set_ylabel("Fraction of spectra")
-    handles, labels = axes[1].get_legend_handles_labels()
-    part.legend(handles, labels, loc="outside upper right", ncols=4, fontsize=7)
+    for panel in (*axes[1:, 0], *free[len(names) :]):
+        panel.set_axis_off()
+    free[0].set_ylabel("Fraction of spectra")
+    handles, labels = free[0].get_legend_handles_labels()
+    part.legend(
+        handles, labels, loc="outside upper right", ncols=4, fontsize=7,
+        title=f"Scores above what {summary['models']['thermal']} spectra with the fitted "
+        "parameters have on average",
+        title_fontsize=7,
+    )  # fmt: skip
+
+
+def _answer_rows(summary: Mapping[str, Any]) -> int:
+    """Return the rows of panels that show the scores of all detectors."""
+    return math.ceil(len(summary["detectors"]) / IN_A_ROW)
 
 
 def _profile(axes: Axes, summary: Mapping[str, Any], profile: Table) -> None:
@@ -308,11 +324,14 @@ def _profile(axes: Axes, summary: Mapping[str, Any], profile: Table) -> None:
     low, high = (end / unit for end in flux["interval_90"])
     axes.axvspan(low, high, color=style.IC, alpha=0.12, lw=0)
     axes.axvline(flux["value"] / unit, color=style.IC, lw=0.7, ls=":")
-    for delta, text in ((2.7055, "90 %"), (9.0, "3 σ")):
-        axes.axhline(delta, color=style.GREY, lw=0.6, ls="--")
-        axes.text(0.02, delta, text, fontsize=6.5, color=style.GREY, va="bottom",
-                  transform=axes.get_yaxis_transform())  # fmt: skip
-    axes.set_ylim(0, 13)
+    for key, text in (("90", "90 %"), ("3_sigma", "3 σ")):
+        limit, rise = flux[f"upper_limit_{key}"] / unit, flux["rise_of_cstat"][key]
+        axes.plot(limit, rise, marker="<", color=style.IC, ms=4)
+        axes.annotate(
+            text, (limit, rise), xytext=(-6, 0), textcoords="offset points", fontsize=6.5,
+            ha="right", va="center",
+        )  # fmt: skip
+    axes.set_ylim(0, max(13.0, 1.15 * flux["rise_of_cstat"]["3_sigma"]))
     axes.set_xlim(0, float(np.max(profile["flux"])) / unit)
     energies = "–".join(f"{energy:g}" for energy in flux["energies"])
     exponent = round(math.log10(unit))
@@ -321,24 +340,30 @@ def _profile(axes: Axes, summary: Mapping[str, Any], profile: Table) -> None:
 
 
 def _scores(axes: Axes, summary: Mapping[str, Any], simulations: Table, name: str) -> None:
-    detector = summary["detectors"][name]
-    models = np.array(strings(simulations, "model"))
-    scores = floats(simulations, f"score.{name}")
-    edges = score_edges(scores, detector["score"])
-    for role, color, dashes in (("thermal", style.THERMAL, "-"), ("with_ic", style.IC, "--")):
-        model = summary["models"][role]
-        member = scores[(models == model) & np.isfinite(scores)]
-        heights = np.histogram(np.clip(member, edges[0], edges[-1]), edges)[0] / max(member.size, 1)
+    """Draw by how much scores exceed what is expected of spectra without IC."""
+    detector, models = summary["detectors"][name], summary["models"]
+    excess = floats(simulations, f"excess.{name}")
+    drawn = np.array(strings(simulations, "set")) == "replicas"
+    with_ic = np.array(strings(simulations, "model")) == models["with_ic"]
+    observed = detector["score"] - detector["expected"]
+    edges = score_edges(excess[drawn | with_ic], observed)
+    # Small numbers in a unit of their own, so that the ticks have room.
+    reach = float(np.abs(edges).max())
+    exponent = 0 if reach > 0.1 else math.floor(math.log10(reach))
+    excess, observed, edges = (x / 10.0**exponent for x in (excess, observed, edges))
+    for members, model, color, dashes in (
+        (drawn, models["thermal"], style.THERMAL, "-"),
+        (with_ic, models["with_ic"], style.IC, "--"),
+    ):
+        known = excess[members & np.isfinite(excess)]
+        heights = np.histogram(np.clip(known, edges[0], edges[-1]), edges)[0] / max(known.size, 1)
         axes.stairs(heights, edges, fill=True, color=color, alpha=0.18)
         axes.stairs(heights, edges, color=color, ls=dashes, lw=1.0, label=f"simulated {model}")
-    axes.axvline(detector["score"], color=style.BLACK, lw=1.3, label="observed")
-    axes.axvline(detector["threshold"], color=style.GREY, lw=0.9, ls=":", label="threshold")
-    axes.set_xlabel(detector["title"], fontsize=7)
-    axes.set_ylim(0, axes.get_ylim()[1] * 1.3)
-    style.note(
-        axes, f"false alarm {_percent(detector['false_alarm'])}", x=0.96, ha="right", fontsize=7,
-        bbox={"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 1},
-    )  # fmt: skip
+    axes.axvline(observed, color=style.BLACK, lw=1.3, label="observed")
+    unit = f" (10$^{{{exponent}}}$)" if exponent else ""
+    axes.set_xlabel(detector["title"] + unit, fontsize=7)
+    axes.locator_params(axis="x", nbins=4)
+    axes.set_title(f"false alarm {_percent(detector['false_alarm'])}", fontsize=7)
 
 
 def score_edges(scores: Floats, observed: float) -> Floats:

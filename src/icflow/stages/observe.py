@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,15 @@ from icflow.models.scenario import at_source
 from icflow.ogip.observation import Module, check_module, read_modules
 from icflow.stages import observed_fits, observed_scores, observed_words
 from icflow.stages.observed_fits import Check, Limits
-from icflow.stages.observed_simulations import Population, Replicas, population, replicas
+from icflow.stages.observed_scores import OBSERVED, REPLICAS
+from icflow.stages.observed_simulations import (
+    Fitter,
+    Spectra,
+    allowed,
+    draw_each,
+    goodness,
+    replicas,
+)
 
 Floats = NDArray[np.float64]
 
@@ -68,14 +75,6 @@ def run(settings: ObserveSettings, output: Path) -> str:
     return str(summary["verdict"])
 
 
-@dataclass
-class _Simulated:
-    """What was simulated of one model."""
-
-    replicas: Replicas
-    population: Population
-
-
 class _Analysis:
     """The analysis of one observation, step by step."""
 
@@ -97,7 +96,8 @@ class _Analysis:
             for name, model in settings.models.items()
         }
         self.norm = f"{self.observe.ic}.norm"
-        self.simulated: dict[str, _Simulated] = {}
+        self.spectra: dict[str, Spectra] = {}
+        self.goodness: dict[str, float] = {}
         self.fits: dict[str, FitResult] = {}
         self.intervals: dict[str, dict[str, tuple[float, float]]] = {}
         self.scores: dict[str, observed_scores.Score] = {}
@@ -121,7 +121,13 @@ class _Analysis:
             done("errors")
             limits = {
                 name: observed_fits.limits(
-                    self.engine, self.models[name], self.fits[name], self.norm
+                    self.engine,
+                    self.models[name],
+                    self.fits[name],
+                    self.norm,
+                    observe.simulations,
+                    self.settings.seed,
+                    self._key(name, "limits"),
                 )
                 for name in (observe.both, observe.with_ic)
             }
@@ -129,25 +135,15 @@ class _Analysis:
             done("limits")
             checks = self._checks()
             done("checks")
-            goodness = {}
+            fitter = self._fitter(limits[observe.both])
+            self.spectra[OBSERVED] = fitter.fit(self.engine.counts[None])
             for name in self.models:
-                sample = self._replicas(name)
-                goodness[name] = sample.goodness(self.fits[name])
-                if name in (observe.thermal, observe.with_ic):
-                    priors = self._priors(name, limits[observe.with_ic])
-                    self.simulated[name] = _Simulated(
-                        sample, self._population(name, sample, priors)
-                    )
+                self._simulate(fitter, name, limits[observe.with_ic])
                 done(f"simulations of {name}")
-            self.scores = observed_scores.judge(
-                observe,
-                self.fits,
-                {name: one.population.fits for name, one in self.simulated.items()},
-                self.settings.seed,
-            )
+            self.scores = observed_scores.judge(observe, self.spectra, self.settings.seed)
             done("scores")
             progress.update(STEPS - progress.n)
-        return self._summary(limits, checks, goodness)
+        return self._summary(limits, checks)
 
     # --- steps ---------------------------------------------------------------------------
 
@@ -191,12 +187,33 @@ class _Analysis:
             modules, self.settings, regroup, (low, high), self.settings.atomic_data
         )
 
-    def _replicas(self, name: str) -> Replicas:
-        settings = self.settings
-        return replicas(
-            self.engine, self.models[name], self.fits[name], self.observe.simulations,
-            settings.seed, f"observations/{settings.name}/{name}/replicas",
+    def _key(self, name: str, what: str = "") -> str:
+        """Return what keys the random numbers of a kind of spectra simulated with a model."""
+        return "/".join(["observations", self.settings.name, name, *([what] if what else [])])
+
+    def _fitter(self, limits: Limits) -> Fitter:
+        faint = limits.interval_68[1] - limits.best
+        return Fitter(self.engine, self.observe, self.models, self.norm, faint)
+
+    def _simulate(self, fitter: Fitter, name: str, limits: Limits) -> None:
+        """Simulate and fit spectra of a model, as many kinds of them as it plays parts."""
+        observe, seed, model = self.observe, self.settings.seed, self.models[name]
+        counts = replicas(
+            self.engine, model, self.fits[name], observe.simulations, seed,
+            self._key(name, "replicas"),
         )  # fmt: skip
+        if name == observe.thermal:
+            truth = [self.fits[name].values] * len(counts)
+            self.spectra[REPLICAS] = fitter.fit(counts, truth)
+            fits = self.spectra[REPLICAS].fits[name]
+        else:
+            fits = self.engine.fit(model, counts)
+        self.goodness[name] = goodness(self.fits[name], fits)
+        if name in (observe.thermal, observe.with_ic):
+            priors = self._priors(name, limits)
+            key = self._key(name)
+            truth = allowed(self.engine, model, counts, fits, priors, seed, key)
+            self.spectra[name] = fitter.fit(draw_each(self.engine, model, truth, seed, key), truth)
 
     def _priors(self, name: str, limits: Limits) -> dict[str, Prior]:
         """Return what is drawn for the simulated spectra of a model, instead of fitted."""
@@ -205,30 +222,22 @@ class _Analysis:
             priors[self.norm] = Prior(uniform=list(limits.interval_3_sigma))
         return priors
 
-    def _population(self, name: str, sample: Replicas, priors: Mapping[str, Prior]) -> Population:
-        settings, observe = self.settings, self.observe
-        roles = (observe.thermal, observe.with_ic, observe.both)
-        return population(
-            self.engine, self.models[name], sample, priors,
-            {role: self.models[role] for role in roles},
-            settings.seed, f"observations/{settings.name}/{name}",
-        )  # fmt: skip
-
     # --- results ---------------------------------------------------------------------------
 
     def _summary(
         self,
         limits: Mapping[str, Limits],
         checks: Mapping[str, Sequence[Check]],
-        goodness: Mapping[str, float],
     ) -> dict[str, Any]:
         settings, observe = self.settings, self.observe
         decides = self.scores[observe.decides]
         # No model: one that neither 2T, nor 1T+IC, nor both together describes.
-        fitted = max(goodness[name] for name in (observe.thermal, observe.with_ic, observe.both))
+        fitted = max(
+            self.goodness[name] for name in (observe.thermal, observe.with_ic, observe.both)
+        )
         detected = decides.false_alarm < observe.false_alarm
         fluxes = {name: self._flux(name, found) for name, found in limits.items()}
-        gain = max(self.fits[observe.thermal].cstat - self.fits[observe.both].cstat, 0.0)
+        gain = float(max(self.spectra[OBSERVED].added[0], 0.0))
         summary: dict[str, Any] = {
             "name": settings.name,
             "verdict": "",
@@ -240,7 +249,7 @@ class _Analysis:
             "ic_flux_by_model": fluxes,
             "magnetic_field": self._field(fluxes[observe.both]),
             "cstat": {name: fit.cstat for name, fit in self.fits.items()},
-            "fits": {name: self._fit(name, goodness[name]) for name in self.fits},
+            "fits": {name: self._fit(name) for name in self.fits},
             "detectors": {name: score.as_json() for name, score in self.scores.items()},
             "checks": [
                 self._check(name, check) for name, found in checks.items() for check in found
@@ -268,6 +277,7 @@ class _Analysis:
             "interval_90": [lower_90 * scale, upper_90 * scale],
             "upper_limit_90": limits.upper_90 * scale,
             "upper_limit_3_sigma": limits.upper_3_sigma * scale,
+            "rise_of_cstat": {"90": limits.rise_90, "3_sigma": limits.rise_3_sigma},
             "norm": limits.best,
         }
 
@@ -290,7 +300,7 @@ class _Analysis:
             "lower_limit_3_sigma": field(flux["upper_limit_3_sigma"]),
         }
 
-    def _fit(self, name: str, goodness: float) -> dict[str, Any]:
+    def _fit(self, name: str) -> dict[str, Any]:
         fit, declared = self.fits[name], parse(self.models[name].expression).parameters
         at_limit = set(fit.at_bound)
 
@@ -307,7 +317,7 @@ class _Analysis:
             "dof": fit.dof,
             "bins": fit.bins,
             "converged": fit.converged,
-            "goodness": goodness,
+            "goodness": self.goodness[name],
             "parameters": {
                 parameter: {
                     "value": value,
@@ -382,22 +392,44 @@ class _Analysis:
         return table
 
     def simulations(self) -> Table:
-        """Return one row per simulated spectrum: model, truth, C of each fit, scores."""
-        rows: list[dict[str, Any]] = []
-        for name, one in self.simulated.items():
-            for index, truth in enumerate(one.population.truth):
-                row: dict[str, Any] = {"model": name, "index": index}
-                row |= {f"truth.{key}": value for key, value in truth.items()}
-                for role, fits in one.population.fits.items():
-                    row[f"cstat.{role}"] = fits[index].cstat
-                rows.append(row)
-        names = list(dict.fromkeys(key for row in rows for key in row))
-        table = Table({key: [row.get(key, math.nan) for row in rows] for key in names})
-        for name, score in self.scores.items():
-            table[f"score.{name}"] = np.concatenate([score.simulated[m] for m in self.simulated])
-        for key in table.colnames[2:]:
-            table[key] = _rounded(table[key])
-        return table
+        """Return one row per simulated spectrum: model, set, truth, C of each fit, scores.
+
+        The set is ``replicas`` (of the best fit) or ``allowed`` (by the observed spectrum).
+        """
+        observe = self.observe
+        tables = []
+        for name, model in (
+            (REPLICAS, observe.thermal),
+            (observe.thermal, observe.thermal),
+            (observe.with_ic, observe.with_ic),
+        ):
+            one = self.spectra[name]
+            table = Table({"model": [model] * len(one)})
+            table["set"] = REPLICAS if name == REPLICAS else "allowed"
+            table["index"] = np.arange(len(one))
+            for key in one.truth[0]:
+                table[f"truth.{key}"] = _rounded([truth[key] for truth in one.truth])
+            for role, fits in one.fits.items():
+                table[f"cstat.{role}"] = _rounded([fit.cstat for fit in fits])
+            for detector, score in self.scores.items():
+                table[f"score.{detector}"] = _rounded(score.scores[name])
+                table[f"excess.{detector}"] = _rounded(score.excess[name])
+            tables.append(table)
+        return _stacked(tables)
+
+
+def _stacked(tables: Sequence[Table]) -> Table:
+    """Join tables; numbers that one of them lacks are NaN."""
+    names = list(dict.fromkeys(name for table in tables for name in table.colnames))
+    lacking = [np.full(len(table), math.nan) for table in tables]
+    return Table(
+        {
+            name: np.concatenate(
+                [t[name] if name in t.colnames else e for t, e in zip(tables, lacking, strict=True)]
+            )
+            for name in names
+        }
+    )
 
 
 def _rounded(values: Any) -> Floats:

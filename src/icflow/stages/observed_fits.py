@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from icflow.config import FitModel, Free
 from icflow.engines.base import BACKGROUND, FitResult
-from icflow.engines.observed import ObservedEngine
+from icflow.engines.observed import ObservedEngine, draw_counts
 from icflow.engines.profile import end_of_interval
 from icflow.errors import IcflowError
 from icflow.models.expression import parse
@@ -23,6 +24,9 @@ Counts = NDArray[np.integer[Any]]
 # upper limits are one-sided: 1.2816 sigma is the 90 % quantile of a normal distribution.
 INTERVAL_68, INTERVAL_90 = 1.0, 2.7055
 UPPER_90, THREE_SIGMA = 1.6424, 9.0
+TAIL_90 = 0.1
+# Limits are not drawn closer to the best value than this.
+LEAST_SIGMAS = 0.3
 
 # How far away an end of an interval is looked for first where a fit gives no error: a fraction of
 # the range of the parameter.
@@ -119,9 +123,11 @@ class Limits:
     best, lowest : float
         Value at the minimum, and the lowest that the parameter can take.
     interval_68, interval_90, interval_3_sigma : tuple of float
-        Two-sided.
+        Two-sided, by Wilks' theorem.
     upper_90, upper_3_sigma : float
-        One-sided.
+        One-sided, at the rises of C that simulations give.
+    rise_90, rise_3_sigma : float
+        These rises.
     """
 
     best: float
@@ -130,27 +136,101 @@ class Limits:
     interval_90: tuple[float, float]
     interval_3_sigma: tuple[float, float]
     upper_90: float
-
-    @property
-    def upper_3_sigma(self) -> float:
-        """The upper end of the 3 sigma interval, which 99.87 % of limits are above."""
-        return self.interval_3_sigma[1]
+    upper_3_sigma: float
+    rise_90: float
+    rise_3_sigma: float
 
 
-def limits(engine: ObservedEngine, model: FitModel, fit: FitResult, name: str) -> Limits:
-    """Find limits of a parameter with everything else that is free fitted again."""
+def limits(
+    engine: ObservedEngine,
+    model: FitModel,
+    fit: FitResult,
+    name: str,
+    number: int,
+    seed: int,
+    key: str,
+) -> Limits:
+    """Find limits of a parameter with everything else that is free fitted again.
+
+    Parameters
+    ----------
+    number, seed, key
+        As for `rises_to_limits`.
+    """
     found = {
         delta: interval(engine, model, fit, name, delta)
         for delta in (INTERVAL_68, INTERVAL_90, UPPER_90, THREE_SIGMA)
     }
+    rises = rises_to_limits(engine, model, name, found[UPPER_90][1], number, seed, key)
+    upper = [interval(engine, model, fit, name, rise)[1] for rise in rises]
     return Limits(
         best=fit.values[name],
         lowest=engine.range_of(model, name)[0],
         interval_68=found[INTERVAL_68],
         interval_90=found[INTERVAL_90],
         interval_3_sigma=found[THREE_SIGMA],
-        upper_90=found[UPPER_90][1],
+        upper_90=upper[0],
+        upper_3_sigma=upper[1],
+        rise_90=rises[0],
+        rise_3_sigma=rises[1],
     )
+
+
+def rises_to_limits(
+    engine: ObservedEngine,
+    model: FitModel,
+    name: str,
+    limit: float,
+    number: int,
+    seed: int,
+    key: str,
+    counts: Counts | None = None,
+) -> tuple[float, float]:
+    """Return by how much C rises up to the one-sided 90 % and 3 sigma upper limits.
+
+    Near a limit of the parameter, or where backgrounds end on theirs, Wilks'
+    theorem does not hold. So spectra are simulated with the parameter at the
+    limit by the theorem, and all else as fitted then. In them the best value
+    lies this many sigma, square roots of the rise of C, below the true one.
+
+    Parameters
+    ----------
+    limit : float
+        The 90 % upper limit by Wilks' theorem.
+    number : int
+        Simulated spectra.
+    seed, key : int, str
+        Of their random numbers.
+    counts : ndarray of int, shape (1, n_channels), optional
+        By default the observed spectrum.
+    """
+    (at_limit,) = engine.fit(model, counts, {name: np.array([limit])})
+    expected = engine.expected(model, at_limit.values)
+    simulated = draw_counts(expected, seed, key, range(number))
+    roots = signed_roots(engine, model, name, limit, simulated)
+    sigmas = max(-float(np.quantile(roots, TAIL_90)), LEAST_SIGMAS)
+    # Too few are simulated to see the tail beyond: it is taken for that of a normal distribution.
+    return sigmas**2, (sigmas + math.sqrt(THREE_SIGMA) - math.sqrt(UPPER_90)) ** 2
+
+
+def signed_roots(
+    engine: ObservedEngine, model: FitModel, name: str, truth: float, counts: Counts
+) -> Floats:
+    """Return by how many sigma, square roots of the rise of C, best values exceed the true one.
+
+    Parameters
+    ----------
+    counts : ndarray of int, shape (n_spectra, n_channels)
+        Simulated with the parameter at `truth`.
+    """
+    free = engine.fit(model, counts)
+    frozen = engine.fit(model, counts, {name: np.full(len(counts), truth)})
+    roots = [
+        math.copysign(math.sqrt(max(there.cstat - best.cstat, 0.0)), best.values[name] - truth)
+        for best, there in zip(free, frozen, strict=True)
+        if best.status == there.status == "ok"
+    ]
+    return np.array(roots)
 
 
 def profile(engine: ObservedEngine, model: FitModel, name: str, values: Floats) -> Floats:

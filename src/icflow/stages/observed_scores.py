@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,16 +21,17 @@ from icflow.detection.evidence import (
     Evidence,
     Sample,
 )
-from icflow.detection.learned import FEWEST
+from icflow.detection.learned import FEWEST, Scale, source_features
 from icflow.engines.base import FitResult
 from icflow.errors import IcflowError
+from icflow.stages.observed_simulations import Spectra
 
 Floats = NDArray[np.float64]
 
-OBSERVED = "observed"
+OBSERVED, REPLICAS = "observed", "replicas"
 SECTION = "observe.detectors"
-# C of two fits that are the same but for rounding.
-SAME = 0.005
+# How far parameters count in the regression of scores, in standard deviations.
+REACH = 3.0
 
 
 @dataclass(frozen=True)
@@ -39,24 +40,29 @@ class Score:
 
     Attributes
     ----------
+    title : str
     score, threshold : float
         Above the threshold a spectrum is called IC; the threshold is that of
         the highest balanced accuracy on simulated spectra.
+    expected : float
+        What spectra without IC of the fitted parameters score on average.
     false_alarm : float
-        Fraction of the simulated spectra without IC that score as high.
+        Probability that a spectrum without IC exceeds what is expected of it as much.
     missed : float
-        Fraction of the simulated spectra with IC that score no higher.
-    simulated : dict of ndarray
-        Scores of the simulated spectra of each model; NaN of those that the
-        detector has learnt from.
+        Fraction of the simulated spectra with IC that exceed it no more.
+    scores, excess : dict of ndarray
+        Scores of each set of simulated spectra, and what is above the
+        expectation; NaN of those that the detector has learnt from.
     """
 
     title: str
     score: float
     threshold: float
+    expected: float
     false_alarm: float
     missed: float
-    simulated: dict[str, Floats]
+    scores: dict[str, Floats]
+    excess: dict[str, Floats]
 
     def as_json(self) -> dict[str, Any]:
         """Return all but the simulated scores."""
@@ -65,9 +71,10 @@ class Score:
             "score": self.score,
             "threshold": self.threshold,
             "above_threshold": self.score > self.threshold,
+            "expected": self.expected,
             "false_alarm": self.false_alarm,
             "missed": self.missed,
-            "simulated": {name: _spread(scores) for name, scores in self.simulated.items()},
+            "excess": {name: _spread(excess) for name, excess in self.excess.items()},
         }
 
 
@@ -86,40 +93,33 @@ def false_alarm(score: float, simulated: Floats) -> float:
 
     It is the rank of the observed spectrum among itself and the simulated
     ones, so that it is at most α in a fraction α of observations without IC,
-    whatever their number, and never 0. Scores within `SAME` count as equal,
-    which matters where many are 0.
+    whatever their number, and never 0.
     """
     known = simulated[np.isfinite(simulated)]
     if not np.isfinite(score):
         return 1.0
-    return float((1 + np.sum(known >= score - SAME)) / (1 + known.size))
+    return float((1 + np.sum(known >= score)) / (1 + known.size))
 
 
-def judge(
-    observe: Observe,
-    observed: Mapping[str, FitResult],
-    simulated: Mapping[str, Mapping[str, Sequence[FitResult]]],
-    seed: int,
-) -> dict[str, Score]:
+def judge(observe: Observe, spectra: Mapping[str, Spectra], seed: int) -> dict[str, Score]:
     """Score the observed and the simulated spectra with every detector.
 
-    Detectors that learn do so from the first half of the simulated spectra, and
-    the others are those that the observed spectrum is compared with.
+    Detectors that learn do so from the first half of the simulated spectra of
+    each model, and are judged by the others.
 
     Parameters
     ----------
-    observed : mapping of str to FitResult
-        Fit of each model to the observed spectrum.
-    simulated : mapping
-        For the models `observe.thermal` and `observe.with_ic`, the fits of each
-        model to the spectra simulated with it.
+    spectra : mapping of str to Spectra
+        The observed spectrum, `OBSERVED`; spectra drawn from the best fit
+        without IC, `REPLICAS`; and under the names of the models without and
+        with IC spectra with parameters that the observed one allows.
     """
     found = {}
     for name in order(observe):
         needed = {part: observe.detectors[part] for part in observe.detectors[name].parts or []}
         needed[name] = observe.detectors[name]
         learns = any(detectors.METHODS[one.method].learns for one in needed.values())
-        found[name] = _Judge(observe, observed, simulated, seed, learns).score(name, needed)
+        found[name] = _Judge(observe, spectra, seed, learns).score(name, needed)
     return found
 
 
@@ -154,37 +154,33 @@ class _Judge:
     """The evidence for one detector."""
 
     def __init__(
-        self,
-        observe: Observe,
-        observed: Mapping[str, FitResult],
-        simulated: Mapping[str, Mapping[str, Sequence[FitResult]]],
-        seed: int,
-        learns: bool,
+        self, observe: Observe, spectra: Mapping[str, Spectra], seed: int, learns: bool
     ) -> None:
-        self.observe, self.observed, self.simulated = observe, observed, simulated
+        self.observe, self.spectra = observe, spectra
         thermal, with_ic = observe.thermal, observe.with_ic
-        sizes = {name: len(next(iter(fits.values()))) for name, fits in simulated.items()}
-        half = {name: size // 2 if learns else 0 for name, size in sizes.items()}
-        self.first = half
-        rows = {name: range(half[name], size) for name, size in sizes.items()}
-        rows[OBSERVED] = range(1)
-        learnt = {name: range(half[name]) for name in sizes}
-        with_all = {thermal: False, with_ic: True, OBSERVED: False}
+        self.first = {
+            name: len(one) // 2 if learns and name in (thermal, with_ic) else 0
+            for name, one in spectra.items()
+        }
+        unseen = {name: range(self.first[name], len(one)) for name, one in spectra.items()}
+        learnt = {name: range(first) for name, first in self.first.items()}
         self.rows = {
             TRAINING: {thermal: learnt[thermal]},
             TRAINING_IC: {with_ic: learnt[with_ic]},
-            VALIDATION: {name: rows[name] for name in (thermal, with_ic)},
-            TEST: {name: rows[name] for name in (thermal, with_ic, OBSERVED)},
+            VALIDATION: {name: unseen[name] for name in (thermal, with_ic)},
+            TEST: unseen,
         }
+        is_ic = {name: name == with_ic for name in spectra}
         self.evidence = Evidence(
             {
-                part: Sample.of({n: len(r) for n, r in self.rows[part].items()}, with_all)
+                part: Sample.of({n: len(r) for n, r in self.rows[part].items()}, is_ic)
                 for part in PARTS
             },
-            with_all,
+            is_ic,
             {},
             {part: self._tables(part) for part in PARTS},
             seed,
+            explain=False,
         )
 
     def score(self, name: str, needed: Mapping[str, Detector]) -> Score:
@@ -193,50 +189,83 @@ class _Judge:
             verdict = detectors.judge(needed, self.evidence)[name]
         except IcflowError as error:
             raise IcflowError(f"{SECTION}: {error}") from None
-        sample = self.evidence.samples[TEST]
-        simulated = {}
-        for model in self.simulated:
-            unseen = np.full(self.first[model], np.nan)
-            simulated[model] = np.concatenate([unseen, verdict.score[sample.dataset == model]])
-        score = float(verdict.score[sample.dataset == OBSERVED][0])
-        with_ic = simulated[self.observe.with_ic]
+        dataset = self.evidence.samples[TEST].dataset
+        thermal = self.evidence.fit(TEST, self.observe.thermal)
+        here = dataset == self.observe.thermal
+        expected = self._expectation(verdict.score[here])(thermal)
+        scores, excess = (
+            {
+                model: np.append(np.full(first, np.nan), values[dataset == model])
+                for model, first in self.first.items()
+            }
+            for values in (verdict.score, verdict.score - expected)
+        )
+        (score,), (surplus,) = scores.pop(OBSERVED), excess.pop(OBSERVED)
+        with_ic = excess[self.observe.with_ic]
         with_ic = with_ic[np.isfinite(with_ic)]
         return Score(
             title=needed[name].title,
-            score=score,
+            score=float(score),
             threshold=verdict.threshold,
-            false_alarm=false_alarm(score, simulated[self.observe.thermal]),
-            missed=float(np.mean(with_ic <= score + SAME)) if with_ic.size else float("nan"),
-            simulated=simulated,
+            expected=float(score - surplus),
+            false_alarm=false_alarm(float(surplus), excess[REPLICAS]),
+            missed=float(np.mean(with_ic <= surplus)) if with_ic.size else float("nan"),
+            scores=scores,
+            excess=excess,
         )
+
+    def _expectation(self, scores: Floats) -> Callable[[Table], Floats]:
+        """Return what spectra without IC score on average, as a function of their fits.
+
+        A linear regression of the scores of the simulated spectra on their true
+        parameters.
+        """
+        thermal = self.observe.thermal
+        free = self.spectra[thermal].fits[thermal][0].free
+        truth = [self.spectra[thermal].truth[row] for row in self.rows[TEST][thermal]]
+        features = source_features(_parameters(truth, free))
+        usable = np.isfinite(features.values).all(axis=1) & np.isfinite(scores)
+        scale = Scale.of(features.names, features.values[usable])
+
+        def predictors(table: Table) -> Floats:
+            values = np.clip(scale.apply(source_features(table).values), -REACH, REACH)
+            return np.column_stack([np.ones(len(values)), values])
+
+        known = predictors(_parameters(truth, free))[usable]
+        # As if every parameter had been seen once more, without effect.
+        penalty = np.diag([0.0, *np.ones(known.shape[1] - 1)])
+        weights = np.linalg.solve(known.T @ known + penalty, known.T @ scores[usable])
+        return lambda table: np.asarray(predictors(table) @ weights)
 
     def _tables(self, part: str) -> dict[str, Table]:
         """Return the fits of each model to the spectra of a part."""
-        roles = (self.observe.thermal, self.observe.with_ic, self.observe.both)
-        fits = {
-            role: [
-                self.observed[role] if name == OBSERVED else self.simulated[name][role][row]
-                for name, rows in self.rows[part].items()
-                for row in rows
-            ]
-            for role in roles
+        rows = [(self.spectra[n], row) for n, rows in self.rows[part].items() for row in rows]
+        if not rows:
+            return {}
+        observe = self.observe
+        tables = {
+            role: _table([spectra.fits[role][row] for spectra, row in rows])
+            for role in (observe.thermal, observe.with_ic, observe.both)
         }
-        tables = {role: _table(fits[role]) for role in roles if fits[role]}
-        if self.observe.both in tables and self.observe.thermal in tables:
-            # The model with IC holds the one without: where its fit ended higher, it missed that.
-            both, thermal = tables[self.observe.both], tables[self.observe.thermal]
-            both["cstat"] = np.minimum(both["cstat"], thermal["cstat"])
+        # By how much C falls where there is no fall, the model with both does not say.
+        added = np.array([spectra.added[row] for spectra, row in rows])
+        tables[observe.both]["cstat"] = tables[observe.thermal]["cstat"] - added
         return tables
 
 
 def _table(fits: Sequence[FitResult]) -> Table:
     """Return fits as detectors read them: one row each, C, dof, parameters and errors."""
-    table = Table(
-        {key: [getattr(fit, key) for fit in fits] for key in ("cstat", "dof", "converged")}
-    )
-    for name in fits[0].values:
-        table[name] = [fit.values[name] for fit in fits]
-        if name in fits[0].free:
-            table[f"{name}_error"] = [fit.errors[name] for fit in fits]
-    table.meta["free"] = list(fits[0].free)
+    free = fits[0].free
+    table = _parameters([fit.values for fit in fits], free)
+    for key in ("cstat", "dof", "converged"):
+        table[key] = [getattr(fit, key) for fit in fits]
+    for name in free:
+        table[f"{name}_error"] = [fit.errors[name] for fit in fits]
+    return table
+
+
+def _parameters(values: Sequence[Mapping[str, float]], free: Sequence[str]) -> Table:
+    """Return sets of parameters as detectors read them."""
+    table = Table({name: [one[name] for one in values] for name in values[0]})
+    table.meta["free"] = list(free)
     return table

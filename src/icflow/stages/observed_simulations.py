@@ -8,95 +8,147 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from icflow.config import FitModel, Prior
+from icflow.config import FitModel, Observe, Prior
 from icflow.engines.base import FitResult
 from icflow.engines.observed import ObservedEngine, draw_counts
 from icflow.models.scenario import generator
 
 Floats = NDArray[np.float64]
+Counts = NDArray[np.int32]
+
+# Fits by the name of the model, one for each spectrum.
+Fits = Mapping[str, Sequence[FitResult]]
 
 
 @dataclass(frozen=True)
-class Replicas:
-    """Spectra drawn from a best fit, and fits of the same model to them.
+class Spectra:
+    """Spectra, simulated or observed, with what is fitted to them.
 
     Attributes
     ----------
     counts : ndarray of int, shape (n, n_channels)
-    fits : list of FitResult
+    fits : mapping of str to sequence of FitResult
+    added : ndarray, shape (n,)
+        By how much C falls when IC is added to the model without it; see `Fitter`.
+    truth : list of dict
+        True value of every parameter of each spectrum; empty for observed ones.
     """
 
-    counts: NDArray[np.int32]
-    fits: list[FitResult]
+    counts: NDArray[np.integer]
+    fits: Fits
+    added: Floats
+    truth: Sequence[Mapping[str, float]] = ()
 
-    def goodness(self, fit: FitResult) -> float:
-        """Return the fraction of replicas that fit no better than the observed spectrum.
-
-        The observed spectrum counts as one of them, so it is never 0.
-        """
-        worse = sum(not replica.cstat < fit.cstat for replica in self.fits)
-        return (1 + worse) / (1 + len(self.fits))
+    def __len__(self) -> int:
+        return len(self.counts)
 
 
 @dataclass(frozen=True)
-class Population:
-    """Simulated spectra of one model.
+class Fitter:
+    """Fits the models that detectors compare to spectra of one observation.
+
+    Where no IC at all fits best, C cannot fall. How little such a spectrum looks
+    like IC is then told by how much C rises when a little IC is added, and that
+    counts as a negative fall. Otherwise half of all spectra without IC would
+    share the lowest score, and none could be told from another.
 
     Attributes
     ----------
-    truth : list of dict
-        True value of every parameter of each spectrum.
-    fits : dict of list of FitResult
-        Fits of each model to each spectrum.
+    models : mapping of str to FitModel
+    norm : str
+        The norm of the component that is the IC emission.
+    faint : float
+        A little IC: its norm, which should be about its error.
     """
 
-    truth: list[dict[str, float]]
-    fits: dict[str, list[FitResult]]
+    engine: ObservedEngine
+    observe: Observe
+    models: Mapping[str, FitModel]
+    norm: str
+    faint: float
+
+    def fit(
+        self, counts: NDArray[np.integer], truth: Sequence[Mapping[str, float]] = ()
+    ) -> Spectra:
+        """Fit models without IC, with IC and with both to spectra."""
+        observe = self.observe
+        names = (observe.thermal, observe.with_ic, observe.both)
+        fits = {name: self.engine.fit(self.models[name], counts) for name in names}
+        return Spectra(counts, fits, self._added(counts, fits), truth)
+
+    def _added(self, counts: NDArray[np.integer], fits: Fits) -> Floats:
+        both = self.models[self.observe.both]
+        without = cstat_of(fits[self.observe.thermal])
+        added = without - cstat_of(fits[self.observe.both])
+        lowest, _ = self.engine.range_of(both, self.norm)
+        norms = np.array([fit.values[self.norm] for fit in fits[self.observe.both]])
+        none = np.flatnonzero((norms <= lowest) | (added <= 0))
+        if len(none):
+            faint = {self.norm: np.full(len(none), self.faint)}
+            with_faint = cstat_of(self.engine.fit(both, counts[none], faint))
+            added[none] = -np.maximum(with_faint - without[none], 0.0)
+        return np.asarray(added)
 
 
 def replicas(
     engine: ObservedEngine, model: FitModel, fit: FitResult, number: int, seed: int, name: str
-) -> Replicas:
-    """Draw spectra from the best fit and fit the model to them: the parametric bootstrap."""
-    counts = draw_counts(engine.expected(model, fit.values), seed, name, range(number))
-    return Replicas(counts, engine.fit(model, counts))
+) -> Counts:
+    """Draw spectra from a best fit: the parametric bootstrap."""
+    return draw_counts(engine.expected(model, fit.values), seed, name, range(number))
 
 
-def population(
+def goodness(fit: FitResult, fits: Sequence[FitResult]) -> float:
+    """Return the fraction of replicas that fit no better than the observed spectrum.
+
+    The observed spectrum counts as one of them, so it is never 0.
+    """
+    worse = sum(not replica.cstat < fit.cstat for replica in fits)
+    return (1 + worse) / (1 + len(fits))
+
+
+def allowed(
     engine: ObservedEngine,
     model: FitModel,
-    sample: Replicas,
+    counts: Counts,
+    fits: Sequence[FitResult],
     priors: Mapping[str, Prior],
-    models: Mapping[str, FitModel],
     seed: int,
     name: str,
-) -> Population:
-    """Simulate spectra with parameters that the observed spectrum allows, and fit them.
+) -> list[dict[str, float]]:
+    """Return sets of parameters that the observed spectrum allows, one for each replica.
 
-    The parameters are those fitted to the replicas: they scatter about the
-    best fit as the noise of the observation makes them, with all their
-    correlations, limits and rival minima. Those with a prior are drawn from
-    it, and the others fitted to the replica given them.
+    They are those fitted to the replicas: they scatter about the best fit as
+    the noise of the observation makes them, with all their correlations, limits
+    and rival minima. Parameters with a prior are drawn from it, and the others
+    fitted to the replica given them.
 
     Parameters
     ----------
-    sample : Replicas
-        Of `model`.
-    models : mapping of str to FitModel
-        What is fitted to the simulated spectra.
+    counts, fits : ndarray of int, shape (n, n_channels), and sequence of FitResult
+        Replicas and fits of `model` to them.
     """
-    number = len(sample.fits)
     drawn = {
         parameter: np.array(
-            [prior.quantile(generator(seed, name, i, parameter).random()) for i in range(number)]
+            [
+                prior.quantile(generator(seed, name, i, parameter).random())
+                for i in range(len(counts))
+            ]
         )
         for parameter, prior in priors.items()
     }
-    fits = engine.fit(model, sample.counts, drawn) if drawn else sample.fits
-    usable = [fit.values for fit in fits if fit.status == "ok"]
-    expected = [engine.expected(model, values) for values in usable]
-    counts = draw_counts(expected, seed, name, range(len(usable)))
-    return Population(usable, {role: engine.fit(m, counts) for role, m in models.items()})
+    found = engine.fit(model, counts, drawn) if drawn else fits
+    return [fit.values for fit in found if fit.status == "ok"]
+
+
+def draw_each(
+    engine: ObservedEngine,
+    model: FitModel,
+    truth: Sequence[Mapping[str, float]],
+    seed: int,
+    name: str,
+) -> Counts:
+    """Draw one spectrum for each set of parameters."""
+    return draw_counts(list(engine.expected_each(model, truth)), seed, name, range(len(truth)))
 
 
 def cstat_of(fits: Sequence[FitResult]) -> Floats:
