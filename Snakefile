@@ -15,6 +15,7 @@ include: "workflow/rules/simulate.smk"
 include: "workflow/rules/fit.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/scan.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/observe.smk"
@@ -31,6 +32,10 @@ localrules:
     figures,
     report,
     observations,
+    scans,
+    background_scan,
+    prior_scan,
+    exposure_scan,
 
 
 rule all:
@@ -85,6 +90,26 @@ rule report:
 rule observations:
     input:
         lambda wildcards: observation_files(),
+
+
+rule scans:
+    input:
+        lambda wildcards: scan_files(*CONFIG.scans),
+
+
+rule background_scan:
+    input:
+        lambda wildcards: scan_files("background"),
+
+
+rule prior_scan:
+    input:
+        lambda wildcards: scan_files("prior"),
+
+
+rule exposure_scan:
+    input:
+        lambda wildcards: scan_files("exposure"),
 
 
 onstart:

@@ -96,6 +96,8 @@ def build_parser() -> argparse.ArgumentParser:
         _add_score,
         _add_fluxes,
         _add_evaluate,
+        _add_scan,
+        _add_scan_figure,
         _add_components,
         _add_figure,
         _add_record,
@@ -192,9 +194,11 @@ def _add_validate(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _validate(args: argparse.Namespace) -> None:
     from icflow import inputs
+    from icflow.detection import scan
 
     config = configuration.load(*args.config)
     inputs.check_all(config)
+    scan.check(config)
     for name in config.observations:
         inputs.check_observation(config, name)
         inputs.check_responses(config, name)
@@ -578,12 +582,11 @@ def _add_score(commands: Commands[argparse.ArgumentParser]) -> None:
         help="spectra of each dataset",
     )
     parser.add_argument(
-        "--labels", type=Path, nargs="+", required=True, metavar="FILE", help="label fits"
-    )
+        "--labels", type=Path, nargs="*", default=[], metavar="FILE",
+        help="label fits, if the training spectra are scored",
+    )  # fmt: skip
     parser.add_argument("--output", type=Path, required=True, help="ECSV table to write")
-    parser.add_argument(
-        "--reconstructions", type=Path, required=True, help="ECSV table of examples to write"
-    )
+    parser.add_argument("--reconstructions", type=Path, help="ECSV table of examples to write")
 
 
 def _score(args: argparse.Namespace) -> None:
@@ -628,7 +631,7 @@ def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
         ("--spectra", "test spectra"),
     ):
         parser.add_argument(
-            name, type=Path, nargs="+", required=True, metavar="FILE", help=help_text
+            name, type=Path, nargs="*", required=True, metavar="FILE", help=help_text
         )
     parser.add_argument("--output-scores", type=Path, required=True, help="ECSV table to write")
     parser.add_argument("--output-metrics", type=Path, required=True, help="JSON file to write")
@@ -637,6 +640,12 @@ def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument(
         "--fluxes", type=Path, metavar="FILE", help="true fluxes of the test spectra"
+    )
+    parser.add_argument(
+        "--output-validation",
+        type=Path,
+        metavar="FILE",
+        help="ECSV table of the scores of the validation spectra to write",
     )
 
 
@@ -653,6 +662,63 @@ def _evaluate(args: argparse.Namespace) -> None:
         args.output_metrics,
         args.tables,
         args.fluxes,
+        args.output_validation,
+    )
+
+
+def _add_scan(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "scan", _scan, "compare the evaluations at the points of a scan")
+    _add_scan_arguments(parser)
+    parser.add_argument(
+        "--points",
+        type=_pair,
+        nargs="+",
+        required=True,
+        metavar="POINT=DIR",
+        help="folder of the evaluation of each point",
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write")
+
+
+def _scan(args: argparse.Namespace) -> None:
+    settings = _scan_settings(args)
+    from icflow.stages import scan
+
+    scan.run(settings, dict(args.points), args.output)
+
+
+def _add_scan_figure(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "scan-figure", _scan_figure, "draw the figure of a scan")
+    _add_scan_arguments(parser)
+    parser.add_argument("folder", type=Path, metavar="DIR", help="what `icflow scan` wrote")
+    parser.add_argument("--dpi", type=int, default=200, help="resolution of bitmaps (default: 200)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="files to write, .pdf, .png or .svg",
+    )
+
+
+def _scan_figure(args: argparse.Namespace) -> None:
+    settings = _scan_settings(args)
+    from icflow.stages import figures
+
+    figures.scan(settings, args.folder, args.dpi, args.output)
+
+
+def _add_scan_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_settings(parser)
+    parser.add_argument("--name", help="name under scans in the configuration")
+
+
+def _scan_settings(args: argparse.Namespace) -> configuration.ScanSettings:
+    return _settings(
+        args,
+        configuration.ScanSettings,
+        lambda config: config.scan(_chosen(args.name, "--name", config.scans)),
     )
 
 

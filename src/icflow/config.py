@@ -13,7 +13,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -437,6 +437,46 @@ class Detection(Section):
     detectors: dict[str, Detector] = Field(description="rows of Table 1, by name")
 
 
+# --- scans ---------------------------------------------------------------------------
+
+
+class ScanPoint(Section):
+    """One evaluation of the detectors; what is not given is as in the default run."""
+
+    name: str = Field(description="name of its files; each point has one of its own")
+    label: str = Field(description="what is different, in tables and figures")
+    value: Number | None = Field(None, description="where it is drawn, if the scan has an axis")
+    series: str = Field(
+        "", description="which points belong together, if there are several at one value"
+    )
+    test: list[str] = Field(min_length=1, description="datasets that are tested")
+    validation: list[str] | None = Field(
+        None, min_length=1, description="datasets that choose its thresholds"
+    )
+    training: str | None = Field(
+        None, description="dataset without IC that detectors of fits learn from"
+    )
+    training_ic: str | None = Field(
+        None, description="dataset with IC that detectors of fits learn from"
+    )
+
+
+class Scan(Section):
+    """The same detectors at several points: other spectra, calibrated otherwise."""
+
+    title: str = Field(description="what differs between the points")
+    figure: Literal["rates", "changes", "fluxes"] = Field(
+        description="figure: `rates` or `fluxes` of IC that are needed for a detection, against "
+        "the value, or `changes` from the first point"
+    )
+    points: list[ScanPoint] = Field(
+        min_length=2, description="the points; the first is what the others are compared with"
+    )
+    detectors: list[str] | None = Field(
+        None, min_length=1, description="detectors that take part (default: all)"
+    )
+
+
 # --- observations --------------------------------------------------------------------
 
 
@@ -631,6 +671,9 @@ class Config(Section):
     fits: Fits = Field(description="fits of spectra")
     autoencoder: Autoencoder = Field(description="autoencoders and their training")
     detection: Detection = Field(description="datasets, detectors and their evaluation")
+    scans: dict[str, Scan] = Field(
+        {}, description="comparisons of the detectors under other conditions, by name"
+    )
     observations: dict[str, Observation] = Field(
         {}, description="observed sources to look for IC in, by name"
     )
@@ -669,6 +712,11 @@ class Config(Section):
             ("fits.baseline", self.fits.baseline),
             ("autoencoder.networks", self.autoencoder.networks),
             ("detection.detectors", self.detection.detectors),
+            ("scans", self.scans),
+            *(
+                (f"scans.{name}.points", dict.fromkeys(point.name for point in scan.points))
+                for name, scan in self.scans.items()
+            ),
             ("observations", self.observations),
             ("observe.detectors", self.observe.detectors),
             ("responses", self.responses),
@@ -733,6 +781,14 @@ class Config(Section):
             for position, part in enumerate(detector.parts or []):
                 yield f"{path}.parts.{position}", part, simple
 
+        for name, scan in self.scans.items():
+            for position, key in enumerate(scan.detectors or []):
+                yield f"scans.{name}.detectors.{position}", key, set(self.detection.detectors)
+            for point in scan.points:
+                path = f"scans.{name}.points.{point.name}"
+                for role in ("test", "validation", "training", "training_ic"):
+                    for dataset_name in _listed(getattr(point, role)):
+                        yield f"{path}.{role}", dataset_name, datasets
         if self.observations:
             yield from self._observing_pointers()
 
@@ -761,6 +817,10 @@ class Config(Section):
         """Check that parameters frozen at the truth exist where the truth is simulated."""
         uses = [("fits.label", self.fits.label, [self.detection.training])]
         fitted = list(dict.fromkeys([*self.detection.test, *self.detection.validation]))
+        for scan in self.scans.values():
+            for point in scan.points:
+                own = [*point.test, *_listed(point.validation)]
+                fitted += [name for name in own if name not in fitted]
         uses += [(f"fits.baseline.{name}", fit, fitted) for name, fit in self.fits.baseline.items()]
         for path, fit, datasets in uses:
             model = self.fits.models[fit.model]
@@ -795,15 +855,24 @@ class Config(Section):
 
     def _check_parts(self) -> None:
         """Check that no spectrum is tested that something was learnt or chosen from."""
-        detection = self.detection
-        for name in detection.test:
-            for part in ("training", "training_ic", "validation"):
-                value = getattr(detection, part)
-                if name == value or (isinstance(value, list) and name in value):
+        evaluations = {"detection": self.detection}
+        for scan_name, scan in self.scans.items():
+            names = [point.name for point in scan.points]
+            for name in names:
+                if names.count(name) > 1:
                     raise ValueError(
-                        f"detection.test names {name!r}, which detection.{part} uses; "
-                        "test on a dataset of its own"
+                        f"scans.{scan_name}.points has two points {name!r}; rename one"
                     )
+                evaluations[f"scans.{scan_name}.points.{name}"] = self.at_point(scan_name, name)
+        for path, detection in evaluations.items():
+            for name in detection.test:
+                for part in ("training", "training_ic", "validation"):
+                    used = _listed(getattr(detection, part))
+                    if self.source(name) in map(self.source, used):
+                        raise ValueError(
+                            f"{path}.test names {name!r}, which {path}.{part} uses; "
+                            "test on a dataset of its own"
+                        )
 
     # --- what each stage depends on ------------------------------------------
 
@@ -816,6 +885,10 @@ class Config(Section):
         """First spectrum index of a shard, and how many spectra it holds."""
         first = shard * self.shard_size
         return first, min(self.shard_size, self.datasets[dataset].size - first)
+
+    def source(self, dataset: str) -> str:
+        """Name of the dataset whose random numbers a dataset is drawn with."""
+        return self.datasets[dataset].like or dataset
 
     def simulated(self, dataset: str) -> Scenario:
         """Model of a dataset: that of its scenario with its own parameters."""
@@ -838,7 +911,7 @@ class Config(Section):
             atomic_data=self.atomic_data,
             instrument=self.instrument.model_copy(update=own),
             dataset=dataset,
-            draws=settings.like or dataset,
+            draws=self.source(dataset),
             scenario=settings.scenario,
             model=self.simulated(dataset),
         )
@@ -885,18 +958,73 @@ class Config(Section):
             example=self.figures.example,
         )
 
-    def evaluate(self) -> EvaluateSettings:
-        """Settings of thresholds, metrics and Table 1."""
+    def scanned(self, scan: str, role: Literal["test", "validation"]) -> list[str]:
+        """Datasets that play a role at the points of a scan and none in the default run."""
+        known = {*self.detection.test, *self.detection.validation}
+        named = [n for point in self.scans[scan].points for n in _listed(getattr(point, role))]
+        return [name for name in dict.fromkeys(named) if name not in known]
+
+    def score_scan(self, scan: str, network: str, fold: int) -> ScoreSettings:
+        """Settings of the scores that a network gives the spectra of a scan."""
+        return self.score(network, fold).model_copy(
+            update={
+                "training": None,
+                "validation": self.scanned(scan, "validation"),
+                "test": self.scanned(scan, "test"),
+            }
+        )
+
+    def at_point(self, scan: str, point: str) -> Detection:
+        """Datasets and detectors at one point of a scan."""
+        settings = self.scans[scan]
+        (own,) = (one for one in settings.points if one.name == point)
+        roles = ("test", "validation", "training", "training_ic")
+        given = {role: getattr(own, role) for role in roles if getattr(own, role) is not None}
+        detectors = {
+            name: detector
+            for name, detector in self.detection.detectors.items()
+            if settings.detectors is None or name in settings.detectors
+        }
+        return self.detection.model_copy(update={**given, "detectors": detectors})
+
+    def evaluate(self, detection: Detection | None = None) -> EvaluateSettings:
+        """Settings of thresholds, metrics and Table 1, by default those of the default run."""
+        settings = detection or self.detection
+        roles = (settings.training, settings.training_ic, settings.validation, settings.test)
+        used = {name for role in roles for name in _listed(role)}
+        used.add(self.detection.training)
         return EvaluateSettings(
             seed=self.seed,
-            detection=self.detection,
-            datasets=self.datasets,
+            detection=settings,
+            datasets={name: self.datasets[name] for name in sorted(used)},
+            held_out=settings.validation == self.detection.validation,
             folds_trained=self.autoencoder.training.folds_trained,
         )
 
-    def fluxes(self) -> FluxSettings:
-        """Settings of the true fluxes of the test spectra."""
-        scenarios = {self.datasets[name].scenario for name in self.detection.test}
+    def scan(self, name: str) -> ScanSettings:
+        """Settings of the table of a scan."""
+        scan = self.scans[name]
+        first = self.at_point(name, scan.points[0].name)
+        return ScanSettings(
+            seed=self.seed,
+            name=name,
+            scan=scan,
+            sources={
+                dataset: self.source(dataset)
+                for point in scan.points
+                for role in (point.test, point.validation or self.detection.validation)
+                for dataset in role
+            },
+            detectors=first.detectors,
+            bootstrap=self.detection.bootstrap,
+            false_alarms=self.detection.false_alarms,
+            energies=self.observe.ic_energies,
+        )
+
+    def fluxes(self, datasets: Sequence[str] | None = None) -> FluxSettings:
+        """Settings of the true fluxes of some spectra, by default the test spectra."""
+        names = self.detection.test if datasets is None else datasets
+        scenarios = {self.datasets[name].scenario for name in names}
         return FluxSettings(
             atomic_data=self.atomic_data,
             energies=self.observe.ic_energies,
@@ -923,6 +1051,13 @@ class Config(Section):
             models={model: self.fits.models[model] for model in roles},
             **control,
         )
+
+
+def _listed(value: str | list[str] | None) -> list[str]:
+    """Return the names that a key gives, which may hold one, several or none."""
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else value
 
 
 def _check_link(path: str, name: str, link: Link, model: Scenario | FitModel) -> None:
@@ -997,7 +1132,7 @@ class ScoreSettings(Section):
 
     train: TrainSettings
     score_energies: Interval
-    training: str
+    training: str | None
     validation: list[str]
     test: list[str]
     example: int
@@ -1009,6 +1144,7 @@ class EvaluateSettings(Section):
     seed: int
     detection: Detection
     datasets: dict[str, Dataset]
+    held_out: bool
     folds_trained: int
 
 
@@ -1019,6 +1155,19 @@ class FluxSettings(Section):
     energies: Energies
     thermal: str
     expressions: dict[str, str]
+
+
+class ScanSettings(Section):
+    """What the table of a scan depends on besides the evaluations of its points."""
+
+    seed: int
+    name: str
+    scan: Scan
+    sources: dict[str, str]
+    detectors: dict[str, Detector]
+    bootstrap: int
+    false_alarms: list[float]
+    energies: Energies
 
 
 class ObserveSettings(FitControl):

@@ -9,6 +9,7 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,6 +122,73 @@ def test_one_class_of_validation_spectra_is_refused(
     message = "detectors.rule: a probability needs .* both classes, found 0 with and 59 without IC"
     with pytest.raises(IcflowError, match=message):
         evaluate(configuration.validate(tree, "test"), results)
+
+
+def run_point(
+    config: Config, results: Path, folder: Path, scores: list[Path], **changes: Any
+) -> tuple[dict[str, Any], Table]:
+    """Evaluate in another folder; return the metrics and the scores of the validation spectra."""
+    from icflow.stages import evaluate
+
+    evaluate.run(
+        config.evaluate().model_copy(update=changes),
+        scores,
+        sorted(results.glob("fits/*/*/*.ecsv")),
+        sorted(results.glob("spectra/*/*.pha")),
+        folder / "scores.ecsv",
+        folder / "metrics.json",
+        folder,
+        output_validation=folder / "validation.ecsv",
+    )
+    validation = Table.read(folder / "validation.ecsv", format="ascii.ecsv")
+    return json.loads((folder / "metrics.json").read_text()), validation
+
+
+def test_scores_of_a_fold_may_be_in_several_files(
+    config: Config, evaluated: Path, tmp_path: Path
+) -> None:
+    whole = sorted(evaluated.glob("scores/*/fold-?.ecsv"))
+    parts = []
+    for path in whole:
+        table = Table.read(path, format="ascii.ecsv")
+        tested = table["part"] == "test"
+        for name, rows in (("one", ~tested), ("two", tested)):
+            part = tmp_path / name / path.parent.name / path.name
+            part.parent.mkdir(parents=True, exist_ok=True)
+            # Whatever a dataset was scored for, what it is used for counts.
+            kept = table[rows]
+            kept["part"][kept["part"] == "test"] = "validation"
+            kept.write(part, format="ascii.ecsv")
+            parts.append(part)
+    found, validation = run_point(config, evaluated, tmp_path / "split", parts)
+    assert found == read_metrics(evaluated)
+    assert set(validation["dataset"]) == set(config.detection.validation)
+    assert set(config.detection.detectors) < set(validation.colnames)
+    assert len(validation) == 2 * config.datasets["validation_2T"].size
+
+
+def test_held_out_spectra_can_be_kept_out_of_the_thresholds(
+    config: Config, evaluated: Path, tmp_path: Path
+) -> None:
+    whole = sorted(evaluated.glob("scores/*/fold-?.ecsv"))
+    with_them, _ = run_point(config, evaluated, tmp_path / "with", whole)
+    without, _ = run_point(config, evaluated, tmp_path / "without", whole, held_out=False)
+    thresholds = [found["detectors"]["cae"]["fold_thresholds"] for found in (with_them, without)]
+    assert thresholds[0] != thresholds[1]
+    assert without["detectors"]["delta_cstat_fixed"] == with_them["detectors"]["delta_cstat_fixed"]
+
+
+def test_test_spectra_of_one_class_have_false_alarms_alone(
+    config: Config, evaluated: Path, tmp_path: Path
+) -> None:
+    whole = sorted(evaluated.glob("scores/*/fold-?.ecsv"))
+    detection = config.detection.model_copy(update={"test": ["test_2T"]})
+    found, _ = run_point(config, evaluated, tmp_path / "one", whole, detection=detection)
+    for name, entry in found["detectors"].items():
+        assert entry["recall"]["value"] is None
+        assert entry["confusion"]["tp"] == entry["confusion"]["fn"] == 0
+        both = read_metrics(evaluated)["detectors"][name]
+        assert entry["confusion"]["fp"] == both["confusion"]["fp"]
 
 
 def test_fluxes_are_added_to_the_scores(config: Config, evaluated: Path) -> None:

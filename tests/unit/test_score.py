@@ -311,6 +311,22 @@ def test_scoring_again_gives_the_same_bytes(run: Run, tmp_path: Path) -> None:
 # --- bad input --------------------------------------------------------------------
 
 
+def test_other_spectra_are_scored_without_those_that_trained(run: Run, tmp_path: Path) -> None:
+    settings = run.settings.model_copy(
+        update={"training": None, "validation": [], "test": ["test_2T"]}
+    )
+    output = tmp_path / "scores.ecsv"
+    score.run(settings, run.weights, {"test_2T": run.spectra["test_2T"]}, [], output)
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.ecsv"]
+    alone, whole = (
+        Table.read(p, format="ascii.ecsv") for p in (output, run.folder / "scores.ecsv")
+    )
+    whole = whole[whole["dataset"] == "test_2T"]
+    assert set(alone["part"]) == {"test"}
+    for name in ("index", "R_a", "latent_kT"):
+        assert alone[name].tolist() == whole[name].tolist()
+
+
 def test_weights_of_another_fold_are_refused(run: Run, tmp_path: Path) -> None:
     other = make_settings(Path(run.settings.train.rmf), fold=2)
     with pytest.raises(IcflowError, match="trained with fold 1, wanted is 2"):

@@ -12,6 +12,7 @@ try:
     from icflow import config as configuration
     from icflow import inputs, provenance
     from icflow.detection import detectors
+    from icflow.detection.scan import check as check_scans
     from icflow.engines.registry import ENGINES
     from icflow.errors import IcflowError
     from icflow.figures import registry
@@ -39,6 +40,7 @@ try:
     OBSERVED = {name: inputs.check_observation(CONFIG, name) for name in CONFIG.observations}
     # Fits besides the labels: {(dataset, fit): number of spectra}.
     FITS = detectors.fits_read(CONFIG)
+    check_scans(CONFIG)
     if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
         inputs.check_images(CONFIG)
 except IcflowError as error:

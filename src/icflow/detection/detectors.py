@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.table import Table
 
-from icflow.config import Config, Detector
+from icflow.config import Config, Dataset, Detection, Detector
 from icflow.detection import by_fits, learned
 from icflow.detection.evidence import (
     TEST,
@@ -141,12 +141,21 @@ def fits_read(config: Config) -> dict[tuple[str, str], int]:
     of the training spectra, get those that a detector reads.
     """
     sizes = sizes_of(config.detection, config.datasets)
-    wanted = {
+    every = {
         (dataset, fit): size
         for dataset, size in sizes[TEST].items()
         for fit in config.fits.baseline
     }
-    for name, detector in config.detection.detectors.items():
+    return every | fits_needed(config.detection, config.datasets)
+
+
+def fits_needed(
+    detection: Detection, datasets: Mapping[str, Dataset]
+) -> dict[tuple[str, str], int]:
+    """Return the fits that detectors read: (dataset, name of the fit) to number of spectra."""
+    sizes = sizes_of(detection, datasets)
+    wanted: dict[tuple[str, str], int] = {}
+    for name, detector in detection.detectors.items():
         method = check(name, detector)
         for part in method.learns:
             if not sizes[part]:
@@ -154,11 +163,17 @@ def fits_read(config: Config) -> dict[tuple[str, str], int]:
                     f"detection.detectors.{name} learns from detection.{part}, which is not set; "
                     "name a dataset"
                 )
-        for need in set(FITS) & set(method.needs):
-            for part in (*method.learns, VALIDATION):
-                fit = str(getattr(detector, need))
-                wanted |= {(dataset, fit): size for dataset, size in sizes[part].items()}
+        for need in FITS:
+            if need in method.needs:
+                for part in (*method.learns, VALIDATION, TEST):
+                    fit = str(getattr(detector, need))
+                    wanted |= {(dataset, fit): size for dataset, size in sizes[part].items()}
     return wanted
+
+
+def networks(detection: Detection) -> set[str]:
+    """Return the networks of which detectors read scores."""
+    return {d.network for d in detection.detectors.values() if d.network is not None}
 
 
 def check(name: str, detector: Detector, section: str = "detection.detectors") -> Method:

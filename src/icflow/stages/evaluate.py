@@ -34,6 +34,7 @@ from icflow.ogip.spectrum import SpectrumSet, read_spectra
 
 SCORE_COLUMNS = ("dataset", "index", "part", "R_a")
 FIT_COLUMNS = ("index", "cstat", "dof", "converged")
+HELD_OUT = "holdout"  # the part of the training spectra that a fold chooses its threshold with
 FLUXES = ("ic_flux", "thermal_flux", "ic_norm")
 
 
@@ -46,6 +47,7 @@ def run(
     output_metrics: Path,
     tables: Path,
     fluxes: Path | None = None,
+    output_validation: Path | None = None,
 ) -> None:
     """Judge every detector of the configuration on the test datasets.
 
@@ -53,7 +55,8 @@ def run(
     ----------
     settings : EvaluateSettings
     scores : sequence of path
-        Score tables ``.../{network}/fold-{fold}.ecsv``.
+        Score tables ``.../{network}/fold-{fold}.ecsv``; those of one fold may
+        be in several files.
     fits : sequence of path
         Fit tables ``.../{dataset}/{fit}/shard-*.ecsv`` of the test datasets, and
         of others that detectors read.
@@ -71,6 +74,8 @@ def run(
     fluxes : path, optional
         True fluxes of the test spectra (`icflow.stages.fluxes`), to add to the
         scores.
+    output_validation : path, optional
+        Gets one row per validation spectrum: class, and score of every detector.
 
     Raises
     ------
@@ -82,7 +87,8 @@ def run(
     sizes = sizes_of(settings.detection, settings.datasets)
     samples = {part: Sample.of(sizes[part], classes) for part in PARTS}
     sample = samples[TEST]
-    score_tables, fit_tables = _read_scores(scores), _read_fits(fits, samples)
+    score_tables = _read_scores(scores, samples, settings.held_out)
+    fit_tables = _read_fits(fits, samples)
     evidence = Evidence(samples, classes, score_tables, fit_tables, settings.seed)
     judged = judge(settings.detection.detectors, evidence)
     verdicts = {name: judged[name] for name in in_order(settings.detection.detectors)}
@@ -116,6 +122,8 @@ def run(
     if fluxes is not None:
         truth |= _read_fluxes(fluxes, sample)
     write_table(output_scores, _score_table(sample, truth, verdicts, probabilities))
+    if output_validation is not None:
+        write_table(output_validation, _validation_table(samples[VALIDATION], verdicts))
     write_json(output_metrics, report)
     for name, form in TABLES.items():
         write_text(Path(tables) / name, form(report))
@@ -196,11 +204,27 @@ def _defined(number: float) -> float | None:
 # --- reading --------------------------------------------------------------------
 
 
-def _read_scores(paths: Sequence[Path]) -> dict[str, list[Table]]:
-    tables: dict[str, list[Table]] = {}
+def _read_scores(
+    paths: Sequence[Path], samples: Mapping[str, Sample], held_out: bool
+) -> dict[str, list[Table]]:
+    """Return for each network and fold the scores of validation and test spectra.
+
+    With `held_out`, of the spectra that the fold held out too.
+    """
+    folds: dict[tuple[str, str], list[Table]] = {}
     # Folds by number, so that the order of the arguments does not matter.
-    for path in sorted(map(Path, paths), key=lambda p: (p.parent.name, len(p.name), p.name)):
-        tables.setdefault(path.parent.name, []).append(read_table(path, SCORE_COLUMNS))
+    for path in sorted(map(Path, paths), key=lambda p: (p.parent.name, len(p.name), str(p))):
+        folds.setdefault((path.parent.name, path.name), []).append(read_table(path, SCORE_COLUMNS))
+    tables: dict[str, list[Table]] = {}
+    for (network, _), parts in folds.items():
+        table = stack(parts)
+        dataset, part = (np.array(strings(table, name)) for name in ("dataset", "part"))
+        # What a dataset is scored for and what it is used for here may differ.
+        for role in (VALIDATION, TEST):
+            part[np.isin(dataset, samples[role].dataset)] = role
+        used = np.isin(dataset, [*samples[VALIDATION].dataset, *samples[TEST].dataset])
+        table["part"] = part
+        tables.setdefault(network, []).append(table[used | (held_out & (part == HELD_OUT))])
     return tables
 
 
@@ -287,6 +311,13 @@ def _score_table(
         table[f"{name}_decision"] = verdict.decision
         table[f"{name}_probability"] = probabilities[name]
     table.meta["thresholds"] = {name: verdict.threshold for name, verdict in verdicts.items()}
+    return table
+
+
+def _validation_table(sample: Sample, verdicts: Mapping[str, Verdict]) -> Table:
+    table = Table({"dataset": sample.dataset, "index": sample.index, "is_ic": sample.is_ic})
+    for name, verdict in verdicts.items():
+        table[name] = verdict.validation
     return table
 
 

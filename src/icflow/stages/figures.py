@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from icflow.config import ScanSettings
 from icflow.errors import IcflowError
 from icflow.figures import observation as page
-from icflow.figures import registry, style
+from icflow.figures import registry, scans, style
 from icflow.figures.base import FigureSettings
 
 if TYPE_CHECKING:
@@ -60,6 +61,27 @@ def observation(folder: Path, dpi: int, outputs: Sequence[Path]) -> None:
         As `run`.
     """
     _write(lambda: page.draw(Path(folder)), dpi, outputs)
+
+
+def scan(settings: ScanSettings, folder: Path, dpi: int, outputs: Sequence[Path]) -> None:
+    """Draw the figure of a scan.
+
+    Parameters
+    ----------
+    settings : ScanSettings
+    folder : path
+        What `icflow.stages.scan` wrote.
+    dpi : int
+        Resolution of bitmaps.
+    outputs : sequence of path
+        Files to write, each in the format of its suffix.
+
+    Raises
+    ------
+    IcflowError
+        As `run`.
+    """
+    _write(lambda: scans.draw(settings, Path(folder)), dpi, outputs)
 
 
 def _write(draw: Callable[[], Figure], dpi: int, outputs: Sequence[Path]) -> None:

@@ -38,7 +38,7 @@ def run(
     spectra: Mapping[str, Sequence[Path]],
     labels: Sequence[Path],
     output: Path,
-    reconstructions: Path,
+    reconstructions: Path | None = None,
     threads: int = 1,
 ) -> None:
     """Apply one trained network to all datasets and write errors and latents.
@@ -57,7 +57,7 @@ def run(
         of the training dataset, ``validation``, ``test``), the reconstruction error
         ``R_a``, and ``latent_*`` and ``label_*`` in the units of the labels (NaN
         where a spectrum has no label).
-    reconstructions : path
+    reconstructions : path, optional
         Gets input and reconstruction of the example spectrum of each test dataset.
     threads : int
         Threads of the arithmetic.
@@ -78,14 +78,17 @@ def run(
     scorer = _Scorer(settings, rmf, weights.build(weights_path, state, description), description)
     tables, examples = [], []
     # The training dataset comes first: its label fits give the units of the labels.
-    for dataset in dict.fromkeys([settings.training, *settings.validation, *settings.test]):
+    training_set = [] if settings.training is None else [settings.training]
+    for dataset in dict.fromkeys([*training_set, *settings.validation, *settings.test]):
         if dataset not in spectra:
             raise IcflowError(f"no spectra of the dataset {dataset} were given; add its files")
-        table, shown = scorer.score(dataset, spectra[dataset], labels)
+        example = reconstructions is not None and dataset in settings.test
+        table, shown = scorer.score(dataset, spectra[dataset], labels, example)
         tables.append(table)
         examples += shown
     write_table(output, stack(tables))
-    write_table(reconstructions, stack(examples))
+    if reconstructions is not None:
+        write_table(reconstructions, stack(examples))
 
 
 class _Scorer:
@@ -116,9 +119,9 @@ class _Scorer:
         }
 
     def score(
-        self, dataset: str, paths: Sequence[Path], fits: Sequence[Path]
+        self, dataset: str, paths: Sequence[Path], fits: Sequence[Path], example: bool
     ) -> tuple[Table, list[Table]]:
-        """Return the scores of a dataset, and examples if it is a test dataset."""
+        """Return the scores of a dataset, and its example if that is wanted."""
         settings = self.settings
         is_training = dataset == settings.training
         size = settings.train.training.spectra if is_training else None
@@ -135,8 +138,7 @@ class _Scorer:
             labels = true_labels(sources, inputs)
         reconstruction, latents = reconstruct(self.network, inputs.rates)
         table = self._tabulate(inputs, self._parts(inputs), reconstruction, latents, labels)
-        examples = dataset in settings.test
-        return table, [self._example(inputs, reconstruction)] if examples else []
+        return table, [self._example(inputs, reconstruction)] if example else []
 
     def _parts(self, inputs: Inputs) -> NDArray[np.str_]:
         """Return the part that each spectrum plays."""

@@ -1,0 +1,289 @@
+"""What a scan compares: rates of the detectors at several points, and fluxes that they need.
+
+Resamplings are keyed by the sources that a class of spectra is made of. So
+points that show the same sources under other conditions share them, and the
+change between two such points is that of the same sources: its scatter leaves
+out what both have in common. Points with other sources are independent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icflow.config import Config
+from icflow.detection.detectors import fits_needed
+from icflow.detection.evidence import with_ic
+from icflow.detection.metrics import SIGMA_QUANTILES, Estimate, Floats, generator
+from icflow.detection.quality import estimate
+from icflow.errors import IcflowError
+
+# What is measured at each point, and how it changes from the first one.
+RATES = ("false_alarm", "recall", "bacc")
+# Fractions of the spectra that are to be called IC, of which the flux is wanted.
+LEVELS = (0.5, 0.9)
+WIDTH = 0.1  # of the kernel along the logarithm of the flux, dex
+FINE = 121  # fluxes at which the efficiency is computed
+
+
+def check(config: Config) -> None:
+    """Check that every point of every scan can be evaluated.
+
+    Raises
+    ------
+    IcflowError
+        Naming the key.
+    """
+    for name, scan in config.scans.items():
+        for point in scan.points:
+            path = f"scans.{name}.points.{point.name}"
+            detection = config.at_point(name, point.name)
+            classes = with_ic(config.datasets, detection.training)
+            if all(classes[dataset] for dataset in detection.test):
+                raise IcflowError(
+                    f"{path}.test names no dataset without IC, so there are no false alarms to "
+                    "count; add a thermal one"
+                )
+            if len({classes[dataset] for dataset in detection.validation}) < 2:
+                raise IcflowError(
+                    f"{path}.validation names datasets of one class, and a threshold needs both; "
+                    "add one of the other"
+                )
+            for part in ("training", "training_ic"):
+                dataset = getattr(detection, part)
+                if dataset is not None and classes[dataset] != (part == "training_ic"):
+                    raise IcflowError(
+                        f"{path}.{part} is {dataset!r}, whose spectra are of the other class; "
+                        "name another dataset, or correct its key `ic`"
+                    )
+            for detector, settings in detection.detectors.items():
+                missing = set(settings.parts or ()) - set(detection.detectors)
+                if missing:
+                    raise IcflowError(
+                        f"scans.{name}.detectors names {detector!r}, but not "
+                        f"{', '.join(sorted(missing))}, which it combines; add it"
+                    )
+            fits_needed(detection, config.datasets)
+        if scan.figure != "changes" and any(point.value is None for point in scan.points):
+            raise IcflowError(
+                f"scans.{name}: its figure is drawn against the value, which a point lacks; give "
+                "every point one, or draw `changes`"
+            )
+        if scan.figure == "fluxes" and any((point.value or 0) <= 0 for point in scan.points):
+            raise IcflowError(
+                f"scans.{name}: its figure has a logarithmic axis, and a point has a value that is "
+                "not positive; give it another one"
+            )
+
+
+# --- resampling ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Spectra of one class with their scores.
+
+    Attributes
+    ----------
+    sources : (n,) str
+        Dataset and index that name the source of each.
+    scores : mapping of str to (n,) float
+        For each detector; NaN where there is none.
+    flux : (n,) float
+        IC flux, erg/cm²/s; NaN if it is not known.
+    """
+
+    sources: NDArray[np.str_]
+    scores: Mapping[str, Floats]
+    flux: Floats
+
+    @property
+    def size(self) -> int:
+        """Number of spectra."""
+        return int(self.sources.size)
+
+
+class Weights:
+    """How often each spectrum is drawn, the same for the same sources."""
+
+    def __init__(self, seed: int, repeats: int) -> None:
+        self.seed, self.repeats = seed, repeats
+        self._drawn: dict[str, Floats] = {}
+
+    def of(self, spectra: Spectra) -> Floats:
+        """Return weights, (1 + repeats, n): once each in the first row, as drawn in the others."""
+        key = "\n".join(spectra.sources.tolist())
+        if key not in self._drawn:
+            size = spectra.size
+            times = np.ones((1 + self.repeats, size))
+            if size:
+                random = generator(self.seed, f"scan\n{key}")
+                times[1:] = random.multinomial(size, np.full(size, 1 / size), self.repeats)
+            self._drawn[key] = times
+        return self._drawn[key]
+
+
+def known(score: Floats) -> Floats:
+    """Return scores of which NaN is the lowest: no detection."""
+    return np.where(np.isnan(score), -np.inf, score)
+
+
+def thresholds(score: Floats, rate: float, weights: Floats) -> Floats:
+    """Return the lowest thresholds that keep the false-alarm rate at or below `rate`.
+
+    Parameters
+    ----------
+    score : (n,) float
+        Of spectra without IC.
+    rate : float
+    weights : (m, n) float
+
+    Returns
+    -------
+    (m,) float
+        A spectrum is called IC when its score is above.
+    """
+    score = known(score)
+    order = np.argsort(-score, kind="stable")
+    above = np.cumsum(weights[:, order], axis=1)
+    # A whole number of spectra; a fraction that is one on paper can be a little less.
+    allowed = np.floor(rate * above[:, -1:] + 1e-9)
+    position = np.minimum(np.sum(above <= allowed, axis=1), score.size - 1)
+    return np.asarray(score[order][position])
+
+
+def fraction(score: Floats, threshold: Floats, weights: Floats) -> Floats:
+    """Return the fraction of spectra called IC, (m,), each with its threshold; NaN without any."""
+    if score.size == 0:
+        return np.full(len(weights), math.nan)
+    called = known(score) > threshold[:, None]
+    return np.asarray((weights * called).sum(axis=1) / weights.sum(axis=1))
+
+
+# --- a point ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Point:
+    """The spectra of one evaluation.
+
+    Attributes
+    ----------
+    thermal, ic : Spectra
+        Test spectra without and with IC.
+    calibration : Spectra
+        Validation spectra without IC.
+    thresholds : mapping of str to float
+        Those of the highest balanced accuracy on the validation spectra.
+    """
+
+    thermal: Spectra
+    ic: Spectra
+    calibration: Spectra
+    thresholds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a detector does at a point with one way to choose its threshold.
+
+    Attributes
+    ----------
+    thresholds : (1 + repeats,) float
+    draws : mapping of str to (1 + repeats,) float
+        For each of `RATES`, the number on the spectra as they are, and on every
+        resampling of them.
+    """
+
+    thresholds: Floats
+    draws: Mapping[str, Floats]
+
+
+def measure(point: Point, detector: str, false_alarm: float | None, weights: Weights) -> Measured:
+    """Measure a detector at a point.
+
+    Parameters
+    ----------
+    false_alarm : float or None
+        The false-alarm rate that the validation spectra without IC set the
+        threshold for, which is chosen anew in every resampling of them; None
+        for the threshold of the highest balanced accuracy, as it was chosen.
+    """
+    if false_alarm is None:
+        chosen = np.full(1 + weights.repeats, point.thresholds[detector])
+    else:
+        chosen = thresholds(
+            point.calibration.scores[detector], false_alarm, weights.of(point.calibration)
+        )
+    alarms, recall = (
+        fraction(one.scores[detector], chosen, weights.of(one)) for one in (point.thermal, point.ic)
+    )
+    draws = {"false_alarm": alarms, "recall": recall, "bacc": 0.5 * (recall + 1 - alarms)}
+    return Measured(chosen, draws)
+
+
+def changes(here: Measured, first: Measured) -> dict[str, Estimate]:
+    """Return how the rates differ from those at the first point."""
+    return {name: estimate(here.draws[name] - first.draws[name]) for name in RATES}
+
+
+# --- fluxes -------------------------------------------------------------------------
+
+
+def efficiency(
+    spectra: Spectra, detector: str, threshold: Floats, weights: Floats
+) -> tuple[Floats, Floats]:
+    """Return fluxes, (k,), and the fraction of spectra around each that is called IC, (m, k).
+
+    A Gaussian kernel of `WIDTH` in the logarithm of the flux, over the range of
+    the spectra.
+    """
+    logs = np.log10(spectra.flux)
+    grid = np.linspace(logs.min(), logs.max(), FINE)
+    kernel = np.exp(-0.5 * ((logs[:, None] - grid) / WIDTH) ** 2)
+    called = known(spectra.scores[detector]) > threshold[:, None]
+    return 10**grid, (weights * called) @ kernel / (weights @ kernel)
+
+
+def needed(fluxes: Floats, found: Floats, level: float) -> Floats:
+    """Return the flux from which on the efficiency is at least `level`, (m,).
+
+    Interpolated in the logarithm; infinite where the level is not reached.
+
+    Parameters
+    ----------
+    fluxes : (k,) float
+    found : (m, k) float
+        The efficiency.
+    """
+    least = np.minimum.accumulate(found[:, ::-1], axis=1)[:, ::-1]
+    position = np.sum(least < level, axis=1)
+    right = np.clip(position, 1, fluxes.size - 1)
+    rows, logs = np.arange(len(least)), np.log10(fluxes)
+    low, high = least[rows, right - 1], least[rows, right]
+    part = np.divide(level - low, high - low, out=np.ones_like(low), where=high > low)
+    inside = 10 ** (logs[right - 1] + np.clip(part, 0, 1) * (logs[right] - logs[right - 1]))
+    return np.where(position == fluxes.size, np.inf, np.where(position == 0, fluxes[0], inside))
+
+
+def flux_estimate(draws: Floats) -> Estimate:
+    """Return a flux with its 68.3 % interval, an end of which may be infinite."""
+    ends = np.quantile(draws[1:], SIGMA_QUANTILES, method="nearest")
+    return Estimate(float(draws[0]), float(ends[0]), float(ends[1]))
+
+
+def band(draws: Floats) -> tuple[Floats, Floats]:
+    """Return the ends of the 68.3 % interval of each column of resampled numbers."""
+    low, high = np.quantile(draws[1:], SIGMA_QUANTILES, axis=0)
+    return low, high
+
+
+def sources_of(
+    datasets: NDArray[np.str_], index: NDArray[np.int64], known_as: Mapping[str, str]
+) -> NDArray[np.str_]:
+    """Return names of the sources of spectra: dataset that they are drawn as, and index."""
+    return np.array([f"{known_as[d]}/{i}" for d, i in zip(datasets, index, strict=True)], dtype=str)
