@@ -92,6 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_simulate,
         _add_label,
         _add_baseline,
+        _add_integrate,
         _add_train,
         _add_score,
         _add_fluxes,
@@ -522,6 +523,28 @@ def _baseline(args: argparse.Namespace) -> None:
     _run_fit(args, lambda config: _chosen(args.fit, "--fit", config.fits.baseline))
 
 
+def _add_integrate(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "integrate",
+        _integrate,
+        "average the likelihood of every spectrum of a file over priors",
+    )
+    parser.add_argument("--integral", help="name under integrals in the configuration")
+    _add_fit_arguments(parser)
+
+
+def _integrate(args: argparse.Namespace) -> None:
+    settings = _settings(
+        args,
+        configuration.IntegralSettings,
+        lambda config: config.integral(_chosen(args.integral, "--integral", config.integrals)),
+    )
+    from icflow.stages import integrate
+
+    integrate.run(settings, args.spectra, args.output)
+
+
 def _add_fit_arguments(parser: argparse.ArgumentParser) -> None:
     _add_settings(parser)
     parser.add_argument("spectra", type=Path, metavar="SPECTRA", help="type II PHA file")
@@ -633,6 +656,14 @@ def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
         parser.add_argument(
             name, type=Path, nargs="*", required=True, metavar="FILE", help=help_text
         )
+    parser.add_argument(
+        "--integrals",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="FILE",
+        help="likelihoods of the spectra averaged over priors",
+    )
     parser.add_argument("--output-scores", type=Path, required=True, help="ECSV table to write")
     parser.add_argument("--output-metrics", type=Path, required=True, help="JSON file to write")
     parser.add_argument(
@@ -657,6 +688,7 @@ def _evaluate(args: argparse.Namespace) -> None:
         settings,
         args.scores,
         args.fits,
+        args.integrals,
         args.spectra,
         args.output_scores,
         args.output_metrics,

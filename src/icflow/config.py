@@ -300,6 +300,13 @@ class Fits(Section):
     baseline: dict[str, Fit] = Field(description="fits of the test spectra, by name")
 
 
+class Integrated(Section):
+    """An evidence: the likelihood of a spectrum averaged over the priors of a scenario."""
+
+    scenario: str = Field(description="name under `scenarios`, of the priors")
+    at_truth: list[str] = Field([], description="parameters that are known, as simulated")
+
+
 # --- autoencoders ----------------------------------------------------------------
 
 
@@ -400,10 +407,10 @@ class Detector(Section):
     network: str | None = Field(
         None, description="network that it reads, for methods that need one"
     )
-    thermal: str | None = Field(None, description="fit of the thermal model, for methods on fits")
-    alternative: str | None = Field(
-        None, description="fit of the model with IC, for methods on fits"
+    thermal: str | None = Field(
+        None, description="fit of the thermal model, or integral, for methods that read them"
     )
+    alternative: str | None = Field(None, description="the same of the model with IC")
     parts: list[str] | None = Field(
         None, min_length=2, description="detectors that it combines, for methods that do"
     )
@@ -435,6 +442,9 @@ class Detection(Section):
     )
     score_energies: Energies = Field(description="energies of the reconstruction error (keV)")
     detectors: dict[str, Detector] = Field(description="rows of Table 1, by name")
+    ceiling: str | None = Field(
+        None, description="detector that no other can beat: the distance of all from it is reported"
+    )
 
 
 # --- scans ---------------------------------------------------------------------------
@@ -669,6 +679,9 @@ class Config(Section):
     scenarios: dict[str, Scenario] = Field(description="models to simulate, by name")
     datasets: dict[str, Dataset] = Field(description="sets of simulated spectra, by name")
     fits: Fits = Field(description="fits of spectra")
+    integrals: dict[str, Integrated] = Field(
+        {}, description="likelihoods of spectra averaged over priors, by name"
+    )
     autoencoder: Autoencoder = Field(description="autoencoders and their training")
     detection: Detection = Field(description="datasets, detectors and their evaluation")
     scans: dict[str, Scan] = Field(
@@ -710,6 +723,7 @@ class Config(Section):
             ("scenarios", self.scenarios),
             ("datasets", self.datasets),
             ("fits.baseline", self.fits.baseline),
+            ("integrals", self.integrals),
             ("autoencoder.networks", self.autoencoder.networks),
             ("detection.detectors", self.detection.detectors),
             ("scans", self.scans),
@@ -761,6 +775,8 @@ class Config(Section):
         yield "fits.label.model", self.fits.label.model, models
         for name, fit in self.fits.baseline.items():
             yield f"fits.baseline.{name}.model", fit.model, models
+        for name, integral in self.integrals.items():
+            yield f"integrals.{name}.scenario", integral.scenario, set(self.scenarios)
         yield "detection.training", self.detection.training, datasets
         if self.detection.training_ic is not None:
             yield "detection.training_ic", self.detection.training_ic, datasets
@@ -776,10 +792,13 @@ class Config(Section):
                 ("alternative", detector.alternative),
             ):
                 if fit_name is not None:
-                    yield f"{path}.{key}", fit_name, set(self.fits.baseline)
+                    yield f"{path}.{key}", fit_name, {*self.fits.baseline, *self.integrals}
             simple = {n for n, other in self.detection.detectors.items() if other.parts is None}
             for position, part in enumerate(detector.parts or []):
                 yield f"{path}.parts.{position}", part, simple
+        if self.detection.ceiling is not None:
+            detectors = set(self.detection.detectors)
+            yield "detection.ceiling", self.detection.ceiling, detectors
 
         for name, scan in self.scans.items():
             for position, key in enumerate(scan.detectors or []):
@@ -815,19 +834,26 @@ class Config(Section):
 
     def _check_truths(self) -> None:
         """Check that parameters frozen at the truth exist where the truth is simulated."""
-        uses = [("fits.label", self.fits.label, [self.detection.training])]
-        fitted = list(dict.fromkeys([*self.detection.test, *self.detection.validation]))
+        known = list(dict.fromkeys([*self.detection.test, *self.detection.validation]))
         for scan in self.scans.values():
             for point in scan.points:
                 own = [*point.test, *_listed(point.validation)]
-                fitted += [name for name in own if name not in fitted]
-        uses += [(f"fits.baseline.{name}", fit, fitted) for name, fit in self.fits.baseline.items()]
-        for path, fit, datasets in uses:
-            model = self.fits.models[fit.model]
-            for parameter in fit.at_truth:
+                known += [name for name in own if name not in known]
+        uses: list[tuple[str, Fit | Integrated, list[str]]] = [
+            ("fits.label", self.fits.label, [self.detection.training])
+        ]
+        uses += [(f"fits.baseline.{name}", fit, known) for name, fit in self.fits.baseline.items()]
+        uses += [(f"integrals.{name}", one, known) for name, one in self.integrals.items()]
+        for path, use, datasets in uses:
+            model: FitModel | Scenario
+            if isinstance(use, Fit):
+                where, model = f"fits.models.{use.model}", self.fits.models[use.model]
+            else:
+                where, model = f"scenarios.{use.scenario}", self.scenarios[use.scenario]
+            for parameter in use.at_truth:
                 if parameter not in model.parameters:
                     raise ValueError(
-                        f"{path}.at_truth names {parameter!r}, which fits.models.{fit.model} "
+                        f"{path}.at_truth names {parameter!r}, which {where} "
                         f"does not have; allowed: {', '.join(model.parameters)}"
                     )
                 for dataset in datasets:
@@ -927,6 +953,19 @@ class Config(Section):
             model=self.fits.models[fit.model],
             at_truth=fit.at_truth,
             **{key: getattr(self.fits, key) for key in FitControl.model_fields},
+        )
+
+    def integral(self, name: str) -> IntegralSettings:
+        """Settings of one entry of ``integrals``."""
+        integral = self.integrals[name]
+        return IntegralSettings(
+            seed=self.seed,
+            atomic_data=self.atomic_data,
+            instrument=self.instrument,
+            name=name,
+            scenario=self.scenarios[integral.scenario],
+            at_truth=integral.at_truth,
+            energies=self.fits.energies,
         )
 
     def response(self, name: str) -> ResponseSettings:
@@ -1105,6 +1144,18 @@ class FitSettings(FitControl):
     name: str
     model: FitModel
     at_truth: list[str]
+
+
+class IntegralSettings(Section):
+    """What an evidence of every spectrum of a dataset depends on."""
+
+    seed: int
+    atomic_data: AtomicData
+    instrument: Instrument
+    name: str
+    scenario: Scenario
+    at_truth: list[str]
+    energies: Interval
 
 
 class ResponseSettings(Archival):

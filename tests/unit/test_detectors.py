@@ -177,6 +177,7 @@ def test_fits_are_made_of_what_detectors_read(config: Config) -> None:
     found = detectors.fits_read(config)
     assert {fit for dataset, fit in found if dataset == "test_2T"} == set(config.fits.baseline)
     tree = config.model_dump(mode="json", exclude_none=True)
+    tree["detection"].pop("ceiling")
     tree["detection"]["detectors"] = {"delta": DELTA.model_dump(exclude_none=True)}
     tree["detection"]["detectors"]["delta"] |= {"thermal": "2T_free", "alternative": "1T+IC_free"}
     few = detectors.fits_read(configuration.validate(tree, "test"))
@@ -185,12 +186,64 @@ def test_fits_are_made_of_what_detectors_read(config: Config) -> None:
     assert not any(dataset.startswith("train") for dataset, _ in few)
 
 
+def test_integrals_are_made_of_what_detectors_read(config: Config) -> None:
+    found = detectors.integrals_needed(config.detection, config.datasets)
+    names = {"2T_fixed", "1T+IC_fixed"}
+    datasets = {*config.detection.test, *config.detection.validation}
+    assert set(found) == {(dataset, name) for dataset in datasets for name in names}
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "message"),
+    [
+        ("bayes_factor", "2T_free", r"b\.thermal is '2T_free', which integrals does not have"),
+        ("delta_cstat", "only", r"b\.thermal is 'only', which fits\.baseline does not have"),
+    ],
+)
+def test_fits_and_integrals_are_not_mixed_up(
+    config: Config, method: str, name: str, message: str
+) -> None:
+    tree = config.model_dump(mode="json", exclude_none=True)
+    tree["integrals"]["only"] = {"scenario": "2T"}
+    tree["detection"]["detectors"]["b"] = {
+        "title": "B", "method": method, "thermal": name, "alternative": "1T+IC_fixed"
+    }  # fmt: skip
+    wrong = configuration.validate(tree, "test")
+    with pytest.raises(IcflowError, match=message):
+        detectors.check_names(wrong)
+
+
+BAYES = Detector(title="B", method="bayes_factor", thermal="2T", alternative="IC")
+
+
+def integral_table(logs: list[float], effective: list[float] | None = None) -> Table:
+    return Table({"log_evidence": logs, "effective": effective or [300.0] * len(logs)})
+
+
+def test_bayes_factor_is_the_ratio_of_evidences() -> None:
+    integrals = {
+        "2T": integral_table([-10.0, -20.0, -30.0, np.nan]),
+        "IC": integral_table([-11.0, -19.0, -30.0, -5.0], [300.0, 20.0, 300.0, 300.0]),
+    }
+    found = Evidence(
+        SAMPLES, WITH_IC, {}, {}, integrals={"test": integrals, "validation": integrals}
+    )
+    verdict = detectors.detect("b", BAYES, found)
+    assert verdict.threshold == 0.0
+    assert verdict.score[:3].tolist() == [-1.0, 1.0, 0.0]
+    # Even odds are no detection, and neither is what could not be computed.
+    assert verdict.decision.tolist() == [False, True, False, False]
+    assert (verdict.missing, verdict.unconverged) == (1, 1)
+    with pytest.raises(IcflowError, match=r"b: there are no results of the integral 'IC'"):
+        detectors.detect("b", BAYES, Evidence(SAMPLES, WITH_IC, {}, {}))
+
+
 @pytest.mark.parametrize(
     ("detector", "message"),
     [
         (
             Detector(title="X", method="guess"),
-            r"x\.method is 'guess', allowed: combined, cstat_rule, delta",
+            r"x\.method is 'guess', allowed: bayes_factor, combined, cstat_rule, delta",
         ),
         (Detector(title="X", method="reconstruction_error"), "x lacks network"),
         (Detector(title="X", method="cstat_rule", thermal="2T"), "x lacks alternative"),

@@ -305,6 +305,7 @@ def test_bytes_do_not_depend_on_the_order_of_files(
         config.evaluate(),
         sorted(evaluated.glob("scores/*/fold-?.ecsv"))[::-1],
         sorted(evaluated.glob("fits/*/*/*.ecsv"))[::-1],
+        sorted(evaluated.glob("integrals/*/*/*.ecsv"))[::-1],
         sorted(evaluated.glob("spectra/*/*.pha"))[::-1],
         again / "evaluation/scores.ecsv",
         again / "evaluation/metrics.json",

@@ -38,8 +38,11 @@ try:
     DIGESTS = inputs.check_all(CONFIG)
     # The same for each observation.
     OBSERVED = {name: inputs.check_observation(CONFIG, name) for name in CONFIG.observations}
+    detectors.check_names(CONFIG)
     # Fits besides the labels: {(dataset, fit): number of spectra}.
     FITS = detectors.fits_read(CONFIG)
+    # The same of integrals.
+    INTEGRALS = detectors.integrals_needed(CONFIG.detection, CONFIG.datasets)
     check_scans(CONFIG)
     if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
         inputs.check_images(CONFIG)
@@ -56,6 +59,7 @@ ENVIRONMENT = f"../../envs/{'heasoft' if CONFIG.engine == 'xspec' else 'icflow'}
 wildcard_constraints:
     dataset="|".join(re.escape(name) for name in CONFIG.datasets),
     fit="|".join(re.escape(name) for name in CONFIG.fits.baseline),
+    integral="|".join(re.escape(name) for name in CONFIG.integrals),
     network="|".join(re.escape(name) for name in CONFIG.autoencoder.networks),
     observation="|".join(re.escape(name) for name in CONFIG.observations),
     shard=r"\d+",
@@ -94,6 +98,15 @@ def baseline_fits():
         f"{shard}.ecsv"
         for (dataset, fit), number in FITS.items()
         for shard in sharded(f"results/fits/{dataset}/{fit}", dataset, number)
+    ]
+
+
+def integrals(wanted):
+    """Files of integrals: {(dataset, integral): number of spectra}."""
+    return [
+        f"{shard}.ecsv"
+        for (dataset, integral), number in wanted.items()
+        for shard in sharded(f"results/integrals/{dataset}/{integral}", dataset, number)
     ]
 
 

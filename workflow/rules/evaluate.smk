@@ -39,6 +39,7 @@ rule evaluate:
     input:
         scores=SCORES,
         fits=baseline_fits(),
+        integrals=integrals(INTEGRALS),
         spectra=TEST_SPECTRA,
         fluxes="results/evaluation/fluxes.ecsv",
     output:
@@ -64,6 +65,7 @@ rule evaluate:
         "Evaluate the detectors"
     shell:
         "icflow evaluate --settings {params.settings:q} --scores {input.scores:q}"
-        " --fits {input.fits:q} --spectra {input.spectra:q}"
+        " --fits {input.fits:q}"
+        " --integrals {input.integrals:q} --spectra {input.spectra:q}"
         " --output-scores {output.scores:q} --output-metrics {output.metrics:q}"
         " --tables results/tables --fluxes {input.fluxes:q} >{log:q} 2>&1"

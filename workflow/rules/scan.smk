@@ -25,6 +25,12 @@ def point_fits(wildcards):
     ]
 
 
+def point_integrals(wildcards):
+    """Integrals that the detectors read at a point."""
+    detection = CONFIG.at_point(wildcards.scan, wildcards.point)
+    return integrals(detectors.integrals_needed(detection, CONFIG.datasets))
+
+
 def point_scores(wildcards):
     """Scores of the networks that the detectors read at a point, from the run and from the scan."""
     scan, detection = wildcards.scan, CONFIG.at_point(wildcards.scan, wildcards.point)
@@ -140,6 +146,7 @@ rule scan_point:
     input:
         scores=point_scores,
         fits=point_fits,
+        integrals=point_integrals,
         spectra=point_spectra,
         fluxes="results/scans/{scan}/fluxes.ecsv",
     output:
@@ -168,7 +175,8 @@ rule scan_point:
         "Evaluate the detectors at {wildcards.point} of the scan {wildcards.scan}"
     shell:
         "icflow evaluate --settings {params.settings:q} --scores {input.scores:q}"
-        " --fits {input.fits:q} --spectra {input.spectra:q} --fluxes {input.fluxes:q}"
+        " --fits {input.fits:q} --integrals {input.integrals:q}"
+        " --spectra {input.spectra:q} --fluxes {input.fluxes:q}"
         " --output-scores {output.scores:q} --output-validation {output.validation:q}"
         " --output-metrics {output.metrics:q} --tables {params.folder:q} >{log:q} 2>&1"
 

@@ -16,7 +16,7 @@ import numpy as np
 from astropy.table import Table
 
 from icflow.config import Config, Dataset, Detection, Detector
-from icflow.detection import by_fits, learned
+from icflow.detection import by_fits, by_priors, learned
 from icflow.detection.evidence import (
     TEST,
     TRAINING,
@@ -88,6 +88,9 @@ def _errors(table: Table, part: str, sample: Sample, detector: Detector) -> Floa
 
 # --- registry -------------------------------------------------------------------
 
+# Sections of the configuration that name what detectors read.
+FITS, INTEGRALS = "fits.baseline", "integrals"
+
 
 @dataclass(frozen=True)
 class Method:
@@ -103,12 +106,15 @@ class Method:
         What it sees of spectra with IC: a key of `SEES`.
     learns : tuple of str
         Parts of the spectra whose fits it learns from.
+    reads : str
+        The section whose names ``thermal`` and ``alternative`` are: `FITS` or `INTEGRALS`.
     """
 
     function: Callable[[Detector, Evidence], Verdict]
     needs: tuple[str, ...]
     ic: str
     learns: tuple[str, ...] = ()
+    reads: str = FITS
 
 
 # What a detector sees of spectra with IC.
@@ -116,21 +122,23 @@ SEES = {
     "never": "none",
     "threshold": "those that choose its threshold",
     "training": "those that it is trained on",
+    "priors": "none, but it knows the priors of both classes",
 }
 
-FITS = ("thermal", "alternative")
+PAIR = ("thermal", "alternative")
 
 METHODS = {
     "reconstruction_error": Method(reconstruction_error, needs=("network",), ic="threshold"),
-    "cstat_rule": Method(by_fits.cstat_rule, needs=FITS, ic="never"),
-    "delta_cstat": Method(by_fits.delta_cstat, needs=FITS, ic="threshold"),
+    "cstat_rule": Method(by_fits.cstat_rule, needs=PAIR, ic="never"),
+    "delta_cstat": Method(by_fits.delta_cstat, needs=PAIR, ic="threshold"),
     "fit_density": Method(
         learned.fit_density, needs=("thermal",), ic="threshold", learns=(TRAINING,)
     ),
     "fit_classifier": Method(
-        learned.fit_classifier, needs=FITS, ic="training", learns=(TRAINING, TRAINING_IC)
+        learned.fit_classifier, needs=PAIR, ic="training", learns=(TRAINING, TRAINING_IC)
     ),
     "combined": Method(learned.combined, needs=("parts",), ic="training"),
+    "bayes_factor": Method(by_priors.bayes_factor, needs=PAIR, ic="priors", reads=INTEGRALS),
 }
 
 
@@ -163,12 +171,52 @@ def fits_needed(
                     f"detection.detectors.{name} learns from detection.{part}, which is not set; "
                     "name a dataset"
                 )
-        for need in FITS:
-            if need in method.needs:
-                for part in (*method.learns, VALIDATION, TEST):
-                    fit = str(getattr(detector, need))
-                    wanted |= {(dataset, fit): size for dataset, size in sizes[part].items()}
+        for fit in _named(detector, method, FITS):
+            for part in (*method.learns, VALIDATION, TEST):
+                wanted |= {(dataset, fit): size for dataset, size in sizes[part].items()}
     return wanted
+
+
+def integrals_needed(
+    detection: Detection, datasets: Mapping[str, Dataset]
+) -> dict[tuple[str, str], int]:
+    """Return the integrals that detectors read: (dataset, name of it) to number of spectra."""
+    sizes = sizes_of(detection, datasets)
+    return {
+        (dataset, integral): size
+        for name, detector in detection.detectors.items()
+        for integral in _named(detector, check(name, detector), INTEGRALS)
+        for part in (TEST, VALIDATION)
+        for dataset, size in sizes[part].items()
+    }
+
+
+def _named(detector: Detector, method: Method, section: str) -> list[str]:
+    """Return the fits, or the integrals, that a detector reads."""
+    if method.reads != section:
+        return []
+    return [str(getattr(detector, need)) for need in PAIR if need in method.needs]
+
+
+def check_names(config: Config) -> None:
+    """Check that detectors name fits where they read fits, and integrals where they read these.
+
+    Raises
+    ------
+    IcflowError
+        Naming the key.
+    """
+    sections = {FITS: list(config.fits.baseline), INTEGRALS: list(config.integrals)}
+    for name, detector in config.detection.detectors.items():
+        method = check(name, detector)
+        known = sections[method.reads]
+        for need in PAIR:
+            value = getattr(detector, need)
+            if need in method.needs and value not in known:
+                raise IcflowError(
+                    f"detection.detectors.{name}.{need} is {value!r}, which {method.reads} does "
+                    f"not have; allowed: {', '.join(known) or 'none, so add it there'}"
+                )
 
 
 def networks(detection: Detection) -> set[str]:

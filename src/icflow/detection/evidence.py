@@ -62,6 +62,9 @@ class Evidence:
     fits : mapping of str to mapping of str to astropy.table.Table
         For each part and each fit, its results in the order of the part's
         sample, with the columns ``cstat, dof, converged`` and the parameters.
+    integrals : mapping of str to mapping of str to astropy.table.Table
+        For each part and each integral, its results in the same order, with the
+        columns ``log_evidence, error, effective``.
     seed : int
         Seed of detectors that need random numbers.
     explain : bool
@@ -77,6 +80,7 @@ class Evidence:
     seed: int = 0
     explain: bool = True
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    integrals: Mapping[str, Mapping[str, Table]] = field(default_factory=dict)
 
     def fit(self, part: str, name: str | None) -> Table:
         """Return the results of one fit of the spectra of a part.
@@ -90,6 +94,22 @@ class Evidence:
         if table is None:
             raise IcflowError(
                 f"there are no results of the fit {name!r}; fit the {part} spectra with it"
+            )
+        return table
+
+    def integral(self, part: str, name: str | None) -> Table:
+        """Return one integral of the spectra of a part.
+
+        Raises
+        ------
+        IcflowError
+            If there is none.
+        """
+        table = self.integrals.get(part, {}).get(str(name))
+        if table is None:
+            raise IcflowError(
+                f"there are no results of the integral {name!r}; integrate over the priors for "
+                f"the {part} spectra"
             )
         return table
 

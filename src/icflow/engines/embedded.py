@@ -10,13 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from icflow.config import AtomicData, FitControl, FitModel, Free, Instrument, Link, Prior
+from icflow.config import (
+    AtomicData,
+    FitControl,
+    FitModel,
+    Free,
+    Instrument,
+    Link,
+    Prior,
+    Scenario,
+)
 from icflow.engines import cstat, folded
 from icflow.engines.base import BACKGROUND, FitResult, failed_fit
 from icflow.engines.direct import DirectFitter
 from icflow.engines.fitting import Fitter, FitterBase
+from icflow.engines.integral import Integrator
 from icflow.engines.parameters import Model, build_model
 from icflow.engines.redshift import RedshiftFitter
+from icflow.engines.sampling import Integral
 from icflow.engines.tables import Tables
 from icflow.errors import IcflowError
 from icflow.models import library
@@ -233,6 +244,60 @@ class EmbeddedEngine:
             First channels and ends of the bins of all spectra, between the
             energies; by default each spectrum is grouped by its own counts.
         """
+        channels = self._noticed(control)
+        plan = build_model(model, control, list(self.backgrounds), at_truth)
+        fitter = self._fitter(plan, control, channels)
+        for row in range(len(counts)):
+            fixed = {plan.position[name]: float(truth[name][row]) for name in at_truth}
+            yield self._fit_one(fitter, control, counts[row], channels, fixed, groups)
+
+    def integrate(
+        self,
+        scenario: Scenario,
+        energies: Sequence[float],
+        counts: NDArray[np.integer[Any]],
+        truth: Mapping[str, Floats],
+        at_truth: Sequence[str],
+        randoms: Iterable[np.random.Generator],
+    ) -> Iterator[Integral]:
+        """Average the likelihood of spectra over the priors of a scenario, one after the other.
+
+        Parameters
+        ----------
+        energies : sequence of float
+            Lowest and highest energy, keV.
+        counts : ndarray of int, shape (n_spectra, n_channels)
+        truth, at_truth
+            As in `fit`.
+        randoms : iterable of numpy.random.Generator
+            One for each spectrum.
+        """
+        model = FitModel(
+            expression=scenario.expression,
+            parameters={
+                name: Free(free=list(setting.bounds)) if isinstance(setting, Prior) else setting
+                for name, setting in scenario.parameters.items()
+            },
+        )
+        control = FitControl(
+            energies=list(energies), group_min=0, background_range=0.0, starts=8, max_iterations=200
+        )
+        channels = self._noticed(control)
+        plan = build_model(model, control, list(self.backgrounds), at_truth)
+        fitter = self._fitter(plan, control, channels)
+        if not isinstance(fitter, Fitter):
+            raise IcflowError(
+                f"{scenario.expression!r} has a term that no table holds, over whose priors it "
+                "cannot be integrated; fix all but one of the shape parameters of such terms"
+            )
+        integrator = Integrator(fitter, scenario.parameters, self.background_scatter)
+        for row, random in enumerate(randoms):
+            fixed = {plan.position[name]: float(truth[name][row]) for name in at_truth}
+            inside = counts[row, channels].astype(np.float64)
+            yield integrator.integrate(inside, fixed, random)
+
+    def _noticed(self, control: FitControl) -> slice:
+        """Return the channels between the energies of a fit."""
         low, high = control.energies
         rmf = self.response.rmf
         noticed = np.flatnonzero(noticed_channels(rmf.e_min, rmf.e_max, low, high))
@@ -241,12 +306,7 @@ class EmbeddedEngine:
                 f"fits.energies: no channel lies between {low:g} and {high:g} keV; the response "
                 f"covers {rmf.e_min.min():g} to {rmf.e_max.max():g} keV"
             )
-        channels = slice(int(noticed[0]), int(noticed[-1]) + 1)
-        plan = build_model(model, control, list(self.backgrounds), at_truth)
-        fitter = self._fitter(plan, control, channels)
-        for row in range(len(counts)):
-            fixed = {plan.position[name]: float(truth[name][row]) for name in at_truth}
-            yield self._fit_one(fitter, control, counts[row], channels, fixed, groups)
+        return slice(int(noticed[0]), int(noticed[-1]) + 1)
 
     def _fit_one(
         self,

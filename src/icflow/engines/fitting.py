@@ -155,6 +155,25 @@ class Fitter(FitterBase):
         # What is free at a given redshift.
         self.others = self.box
 
+    def minima(
+        self, channel_counts: Floats, theta: Floats, within: float, most: int
+    ) -> tuple[Shapes, Data, list[Minimum]]:
+        """Return the lowest minima in coarse bins, best first, and what they are minima of.
+
+        Parameters
+        ----------
+        within : float
+            How far in C above the lowest.
+        most : int
+            The largest number of them.
+        """
+        coarse = self.tables.coarse_data(channel_counts)
+        shapes = self.tables.coarsen(self.tables.exact(theta))
+        starts = self.lattice.starts(shapes, coarse.counts, theta, self.control.starts)
+        rough = separate(self._descend(shapes, coarse, self.others, starts), within)
+        rivals = self._rivals(coarse, shapes, rough[0], within, most)
+        return shapes, coarse, separate([*rough, *rivals], within)[:most]
+
     def _search(self, data: Data, channel_counts: Floats, theta: Floats) -> Found:
         coarse = self.tables.coarse_data(channel_counts)
         found, shapes = self._at_redshift(data, coarse, theta, [])

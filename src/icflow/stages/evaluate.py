@@ -36,12 +36,14 @@ SCORE_COLUMNS = ("dataset", "index", "part", "R_a")
 FIT_COLUMNS = ("index", "cstat", "dof", "converged")
 HELD_OUT = "holdout"  # the part of the training spectra that a fold chooses its threshold with
 FLUXES = ("ic_flux", "thermal_flux", "ic_norm")
+INTEGRAL_COLUMNS = ("index", "log_evidence", "error", "effective")
 
 
 def run(
     settings: EvaluateSettings,
     scores: Sequence[Path],
     fits: Sequence[Path],
+    integrals: Sequence[Path],
     spectra: Sequence[Path],
     output_scores: Path,
     output_metrics: Path,
@@ -60,6 +62,9 @@ def run(
     fits : sequence of path
         Fit tables ``.../{dataset}/{fit}/shard-*.ecsv`` of the test datasets, and
         of others that detectors read.
+    integrals : sequence of path
+        Tables of evidences ``.../{dataset}/{integral}/shard-*.ecsv`` of the test
+        and validation datasets, those that detectors read.
     spectra : sequence of path
         Spectra of the test datasets, for the true parameters.
     output_scores : path
@@ -88,8 +93,11 @@ def run(
     samples = {part: Sample.of(sizes[part], classes) for part in PARTS}
     sample = samples[TEST]
     score_tables = _read_scores(scores, samples, settings.held_out)
-    fit_tables = _read_fits(fits, samples)
-    evidence = Evidence(samples, classes, score_tables, fit_tables, settings.seed)
+    fit_tables = _read_tables("fit", fits, FIT_COLUMNS, samples)
+    integral_tables = _read_tables("integral", integrals, INTEGRAL_COLUMNS, samples)
+    evidence = Evidence(
+        samples, classes, score_tables, fit_tables, settings.seed, integrals=integral_tables
+    )
     judged = judge(settings.detection.detectors, evidence)
     verdicts = {name: judged[name] for name in in_order(settings.detection.detectors)}
     probabilities = {
@@ -228,28 +236,32 @@ def _read_scores(
     return tables
 
 
-def _read_fits(paths: Sequence[Path], samples: Mapping[str, Sample]) -> dict[str, dict[str, Table]]:
-    """Return for each part and fit the results in the order of the part's spectra."""
+def _read_tables(
+    kind: str, paths: Sequence[Path], columns: Sequence[str], samples: Mapping[str, Sample]
+) -> dict[str, dict[str, Table]]:
+    """Return for each part and fit (or integral) the results in the order of the part's spectra."""
     shards: dict[tuple[str, str], list[Table]] = {}
     for path in sorted(map(Path, paths)):
         key = path.parent.name, path.parent.parent.name
-        shards.setdefault(key, []).append(read_table(path, FIT_COLUMNS))
+        shards.setdefault(key, []).append(read_table(path, columns))
     found: dict[str, dict[str, Table]] = {}
     for part, sample in samples.items():
         datasets = set(sample.dataset.tolist())
         fits = sorted({fit for fit, dataset in shards if dataset in datasets})
-        found[part] = {fit: _align(shards, fit, sample) for fit in fits}
+        found[part] = {fit: _align(shards, kind, fit, sample) for fit in fits}
     return found
 
 
-def _align(shards: Mapping[tuple[str, str], Sequence[Table]], fit: str, sample: Sample) -> Table:
+def _align(
+    shards: Mapping[tuple[str, str], Sequence[Table]], kind: str, fit: str, sample: Sample
+) -> Table:
     parts = []
     for dataset in dict.fromkeys(sample.dataset.tolist()):
         if (fit, dataset) not in shards:
-            raise IcflowError(f"fit {fit}: no results for the dataset {dataset}; fit its spectra")
+            raise IcflowError(f"{kind} {fit}: no results for the dataset {dataset}; make them")
         whole = stack(shards[fit, dataset])
         wanted = sample.index[sample.dataset == dataset]
-        rows = rows_of(whole["index"], wanted, f"fit {fit} of the dataset {dataset}")
+        rows = rows_of(whole["index"], wanted, f"{kind} {fit} of the dataset {dataset}")
         part = whole[rows]
         part.meta = whole.meta
         parts.append(part)

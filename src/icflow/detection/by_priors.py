@@ -1,0 +1,44 @@
+"""Detectors that know what is simulated: how probable a spectrum is under the priors."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from icflow.config import Detector
+from icflow.detection.evidence import TEST, VALIDATION, Evidence, Verdict
+from icflow.detection.metrics import Floats
+from icflow.detection.tables import floats
+
+# Fewer effective points than this make an evidence uncertain.
+FEWEST = 50
+
+
+def bayes_factor(detector: Detector, evidence: Evidence) -> Verdict:
+    """Score by the logarithm of the odds of IC, for classes that are equally frequent.
+
+    The evidence of a class is the likelihood of the spectrum averaged over the
+    priors that the class is simulated with. If spectra come from these priors,
+    the ratio of the evidences gives the probability of IC itself, and no other
+    function of the spectrum tells the classes apart better (the lemma of Neyman
+    and Pearson). The threshold is 0, even odds, and nothing is learnt. An
+    evidence that rests on few points is used as it is, and counted.
+    """
+    test, validation = (
+        log_evidence(evidence, part, detector.alternative)
+        - log_evidence(evidence, part, detector.thermal)
+        for part in (TEST, VALIDATION)
+    )
+    effective = [
+        floats(evidence.integral(TEST, name), "effective")
+        for name in (detector.alternative, detector.thermal)
+    ]
+    uncertain = (np.min(effective, axis=0) < FEWEST) & np.isfinite(test)
+    return Verdict(test, 0.0, validation, unconverged=int(uncertain.sum()))
+
+
+def log_evidence(evidence: Evidence, part: str, integral: str | None) -> Floats:
+    """Return the logarithm of an evidence of each spectrum of a part, NaN where there is none."""
+    values = floats(evidence.integral(part, integral), "log_evidence")
+    return np.where(np.isfinite(values), values, math.nan)

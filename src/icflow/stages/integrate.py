@@ -1,0 +1,59 @@
+"""Stage: the likelihood of every spectrum of a shard, averaged over priors.
+
+It is the embedded engine's whatever engine simulates and fits: XSPEC has no
+such thing, and the two agree on the likelihood.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from astropy.table import Table
+from tqdm import tqdm
+
+from icflow.config import IntegralSettings
+from icflow.detection.tables import write_table
+from icflow.engines.embedded import EmbeddedEngine
+from icflow.errors import IcflowError
+from icflow.models.scenario import generator
+from icflow.ogip.spectrum import read_spectra
+
+# Digits of the logarithm of an evidence: more than its error can use.
+DIGITS = 9
+
+
+def run(settings: IntegralSettings, spectra: Path, output: Path) -> None:
+    """Integrate over the priors for every spectrum of a type II file, one row for each."""
+    shard = read_spectra(spectra)
+    missing = [name for name in settings.at_truth if name not in shard.truth]
+    if missing:
+        raise IcflowError(
+            f"{spectra}: has no column {missing[0]}, which the integral takes as known"
+        )
+    # Datasets may differ in exposure.
+    instrument = settings.instrument.model_copy(update={"exposure": shard.exposure})
+    engine = EmbeddedEngine(instrument, settings.atomic_data)
+    purpose = f"integral/{settings.name}"
+    randoms = (
+        generator(settings.seed, shard.dataset, int(index), purpose) for index in shard.index
+    )
+    integrals = engine.integrate(
+        settings.scenario, settings.energies, shard.counts, shard.truth, settings.at_truth, randoms
+    )
+    found = list(
+        tqdm(integrals, desc=settings.name, unit=" spectra", total=len(shard.counts), mininterval=5)
+    )
+    table = Table({"index": shard.index})
+    table["log_evidence"] = [float(f"{one.log:.{DIGITS}g}") for one in found]
+    for column, digits in (("error", 3), ("effective", 4)):
+        table[column] = [float(f"{getattr(one, column):.{digits}g}") for one in found]
+    table["evaluations"] = [one.evaluations for one in found]
+    table.meta.update(
+        integral=settings.name,
+        expression=settings.scenario.expression,
+        dataset=shard.dataset,
+        at_truth=list(settings.at_truth),
+        energies=list(settings.energies),
+        **engine.versions(),
+    )
+    write_table(output, table)
