@@ -230,6 +230,7 @@ def test_bayes_factor_is_the_ratio_of_evidences() -> None:
     )
     verdict = detectors.detect("b", BAYES, found)
     assert verdict.threshold == 0.0
+    assert verdict.log_odds
     assert verdict.score[:3].tolist() == [-1.0, 1.0, 0.0]
     # Even odds are no detection, and neither is what could not be computed.
     assert verdict.decision.tolist() == [False, True, False, False]

@@ -118,6 +118,7 @@ def test_one_class_of_validation_spectra_is_refused(
 ) -> None:
     tree = config.model_dump(mode="json", exclude_none=True)
     rule = tree["detection"]["detectors"]["cstat_rule_fixed"]
+    tree["detection"].pop("ceiling")
     tree["detection"] |= {"validation": ["validation_2T"], "detectors": {"rule": rule}}
     message = "detectors.rule: a probability needs .* both classes, found 0 with and 59 without IC"
     with pytest.raises(IcflowError, match=message):
@@ -220,6 +221,12 @@ def test_made_up_classes_are_told_apart(evaluated: Path) -> None:
     assert detectors["cae"]["auc"]["value"] > 0.7
     assert len(detectors["cae"]["fold_thresholds"]) == 2
     assert detectors["cstat_rule_fixed"]["fold_thresholds"] == []
+
+
+def test_odds_that_follow_from_priors_are_not_calibrated(evaluated: Path) -> None:
+    scores = read_scores(evaluated)
+    odds = np.exp(np.asarray(scores["bayes_factor"]))
+    assert np.allclose(scores["bayes_factor_probability"], odds / (1 + odds))
 
 
 def test_failed_fits_are_counted(evaluated: Path) -> None:

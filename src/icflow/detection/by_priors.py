@@ -35,7 +35,7 @@ def bayes_factor(detector: Detector, evidence: Evidence) -> Verdict:
         for name in (detector.alternative, detector.thermal)
     ]
     uncertain = (np.min(effective, axis=0) < FEWEST) & np.isfinite(test)
-    return Verdict(test, 0.0, validation, unconverged=int(uncertain.sum()))
+    return Verdict(test, 0.0, validation, unconverged=int(uncertain.sum()), log_odds=True)
 
 
 def log_evidence(evidence: Evidence, part: str, integral: str | None) -> Floats:

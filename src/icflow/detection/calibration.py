@@ -22,6 +22,13 @@ from icflow.errors import IcflowError
 UNKNOWN = 0.5  # without a score, at even odds
 
 
+def probability_of(log_odds: Floats) -> Floats:
+    """Return the probabilities that logarithms of odds mean, `UNKNOWN` where there are none."""
+    from scipy.special import expit
+
+    return np.asarray(np.where(np.isnan(log_odds), UNKNOWN, expit(log_odds)))
+
+
 @dataclass(frozen=True)
 class Calibration:
     """A probability that does not fall as the score rises; between the points it is linear.

@@ -151,6 +151,9 @@ class Verdict:
         The thresholds of the folds behind `threshold`, if it was chosen so.
     unconverged : int
         Test spectra whose score rests on a fit that did not converge.
+    log_odds : bool
+        Whether the score is itself the logarithm of the odds of IC, with
+        nothing to calibrate.
     importances : mapping of str to Estimate
         What carries the score, for detectors that learn: how much each number
         that they read contributes.
@@ -161,6 +164,7 @@ class Verdict:
     validation: Floats
     fold_thresholds: tuple[float, ...] = ()
     unconverged: int = 0
+    log_odds: bool = False
     importances: Mapping[str, Estimate] = field(default_factory=dict)
 
     @property

@@ -13,7 +13,7 @@ from icflow.detection.published import SOURCE
 
 QUANTITIES = ("precision", "recall", "bacc")
 # What a detector sees of spectra with IC, in one word or two (`icflow.detection.detectors.SEES`).
-SEEN = {"never": "nothing", "threshold": "threshold", "training": "training"}
+SEEN = {"never": "nothing", "threshold": "threshold", "training": "training", "priors": "priors"}
 HEADINGS = {"precision": "Precision", "recall": "Recall", "bacc": "Balanced accuracy"}
 
 _LATEX_SPECIAL = {

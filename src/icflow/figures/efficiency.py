@@ -33,7 +33,12 @@ FEWEST = 5.0
 
 
 # What a detector sees of spectra with IC, in a few words.
-WORDS = {"never": "never sees IC", "threshold": "IC for the threshold", "training": "trained on IC"}
+WORDS = {
+    "never": "never sees IC",
+    "threshold": "IC for the threshold",
+    "training": "trained on IC",
+    "priors": "knows the priors",
+}
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ GROUPS = {
     "never": "Never see IC",
     "threshold": "See IC for the threshold",
     "training": "Trained on IC too",
+    "priors": "Knows the priors",
 }
 
 

@@ -13,7 +13,7 @@ from astropy.table import Column, Table
 
 from icflow.config import Detection, EvaluateSettings
 from icflow.detection import differences, metrics, quality, table1
-from icflow.detection.calibration import Calibration
+from icflow.detection.calibration import Calibration, probability_of
 from icflow.detection.detectors import METHODS, in_order, judge
 from icflow.detection.evidence import (
     PARTS,
@@ -148,6 +148,8 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
 
 def _probability(name: str, verdict: Verdict, validation: Sample) -> metrics.Floats:
     """Return the probabilities of IC that a detector's scores of the test spectra mean."""
+    if verdict.log_odds:
+        return probability_of(verdict.score)
     try:
         return Calibration.fit(verdict.validation, validation.is_ic).apply(verdict.score)
     except IcflowError as error:
