@@ -135,6 +135,7 @@ def run_point(
         config.evaluate().model_copy(update=changes),
         scores,
         sorted(results.glob("fits/*/*/*.ecsv")),
+        sorted(results.glob("integrals/*/*/*.ecsv")),
         sorted(results.glob("spectra/*/*.pha")),
         folder / "scores.ecsv",
         folder / "metrics.json",
