@@ -103,6 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_figure,
         _add_record,
         _add_report,
+        _add_results_page,
         _add_compare,
     ):
         add(commands)
@@ -858,6 +859,38 @@ def _report(args: argparse.Namespace) -> None:
     from icflow.stages import report
 
     report.run(config, args.results, args.output)
+
+
+def _add_results_page(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "results-page",
+        _results_page,
+        "write the page of results of a finished run, with its tables and figures",
+    )
+    _add_config(parser)
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
+        help="folder of the results (default: results)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("docs/results"),
+        metavar="DIR",
+        help="folder to write (default: docs/results)",
+    )
+
+
+def _results_page(args: argparse.Namespace) -> None:
+    config = configuration.load(*args.config)
+    from icflow.stages import results_page
+
+    for path in results_page.run(config, args.config, args.results, args.output):
+        print(path)
 
 
 def _add_compare(commands: Commands[argparse.ArgumentParser]) -> None:

@@ -179,6 +179,16 @@ def test_interval_of_recall_is_that_of_a_binomial() -> None:
     assert (recall.hi - recall.lo) / 2 == pytest.approx(sigma, rel=0.06)
 
 
+def test_binomial_intervals_cover_and_have_a_width_at_the_ends() -> None:
+    random = np.random.default_rng(0)
+    drawn = random.binomial(40, 0.3, 4000) / 40
+    low, high = metrics.binomial(drawn, 40)
+    assert np.mean((low <= 0.3) & (high >= 0.3)) == pytest.approx(0.683, abs=0.06)
+    low, high = metrics.binomial([0.0, 1.0], 10)
+    assert 0 < low[0] < high[0] < 0.2
+    assert 0.8 < low[1] < high[1] < 1
+
+
 def test_undefined_estimates_are_nan() -> None:
     nothing = np.zeros(10, dtype=bool)
     found = metrics.estimates(nothing, np.arange(10) < 5, 100, metrics.generator(1, "x"))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from icflow.errors import IcflowError
 
@@ -204,6 +204,21 @@ def interval(values: Floats) -> tuple[float, float]:
         return math.nan, math.nan
     low, high = np.quantile(values, SIGMA_QUANTILES)
     return float(low), float(high)
+
+
+def binomial(fraction: ArrayLike, total: ArrayLike) -> tuple[Floats, Floats]:
+    """Return the central 68.3 % interval of fractions of `total` cases, with Jeffreys' prior.
+
+    Unlike a resampling it is right where all cases are alike.
+    """
+    from scipy.special import betaincinv
+
+    fraction, total = np.asarray(fraction, dtype=float), np.asarray(total, dtype=float)
+    low, high = (
+        betaincinv(total * fraction + 0.5, total * (1 - fraction) + 0.5, quantile)
+        for quantile in SIGMA_QUANTILES
+    )
+    return low, high
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 POINTS = 200
+# Black is kept for the ceiling.
+COLORS = tuple(color for color in style.SERIES if color != style.BLACK)
 LOWEST = 1e-3  # false-alarm rate on the logarithmic axis
 
 
@@ -32,6 +34,10 @@ class _Bands:
         assert settings.detection is not None
         self.detection = settings.detection
         self.table, self.is_ic = judged.read(self.detection, path, "")
+        groups = judged.groups(self.detection)
+        # The ceiling is drawn in every panel, to compare with; alone if there is nothing else.
+        self.ceilings = groups.pop(judged.PRIORS, []) if len(groups) > 1 else []
+        self.groups = groups
         self.resampling = Resampling.draw(
             self.is_ic, self.detection.bootstrap, metrics.generator(0, "curves")
         )
@@ -60,10 +66,15 @@ class _Bands:
         """Draw a line with its band for each detector."""
         for position, name in enumerate(names):
             value, low, high = self.of(name, grid, trace)
-            color = judged.look(style.SERIES, position)
+            color = judged.look(COLORS, position)
             panel.fill_between(grid, low, high, color=color, alpha=0.18, lw=0)
             panel.plot(
                 grid, value, color=color, lw=1.0, ls=judged.look(style.DASHES, position),
+                label=self.detection.detectors[name].title,
+            )  # fmt: skip
+        for name in self.ceilings:
+            panel.plot(
+                grid, self.of(name, grid, trace)[0], color=style.BLACK, lw=0.8, ls=(0, (1, 1)),
                 label=self.detection.detectors[name].title,
             )  # fmt: skip
 
@@ -79,7 +90,7 @@ def _precisions(curve: Curve) -> tuple[Floats, Floats]:
 def draw_roc(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
     """Draw recall against false-alarm rate, linear (above) and logarithmic (below)."""
     bands = _Bands(settings, paths[0])
-    groups = judged.groups(bands.detection)
+    groups = bands.groups
     figure, axes = style.grid(2, len(groups), style.DOUBLE_COLUMN, 5.2, sharey="row", sharex="row")
     grids = np.linspace(0, 1, POINTS), np.geomspace(LOWEST, 1, POINTS)
     for column, (key, names) in enumerate(groups.items()):
@@ -102,7 +113,7 @@ def draw_roc(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
 def draw_precision(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
     """Draw precision against recall."""
     bands = _Bands(settings, paths[0])
-    groups = judged.groups(bands.detection)
+    groups = bands.groups
     figure, axes = style.grid(1, len(groups), style.DOUBLE_COLUMN, 2.9, sharey=True, sharex=True)
     grid = np.linspace(0, 1, POINTS)
     for panel, (key, names) in zip(axes[0], groups.items(), strict=True):
@@ -122,7 +133,8 @@ def _caption(config: Config, what: str) -> str:
         f"{what} of every detector on the test spectra as its threshold falls, in groups by what "
         f"detectors see of inverse Compton emission. Bands hold 68.3 % of "
         f"{config.detection.bootstrap:,} resamplings of the spectra within each class, the same "
-        "for all detectors. Grey: a coin toss."
+        "for all detectors. Dotted: the ceiling, which knows the priors, where there is one. "
+        "Grey: a coin toss."
     )
 
 

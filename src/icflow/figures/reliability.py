@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from icflow.config import Config
 from icflow.detection.detectors import in_order
-from icflow.detection.metrics import SIGMA_QUANTILES, Bools
+from icflow.detection.metrics import Bools, binomial
 from icflow.detection.quality import BINS
 from icflow.detection.tables import floats, read_table
 from icflow.figures import style
@@ -78,8 +78,6 @@ def reliability(probability: Floats, is_ic: Bools) -> tuple[Floats, ...]:
     interval is that of a binomial fraction with Jeffreys' prior, which is right
     where all spectra of a bin are of one class. Bins without spectra are NaN.
     """
-    from scipy.special import betaincinv
-
     sizes = np.array([max(np.sum(~is_ic), 1), max(np.sum(is_ic), 1)])
     weights = (0.5 / sizes)[is_ic.astype(int)]
     bins = np.minimum((probability * BINS).astype(int), BINS - 1)
@@ -89,11 +87,7 @@ def reliability(probability: Floats, is_ic: Bools) -> tuple[Floats, ...]:
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.bincount(bins, weights * probability, BINS) / total
         fraction = ic / total
-        ends = [
-            betaincinv(count * fraction + 0.5, count * (1 - fraction) + 0.5, quantile)
-            for quantile in SIGMA_QUANTILES
-        ]
-    return mean, fraction, *ends, total / max(total.sum(), 1e-300)
+    return mean, fraction, *binomial(fraction, count), total / max(total.sum(), 1e-300)
 
 
 def _note(entry: dict[str, Any]) -> str:

@@ -1,0 +1,157 @@
+"""The page of results: complete, small, true to the tables, and careful with "better"."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from icflow.config import Config
+from icflow.detection.detectors import in_order
+from icflow.errors import IcflowError
+from icflow.figures import registry
+from icflow.stages import results_page
+
+ROOT = Path(__file__).parents[2]
+COLUMNS = (
+    "detector,precision,precision_lo,precision_hi,recall,recall_lo,recall_hi,"
+    "bacc,bacc_lo,bacc_hi,n_test"
+)
+LARGEST = 150_000  # bytes of an image
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text())))
+
+
+def check_page(folder: Path) -> None:
+    """Check a page against the tables beside it."""
+    page = (folder / "README.md").read_text()
+    table = rows(folder / "table1.csv")
+    assert (folder / "table1.csv").read_text().splitlines()[0] == COLUMNS
+    section = page[page.index("## Table 1") : page.index("## Which detector")]
+    lines = [line for line in section.splitlines() if line.startswith("| ")][2:]
+    assert len(lines) == len(table)
+    for line, row in zip(lines, table, strict=True):
+        for quantity in ("precision", "recall", "bacc"):
+            value, low, high = (float(row[quantity + end]) for end in ("", "_lo", "_hi"))
+            assert f"| {value:.3f} ({low:.3f}–{high:.3f}) |" in line
+    for row in rows(folder / "metrics.csv"):
+        if row["quantity"] in ("brier", "auc") and row["value"] != "nan":
+            value, low, high = (float(row[key]) for key in ("value", "lo", "hi"))
+            assert f"{value:.3f} ({low:.3f}–{high:.3f})" in page
+    for row in rows(folder / "differences.csv"):
+        zero_inside = not (float(row["lo"]) > 0 or float(row["hi"]) < 0)
+        assert (row["verdict"] == "not told apart") == zero_inside
+    for image in re.findall(r"\]\(([\w]+\.png)\)", page):
+        assert (folder / image).stat().st_size < LARGEST, image
+    images = {f"{registry.file_name(name)}.png" for name in registry.FIGURES}
+    assert images == set(re.findall(r"\]\((\w+\.png)\)", page))
+
+
+def test_the_page_of_a_run_agrees_with_its_tables(config: Config, evaluated: Path) -> None:
+    folder = evaluated / "page"
+    folder.mkdir()
+    (folder / "scans.md").write_text("# Scans\n")
+    files = ["config.yaml", "config/paper.yaml"]
+    written = results_page.run(config, files, evaluated, folder)
+    assert all(path.is_file() for path in written)
+    check_page(folder)
+    assert (folder / "table1.csv").read_bytes() == (evaluated / "tables/table1.csv").read_bytes()
+    page = (folder / "README.md").read_text()
+    assert "[scans.md](scans.md)" in page
+    assert "snakemake --cores 2 --configfile config.yaml config/paper.yaml\n" in page
+    assert [row["detector"] for row in rows(folder / "table1.csv")] == in_order(
+        config.detection.detectors
+    )
+
+
+def test_the_published_page_agrees_with_its_tables() -> None:
+    check_page(ROOT / "docs" / "results")
+
+
+def made_up(values: dict[str, float], margin: float) -> dict[str, Any]:
+    """Return metrics of detectors whose differences are known to `margin`."""
+
+    def around(value: float) -> dict[str, float]:
+        return {"value": value, "lo": value - margin, "hi": value + margin}
+
+    quantities = ("bacc", "auc", "brier")
+    names = list(values)
+    sees = {"a": "never", "b": "never", "ceiling": "priors"}
+    return {
+        "bootstrap": 100,
+        "detectors": {
+            name: {
+                "title": name.upper(),
+                "sees": sees.get(name, "threshold"),
+                **{quantity: around(value) for quantity in quantities},
+            }
+            for name, value in values.items()
+        },
+        "differences": {
+            first: {
+                other: {q: around(values[first] - values[other]) for q in quantities}
+                for other in names[number + 1 :]
+            }
+            for number, first in enumerate(names)
+        },
+    }
+
+
+def test_better_is_said_only_of_what_is_told_apart() -> None:
+    metrics = made_up({"a": 0.6, "b": 0.75, "c": 0.8, "ceiling": 0.9}, margin=0.1)
+    accuracy, area, never = results_page.standings(metrics)
+    assert accuracy == (
+        "*C* has the highest balanced accuracy, 0.800 (0.700–0.900); it is better than *A*, "
+        "and not told apart from *B*."
+    )
+    assert area.startswith("*C* has the highest area under ROC")
+    assert never == (
+        "Of those that never see a spectrum with IC, *B* has the highest balanced accuracy, "
+        "0.750 (0.650–0.850); it is better than *A*."
+    )
+    close = made_up({"a": 0.6, "b": 0.65, "c": 0.62}, margin=0.1)
+    assert "better" not in " ".join(results_page.standings(close))
+    far = made_up({"a": 0.6, "b": 0.95, "c": 0.7}, margin=0.01)
+    assert "it is better than all others." in results_page.standings(far)[0]
+
+
+def test_distance_from_the_ceiling_is_put_into_words() -> None:
+    metrics = made_up({"a": 0.6, "b": 0.85, "ceiling": 0.9}, margin=0.1)
+    (found,) = results_page.ceilings(metrics)
+    assert found["words"] == (
+        "By the area under the curve, *A* stay below it; *B* are not told apart from it."
+    )
+    assert "| A | CEILING | **−0.300 (−0.400 to −0.200)** |" in found["table"]
+    assert results_page.ceilings(made_up({"a": 0.6, "b": 0.8}, 0.1)) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [([], ""), (["A"], "A"), (["A", "B"], "A and B"), (["A", "B", "C"], "A, B and C")],
+)
+def test_lists_read_as_sentences(words: list[str], sentence: str) -> None:
+    assert results_page.listed(words) == sentence
+
+
+def test_a_combination_is_compared_with_its_parts(config: Config, evaluated: Path) -> None:
+    metrics = json.loads((evaluated / "evaluation/metrics.json").read_text())
+    found = results_page.additions(metrics, config)
+    assert [sentence.split(":")[0] for sentence in found] == [
+        "*Fit classifier + CAE* minus *Fit classifier, z fixed*",
+        "*Fit classifier + CAE* minus *CAE*",
+    ]
+    assert all(re.search(r"better|worse|not told apart", sentence) for sentence in found)
+
+
+def test_a_run_without_metrics_is_refused(config: Config, evaluated: Path, tmp_path: Path) -> None:
+    (evaluated / "evaluation/metrics.json").unlink()
+    with pytest.raises(IcflowError, match=r"metrics\.json: cannot be read"):
+        results_page.run(config, ["config.yaml"], evaluated, tmp_path)
+    assert not (tmp_path / "README.md").exists()
