@@ -91,6 +91,8 @@ def test_every_detector_is_calibrated_and_measured_at_fixed_rates(
         rates = [entry[f"recall_at_false_alarm_{r:g}"] for r in config.detection.false_alarms]
         assert rates[0]["value"] <= rates[1]["value"]
     assert metrics["detectors"]["cae"]["brier"]["hi"] < 0.25
+    assert "ΔC" in metrics["detectors"]["fit_classifier"]["importances"]
+    assert metrics["detectors"]["cae"]["importances"] == {}
 
 
 def test_differences_of_all_pairs_follow_from_the_metrics(config: Config, evaluated: Path) -> None:

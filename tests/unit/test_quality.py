@@ -131,6 +131,19 @@ def test_calibration_error_is_nearly_free_of_the_noise_of_small_samples(
     assert np.mean(inside) > 0.6
 
 
+@pytest.mark.parametrize(
+    ("quantity", "title"),
+    [
+        ("bacc", "Balanced accuracy"),
+        (quality.false_alarm_key(0.9), "False alarms at recall 0.9"),
+        (quality.recall_key(0.01), "Recall at 1 % false alarms"),
+        (quality.recall_key(0.005), "Recall at 0.5 % false alarms"),
+    ],
+)
+def test_quantities_have_titles(quantity: str, title: str) -> None:
+    assert quality.title(quantity) == title
+
+
 # --- differences --------------------------------------------------------------------
 
 

@@ -92,6 +92,8 @@ def test_report_states_settings_times_and_failures(config: Config, finished: Pat
     text = " ".join(make(config, finished).text.split())
     for phrase in (
         "Figure 8. Recall, precision",
+        "Recall at 1 % false alarms",
+        "Calibration error",
         "Detection efficiency. Fraction of the test spectra",
         "Published values: Lin et al. 2024",
         f"2 of 10 folds of 240 spectra, {config.autoencoder.training.epochs} epochs",

@@ -6,21 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from icflow.detection.metrics import Estimate, Floats
-from icflow.detection.quality import estimate
+from icflow.detection.quality import TITLES, estimate
 from icflow.detection.table1 import bar, escape_bar, number
 
 # Quantities of which a detector wants little.
 LOWER_IS_BETTER = ("brier", "log_loss", "ece", "false_alarm")
-TITLES = {
-    "precision": "Precision",
-    "recall": "Recall",
-    "bacc": "Balanced accuracy",
-    "auc": "Area under ROC",
-    "average_precision": "Average precision",
-    "brier": "Brier score",
-    "log_loss": "Log loss",
-    "ece": "Calibration error",
-}
 SHOWN = ("bacc", "auc", "brier")
 BETTER, WORSE, EVEN = "better", "worse", "not told apart"
 

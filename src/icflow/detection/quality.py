@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,18 @@ from icflow.detection.metrics import Bools, Estimate, Floats, interval
 
 # Spectra times resamplings that are worked on at once, so that memory stays small.
 BLOCK = 1_000_000
+TITLES = {
+    "precision": "Precision",
+    "recall": "Recall",
+    "bacc": "Balanced accuracy",
+    "false_alarm": "False-alarm rate",
+    "auc": "Area under ROC",
+    "average_precision": "Average precision",
+    "brier": "Brier score",
+    "log_loss": "Log loss",
+    "ece": "Calibration error",
+}
+_AT_RECALL, _AT_FALSE_ALARM = "false_alarm_at_recall_", "recall_at_false_alarm_"
 BINS = 10  # of probability, for the calibration error
 
 
@@ -182,12 +195,32 @@ def of_scores(
 
 def false_alarm_key(recall: float) -> str:
     """Return the name of the false-alarm rate at a recall."""
-    return f"false_alarm_at_recall_{recall:g}"
+    return f"{_AT_RECALL}{recall:g}"
 
 
 def recall_key(false_alarm: float) -> str:
     """Return the name of the recall at a false-alarm rate."""
-    return f"recall_at_false_alarm_{false_alarm:g}"
+    return f"{_AT_FALSE_ALARM}{false_alarm:g}"
+
+
+def title(quantity: str) -> str:
+    """Return what a quantity is called in tables."""
+    if quantity.startswith(_AT_RECALL):
+        return f"False alarms at recall {quantity.removeprefix(_AT_RECALL)}"
+    if quantity.startswith(_AT_FALSE_ALARM):
+        rate = float(quantity.removeprefix(_AT_FALSE_ALARM))
+        return f"Recall at {100 * rate:g} % false alarms"
+    return TITLES[quantity]
+
+
+def measured(metrics: Mapping[str, Any]) -> list[str]:
+    """Return the names of the numbers with intervals in ``metrics.json``."""
+    entries = list(metrics["detectors"].values())
+    return [
+        quantity
+        for quantity, found in (entries[0] if entries else {}).items()
+        if isinstance(found, dict) and set(found) == {"value", "lo", "hi"}
+    ]
 
 
 # --- probabilities ------------------------------------------------------------------

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icflow.config import Config
-from icflow.detection.differences import EVEN, TITLES, between, verdict
+from icflow.detection.differences import EVEN, between, verdict
+from icflow.detection.quality import title
 from icflow.figures import style
 from icflow.figures.base import FigureKind, FigureSettings
 from icflow.figures.confusion import inputs, read_metrics
@@ -59,7 +60,7 @@ def _panel(axes: Axes, metrics: dict[str, Any], quantity: str) -> None:
     axes.tick_params(length=0)
     axes.set_xlabel("minus")
     axes.set_ylabel("Detector")
-    axes.set_title(f"{TITLES[quantity]}: row minus column (0.01)", pad=4)
+    axes.set_title(f"{title(quantity)}: row minus column (0.01)", pad=4)
 
 
 def caption(config: Config) -> str:

@@ -194,6 +194,7 @@ def describe(
         "missing": verdict.missing,
         "unconverged": verdict.unconverged,
         **_plain(found),
+        "importances": _plain(verdict.importances),
         "published": asdict(published) if published else None,
     }
 

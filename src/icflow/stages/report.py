@@ -21,7 +21,7 @@ from astropy.table import Table
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from icflow.config import Config
-from icflow.detection import table1
+from icflow.detection import quality, table1
 from icflow.detection.by_fits import reduced_cstat
 from icflow.detection.detectors import fits_read
 from icflow.detection.tables import floats, read_table, stack, strings
@@ -93,6 +93,7 @@ def run(config: Config, results: Path, output: Path) -> None:
         ],
         table1=_table1(metrics),
         thresholds=_thresholds(metrics),
+        quality=_quality(metrics),
         figures=[_figure(config, results, name) for name in registry.FIGURES],
         fits=_fit_table(fits),
         failed=_failed_table(fits),
@@ -159,6 +160,22 @@ def _thresholds(metrics: Mapping[str, Any]) -> HtmlTable:
         "called IC, and with a score from a fit that did not converge."
     )
     return HtmlTable(caption, [Column("Detector", "text"), *map(Column, titles)], rows)
+
+
+def _quality(metrics: Mapping[str, Any]) -> HtmlTable:
+    """Return all that is measured and stands in neither of the other tables."""
+    shown = [q for q in quality.measured(metrics) if q not in (*table1.QUANTITIES, "auc")]
+    rows = [
+        [entry["title"], *(table1.interval(entry[quantity]) for quantity in shown)]
+        for entry in metrics["detectors"].values()
+    ]
+    caption = (
+        "False-alarm rate at the threshold, average precision, rates at fixed rates, and how good "
+        "the probabilities of IC are (without any knowledge: Brier score 0.25, log loss 0.693). "
+        "Intervals as in Table 1."
+    )
+    columns = [Column("Detector", "text"), *(Column(quality.title(q)) for q in shown)]
+    return HtmlTable(caption, columns, rows)
 
 
 # --- figures --------------------------------------------------------------------

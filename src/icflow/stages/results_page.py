@@ -86,7 +86,7 @@ def run(config: Config, files: Sequence[str], results: Path, output: Path) -> li
         table1=table1.markdown(metrics).strip(),
         standings=standings(metrics),
         ceilings=ceilings(metrics),
-        rates=rates(metrics, config),
+        rates=rates(metrics),
         probabilities=probabilities(metrics),
         additions=additions(metrics, config),
         fluxes=fluxes(config, metrics, results / "evaluation" / "scores.ecsv"),
@@ -129,7 +129,7 @@ def _draw(config: Config, name: str, results: Path, output: Path) -> None:
 
 def listed(words: Sequence[str]) -> str:
     """Return words as a sentence lists them."""
-    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
+    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
 
 
 def _title(metrics: Mapping[str, Any], name: str) -> str:
@@ -184,7 +184,7 @@ def _said(metrics: Mapping[str, Any], first: str, other: str, quantity: str) -> 
 
 def _quantity(quantity: str) -> str:
     """Return the name of a quantity within a sentence."""
-    title = differences.TITLES[quantity]
+    title = quality.title(quantity)
     return title if title.startswith("Brier") else title[0].lower() + title[1:]
 
 
@@ -234,42 +234,36 @@ def additions(metrics: Mapping[str, Any], config: Config) -> list[str]:
 # --- tables -----------------------------------------------------------------------
 
 
-def _table(metrics: Mapping[str, Any], columns: Mapping[str, str]) -> str:
+def _table(metrics: Mapping[str, Any], quantities: Sequence[str]) -> str:
     """Return a Markdown table of numbers with intervals, one row per detector."""
     lines = [
-        table1.bar(["Detector", *columns.values()]),
-        table1.bar(["---", *["---:"] * len(columns)]),
+        table1.bar(["Detector", *map(quality.title, quantities)]),
+        table1.bar(["---", *["---:"] * len(quantities)]),
     ]
     for entry in metrics["detectors"].values():
-        cells = [table1.interval(entry[quantity]) for quantity in columns]
+        cells = [table1.interval(entry[quantity]) for quantity in quantities]
         lines.append(table1.bar([table1.escape_bar(entry["title"]), *cells]))
     return "\n".join(lines)
 
 
-def rates(metrics: Mapping[str, Any], config: Config) -> str:
-    """Return areas under the curves, and rates at fixed rates."""
-    detection = config.detection
-    columns = {"auc": "Area under ROC", "average_precision": "Average precision"}
-    for recall in detection.recalls:
-        columns[quality.false_alarm_key(recall)] = f"False alarms at recall {recall:g}"
-    for rate in detection.false_alarms:
-        columns[quality.recall_key(rate)] = f"Recall at {100 * rate:g} % false alarms"
-    return _table(metrics, columns)
+def rates(metrics: Mapping[str, Any]) -> str:
+    """Return the false-alarm rate, areas under the curves, and rates at fixed rates."""
+    fixed = [quantity for quantity in quality.measured(metrics) if "_at_" in quantity]
+    return _table(metrics, ["false_alarm", "auc", "average_precision", *fixed])
 
 
 def probabilities(metrics: Mapping[str, Any]) -> str:
     """Return how good the probabilities are."""
-    return _table(metrics, {q: differences.TITLES[q] for q in ("brier", "log_loss", "ece")})
+    return _table(metrics, ["brier", "log_loss", "ece"])
 
 
 def metrics_csv(metrics: Mapping[str, Any]) -> str:
     """Return everything that is measured as CSV, one row for each detector and quantity."""
     lines = ["detector,quantity,value,lo,hi"]
     for name, entry in metrics["detectors"].items():
-        for quantity, found in entry.items():
-            if isinstance(found, dict) and set(found) == {"value", "lo", "hi"}:
-                numbers = [table1.number(found[key], 6) for key in ("value", "lo", "hi")]
-                lines.append(",".join([name, quantity, *numbers]))
+        for quantity in quality.measured(metrics):
+            numbers = [table1.number(entry[quantity][key], 6) for key in ("value", "lo", "hi")]
+            lines.append(",".join([name, quantity, *numbers]))
     return "\n".join(lines) + "\n"
 
 
