@@ -175,7 +175,10 @@ def _panel(axes: Axes, plane: Plane, bins: int, ranges: Sequence[tuple[float, fl
             axes.add_patch(_empty(x - width / 2, y - height / 2, width, height))
             continue
         color = "white" if value > 0.6 else style.BLACK
-        axes.text(x, y, f"{number[row, column]}", ha="center", va="center", fontsize=7, color=color)
+        axes.text(
+            x, y, f"{number[row, column]}", ha="center", va="center", fontsize=7, color=color,
+            zorder=5,
+        )  # fmt: skip
     points, smooth = plane.smoothed()
     known = smooth[np.isfinite(smooth)]
     levels = [level for level in CONTOURS if (known < level).any() and (known > level).any()]
