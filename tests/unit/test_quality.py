@@ -112,6 +112,13 @@ def test_probabilities_are_judged_at_even_odds() -> None:
     assert found["log_loss"][0] == pytest.approx(expected)
 
 
+def test_log_loss_of_a_detector_that_was_sure_and_wrong_is_finite() -> None:
+    is_ic = np.array([True, False])
+    found = quality.of_probabilities(np.array([0.0, 0.0]), is_ic, np.ones((1, 2)))
+    assert found["log_loss"][0] == pytest.approx(-0.5 * math.log(1e-12))
+    assert found["brier"][0] == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize(("truth", "low", "high"), [(1.0, 0.0, 0.014), (0.5, 0.065, 0.085)])
 def test_calibration_error_is_nearly_free_of_the_noise_of_small_samples(
     truth: float, low: float, high: float

@@ -31,6 +31,7 @@ TITLES = {
     "ece": "Calibration error",
 }
 _AT_RECALL, _AT_FALSE_ALARM = "false_alarm_at_recall_", "recall_at_false_alarm_"
+SMALLEST = 1e-12  # probability of what happened, for a detector that was sure of the contrary
 BINS = 10  # of probability, for the calibration error
 
 
@@ -238,7 +239,7 @@ def of_probabilities(probability: Floats, is_ic: Bools, weights: Floats) -> dict
         return dict.fromkeys(("brier", "log_loss", "ece"), np.full(len(weights), np.nan))
     share = np.array([0.5 / np.sum(~is_ic), 0.5 / np.sum(is_ic)])
     weights = weights * share[is_ic.astype(int)]
-    excess = is_ic - probability
+    excess, right = is_ic - probability, np.where(is_ic, probability, 1 - probability)
     bins = np.minimum((probability * BINS).astype(int), BINS - 1)
     noise = probability * (1 - probability)
     error = np.zeros(len(weights))
@@ -250,6 +251,6 @@ def of_probabilities(probability: Floats, is_ic: Bools, weights: Floats) -> dict
         error += np.sqrt(np.maximum((weights[:, here] @ excess[here]) ** 2 - variance, 0))
     return {
         "brier": weights @ excess**2,
-        "log_loss": weights @ -np.log(np.where(is_ic, probability, 1 - probability)),
+        "log_loss": weights @ -np.log(np.maximum(right, SMALLEST)),
         "ece": error,
     }
