@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ def check_page(folder: Path) -> None:
     for line, row in zip(lines, table, strict=True):
         for quantity in ("precision", "recall", "bacc"):
             value, low, high = (float(row[quantity + end]) for end in ("", "_lo", "_hi"))
-            assert f"| {value:.3f} ({low:.3f}–{high:.3f}) |" in line
+            number = "undefined" if math.isnan(value) else f"{value:.3f} ({low:.3f}–{high:.3f})"
+            assert f"| {number} |" in line
     for row in rows(folder / "metrics.csv"):
         if row["quantity"] in ("brier", "auc") and row["value"] != "nan":
             value, low, high = (float(row[key]) for key in ("value", "lo", "hi"))

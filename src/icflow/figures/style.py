@@ -150,8 +150,9 @@ def signed(number: float, digits: int = 2) -> str:
 
 
 def signed_fixed(number: float, digits: int = 1) -> str:
-    """Return a number with its sign, a real minus, and as many decimals."""
-    return f"{number:+.{digits}f}".replace("-", "−")
+    """Return a number with its sign, a real minus, and as many decimals; zero has no sign."""
+    text = f"{number:+z.{digits}f}".replace("-", "−")
+    return text if float(text.replace("−", "-")) else text[1:]
 
 
 def label(name: str) -> str:
