@@ -7,7 +7,7 @@ from typing import Any
 
 from icflow.detection.metrics import Estimate, Floats
 from icflow.detection.quality import TITLES, estimate
-from icflow.detection.table1 import bar, escape_bar, number
+from icflow.detection.table1 import bar, escape_bar
 
 # Quantities of which a detector wants little.
 LOWER_IS_BETTER = ("brier", "log_loss", "ece", "false_alarm")
@@ -67,7 +67,10 @@ def csv(metrics: Mapping[str, Any]) -> str:
     """Return all differences as CSV, one row for each pair and quantity."""
     lines = ["detector,other,quantity,difference,lo,hi,verdict"]
     for first, other, quantity, found in _rows(metrics):
-        numbers = [number(found[key], 6) for key in ("value", "lo", "hi")]
+        # Significant digits: an end that is not zero must not be rounded to it.
+        numbers = [
+            "nan" if found[key] is None else f"{found[key]:.6g}" for key in ("value", "lo", "hi")
+        ]
         lines.append(",".join([first, other, quantity, *numbers, verdict(quantity, found)]))
     return "\n".join(lines) + "\n"
 
