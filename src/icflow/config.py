@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import yaml
 from pydantic import (
@@ -330,12 +330,62 @@ class Architecture(Section):
         return self
 
 
+_SOURCE = re.compile(r"(log )?(fit|truth|ordered):(.+)")
+
+
+class LabelSource(NamedTuple):
+    """Where a label comes from.
+
+    Attributes
+    ----------
+    logarithm : bool
+        Whether the label is the natural logarithm of the parameter.
+    origin : str
+        ``fit``: the label fit, ``truth``: as simulated, ``ordered``: as simulated,
+        like components in order of temperature, the cooler one first.
+    parameter : str
+        Name of the parameter.
+    """
+
+    logarithm: bool
+    origin: str
+    parameter: str
+
+    @classmethod
+    def parse(cls, text: str) -> LabelSource | None:
+        """Return the source that `text` means, None if it means nothing."""
+        found = _SOURCE.fullmatch(text)
+        return None if found is None else cls(found[1] is not None, found[2], found[3])
+
+
+def _sources(labels: dict[str, str]) -> dict[str, str]:
+    for name, source in labels.items():
+        if LabelSource.parse(source) is None:
+            raise ValueError(
+                f"{name} is {source!r}, allowed: fit:parameter, truth:parameter or "
+                "ordered:parameter, each with or without `log ` before it"
+            )
+    return labels
+
+
+Labels = Annotated[dict[str, str], AfterValidator(_sources)]
+
+
 class Network(Section):
-    """One network to train: its constraint on the latents."""
+    """One network to train: its kind, its constraint, and where it departs from the others."""
+
+    kind: Literal["convolutional", "dense"] = Field(
+        "convolutional",
+        description="`convolutional`, as published, or `dense`: reads whitened counts, learns by "
+        "their Poisson deviance",
+    )
 
     constraint: Annotated[float, BeforeValidator(_finite)] = Field(
         ge=0, description="weight of the latents' distance from the labels in the loss"
     )
+    labels: Labels | None = Field(None, description="labels of its latents, if not the common ones")
+    latents: int | None = Field(None, ge=1, description="number of latents, if not the common one")
+    epochs: int | None = Field(None, ge=1, description="epochs, if not the common number")
 
 
 class Training(Section):
@@ -372,9 +422,10 @@ class Autoencoder(Section):
     """Input, shape and training of the autoencoders."""
 
     energies: Energies = Field(description="energies of the input channels (keV)")
-    labels: dict[str, str] = Field(
+    labels: Labels = Field(
         description="labels of the latents: `fit:parameter` from the label fit, "
-        "`truth:parameter` as simulated"
+        "`truth:parameter` as simulated, `ordered:parameter` as simulated with the cooler of like "
+        "components first; `log ` before it takes the logarithm"
     )
     architecture: Architecture = Field(description="shape of the networks")
     networks: dict[str, Network] = Field(description="networks to train, by name")
@@ -382,18 +433,22 @@ class Autoencoder(Section):
 
     @model_validator(mode="after")
     def _labelled(self) -> Autoencoder:
-        for name, source in self.labels.items():
-            origin, _, parameter = source.partition(":")
-            if origin not in ("fit", "truth") or not parameter:
+        for name, network in self.networks.items():
+            labels, latents = self.labels_of(network), self.latents_of(network)
+            if latents < len(labels):
+                where = f"networks.{name}" if network.latents is not None else "architecture"
                 raise ValueError(
-                    f"labels.{name} is {source!r}, allowed: fit:parameter or truth:parameter"
+                    f"{where}.latents is {latents}, fewer than the {len(labels)} labels"
                 )
-        if self.architecture.latents < len(self.labels):
-            raise ValueError(
-                f"architecture.latents is {self.architecture.latents}, fewer than the "
-                f"{len(self.labels)} labels"
-            )
         return self
+
+    def labels_of(self, network: Network) -> dict[str, str]:
+        """Labels of the latents of a network."""
+        return self.labels if network.labels is None else network.labels
+
+    def latents_of(self, network: Network) -> int:
+        """Number of latents of a network."""
+        return self.architecture.latents if network.latents is None else network.latents
 
 
 # --- detectors, figures ------------------------------------------------------------
@@ -974,15 +1029,20 @@ class Config(Section):
 
     def train(self, network: str, fold: int) -> TrainSettings:
         """Settings of the training of one network in one fold."""
+        shared = self.autoencoder
+        own = shared.networks[network]
         return TrainSettings(
             seed=self.seed,
             rmf=self.instrument.rmf,
-            energies=self.autoencoder.energies,
-            labels=self.autoencoder.labels,
-            architecture=self.autoencoder.architecture,
-            training=self.autoencoder.training,
+            energies=shared.energies,
+            labels=shared.labels_of(own),
+            architecture=shared.architecture.model_copy(update={"latents": shared.latents_of(own)}),
+            training=shared.training
+            if own.epochs is None
+            else shared.training.model_copy(update={"epochs": own.epochs}),
             network=network,
-            constraint=self.autoencoder.networks[network].constraint,
+            kind=own.kind,
+            constraint=own.constraint,
             fold=fold,
         )
 
@@ -1174,6 +1234,7 @@ class TrainSettings(Section):
     architecture: Architecture
     training: Training
     network: str
+    kind: Literal["convolutional", "dense"] = "convolutional"
     constraint: float
     fold: int
 

@@ -288,10 +288,10 @@ def write_history(path: Path, config: Config, random: np.random.Generator) -> No
         {
             "epoch": epoch,
             "train_loss": mse + weight * constraint,
-            "train_mse": mse,
+            "train_misfit": mse,
             "train_constraint": constraint,
             "selection_loss": (mse + weight * constraint) * noise,
-            "selection_mse": mse * noise,
+            "selection_misfit": mse * noise,
             "learning_rate": np.full(epochs, 0.01),
         }
     )
@@ -327,6 +327,9 @@ def write_scores(
             "part": np.full(index.size, part, dtype="U12"),
             "R_a": np.exp(
                 -7.8 + 0.5 * has_ic(config, dataset) + 0.5 * random.normal(size=index.size)
+            ),
+            "deviance": np.exp(
+                1 + 0.5 * has_ic(config, dataset) + 0.5 * random.normal(size=index.size)
             ),
         }
         names = {"kT": "apec.kT", "Z": "apec.Abundanc", "z": "apec.Redshift", "norm": "apec.norm"}

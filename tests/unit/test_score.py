@@ -159,11 +159,11 @@ def test_training_leaves_weights_and_history(run: Run) -> None:
     assert names == {"weights.safetensors", "history.ecsv", "scores.ecsv", "examples.ecsv"}
     history = Table.read(run.folder / "history.ecsv")
     assert history.colnames == [
-        "epoch", "train_loss", "train_mse", "train_constraint", "selection_loss",
-        "selection_mse", "selection_constraint", "learning_rate",
+        "epoch", "train_loss", "train_misfit", "train_constraint", "selection_loss",
+        "selection_misfit", "selection_constraint", "learning_rate",
     ]  # fmt: skip
     assert list(history["epoch"]) == list(range(6))
-    assert str(history["train_mse"].unit) == "ct2 / (keV2 s2)"
+    assert str(history["train_misfit"].unit) == "ct2 / (keV2 s2)"
     _, description = weights.load_weights(run.weights)
     assert description.best_epoch == history.meta["best_epoch"]
     assert description.best_epoch == int(np.argmin(history["selection_loss"]))
@@ -240,8 +240,8 @@ def test_diverged_training_is_stated(run: Run, tmp_path: Path) -> None:
 def test_every_spectrum_has_a_row(run: Run) -> None:
     table = Table.read(run.folder / "scores.ecsv")
     assert table.colnames == [
-        "dataset", "index", "part", "R_a", "latent_kT", "label_kT", "latent_z", "label_z",
-        "latent_2",
+        "dataset", "index", "part", "R_a", "deviance",
+        "latent_kT", "label_kT", "latent_z", "label_z", "latent_2",
     ]  # fmt: skip
     rows = {(str(row["dataset"]), str(row["part"])) for row in table}
     assert rows == {
@@ -269,6 +269,11 @@ def test_scores_by_hand(run: Run) -> None:
         error = np.mean((spectra - found.numpy())[:, inside] ** 2, axis=1)
         rows = table[table["dataset"] == name]
         np.testing.assert_allclose(rows["R_a"], error, rtol=1e-3)
+        counts, expected = (s[:, inside] * 4e4 for s in (spectra, found.numpy().astype(float)))
+        expected = np.maximum(expected, 0.1)
+        logs = np.log(np.where(counts > 0, counts, 1) / np.where(counts > 0, expected, 1))
+        terms = expected - counts + counts * logs
+        np.testing.assert_allclose(rows["deviance"], 2 * terms.mean(axis=1), rtol=1e-3)
         low, high = description.scale.low[0], description.scale.high[0]
         kT = low + latents[:, 0].numpy() * (high - low)
         np.testing.assert_allclose(rows["latent_kT"], kT, rtol=1e-4, atol=1e-4)

@@ -20,7 +20,10 @@ from icflow.autoencoder.data import (
     select_channels,
     split,
 )
-from icflow.autoencoder.training import Sample, Trained, fast_rate, loss_terms, train
+from icflow.autoencoder.dense import DenseAutoencoder
+from icflow.autoencoder.network import SpectrumAutoencoder
+from icflow.autoencoder.scoring import reconstruct
+from icflow.autoencoder.training import Sample, Trained, distance, fast_rate, train
 from icflow.autoencoder.weights import Description, load_weights, save_weights
 from icflow.config import TrainSettings
 from icflow.errors import IcflowError
@@ -179,22 +182,23 @@ def test_seeds_depend_on_every_key() -> None:
 def test_loss_by_hand() -> None:
     rates = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     reconstruction = torch.tensor([[1.0, 4.0], [2.0, 4.0]])
+    network = SpectrumAutoencoder(make_settings().architecture, LENGTH)
+    assert float(network.misfit(reconstruction, rates)) == pytest.approx((0 + 4 + 1 + 0) / 4)
     latents, labels = torch.tensor([[0.5, 0.0], [1.0, 1.0]]), torch.tensor([[0.0, 0.25], [1, 0.0]])
-    mse, distance = loss_terms(reconstruction, rates, latents, labels)
-    assert float(mse) == pytest.approx((0 + 4 + 1 + 0) / 4)
-    assert float(distance) == pytest.approx((0.5 + 0.25 + 0 + 1) / 2)
+    away = distance(latents, labels)
+    assert float(away) == pytest.approx((0.5 + 0.25 + 0 + 1) / 2)
     # Latents beyond the labels are free.
     more = torch.cat([latents, torch.full((2, 3), 9.0)], dim=1)
-    assert float(loss_terms(reconstruction, rates, more, labels)[1]) == float(distance)
+    assert float(distance(more, labels)) == float(away)
 
 
 def test_history_adds_up() -> None:
     result = train(make_settings(constraint=0.3), SAMPLE, SELECTION)
     assert [row.epoch for row in result.history] == [0, 1, 2, 3]
     for row in result.history:
-        assert row.train_loss == pytest.approx(row.train_mse + 0.3 * row.train_constraint)
+        assert row.train_loss == pytest.approx(row.train_misfit + 0.3 * row.train_constraint)
         assert row.selection_loss == pytest.approx(
-            row.selection_mse + 0.3 * row.selection_constraint
+            row.selection_misfit + 0.3 * row.selection_constraint
         )
     losses = [row.selection_loss for row in result.history]
     assert result.best_epoch == int(np.argmin(losses))
@@ -209,17 +213,17 @@ def test_weights_are_those_of_the_best_epoch() -> None:
     with torch.inference_mode():
         spectra, labels = map(torch.from_numpy, SELECTION)
         reconstruction, latents = network(spectra)
-        mse, distance = loss_terms(reconstruction, spectra, latents, labels)
+        mse, away = network.misfit(reconstruction, spectra), distance(latents, labels)
     row = result.history[result.best_epoch]
-    assert float(mse) == pytest.approx(row.selection_mse, rel=1e-5)
-    assert float(distance) == pytest.approx(row.selection_constraint, rel=1e-5)
+    assert float(mse) == pytest.approx(row.selection_misfit, rel=1e-5)
+    assert float(away) == pytest.approx(row.selection_constraint, rel=1e-5)
 
 
 def test_training_learns() -> None:
     sample, selection = make_sample(200, 4), make_sample(40, 5)
     result = train(make_settings(training__epochs=15), sample, selection)
     best = result.history[result.best_epoch]
-    assert best.selection_mse < 0.15 * float(np.var(selection.rates, axis=0).mean())
+    assert best.selection_misfit < 0.15 * float(np.var(selection.rates, axis=0).mean())
     assert best.selection_constraint < 0.3
 
 
@@ -227,7 +231,7 @@ def test_constraint_of_zero_leaves_the_latents_free() -> None:
     sample, selection = make_sample(100, 4), make_sample(40, 5)
     free = train(make_settings(constraint=0.0, training__epochs=6), sample, selection)
     held = train(make_settings(training__epochs=6), sample, selection)
-    assert free.history[-1].train_loss == free.history[-1].train_mse
+    assert free.history[-1].train_loss == free.history[-1].train_misfit
     assert free.history[-1].selection_constraint > 2 * held.history[-1].selection_constraint
 
 
@@ -355,15 +359,13 @@ def test_checkpoints_wait_for_their_interval(tmp_path: Path) -> None:
 
 def test_loss_that_diverges_keeps_the_last_good_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     good = train(make_settings(), SAMPLE, SELECTION)
-    original = training.loss_terms
     steps = itertools.count()
 
-    def diverging(*args: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        mse, distance = original(*args)
+    def diverging(*args: torch.Tensor) -> torch.Tensor:
         # Two epochs of three batches and one selection batch of 10 and one of 2 each.
-        return (mse * float("inf"), distance) if next(steps) >= 10 else (mse, distance)
+        return distance(*args) * (float("inf") if next(steps) >= 10 else 1.0)
 
-    monkeypatch.setattr(training, "loss_terms", diverging)
+    monkeypatch.setattr(training, "distance", diverging)
     lines: list[str] = []
     result = train(make_settings(), SAMPLE, SELECTION, report=lines.append)
     assert result.diverged == 2
@@ -397,7 +399,7 @@ def test_no_gpu_memory_left(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: torch.Tensor) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(training, "loss_terms", full)
+    monkeypatch.setattr(training, "distance", full)
     with pytest.raises(
         IcflowError, match=r"no GPU memory left; lower autoencoder\.training\.batch"
     ):
@@ -490,3 +492,46 @@ def test_files_that_are_not_weights(trained: tuple[Path, Trained], tmp_path: Pat
     Table({"a": [1]}).write(table, format="ascii.ecsv")
     with pytest.raises(IcflowError, match=r"table\.safetensors: not whole weights"):
         load_weights(table)
+
+
+# --- the dense network --------------------------------------------------------------
+
+
+def test_dense_network_learns_and_survives_the_file(tmp_path: Path) -> None:
+    settings = make_settings(kind="dense", training__epochs=40, constraint=3.0)
+    sample, selection = (
+        Sample(s.rates + 5, s.labels) for s in (make_sample(200, 4), make_sample(40, 5))
+    )
+    per_rate = np.full(sample.rates.shape[1], 20.0, np.float32)
+    result = train(settings, sample, selection, counts_per_rate=per_rate)
+    first, best = result.history[0], result.history[result.best_epoch]
+    assert best.selection_misfit < 0.5 * first.selection_misfit
+    assert best.selection_constraint < 0.2
+    description = describe(settings, result)
+    path = tmp_path / "weights.safetensors"
+    weights.save_weights(path, result.state, description)
+    network = weights.build(path, *weights.load_weights(path))
+    assert isinstance(network, DenseAutoencoder)
+    made, latents = reconstruct(network, selection.rates)
+    misfit = network.misfit(torch.from_numpy(made), torch.from_numpy(selection.rates))
+    assert float(misfit) == pytest.approx(best.selection_misfit, rel=1e-4)
+    away = np.abs(latents - selection.labels).sum(1).mean()
+    assert away == pytest.approx(best.selection_constraint, rel=1e-4)
+
+
+def test_resumed_training_of_a_dense_network(tmp_path: Path) -> None:
+    settings = make_settings(kind="dense")
+    whole = train(settings, SAMPLE, SELECTION)
+    path = tmp_path / "checkpoint.safetensors"
+    train_until(2, settings, path)
+    again = train(settings, SAMPLE, SELECTION, path)
+    assert again.history == whole.history
+    assert all(torch.equal(again.state[name], whole.state[name]) for name in whole.state)
+
+
+def test_weights_of_another_kind_are_refused() -> None:
+    settings = make_settings(kind="dense")
+    found = describe(settings, train(settings, SAMPLE, SELECTION))
+    wanted = make_settings()
+    with pytest.raises(IcflowError, match="trained with kind dense, wanted is convolutional"):
+        weights.check("w", found, wanted, found.response, found.channels)

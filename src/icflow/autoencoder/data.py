@@ -87,9 +87,27 @@ def input_rates(
             "response that they were made with"
         )
     channels = select_channels(e_min, e_max, energies)
-    width = np.asarray(e_max, float)[channels] - np.asarray(e_min, float)[channels]
-    rates: Rates = (counts[:, channels] / (exposure * width)).astype(np.float32)
+    rates: Rates = (
+        counts[:, channels] / _counts_per_rate(exposure, e_min, e_max, channels)
+    ).astype(np.float32)
     return rates
+
+
+def counts_per_rate(
+    exposure: float, e_min: Floats, e_max: Floats, energies: Sequence[float]
+) -> Rates:
+    """Return the counts (n_input,) of a spectrum with a rate of one: exposure times width, s keV.
+
+    The parameters are those of `input_rates`.
+    """
+    channels = select_channels(e_min, e_max, energies)
+    result: Rates = _counts_per_rate(exposure, e_min, e_max, channels).astype(np.float32)
+    return result
+
+
+def _counts_per_rate(exposure: float, e_min: Floats, e_max: Floats, channels: Indices) -> Floats:
+    width: Floats = np.asarray(e_max, float)[channels] - np.asarray(e_min, float)[channels]
+    return exposure * width
 
 
 @dataclass(frozen=True)

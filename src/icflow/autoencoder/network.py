@@ -23,11 +23,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from icflow.config import Architecture
+from icflow.autoencoder.dense import DenseAutoencoder
+from icflow.config import Architecture, TrainSettings
 from icflow.errors import IcflowError
 
 # Columns that a reduction over rows handles well at once.
 _LANES = 64
+
+
+def create(settings: TrainSettings, length: int) -> SpectrumAutoencoder | DenseAutoencoder:
+    """Return a new network of the kind that the settings name, for spectra of some length.
+
+    Raises
+    ------
+    IcflowError
+        As `SpectrumAutoencoder`.
+    """
+    if settings.kind == "dense":
+        return DenseAutoencoder(settings.architecture.latents, length)
+    return SpectrumAutoencoder(settings.architecture, length)
 
 
 class SpectrumAutoencoder(nn.Module):
@@ -102,6 +116,13 @@ class SpectrumAutoencoder(nn.Module):
         """Return reconstructions (n, length) and latents (n, latents)."""
         latents = self.encode(rates)
         return self.decode(latents), latents
+
+    def adapt(self, rates: Tensor, counts_per_rate: Tensor) -> None:
+        """Do nothing: rates are taken as they are."""
+
+    def misfit(self, reconstruction: Tensor, rates: Tensor) -> Tensor:
+        """Return the mean squared error of reconstructions."""
+        return functional.mse_loss(reconstruction, rates)
 
 
 class DownStage(nn.Module):

@@ -7,17 +7,21 @@ import torch
 from numpy.typing import NDArray
 
 from icflow.autoencoder.data import Floats, Indices, Rates
+from icflow.autoencoder.dense import DenseAutoencoder, deviance
 from icflow.autoencoder.network import SpectrumAutoencoder
 
 BATCH = 150
+LEAST = 0.1  # expected counts in a channel below which a reconstruction is taken to be at fault
 
 
-def reconstruct(network: SpectrumAutoencoder, rates: Rates) -> tuple[Rates, Rates]:
+def reconstruct(
+    network: SpectrumAutoencoder | DenseAutoencoder, rates: Rates
+) -> tuple[Rates, Rates]:
     """Return reconstructions (n, n_input) and latents (n, n_latents) of spectra.
 
     Parameters
     ----------
-    network : SpectrumAutoencoder
+    network : SpectrumAutoencoder or DenseAutoencoder
         In evaluation mode, on a CPU.
     rates : (n, n_input) float32
         Spectra, counts/s/keV.
@@ -51,3 +55,26 @@ def reconstruction_error(
     difference = rates[:, channels].astype(float) - reconstruction[:, channels]
     error: Floats = np.mean(difference**2, axis=1)
     return error
+
+
+def reconstruction_deviance(
+    rates: Rates, reconstruction: Rates, counts_per_rate: Rates, channels: Indices
+) -> Floats:
+    """Return the Poisson deviance (n,) of reconstructions, per channel, over some channels.
+
+    Parameters
+    ----------
+    rates, reconstruction : (n, n_input) float32
+        Spectra and their reconstructions, counts/s/keV. Where a reconstruction
+        expects less than `LEAST` counts, or a negative number, it counts as that.
+    counts_per_rate : (n_input,) float32
+        Counts of a spectrum with a rate of one, s keV.
+    channels : (m,) int
+        Input channels that count.
+    """
+    scale = counts_per_rate[channels].astype(float)
+    counts, expected = (
+        torch.from_numpy(spectra[:, channels] * scale) for spectra in (rates, reconstruction)
+    )
+    result: Floats = deviance(counts, expected.clamp(min=LEAST)).numpy()
+    return result

@@ -18,13 +18,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from icflow.autoencoder.data import Rates, derive_seed
-from icflow.autoencoder.network import SpectrumAutoencoder
+from icflow.autoencoder.network import create
 from icflow.autoencoder.weights import load_tensors, save_tensors
 from icflow.config import TrainSettings
 from icflow.errors import IcflowError
@@ -44,10 +44,10 @@ class Sample(NamedTuple):
 
 
 class Losses(NamedTuple):
-    """Loss and its parts: loss = mse + weight * distance."""
+    """Loss and its parts: loss = misfit + weight * distance."""
 
     total: float
-    mse: float
+    misfit: float
     distance: float
 
 
@@ -57,10 +57,10 @@ class Epoch:
 
     epoch: int
     train_loss: float
-    train_mse: float
+    train_misfit: float
     train_constraint: float
     selection_loss: float
-    selection_mse: float
+    selection_misfit: float
     selection_constraint: float
     learning_rate: float
 
@@ -91,18 +91,12 @@ class Trained:
         return self.history[self.best_epoch].selection_loss if self.history else math.inf
 
 
-def loss_terms(
-    reconstruction: Tensor, rates: Tensor, latents: Tensor, labels: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the two parts of the loss of Lin et al. (2024).
+def distance(latents: Tensor, labels: Tensor) -> Tensor:
+    """Return the distance of latents and labels, (1/N) Σ |u − θ|₁ over the N spectra.
 
-    Mean squared error of the reconstruction over spectra and channels, and
-    (1/N) Σ |u − θ|₁ over the N spectra. Where there are more latents than labels,
-    the first ones are held to the labels.
+    Where there are more latents than labels, the first ones are held to the labels.
     """
-    mse = functional.mse_loss(reconstruction, rates)
-    distance = (latents[:, : labels.shape[1]] - labels).abs().sum() / len(labels)
-    return mse, distance
+    return (latents[:, : labels.shape[1]] - labels).abs().sum() / len(labels)
 
 
 def fast_rate(step: int, steps: int, peak: float) -> float:
@@ -167,6 +161,7 @@ def train(
     checkpoint: Path | None = None,
     report: Report = lambda _: None,
     interval: float = CHECKPOINT_INTERVAL,
+    counts_per_rate: Rates | None = None,
 ) -> Trained:
     """Train one network and return the weights of its best epoch.
 
@@ -185,6 +180,9 @@ def train(
         Is given a line of text for each epoch.
     interval : float
         Least time between two checkpoints, s.
+    counts_per_rate : (n_input,) float32, optional
+        Counts of a spectrum with a rate of one, s keV, for networks that read counts; 1 by
+        default.
 
     Raises
     ------
@@ -195,7 +193,7 @@ def train(
     _check(settings, sample)
     device = choose_device(settings.training.device)
     try:
-        trainer = _Trainer(settings, sample, selection, device)
+        trainer = _Trainer(settings, sample, selection, counts_per_rate, device)
         if checkpoint is not None and checkpoint.is_file():
             report(trainer.resume(checkpoint))
         trainer.run(checkpoint, report, interval)
@@ -225,7 +223,12 @@ class _Trainer:
     """State of a training between two epochs."""
 
     def __init__(
-        self, settings: TrainSettings, sample: Sample, selection: Sample, device: torch.device
+        self,
+        settings: TrainSettings,
+        sample: Sample,
+        selection: Sample,
+        counts_per_rate: Rates | None,
+        device: torch.device,
     ) -> None:
         self.settings = settings
         self.sample = [torch.from_numpy(array).to(device) for array in sample]
@@ -233,7 +236,10 @@ class _Trainer:
         self.identity = _identity(settings, sample, selection)
         with torch.random.fork_rng():
             torch.manual_seed(self._seed("weights"))
-            self.network = SpectrumAutoencoder(settings.architecture, sample.rates.shape[1])
+            self.network = create(settings, sample.rates.shape[1])
+        if counts_per_rate is None:
+            counts_per_rate = np.ones(sample.rates.shape[1], np.float32)
+        self.network.adapt(torch.from_numpy(sample.rates), torch.from_numpy(counts_per_rate))
         self.network.to(device)
         rate = settings.training.learning_rate
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=rate, fused=True)
@@ -277,12 +283,13 @@ class _Trainer:
             self._set_rate(epoch, steps)
             spectra = rates[batch]
             reconstruction, latents = self.network(spectra)
-            mse, distance = loss_terms(reconstruction, spectra, latents, labels[batch])
-            loss = mse + weight * distance
+            misfit = self.network.misfit(reconstruction, spectra)
+            away = distance(latents, labels[batch])
+            loss = misfit + weight * away
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
-            sums += torch.stack([loss, mse, distance]).detach()
+            sums += torch.stack([loss, misfit, away]).detach()
             steps += 1
         return Losses(*(sums / steps).tolist())
 
@@ -304,17 +311,17 @@ class _Trainer:
     def _evaluate(self) -> Losses:
         """Return the losses of the selection spectra with the running statistics."""
         rates, labels = self.selection
-        mse = distance = 0.0
+        misfit = away = 0.0
         self.network.eval()
         size = self.settings.training.batch
         with torch.inference_mode():
             for spectra, wanted in zip(rates.split(size), labels.split(size), strict=True):
                 reconstruction, latents = self.network(spectra)
-                terms = loss_terms(reconstruction, spectra, latents, wanted)
-                mse += float(terms[0]) * len(spectra) / len(rates)
-                distance += float(terms[1]) * len(spectra) / len(rates)
+                share = len(spectra) / len(rates)
+                misfit += float(self.network.misfit(reconstruction, spectra)) * share
+                away += float(distance(latents, wanted)) * share
         self.network.train()
-        return Losses(mse + self.settings.constraint * distance, mse, distance)
+        return Losses(misfit + self.settings.constraint * away, misfit, away)
 
     def _record(self, epoch: int, train: Losses, selection: Losses) -> None:
         result = self.result
@@ -409,8 +416,9 @@ def _identity(settings: TrainSettings, *samples: Sample) -> dict[str, Any]:
 
 def _line(epoch: Epoch, epochs: int, seconds: float) -> str:
     return (
-        f"epoch {epoch.epoch + 1}/{epochs}: loss {epoch.train_loss:.4g} (mse {epoch.train_mse:.4g},"
-        f" constraint {epoch.train_constraint:.4g}), selection {epoch.selection_loss:.4g} "
-        f"(mse {epoch.selection_mse:.4g}, constraint {epoch.selection_constraint:.4g}), "
+        f"epoch {epoch.epoch + 1}/{epochs}: loss {epoch.train_loss:.4g} "
+        f"(misfit {epoch.train_misfit:.4g}, constraint {epoch.train_constraint:.4g}), "
+        f"selection {epoch.selection_loss:.4g} "
+        f"(misfit {epoch.selection_misfit:.4g}, constraint {epoch.selection_constraint:.4g}), "
         f"learning rate {epoch.learning_rate:.2g}, {seconds:.1f} s"
     )

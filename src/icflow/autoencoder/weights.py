@@ -15,7 +15,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from icflow.autoencoder.data import LabelScale
-from icflow.autoencoder.network import SpectrumAutoencoder
+from icflow.autoencoder.dense import DenseAutoencoder
+from icflow.autoencoder.network import SpectrumAutoencoder, create
 from icflow.config import TrainSettings
 from icflow.errors import IcflowError
 from icflow.files import atomic_path, canonical_json
@@ -148,7 +149,7 @@ def check(
     """
     pairs = [
         (key, getattr(found.settings, key), getattr(settings, key))
-        for key in ("network", "fold", "seed", "energies", "labels", "architecture")
+        for key in ("network", "kind", "fold", "seed", "energies", "labels", "architecture")
     ]
     pairs += [
         (f"training.{key}", getattr(found.settings.training, key), getattr(settings.training, key))
@@ -171,7 +172,7 @@ def _brief(value: Any) -> str:
 
 def build(
     path: str | os.PathLike[str], state: Mapping[str, Tensor], description: Description
-) -> SpectrumAutoencoder:
+) -> SpectrumAutoencoder | DenseAutoencoder:
     """Return the network with its weights, ready to use on a CPU.
 
     Raises
@@ -180,7 +181,7 @@ def build(
         If the weights do not fit the architecture that the file states.
     """
     with torch.random.fork_rng(devices=[]):
-        network = SpectrumAutoencoder(description.settings.architecture, description.channels)
+        network = create(description.settings, description.channels)
     try:
         network.load_state_dict(dict(state))
     except RuntimeError:

@@ -42,21 +42,110 @@ def reconstruction_error(detector: Detector, evidence: Evidence) -> Verdict:
     spectrum's score is not published: here it is the median of their R_a, to
     which the median threshold belongs.
     """
+    return _by_networks(detector, evidence, lambda table: _column(table, "R_a"))
+
+
+def reconstruction_deviance(detector: Detector, evidence: Evidence) -> Verdict:
+    """Score by the Poisson deviance of the reconstruction of an autoencoder.
+
+    Each channel counts by what noise lets expect of it, so that bright soft
+    channels do not drown the others. Folds join as for the reconstruction error.
+    """
+    return _by_networks(detector, evidence, lambda table: _column(table, "deviance"))
+
+
+def latent_density(detector: Detector, evidence: Evidence) -> Verdict:
+    """Score by how improbable the latents of an autoencoder are among those of 2T spectra.
+
+    The latents that are held to labels count, and the spectra that a fold held
+    out say how they are distributed (`improbability`). Folds join as for the
+    reconstruction error.
+    """
+    return _by_networks(detector, evidence, _improbability_of_latents)
+
+
+def _by_networks(
+    detector: Detector, evidence: Evidence, read: Callable[[Table], Floats]
+) -> Verdict:
+    """Judge by one number that each fold's network gives for a spectrum."""
     tables = evidence.scores.get(str(detector.network), ())
     if not tables:
         raise IcflowError(f"there are no scores of the network {detector.network!r}; score it")
+    scores = [read(table) for table in tables]
     thresholds = tuple(
-        _fold_threshold(table, evidence.with_ic, f"network {detector.network}, table {number}")
-        for number, table in enumerate(tables)
+        _fold_threshold(
+            table, score, evidence.with_ic, f"network {detector.network}, table {number}"
+        )
+        for number, (table, score) in enumerate(zip(tables, scores, strict=True))
     )
     test, validation = (
-        np.median([_errors(table, part, evidence.samples[part], detector) for table in tables], 0)
+        np.median(
+            [
+                _of_sample(table, score, part, evidence.samples[part], detector)
+                for table, score in zip(tables, scores, strict=True)
+            ],
+            axis=0,
+        )
         for part in (TEST, VALIDATION)
     )
     return Verdict(test, float(np.median(thresholds)), validation, thresholds)
 
 
-def _fold_threshold(table: Table, ic_datasets: Mapping[str, bool], what: str) -> float:
+def _column(table: Table, name: str) -> Floats:
+    if name not in table.colnames:
+        raise IcflowError(f"the scores lack the column {name}; score the network again")
+    return floats(table, name)
+
+
+def _improbability_of_latents(table: Table) -> Floats:
+    """Return how improbable the latents of each row are among those of held-out spectra."""
+    names = [name.removeprefix("label_") for name in table.colnames if name.startswith("label_")]
+    if not names:
+        raise IcflowError("its latents are held to no labels; give it labels")
+    latents = np.stack([floats(table, f"latent_{name}") for name in names], axis=1)
+    known = latents[np.array(strings(table, "part")) == "holdout"]
+    known = known[np.isfinite(known).all(axis=1)]
+    if len(known) < learned.FEWEST:
+        raise IcflowError(
+            f"{len(known)} spectra were held out, and {learned.FEWEST} are the fewest that show "
+            "how latents are distributed; raise autoencoder.training.spectra"
+        )
+    return improbability(known, latents)
+
+
+def improbability(known: Floats, values: Floats) -> Floats:
+    """Return how far out in the tails of a distribution some vectors lie.
+
+    Of each coordinate the fraction of the known vectors that lie as far out is
+    counted, on the side of its longer tail, which is where little is known; the
+    score is the sum of the negative logarithms of these fractions. After the
+    empirical-cumulative outlier detection of Li et al. (2022), of which this is
+    the part that decides by skewness.
+
+    Parameters
+    ----------
+    known : (m, d) float
+        Vectors of the distribution.
+    values : (n, d) float
+
+    Returns
+    -------
+    (n,) float
+        NaN where a coordinate is.
+    """
+    centred = known - known.mean(axis=0)
+    side = np.where((centred**3).mean(axis=0) < 0, -1.0, 1.0)
+    score = np.zeros(len(values))
+    for column, sign in enumerate(side):
+        tail = np.sort(sign * known[:, column])
+        beyond = len(tail) - np.searchsorted(tail, sign * values[:, column], side="left")
+        score -= np.log((beyond + 0.5) / (len(tail) + 1.0))
+    return np.where(np.isfinite(values).all(axis=1), score, math.nan)
+
+
+def _fold_threshold(
+    table: Table, score: Floats, ic_datasets: Mapping[str, bool], what: str
+) -> float:
     part = np.array(strings(table, "part"))
     used = (part == "holdout") | (part == VALIDATION)
     datasets = np.array(strings(table, "dataset"))[used]
@@ -67,23 +156,26 @@ def _fold_threshold(table: Table, ic_datasets: Mapping[str, bool], what: str) ->
         )
     is_ic = np.array([ic_datasets[name] for name in datasets], dtype=bool)
     try:
-        return best_threshold(floats(table, "R_a")[used], is_ic)
+        return best_threshold(score[used], is_ic)
     except IcflowError as error:
         raise IcflowError(
             f"{what}: {error}; give detection.validation a dataset with IC and keep a fold out"
         ) from None
 
 
-def _errors(table: Table, part: str, sample: Sample, detector: Detector) -> Floats:
+def _of_sample(
+    table: Table, score: Floats, part: str, sample: Sample, detector: Detector
+) -> Floats:
+    """Return the scores of a sample's spectra, picked from those of the rows of a table."""
     datasets, parts = np.array(strings(table, "dataset")), np.array(strings(table, "part"))
-    score = np.full(sample.index.size, math.nan)
+    found = np.full(sample.index.size, math.nan)
     for name in dict.fromkeys(sample.dataset.tolist()):
         here = np.flatnonzero((datasets == name) & (parts == part))
         wanted = sample.dataset == name
         what = f"scores of the network {detector.network}, dataset {name}"
         index = np.asarray(table["index"])[here]
-        score[wanted] = floats(table, "R_a")[here][rows_of(index, sample.index[wanted], what)]
-    return score
+        found[wanted] = score[here][rows_of(index, sample.index[wanted], what)]
+    return found
 
 
 # --- registry -------------------------------------------------------------------
@@ -129,6 +221,8 @@ PAIR = ("thermal", "alternative")
 
 METHODS = {
     "reconstruction_error": Method(reconstruction_error, needs=("network",), ic="threshold"),
+    "reconstruction_deviance": Method(reconstruction_deviance, needs=("network",), ic="threshold"),
+    "latent_density": Method(latent_density, needs=("network",), ic="threshold"),
     "cstat_rule": Method(by_fits.cstat_rule, needs=PAIR, ic="never"),
     "delta_cstat": Method(by_fits.delta_cstat, needs=PAIR, ic="threshold"),
     "fit_density": Method(

@@ -7,7 +7,6 @@ the same detector again.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from icflow.config import Detector
 from icflow.detection.by_fits import pair, reduced_cstat, statistic, unconverged
+from icflow.detection.components import in_order
 from icflow.detection.evidence import TEST, TRAINING, TRAINING_IC, VALIDATION, Evidence, Verdict
 from icflow.detection.metrics import Bools, Estimate, Floats, auc, interval
 from icflow.detection.tables import floats, parameters
@@ -62,38 +62,9 @@ def fitted(table: Table, prefix: str) -> Features:
     Two plasmas are told apart by nothing but their order, which a fit leaves to
     chance: here the cooler one comes first.
     """
-    names = parameters(table)
-    columns = {name: floats(table, name) for name in names}
-    for like in _like_components(names):
-        order = np.argsort([columns[first] for first in like[0]], axis=0, kind="stable")
-        for members in like:
-            stacked = np.take_along_axis(np.stack([columns[m] for m in members]), order, axis=0)
-            columns |= dict(zip(members, stacked, strict=True))
+    columns = in_order({name: floats(table, name) for name in parameters(table)})
     values = np.stack(list(columns.values()), axis=1) if columns else np.empty((len(table), 0))
     return Features(tuple(f"{prefix}{name}" for name in columns), values)
-
-
-def _like_components(names: list[str]) -> list[list[list[str]]]:
-    """Return groups of like components: for each parameter, its name in every component.
-
-    The first parameter of a group is the one to order by: a temperature, if
-    there is one.
-    """
-    components: dict[str, list[str]] = {}
-    for name in names:
-        component, _, parameter = name.partition(".")
-        if parameter:
-            components.setdefault(component, []).append(parameter)
-    groups: dict[str, list[str]] = {}
-    for component in components:
-        groups.setdefault(re.sub(r"_\d+$", "", component), []).append(component)
-    found = []
-    for members in groups.values():
-        shared = [p for p in components[members[0]] if all(p in components[m] for m in members)]
-        if len(members) > 1 and shared:
-            shared.sort(key=lambda parameter: parameter != "kT")
-            found.append([[f"{m}.{parameter}" for m in members] for parameter in shared])
-    return found
 
 
 def fit_features(detector: Detector, evidence: Evidence, part: str) -> Features:

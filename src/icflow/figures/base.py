@@ -71,9 +71,13 @@ def many(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def network_order(autoencoder: Autoencoder) -> list[str]:
-    """Return the networks, the most constrained first, then by name."""
-    networks = autoencoder.networks
-    return sorted(networks, key=lambda name: (-networks[name].constraint, name))
+    """Return the networks, those as published and the most constrained first, then by name."""
+
+    def place(name: str) -> tuple[bool, float, str]:
+        network = autoencoder.networks[name]
+        return network.kind != "convolutional", -network.constraint, name
+
+    return sorted(autoencoder.networks, key=place)
 
 
 def label_order(autoencoder: Autoencoder) -> list[str]:

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMNS = ("epoch", "train_loss", "train_mse", "train_constraint", "selection_loss")
+COLUMNS = ("epoch", "train_loss", "train_misfit", "train_constraint", "selection_loss")
 # Column, title, colour, line style. The total comes last, to lie on top.
 CURVES = (
     ("train_constraint", "Training, constraint", style.GREEN, ":"),
-    ("train_mse", "Training, reconstruction", style.SKY, "--"),
+    ("train_misfit", "Training, reconstruction", style.SKY, "--"),
     ("train_loss", "Training, total", style.BLUE, "-"),
     ("selection_loss", "Validation, total", style.VERMILLION, "-"),
 )
@@ -41,7 +41,7 @@ def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
     """Draw one panel per network, one set of curves per fold."""
     assert settings.autoencoder is not None
     networks = settings.autoencoder.networks
-    figure, axes = style.grid(1, len(networks), style.DOUBLE_COLUMN, 2.7, sharey=True)
+    figure, axes = style.grid(1, len(networks), style.DOUBLE_COLUMN, 2.7)
     names = network_order(settings.autoencoder)
     for panel, name in zip(axes[0], names, strict=True):
         histories = [
@@ -56,13 +56,28 @@ def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
             ha="center",
             fontsize=8,
         )
-    axes[0, 0].set_yscale("log")
-    axes[0, 0].set_ylabel(f"Loss ({style.SQUARED_RATE})")
-    bottom, top = axes[0, 0].get_ylim()
-    axes[0, 0].set_ylim(bottom, top * (top / bottom) ** 0.12)
+    for panel, name in zip(axes[0], names, strict=True):
+        # Losses of one kind have one unit, and so one axis.
+        like = [p for p, other in zip(axes[0], names, strict=True)
+                if networks[other].kind == networks[name].kind]  # fmt: skip
+        if panel is like[0]:
+            unit = f" ({style.SQUARED_RATE})" if networks[name].kind == "convolutional" else ""
+            panel.set_ylabel(f"Loss{unit}")
+            _share(like)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     return figure
+
+
+def _share(panels: Sequence[Axes]) -> None:
+    """Give panels the same logarithmic axis, with room for a note at the top."""
+    for panel in panels:
+        panel.set_yscale("log")
+        panel.tick_params(labelleft=panel is panels[0])
+    limits = [panel.get_ylim() for panel in panels]
+    bottom, top = min(low for low, _ in limits), max(high for _, high in limits)
+    for panel in panels:
+        panel.set_ylim(bottom, top * (top / bottom) ** 0.12)
 
 
 def _panel(axes: Axes, histories: Sequence[Table], weight: float) -> None:
@@ -99,8 +114,9 @@ def caption(config: Config) -> str:
         f"Loss against epoch for {many(training.folds_trained, 'fold')} of {training.folds}, "
         f"{training.spectra:,} spectra, batches of {training.batch}. Solid: total loss of the "
         "training and of the validation spectra; dashed: its reconstruction part (mean squared "
-        "error); dotted: its constraint part (weight times mean absolute difference of latents "
-        "and labels). Circles: the epoch of lowest validation loss, whose weights are kept. The "
+        "error; of dense networks the mean of ln(1 + Poisson deviance)); dotted: its constraint "
+        "part (weight times mean absolute difference of latents and labels). Circles: the epoch of "
+        "lowest validation loss, whose weights are kept. The "
         "constraint, of labels scaled to 0–1, is a pure number that the loss adds as it is."
     )
 

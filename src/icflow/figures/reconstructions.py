@@ -30,9 +30,10 @@ def inputs(config: Config) -> list[str]:
 
 
 def constrained(config: Config) -> list[str]:
-    """Return the networks whose latents are constrained; all, if none is."""
+    """Return the networks as published whose latents are constrained; all, if none is."""
     networks = config.autoencoder.networks
     names = network_order(config.autoencoder)
+    names = [name for name in names if networks[name].kind == "convolutional"] or names
     return [name for name in names if networks[name].constraint > 0] or names
 
 

@@ -11,7 +11,9 @@ import numpy as np
 from astropy import units
 from numpy.typing import NDArray
 
-from icflow.autoencoder.data import Floats, Rates, input_rates
+from icflow.autoencoder.data import Floats, Rates, counts_per_rate, input_rates
+from icflow.config import LabelSource
+from icflow.detection.components import in_order
 from icflow.detection.tables import floats, read_table, rows_of
 from icflow.errors import IcflowError
 from icflow.ogip.response import Rmf
@@ -33,6 +35,8 @@ class Inputs:
         Index of each spectrum in its dataset, increasing.
     rates : (n, n_input) float32
         Spectra, counts/s/keV.
+    counts_per_rate : (n_input,) float32
+        Counts of a spectrum with a rate of one, s keV.
     truth : dict of (n,) float
         True parameters by name.
     """
@@ -40,6 +44,7 @@ class Inputs:
     dataset: str
     index: NDArray[np.int64]
     rates: Rates
+    counts_per_rate: Rates
     truth: dict[str, Floats]
 
 
@@ -79,6 +84,7 @@ def read_inputs(
         counts = spectra.counts[used]
         try:
             rates.append(input_rates(counts, spectra.exposure, rmf.e_min, rmf.e_max, energies))
+            per_rate = counts_per_rate(spectra.exposure, rmf.e_min, rmf.e_max, energies)
         except IcflowError as error:
             raise IcflowError(f"{path}: {error}") from None
         index.append(spectra.index[used])
@@ -93,6 +99,7 @@ def read_inputs(
         dataset=name,
         index=wanted,
         rates=np.concatenate(rates)[rows],
+        counts_per_rate=per_rate,
         truth={key: np.concatenate(values)[rows] for key, values in truth.items()},
     )
 
@@ -116,21 +123,32 @@ def training_labels(
     IcflowError
         If a label is absent or not a number for a spectrum.
     """
-    parameters = [_parameter(source) for source in sources.values() if _is_fit(source)]
-    fitted, fit_units = _read_fits(parameters, inputs, fits)
+    parsed = {label: _parsed(source) for label, source in sources.items()}
+    fitted, fit_units = _read_fits(
+        [source.parameter for source in parsed.values() if source.origin == "fit"], inputs, fits
+    )
+    known = _simulated(inputs) | {"fit": fitted}
     labels = np.empty((inputs.index.size, len(sources)))
-    for column, (label, source) in enumerate(sources.items()):
-        values = fitted if _is_fit(source) else inputs.truth
-        if _parameter(source) not in values:
+    for column, (label, source) in enumerate(parsed.items()):
+        values = known[source.origin].get(source.parameter)
+        if values is None:
             raise IcflowError(
-                f"autoencoder.labels.{label} is {source!r}, but the spectra of the dataset "
-                f"{inputs.dataset} have no such parameter; allowed: {', '.join(values)}"
+                f"autoencoder.labels.{label} is {sources[label]!r}, but the spectra of the dataset "
+                f"{inputs.dataset} have no such parameter; allowed: "
+                f"{', '.join(known[source.origin])}"
             )
-        labels[:, column] = values[_parameter(source)]
+        labels[:, column] = _values(source, values)
+        bad = np.flatnonzero(~np.isfinite(labels[:, column]))
+        if bad.size:
+            raise IcflowError(
+                f"autoencoder.labels.{label} is {sources[label]!r}, which is not a number for "
+                f"spectrum {inputs.index[bad[0]]} of the dataset {inputs.dataset}; use another "
+                "label, or fewer autoencoder.training.spectra"
+            )
     named = {
-        label: fit_units[_parameter(source)]
-        for label, source in sources.items()
-        if _is_fit(source) and _parameter(source) in fit_units
+        label: fit_units[source.parameter]
+        for label, source in parsed.items()
+        if source.origin == "fit" and source.parameter in fit_units and not source.logarithm
     }
     return labels, named
 
@@ -138,19 +156,29 @@ def training_labels(
 def true_labels(sources: Mapping[str, str], inputs: Inputs) -> Floats:
     """Return those labels (n, n_labels) that spectra without label fits have, else NaN."""
     absent = np.full(inputs.index.size, math.nan)
+    known = _simulated(inputs) | {"fit": {}}
     columns = [
-        absent if _is_fit(source) else inputs.truth.get(_parameter(source), absent)
-        for source in sources.values()
+        _values(source, known[source.origin].get(source.parameter, absent))
+        for source in map(_parsed, sources.values())
     ]
     return np.stack(columns, axis=1) if columns else np.empty((inputs.index.size, 0))
 
 
-def _is_fit(source: str) -> bool:
-    return source.startswith("fit:")
+def _parsed(source: str) -> LabelSource:
+    parsed = LabelSource.parse(source)
+    assert parsed is not None  # The configuration has been checked.
+    return parsed
 
 
-def _parameter(source: str) -> str:
-    return source.partition(":")[2]
+def _simulated(inputs: Inputs) -> dict[str, dict[str, Floats]]:
+    """Return the true parameters by origin."""
+    return {"truth": inputs.truth, "ordered": in_order(inputs.truth)}
+
+
+def _values(source: LabelSource, values: Floats) -> Floats:
+    if not source.logarithm:
+        return values
+    return np.log(np.where(values > 0, values, math.nan))
 
 
 def _read_fits(

@@ -12,8 +12,13 @@ from numpy.typing import NDArray
 
 from icflow.autoencoder import training, weights
 from icflow.autoencoder.data import Floats, Indices, Rates, select_channels, split
+from icflow.autoencoder.dense import DenseAutoencoder
 from icflow.autoencoder.network import SpectrumAutoencoder
-from icflow.autoencoder.scoring import reconstruct, reconstruction_error
+from icflow.autoencoder.scoring import (
+    reconstruct,
+    reconstruction_deviance,
+    reconstruction_error,
+)
 from icflow.autoencoder.weights import Description
 from icflow.config import ScoreSettings
 from icflow.detection.tables import rows_of, stack, write_table
@@ -55,8 +60,8 @@ def run(
     output : path
         Gets one row per spectrum: its part (``train``, ``selection``, ``holdout``
         of the training dataset, ``validation``, ``test``), the reconstruction error
-        ``R_a``, and ``latent_*`` and ``label_*`` in the units of the labels (NaN
-        where a spectrum has no label).
+        ``R_a``, its Poisson ``deviance`` per channel, and ``latent_*`` and ``label_*``
+        in the units of the labels (NaN where a spectrum has no label).
     reconstructions : path, optional
         Gets input and reconstruction of the example spectrum of each test dataset.
     threads : int
@@ -98,7 +103,7 @@ class _Scorer:
         self,
         settings: ScoreSettings,
         rmf: Rmf,
-        network: SpectrumAutoencoder,
+        network: SpectrumAutoencoder | DenseAutoencoder,
         description: Description,
     ) -> None:
         self.settings = settings
@@ -162,12 +167,16 @@ class _Scorer:
         labels: Floats,
     ) -> Table:
         error = reconstruction_error(inputs.rates, reconstruction, self.channels)
+        deviance = reconstruction_deviance(
+            inputs.rates, reconstruction, inputs.counts_per_rate, self.channels
+        )
         table = Table(
             {
                 "dataset": np.full(inputs.index.size, inputs.dataset),
                 "index": inputs.index,
                 "part": parts,
                 "R_a": _rounded(error),
+                "deviance": _rounded(deviance),
             },
             meta=self.meta,
         )

@@ -63,6 +63,7 @@ def run(
         settings,
         Sample(inputs.rates[parts.train], scale.scaled(values[parts.train])),
         Sample(inputs.rates[parts.selection], scale.scaled(values[parts.selection])),
+        counts_per_rate=inputs.counts_per_rate,
         checkpoint=output / CHECKPOINT,
         report=_report,
     )
@@ -86,8 +87,9 @@ def tabulate(trained: Trained, settings: TrainSettings) -> Table:
     names = [column.name for column in fields(trained.history[0])]
     rows = [asdict(epoch) for epoch in trained.history]
     table = Table({name: [row[name] for row in rows] for name in names})
-    for name in ("train_mse", "selection_mse"):
-        table[name].unit = SQUARED_RATE
+    if settings.kind == "convolutional":
+        for name in ("train_misfit", "selection_misfit"):
+            table[name].unit = SQUARED_RATE
     table.meta.update(
         network=settings.network,
         fold=settings.fold,

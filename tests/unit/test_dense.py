@@ -1,0 +1,93 @@
+"""The dense autoencoder: deviance, whitening, training and scoring labels of both plasmas."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from icflow.autoencoder.dense import GROUP, DenseAutoencoder, deviance
+from icflow.autoencoder.scoring import LEAST, reconstruction_deviance
+from icflow.errors import IcflowError
+from icflow.stages.networks import Inputs, training_labels, true_labels
+
+LENGTH = 64
+
+
+def test_deviance_by_hand() -> None:
+    counts, expected = torch.tensor([[0.0, 4.0], [3.0, 3.0]]), torch.tensor([[2.0, 2.0], [3.0, 3]])
+    wanted = [2 * (2 + (2 - 4 + 4 * math.log(2))) / 2, 0.0]
+    np.testing.assert_allclose(deviance(counts, expected), wanted, rtol=1e-6)
+
+
+def test_deviance_of_noise_is_one() -> None:
+    expected = np.full((20, 500), 50.0)
+    counts = np.random.default_rng(1).poisson(expected).astype(float)
+    found = deviance(torch.from_numpy(counts), torch.from_numpy(expected))
+    assert float(found.mean()) == pytest.approx(1.0, abs=0.03)
+
+
+def test_deviance_of_reconstructions_counts_channels_and_survives_negative_ones() -> None:
+    rates = np.array([[1.0, 2.0, 3.0]], np.float32)
+    made = np.array([[1.0, -5.0, 9.0]], np.float32)
+    found = reconstruction_deviance(rates, made, np.full(3, 2.0, np.float32), np.array([0, 1]))
+    assert found[0] == pytest.approx((LEAST - 4 + 4 * math.log(4 / LEAST)), rel=1e-5)
+
+
+def test_whitened_spectra_scatter_alike() -> None:
+    """Principal components of the stabilised counts have unit variance and no mean."""
+    random = np.random.default_rng(2)
+    level = random.uniform(50, 200, (300, 1)) * np.linspace(1, 3, LENGTH)
+    rates = torch.from_numpy(random.poisson(level).astype(np.float32) / 5)
+    network = DenseAutoencoder(2, LENGTH)
+    network.adapt(rates, torch.full((LENGTH,), 5.0))
+    grouped = (rates * 5).unflatten(1, (-1, GROUP)).sum(2)
+    white = (2 * torch.sqrt(grouped + 3 / 8) - network.mean) @ network.whitening
+    np.testing.assert_allclose(white.mean(0), 0, atol=1e-3)
+    np.testing.assert_allclose(torch.cov(white.T), np.eye(white.shape[1]) * 300 / 299, atol=1e-2)
+
+
+def test_any_length_comes_back() -> None:
+    network = DenseAutoencoder(3, 61)
+    made, latents = network(torch.rand(5, 61))
+    assert made.shape == (5, 61)
+    assert latents.shape == (5, 3)
+    assert (made > 0).all()
+
+
+# --- labels -----------------------------------------------------------------------
+
+INPUTS = Inputs(
+    dataset="train",
+    index=np.arange(2),
+    rates=np.zeros((2, 3), np.float32),
+    counts_per_rate=np.ones(3, np.float32),
+    truth={
+        "apec.kT": np.array([5.0, 2.0]),
+        "apec.norm": np.array([0.5, 0.2]),
+        "apec_3.kT": np.array([3.0, 4.0]),
+        "apec_3.norm": np.array([0.3, 0.4]),
+    },
+)
+
+
+def test_ordered_labels_take_the_cooler_plasma_first() -> None:
+    sources = {
+        "cool": "ordered:apec.kT",
+        "hot": "ordered:apec_3.kT",
+        "ln": "log ordered:apec.norm",
+        "as": "truth:apec.norm",
+    }
+    wanted = np.array([[3, 5, math.log(0.3), 0.5], [2, 4, math.log(0.2), 0.2]])
+    np.testing.assert_allclose(training_labels(sources, INPUTS, [])[0], wanted)
+    np.testing.assert_allclose(true_labels(sources, INPUTS), wanted)
+
+
+def test_logarithm_of_nothing_is_no_label() -> None:
+    truth = INPUTS.truth | {"apec.norm": np.array([0.5, 0.0])}
+    inputs = dataclasses.replace(INPUTS, truth=truth)
+    with pytest.raises(IcflowError, match=r"labels\.n is 'log truth.*not a number for spectrum 1"):
+        training_labels({"n": "log truth:apec.norm"}, inputs, [])
