@@ -27,7 +27,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
 SPACE = 10e9  # bytes that the root file systems and the image take
-BUILD = 900  # seconds after which the network is too slow to wait for
+BUILD = 600  # seconds for all of the build: after that the network is too slow to wait for
+RUN = 600  # seconds after which a command on the node hangs
 CANNOT_FETCH = 75  # exit status of a script that could not get packages
 SUBMIT = "/opt/submit/bin"  # Snakemake and icflow on the node, without torch
 
@@ -70,8 +71,8 @@ def check_machine(folder: Path) -> None:
         raise Unavailable(f"namespaces are forbidden here ({done.stderr.strip()})")
 
 
-def step(what: str, *command: str | Path, **variables: str) -> str:
-    """Run a command of the build; return its output."""
+def step(what: str, deadline: float, *command: str | Path, **variables: str) -> None:
+    """Run a command of the build, which ends before the deadline."""
     started = time.monotonic()
     process = subprocess.Popen(
         # Mounts that a killed script leaves end with it.
@@ -84,17 +85,16 @@ def step(what: str, *command: str | Path, **variables: str) -> str:
         start_new_session=True,
     )
     try:
-        output, _ = process.communicate(timeout=BUILD)
+        output, _ = process.communicate(timeout=max(deadline - started, 0))
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        raise Unavailable(f"{what}: not done after {BUILD} s") from None
+        raise Unavailable(f"{what}: the build was not done after {BUILD} s") from None
     print(f"  {what}: {time.monotonic() - started:.0f} s", flush=True)
     tail = "\n".join(output.strip().splitlines()[-30:])
     if process.returncode == CANNOT_FETCH:
         raise Unavailable(f"{what}: {tail.splitlines()[-1]}")
     assert process.returncode == 0, f"{what} ended with status {process.returncode}:\n{tail}"
-    return output
 
 
 def build(folder: Path) -> None:
@@ -109,21 +109,22 @@ def build(folder: Path) -> None:
     enter = [HERE / "enter.sh", node, shared]
     install, wheels = shared / "scripts/install_node.sh", shared / "wheels"
     python = {"PYTHON": sys.executable}
+    end = time.monotonic() + BUILD
     with ThreadPoolExecutor() as side:
-        fetched = side.submit(step, "Snakemake", HERE / "fetch_submit.sh", wheels, **python)
-        step("Debian", ROOT / "containers" / "debian_base.sh", image)
-        step("a copy for the node", "cp", "--archive", image, node)
+        fetched = side.submit(step, "Snakemake", end, HERE / "fetch_submit.sh", wheels, **python)
+        step("Debian", end, ROOT / "containers" / "debian_base.sh", image)
+        step("a copy for the node", end, "cp", "--archive", image, node)
         mirror = (node / "etc/apt/sources.list").read_text().split()[1]
-        made = side.submit(step, "icflow", ROOT / "containers" / "debian.sh", image, **python)
+        made = side.submit(step, "icflow", end, ROOT / "containers/debian.sh", image, **python)
         fetched.result()
-        step("Slurm and Apptainer", *enter, install, mirror, wheels)
+        step("Slurm and Apptainer", end, *enter, install, mirror, wheels)
         made.result()
     # Apptainer builds from folders that it sees.
     os.rename(image, shared / "image")
     definition = (folder / "image.def").read_text().replace(str(image), str(shared / "image"))
     (shared / "image.def").write_text(definition)
     step(
-        "icflow.sif", *enter, "apptainer", "build",
+        "icflow.sif", end, *enter, "apptainer", "build",
         # Fast to make; the default is 10 % smaller.
         "--mksquashfs-args", "-comp zstd -Xcompression-level 1",
         shared / "icflow.sif", shared / "image.def",
@@ -211,13 +212,12 @@ class Cluster:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )  # fmt: skip
 
     def run(self, *command: str | Path, **how: Any) -> tuple[int, str]:
         """Run a command on the node; return its exit status and what it said."""
-        process = self.start_command(*command, **how)
-        output, _ = process.communicate()
-        return process.returncode, output
+        return finish(self.start_command(*command, **how))
 
     def project(self, name: str, settings: Mapping[str, Any] | None = None) -> Project:
         """Make a working directory: a checkout, the resources, the image, small settings."""
@@ -273,6 +273,15 @@ class Project:
 
     def run(self, *arguments: str, **variables: str) -> tuple[int, str]:
         """Run Snakemake; return its exit status and what it said."""
-        process = self.start(*arguments, **variables)
+        return finish(self.start(*arguments, **variables))
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Wait for a command on the node; return its exit status and what it said."""
+    try:
+        output, _ = process.communicate(timeout=RUN)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
         output, _ = process.communicate()
-        return process.returncode, output
+        raise AssertionError(f"{process.args} hangs:\n{output}") from None
+    return process.returncode, output

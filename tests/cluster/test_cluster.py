@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from node import ROOT, Cluster, Project
+from node import ROOT, Cluster, Project, finish
 
 from icflow import config
 from icflow.stages import simulate
@@ -152,8 +152,8 @@ def test_a_node_that_dies_in_mid_shard(cluster: Cluster) -> None:
         time.sleep(0.2)
     assert snakemake.poll() is None, snakemake.communicate()[0]
     kill_node(cluster)
-    output, _ = snakemake.communicate()
-    assert snakemake.returncode == 0, output
+    status, output = finish(snakemake)
+    assert status == 0, output
     assert (folder / target).exists()
     # Twelve spectra, one of them twice.
     assert calls.read_text().count("Spectrum('spectrum.pha')") == 13

@@ -8,7 +8,8 @@ counts in ``FAKE_XSPEC_KILLS`` kill the process when they are loaded, those in
 not exist yet) the process dies once, with ``FAKE_XSPEC_HANGS`` (likewise) it
 stops for ever at its sixth spectrum. ``FAKE_XSPEC_ERRORS`` is a JSON object of
 what `error` does for a parameter: (low, high, status), ``"raise"``, or a number
-by which it lowers C, once if positive, every time if negative.
+by which it lowers C, once if positive, every time if negative. Upper limits of
+kT are cut at ``FAKE_XSPEC_KT_BELOW``.
 """
 
 from __future__ import annotations
@@ -84,6 +85,9 @@ class Parameter:
             self.frozen = numbers[1] < 0
             self.values[1] = numbers[1]
         self.values[2 : len(numbers)] = numbers[2:]
+        highest = float(os.environ.get("FAKE_XSPEC_KT_BELOW", "inf"))
+        if self.name == "kT":
+            self.values[4:] = [min(value, highest) for value in self.values[4:]]
 
 
 class Component:

@@ -501,6 +501,29 @@ def test_a_spectrum_that_kills_xspec_twice_is_flagged(
         assert result.errors["TBabs.nH"] == 0
 
 
+def test_an_xspec_that_hangs_is_killed(
+    engine: PyXspecEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_XSPEC_HANGS", str(tmp_path / "hung"))
+    monkeypatch.setattr(pyxspec, "LIMIT", 3)
+    engine.worker.stop()
+    results = list(engine.fit(MODEL, ONE, spectra(*range(600, 607)), {}, []))
+    assert (tmp_path / "hung").exists()
+    assert [result.status for result in results] == ["ok"] * 7
+
+
+def test_limits_that_xspec_does_not_take_are_noticed(
+    engine: PyXspecEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_XSPEC_KT_BELOW", "8.0")
+    engine.worker.stop()
+    (result,) = engine.fit(MODEL, ONE, spectra(600), {}, [])
+    assert result.status == (
+        "XSPEC: apec.kT has the limits [1.0, 1.0, 8.0, 8.0] after setting "
+        f"{9.0 ** (1 / 3)!r},0.01,1.0,1.0,9.0,9.0"
+    )
+
+
 def test_an_empty_spectrum_is_flagged(engine: PyXspecEngine) -> None:
     control = ONE.model_copy(update={"group_min": 100})
     empty, full = engine.fit(MODEL, control, spectra(50 * 11, 600) * [[0], [4]], {}, [])

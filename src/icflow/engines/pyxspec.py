@@ -59,6 +59,7 @@ NO_XSPEC = (
     "HEASoft and source its headas-init.sh"
 )
 LIMIT = 600  # seconds that XSPEC may take for one fit or fake: far beyond the longest
+START = 600  # seconds that it may take to start, from a slow disk
 SEARCH = 20  # fits that the search for an interval takes, a generous guess
 PATIENCE = 20  # seconds for a process to end that has closed its pipes
 AGREE = 0.01  # in C: starts that end this close found the same minimum
@@ -140,7 +141,7 @@ class Worker:
         except OSError as error:
             raise self._missing(error.strerror or str(error)) from None
         try:
-            reply = self._exchange({"do": "setup", **self.setup}, LIMIT)
+            reply = self._exchange({"do": "setup", **self.setup}, START)
         except XspecCrash as crash:
             raise self._missing(f"{crash} when it started") from None
         if "missing" in reply:

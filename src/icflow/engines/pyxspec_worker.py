@@ -303,7 +303,7 @@ class Session:
         return made
 
     def _set(self, model: Any, parameters: dict[int, dict[str, Any]]) -> None:
-        """Set parameters by number, and check values, links and what is frozen."""
+        """Set parameters by number, and check values, limits, links and what is frozen."""
         texts = {
             number: self._text(model(number), parameter) for number, parameter in parameters.items()
         }
@@ -319,6 +319,16 @@ class Session:
                 ),
                 f"{parameter['name']} is {found.values[0]} after setting {texts[number]}",
             )
+            if "low" in parameter:
+                low, high = parameter["low"], parameter["high"]
+                check(
+                    all(
+                        math.isclose(limit, wanted, rel_tol=SAME_VALUE, abs_tol=1e-30)
+                        for limit, wanted in zip(found.values[2:6], (low, low, high, high))
+                    ),
+                    f"{parameter['name']} has the limits {list(found.values[2:6])} after setting "
+                    f"{texts[number]}",
+                )
             check(
                 len(found.values) == 1 or bool(found.frozen) != ("low" in parameter),
                 f"{parameter['name']} is {'' if found.frozen else 'not '}frozen after setting "

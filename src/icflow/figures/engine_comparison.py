@@ -94,6 +94,7 @@ def _parameters(axes: Axes, table: Table) -> None:
         axes.plot(values, np.full(values.size, row), "|", color=style.BLUE, ms=7)
     axes.axvline(0, color=style.GREY, lw=0.8)
     axes.set_xscale("symlog", linthresh=1)
+    axes.margins(x=0.05)
     axes.set_xticks([-100, -1, 0, 1, 100], ["−100", "−1", "0", "1", "100"])
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
