@@ -41,6 +41,15 @@ KEPT = {
 }
 
 
+# What enter.sh must be allowed to do.
+TRY = """
+echo node >/proc/sys/kernel/hostname
+mount -t tmpfs none "$0"
+mkdir "$0/proc"
+mount -t proc proc "$0/proc"
+"""
+
+
 class Unavailable(Exception):
     """Why no cluster can be made on this machine."""
 
@@ -60,9 +69,8 @@ def check_machine(folder: Path) -> None:
     if shutil.disk_usage(folder).free < SPACE:
         raise Unavailable(f"{folder} has less than {SPACE / 1e9:.0f} GB left (set TMPDIR)")
     namespaces = ["--mount", "--pid", "--fork", "--ipc", "--uts", "--net"]
-    mount = ["mount", "-t", "tmpfs", "none", str(folder)]
     done = subprocess.run(
-        ["unshare", *namespaces, "--propagation", "private", *mount],
+        ["unshare", *namespaces, "--propagation", "private", "sh", "-ec", TRY, str(folder)],
         capture_output=True,
         text=True,
         check=False,
