@@ -420,7 +420,7 @@ def test_a_fit_of_the_reference(entry, session):
     found = session.fit(copy.deepcopy(entry["request"]))
     print(f"C = {found['cstat']:.3f}, reference {reference['cstat']:.3f}, gain {found['gain']:.1e}")
     assert found["dof"] == reference["dof"], "dof = bins - free parameters, pegged ones included"
-    assert found["cstat"] < reference["cstat"] + 0.2, (
+    assert found["cstat"] < reference["cstat"] + 0.5, (
         f"the fit ends at C = {found['cstat']}, the reference fit at {reference['cstat']}"
     )
     values = np.array(found["values"])
