@@ -17,6 +17,8 @@ rule components:
         "results/logs/figures/components-{dataset}.log",
     benchmark:
         "results/benchmarks/figures/components-{dataset}.tsv"
+    group:
+        "figures"
     conda:
         ENVIRONMENT
     container:
@@ -54,6 +56,8 @@ for figure in registry.FIGURES:
             f"results/logs/figures/{registry.file_name(figure)}.log",
         benchmark:
             f"results/benchmarks/figures/{registry.file_name(figure)}.tsv"
+        group:
+            "figures"
         conda:
             "../../envs/icflow.yaml"
         container:
