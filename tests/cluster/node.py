@@ -22,6 +22,7 @@ import psutil
 import yaml
 
 from icflow import resources
+from icflow.config import overlay
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -33,13 +34,16 @@ CANNOT_FETCH = 75  # exit status of a script that could not get packages
 SUBMIT = "/opt/submit/bin"  # Snakemake and icflow on the node, without torch
 
 
-# What is left of config.yaml: a detector of each kind with what it reads.
+# What is left of the configuration: a detector of each kind with what it reads.
 KEPT = {
     "detection.detectors": ("cae", "cstat_rule_fixed", "delta_cstat_fixed"),
     "fits.baseline": ("2T_fixed", "1T+IC_fixed"),
     "autoencoder.networks": ("cae",),
 }
 
+
+LEFT_OUT = ("integrals", "scans")
+DETECTION_LEFT_OUT = ("training_ic", "ceiling")
 
 # What enter.sh must be allowed to do.
 TRY = """
@@ -244,19 +248,24 @@ class Cluster:
         for resource in resources.RESOURCES:
             resources.ensure(resource, folder)
         os.link(self.image, folder / "containers" / "icflow.sif")
-        shorten(folder / "config.yaml")
-        (folder / "settings.yaml").write_text(yaml.safe_dump(dict(settings or {})))
+        tree = small_configuration(settings or {})
+        (folder / "config.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
         return Project(self, folder)
 
 
-def shorten(path: Path) -> None:
-    """Leave out most of what the configuration makes; an overlay can only add."""
-    settings = yaml.safe_load(path.read_text())
+def small_configuration(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration that goes through all stages to Table 1 with as little as possible."""
+    tree: dict[str, Any] = {}
+    for path in (ROOT / "config.yaml", ROOT / "config" / "tiny.yaml", HERE / "small.yaml"):
+        tree = overlay(tree, yaml.safe_load(path.read_text()))
     for key, names in KEPT.items():
         section, part = key.split(".")
-        settings[section][part] = {name: settings[section][part][name] for name in names}
-    del settings["detection"]["training_ic"]
-    path.write_text(yaml.safe_dump(settings, sort_keys=False))
+        tree[section][part] = {name: tree[section][part][name] for name in names}
+    for section in LEFT_OUT:
+        tree.pop(section, None)
+    for key in DETECTION_LEFT_OUT:
+        tree["detection"].pop(key, None)
+    return overlay(tree, settings)
 
 
 @dataclass(frozen=True)
@@ -268,13 +277,12 @@ class Project:
 
     def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         """Start Snakemake as on a login node and return its process."""
-        configs = ["config/tiny.yaml", "tests/cluster/small.yaml", "settings.yaml"]
         return self.cluster.start_command(
             "snakemake", "--workflow-profile", "slurm",
             # The profile's defaults spare the controller of a busy site.
             "--slurm-no-account", "--slurm-init-seconds-before-status-checks", "1",
             "--seconds-between-status-checks", "1", "--latency-wait", "10",
-            "--configfile", *configs, *arguments,
+            *arguments,
             cwd=self.folder,
             **variables,
         )  # fmt: skip

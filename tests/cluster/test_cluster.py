@@ -21,8 +21,7 @@ SHARD = "results/spectra/test_2T/shard-0000.pha"
 
 def small(project: Project) -> config.Config:
     """Return the configuration that the cluster runs."""
-    layers = ("config.yaml", "config/tiny.yaml", "tests/cluster/small.yaml")
-    return config.load(*(project.folder / layer for layer in layers))
+    return config.load(project.folder / "config.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +79,7 @@ def icflow_in_image(cluster: Cluster, folder: Path, *arguments: str) -> tuple[in
     )  # fmt: skip
 
 
-SIMULATE = ["simulate", "--config", "config.yaml", "config/tiny.yaml", "--dataset", "test_2T"]
+SIMULATE = ["simulate", "--config", "config.yaml", "--dataset", "test_2T"]
 SIMULATE += ["--shard-first", "0", "--count", "30", "--output", "results/a.pha"]
 
 

@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 
 import yaml
+from node import KEPT, small_configuration
+
+from icflow import config
 
 
 def test_the_groups_of_the_slurm_profile_exist(root: Path) -> None:
@@ -15,6 +18,13 @@ def test_the_groups_of_the_slurm_profile_exist(root: Path) -> None:
     groups = {*profile["groups"].values(), *re.findall(r'group:\s+"(\w+)"', rules)}
     assert set(profile["group-components"]) <= groups
     assert "figures" in groups
+
+
+def test_the_configuration_of_the_tests_on_a_cluster_is_right() -> None:
+    checked = config.validate(small_configuration({"engine": "xspec"}), "small")
+    assert set(checked.detection.detectors) == set(KEPT["detection.detectors"])
+    assert checked.datasets["test_2T"].size == 12
+    assert checked.engine == "xspec"
 
 
 def test_every_profile_goes_on_where_a_killed_run_was(root: Path) -> None:
