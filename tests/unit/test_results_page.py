@@ -141,7 +141,7 @@ def test_distance_from_the_ceiling_is_put_into_words() -> None:
     metrics = made_up({"a": 0.6, "b": 0.85, "ceiling": 0.9}, margin=0.1)
     (found,) = results_page.ceilings(metrics)
     assert found["words"] == (
-        "By the area under the curve, *A* stay below it; *B* are not told apart from it."
+        "By the area under the curve, below it: *A*; not told apart from it: *B*."
     )
     assert "| A | CEILING | **−0.300 (−0.400 to −0.200)** |" in found["table"]
     assert results_page.ceilings(made_up({"a": 0.6, "b": 0.8}, 0.1)) == []

@@ -198,18 +198,18 @@ def ceilings(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
         groups = [
             (words, [_title(metrics, name) for name, word in said.items() if word == wanted])
             for wanted, words in (
-                (WORSE, "stay below it"),
-                (EVEN, "are not told apart from it"),
-                (BETTER, "lie above it, which the exact evidence would not allow"),
+                (WORSE, "below it"),
+                (EVEN, "not told apart from it"),
+                (BETTER, "above it, which the exact evidence would not allow"),
             )
         ]
-        words = "; ".join(f"{listed(names)} {what}" for what, names in groups if names)
+        words = "; ".join(f"{what}: {listed(names)}" for what, names in groups if names)
         found.append(
             {
                 "title": str(entries[ceiling]["title"]),
                 "auc": table1.interval(entries[ceiling]["auc"]),
                 "bacc": table1.interval(entries[ceiling]["bacc"]),
-                "words": f"By the area under the curve, {words}.",
+                "words": f"By the area under the curve, {words}." if others else "",
                 "table": differences.table(metrics, [(name, ceiling) for name in others]),
             }
         )
