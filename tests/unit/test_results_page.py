@@ -101,6 +101,7 @@ def made_up(values: dict[str, float], margin: float) -> dict[str, Any]:
     sees = {"a": "never", "b": "never", "ceiling": "priors"}
     return {
         "bootstrap": 100,
+        "ceiling": "ceiling" if "ceiling" in values else None,
         "detectors": {
             name: {
                 "title": name.upper(),
@@ -139,12 +140,13 @@ def test_better_is_said_only_of_what_is_told_apart() -> None:
 
 def test_distance_from_the_ceiling_is_put_into_words() -> None:
     metrics = made_up({"a": 0.6, "b": 0.85, "ceiling": 0.9}, margin=0.1)
-    (found,) = results_page.ceilings(metrics)
+    found = results_page.ceiling(metrics)
+    assert found is not None
     assert found["words"] == (
         "By the area under the curve, below it: *A*; not told apart from it: *B*."
     )
     assert "| A | CEILING | **−0.300 (−0.400 to −0.200)** |" in found["table"]
-    assert results_page.ceilings(made_up({"a": 0.6, "b": 0.8}, 0.1)) == []
+    assert results_page.ceiling(made_up({"a": 0.6, "b": 0.8}, 0.1)) is None
 
 
 @pytest.mark.parametrize(

@@ -34,10 +34,13 @@ class _Bands:
         assert settings.detection is not None
         self.detection = settings.detection
         self.table, self.is_ic = judged.read(self.detection, path, "")
-        groups = judged.groups(self.detection)
-        # The ceiling is drawn in every panel, to compare with; alone if there is nothing else.
-        self.ceilings = groups.pop(judged.PRIORS, []) if len(groups) > 1 else []
-        self.groups = groups
+        # The ceiling is drawn in every panel, to compare with.
+        self.ceiling = self.detection.ceiling
+        groups = {
+            key: [name for name in names if name != self.ceiling]
+            for key, names in judged.groups(self.detection).items()
+        }
+        self.groups = {key: names for key, names in groups.items() if names}
         self.resampling = Resampling.draw(
             self.is_ic, self.detection.bootstrap, metrics.generator(0, "curves")
         )
@@ -72,10 +75,10 @@ class _Bands:
                 grid, value, color=color, lw=1.0, ls=judged.look(style.DASHES, position),
                 label=self.detection.detectors[name].title,
             )  # fmt: skip
-        for name in self.ceilings:
+        if self.ceiling is not None:
             panel.plot(
-                grid, self.of(name, grid, trace)[0], color=style.BLACK, lw=0.8, ls=(0, (1, 1)),
-                label=self.detection.detectors[name].title,
+                grid, self.of(self.ceiling, grid, trace)[0], color=style.BLACK, lw=0.8,
+                ls=(0, (1, 1)), label=self.detection.detectors[self.ceiling].title,
             )  # fmt: skip
 
 
@@ -91,7 +94,7 @@ def draw_roc(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
     """Draw recall against false-alarm rate, linear (above) and logarithmic (below)."""
     bands = _Bands(settings, paths[0])
     groups = bands.groups
-    figure, axes = style.grid(2, len(groups), style.DOUBLE_COLUMN, 5.2, sharey="row", sharex="row")
+    figure, axes = style.grid(2, len(groups), style.DOUBLE_COLUMN, 6.2, sharey="row", sharex="row")
     grids = np.linspace(0, 1, POINTS), np.geomspace(LOWEST, 1, POINTS)
     for column, (key, names) in enumerate(groups.items()):
         for row, grid in enumerate(grids):
@@ -101,10 +104,10 @@ def draw_roc(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
             panel.set_ylim(0, 1.02)
         axes[0, column].set_xlim(0, 1)
         axes[0, column].set_title(judged.GROUPS[key])
-        axes[0, column].legend(loc="lower right", handlelength=1.6)
         axes[1, column].set_xlim(LOWEST, 1)
         style.log_axis(axes[1, column])
         axes[1, column].set_xlabel("False-alarm rate")
+        _legend(axes[1, column])
     for panel in axes[:, 0]:
         panel.set_ylabel("Recall")
     return figure
@@ -114,7 +117,7 @@ def draw_precision(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
     """Draw precision against recall."""
     bands = _Bands(settings, paths[0])
     groups = bands.groups
-    figure, axes = style.grid(1, len(groups), style.DOUBLE_COLUMN, 2.9, sharey=True, sharex=True)
+    figure, axes = style.grid(1, len(groups), style.DOUBLE_COLUMN, 3.9, sharey=True, sharex=True)
     grid = np.linspace(0, 1, POINTS)
     for panel, (key, names) in zip(axes[0], groups.items(), strict=True):
         bands.draw(panel, names, grid, _precisions)
@@ -123,9 +126,14 @@ def draw_precision(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
         panel.set_ylim(0, 1.02)
         panel.set_title(judged.GROUPS[key])
         panel.set_xlabel("Recall")
-        panel.legend(loc="lower left", handlelength=1.6)
+        _legend(panel)
     axes[0, 0].set_ylabel("Precision")
     return figure
+
+
+def _legend(panel: Axes) -> None:
+    """Name the curves below a panel, where many names cover none of them."""
+    panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), handlelength=1.8)
 
 
 def _caption(config: Config, what: str) -> str:
@@ -133,7 +141,7 @@ def _caption(config: Config, what: str) -> str:
         f"{what} of every detector on the test spectra as its threshold falls, in groups by what "
         f"detectors see of inverse Compton emission. Bands hold 68.3 % of "
         f"{config.detection.bootstrap:,} resamplings of the spectra within each class, the same "
-        "for all detectors. Dotted: the ceiling, which knows the priors, where there is one. "
+        "for all detectors. Dotted: the ceiling, where there is one. "
         "Grey: a coin toss."
     )
 

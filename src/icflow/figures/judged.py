@@ -14,15 +14,12 @@ from icflow.detection.detectors import METHODS, in_order
 from icflow.detection.metrics import Bools
 from icflow.detection.tables import read_table
 
-# What the ceiling sees: nothing, but it knows the populations.
-PRIORS = "priors"
-
 # Titles of the groups of detectors, by what they see of spectra with IC.
 GROUPS = {
     "never": "Never see IC",
     "threshold": "See IC for the threshold",
     "training": "Trained on IC too",
-    PRIORS: "Know the priors",
+    "priors": "Know the priors",
 }
 
 

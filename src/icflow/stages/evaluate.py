@@ -115,6 +115,7 @@ def run(
         "datasets": _describe_datasets(settings, classes),
         "seed": settings.seed,
         "bootstrap": settings.detection.bootstrap,
+        "ceiling": settings.detection.ceiling,
         "training": _training(score_tables),
         "versions": _versions(fit_tables[TEST]),
         "detectors": {

@@ -29,7 +29,7 @@ from icflow.files import atomic_path, write_text
 from icflow.stages import figures
 from icflow.stages.report import summary
 
-CEILING = "priors"  # what detectors know that no other can beat, if the priors are right
+PRIORS = "priors"  # what detectors know that the others cannot be measured by
 DPI = 100
 COLOURS = 64  # of an image: its files stay small, its lines sharp
 PAGE = "README.md"
@@ -85,7 +85,7 @@ def run(config: Config, files: Sequence[str], results: Path, output: Path) -> li
         options="".join(f" {shlex.quote(file)}" for file in files[1:]),
         table1=table1.markdown(metrics).strip(),
         standings=standings(metrics),
-        ceilings=ceilings(metrics),
+        ceiling=ceiling(metrics),
         rates=rates(metrics),
         probabilities=probabilities(metrics),
         additions=additions(metrics, config),
@@ -138,9 +138,9 @@ def _title(metrics: Mapping[str, Any], name: str) -> str:
 
 
 def _rivals(metrics: Mapping[str, Any]) -> list[str]:
-    """Return the detectors that can be beaten: all but the ceiling."""
+    """Return the detectors that compete: all that do not know the priors."""
     entries = metrics["detectors"]
-    return [name for name in entries if entries[name]["sees"] != CEILING]
+    return [name for name in entries if entries[name]["sees"] != PRIORS]
 
 
 def best(metrics: Mapping[str, Any], names: Sequence[str], quantity: str) -> str:
@@ -188,32 +188,29 @@ def _quantity(quantity: str) -> str:
     return title if title.startswith("Brier") else title[0].lower() + title[1:]
 
 
-def ceilings(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return for each ceiling how far the others stay below, as a table and in words."""
-    entries = metrics["detectors"]
-    found = []
-    for ceiling in [name for name in entries if entries[name]["sees"] == CEILING]:
-        others = [name for name in entries if name != ceiling]
-        said = {name: _said(metrics, name, ceiling, "auc") for name in others}
-        groups = [
-            (words, [_title(metrics, name) for name, word in said.items() if word == wanted])
-            for wanted, words in (
-                (WORSE, "below it"),
-                (EVEN, "not told apart from it"),
-                (BETTER, "above it, which the exact evidence would not allow"),
-            )
-        ]
-        words = "; ".join(f"{what}: {listed(names)}" for what, names in groups if names)
-        found.append(
-            {
-                "title": str(entries[ceiling]["title"]),
-                "auc": table1.interval(entries[ceiling]["auc"]),
-                "bacc": table1.interval(entries[ceiling]["bacc"]),
-                "words": f"By the area under the curve, {words}." if others else "",
-                "table": differences.table(metrics, [(name, ceiling) for name in others]),
-            }
+def ceiling(metrics: Mapping[str, Any]) -> dict[str, str] | None:
+    """Return how far the others stay below the ceiling, as a table and in words."""
+    top, entries = metrics["ceiling"], metrics["detectors"]
+    others = [name for name in entries if name != top]
+    if top is None or not others:
+        return None
+    said = {name: _said(metrics, name, top, "auc") for name in others}
+    groups = [
+        (words, [_title(metrics, name) for name, word in said.items() if word == wanted])
+        for wanted, words in (
+            (WORSE, "below it"),
+            (EVEN, "not told apart from it"),
+            (BETTER, "above it, which the exact evidence would not allow"),
         )
-    return found
+    ]
+    words = "; ".join(f"{what}: {listed(names)}" for what, names in groups if names)
+    return {
+        "title": str(entries[top]["title"]),
+        "auc": table1.interval(entries[top]["auc"]),
+        "bacc": table1.interval(entries[top]["bacc"]),
+        "words": f"By the area under the curve, {words}.",
+        "table": differences.table(metrics, [(name, top) for name in others]),
+    }
 
 
 def additions(metrics: Mapping[str, Any], config: Config) -> list[str]:
