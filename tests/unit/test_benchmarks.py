@@ -42,3 +42,22 @@ def test_every_row_is_measured_and_kept(
     assert rows["cstat_above_truth"]["reached"]
     assert rows["memory"]["reached"]
     assert rows["expected_counts"]["value"] < 1e-4
+
+
+def test_evidences_are_compared_with_nested_sampling(
+    root: Path, rmf_path: Path, arf_path: Path, atomdb: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "evidence.json"
+    command = [sys.executable, root / "benchmarks/evidence.py", "--output", output]
+    done = subprocess.run(
+        [*command, "--spectra", "1"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    content = json.loads(output.read_text())
+    assert len(content["rows"]) == 4
+    for row in content["rows"]:
+        assert row["effective"] >= 300
+        off = abs(row["nested"] - row["sampled"])
+        assert off < 4 * (row["nested_error"] ** 2 + row["error"] ** 2) ** 0.5
+    assert content["summary"]["spectra"] == 2
+    assert "balanced accuracy, laplace" in done.stdout

@@ -109,6 +109,17 @@ REFUSED = [
         "3T",
         ["detection.detectors.cstat_rule_free.thermal", "'3T'", "2T_free"],
     ),
+    (("detection", "ceiling"), "sky", ["detection.ceiling is 'sky'", "bayes_factor"]),
+    (
+        ("integrals", "2T_fixed", "scenario"),
+        "3T",
+        ["integrals.2T_fixed.scenario is '3T'", "1T+IC, 2T"],
+    ),
+    (
+        ("integrals", "2T_fixed", "at_truth"),
+        ["apec.z"],
+        ["integrals.2T_fixed.at_truth", "'apec.z'", "scenarios.2T", "apec.Redshift"],
+    ),
     (
         ("scenarios", "2T", "parameters", "apec_3.kT"),
         {"link": "apec.k"},
@@ -256,6 +267,7 @@ def stage_settings(configuration: config.Config) -> dict[str, str]:
             f"fit {n}": configuration.fit(n).json_text()
             for n in ("label", *configuration.fits.baseline)
         },
+        **{f"integral {n}": configuration.integral(n).json_text() for n in configuration.integrals},
         **{
             f"train {n}": configuration.train(n, 0).json_text()
             for n in configuration.autoencoder.networks
@@ -273,6 +285,7 @@ AFFECTED = [
     (("containers", "icflow"), "other.sif", set()),
     (("fits", "starts"), 3, FIT_JOBS),
     (("fits", "models", "2T", "parameters", "TBabs.nH"), 0.01, {"fit 2T_fixed", "fit 2T_free"}),
+    (("integrals", "2T_fixed", "at_truth"), [], {"integral 2T_fixed"}),
     (("fits", "label", "at_truth"), ["apec.Redshift"], {"fit label"}),
     (("autoencoder", "training", "epochs"), 3, ALL_TRAINING),
     (("autoencoder", "networks", "cae", "constraint"), 0.2, {"train cae"}),
@@ -280,7 +293,12 @@ AFFECTED = [
     (
         ("scenarios", "1T+IC", "parameters", "powerlaw.PhoIndex"),
         2.1,
-        {"simulate train_1T+IC", "simulate validation_1T+IC", "simulate test_1T+IC"},
+        {
+            "simulate train_1T+IC",
+            "simulate validation_1T+IC",
+            "simulate test_1T+IC",
+            "integral 1T+IC_fixed",
+        },
     ),
 ]
 

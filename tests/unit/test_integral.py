@@ -10,6 +10,7 @@ import pytest
 from scipy.integrate import dblquad, quad
 from scipy.stats import multivariate_normal, norm
 
+from icflow import config
 from icflow.config import AtomicData, Instrument, Prior, Scenario
 from icflow.engines import cstat
 from icflow.engines.embedded import EmbeddedEngine
@@ -260,6 +261,24 @@ def test_odds_are_probabilities_if_the_priors_are_right(engine: EmbeddedEngine) 
     assert np.mean((is_curved - p) ** 2) == pytest.approx(np.mean(p * (1 - p)), abs=0.02)
 
 
+def test_a_spectrum_without_counts_has_an_evidence(engine: EmbeddedEngine) -> None:
+    counts = np.zeros((1, engine.response.n_channels), dtype=np.int64)
+    fixed = Scenario(
+        expression="powerlaw",
+        parameters={"powerlaw.PhoIndex": 2.0, "powerlaw.norm": Prior(uniform=[0.0, 1e-3])},
+    )
+    (found,) = engine.integrate(fixed, [3.0, 80.0], counts, {}, [], [np.random.default_rng(0)])
+    # C is twice the expected counts, so the likelihood is an exponential.
+    rmf = engine.response.rmf
+    inside = (rmf.e_min > 2.999) & (rmf.e_max < 79.99)
+    dark = float(sum(engine.backgrounds.values())[inside].sum())
+    bright = engine.predict("powerlaw", {"powerlaw.PhoIndex": 2.0, "powerlaw.norm": 1e-3})
+    rise = float(bright[inside].sum()) - dark
+    assert found.log == pytest.approx(-dark + math.log(-math.expm1(-rise) / rise), abs=1e-3)
+    (found,) = engine.integrate(STEEP, [3.0, 80.0], counts, {}, [], [np.random.default_rng(0)])
+    assert found.effective >= 300
+
+
 def test_terms_without_tables_are_refused(engine: EmbeddedEngine) -> None:
     wild = Scenario(
         expression="tbabs*powerlaw",
@@ -269,6 +288,11 @@ def test_terms_without_tables_are_refused(engine: EmbeddedEngine) -> None:
             "powerlaw.norm": Prior(uniform=[0.01, 0.1]),
         },
     )
-    counts = np.ones((1, engine.response.n_channels), dtype=np.int64)
     with pytest.raises(IcflowError, match="no table holds"):
-        list(engine.integrate(wild, [3.0, 80.0], counts, {}, [], [np.random.default_rng(0)]))
+        engine.integrator(wild, [3.0, 80.0], [])
+
+
+def test_unknown_redshifts_are_refused(engine: EmbeddedEngine, root: Path) -> None:
+    scenario = config.load(root / "config.yaml").scenarios["1T+IC"]
+    with pytest.raises(IcflowError, match=r"redshift with a prior.*at_truth"):
+        engine.integrator(scenario, [3.0, 80.0], [])

@@ -76,8 +76,14 @@ def csv(metrics: Mapping[str, Any]) -> str:
 
 
 def markdown(metrics: Mapping[str, Any]) -> str:
-    """Return the differences that sum a detector up, in Markdown; the CSV file has all."""
-    return table(metrics, list(_pairs(metrics))) + (
+    """Return the differences that sum a detector up, in Markdown; the CSV file has all.
+
+    Those from the ceiling, if there is one, come first.
+    """
+    ceiling = metrics["ceiling"]
+    pairs = sorted(_pairs(metrics), key=lambda pair: ceiling not in pair)
+    turned = [(other, first) if other == ceiling else (first, other) for first, other in pairs]
+    return table(metrics, turned) + (
         "\n\nThe first detector minus the other, on the same "
         f"{metrics['bootstrap']:,} resamplings of the test spectra; intervals hold 68.3 % of "
         "them. **Bold**: the interval leaves out zero. A lower Brier score is better.\n"

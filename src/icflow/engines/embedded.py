@@ -272,6 +272,17 @@ class EmbeddedEngine:
         randoms : iterable of numpy.random.Generator
             One for each spectrum.
         """
+        integrator = self.integrator(scenario, energies, at_truth)
+        position = integrator.fitter.model.position
+        for row, random in enumerate(randoms):
+            fixed = {position[name]: float(truth[name][row]) for name in at_truth}
+            inside = counts[row, integrator.channels].astype(np.float64)
+            yield integrator.integrate(inside, fixed, random)
+
+    def integrator(
+        self, scenario: Scenario, energies: Sequence[float], at_truth: Sequence[str]
+    ) -> Integrator:
+        """Return what integrates over the priors of a scenario between two energies, keV."""
         model = FitModel(
             expression=scenario.expression,
             parameters={
@@ -285,16 +296,18 @@ class EmbeddedEngine:
         channels = self._noticed(control)
         plan = build_model(model, control, list(self.backgrounds), at_truth)
         fitter = self._fitter(plan, control, channels)
+        if isinstance(fitter, RedshiftFitter):
+            # The likelihood is a staircase in redshift, of which sampling finds no treads.
+            raise IcflowError(
+                f"{scenario.expression!r} has a redshift with a prior, over which it cannot be "
+                "integrated; name it under at_truth"
+            )
         if not isinstance(fitter, Fitter):
             raise IcflowError(
                 f"{scenario.expression!r} has a term that no table holds, over whose priors it "
                 "cannot be integrated; fix all but one of the shape parameters of such terms"
             )
-        integrator = Integrator(fitter, scenario.parameters, self.background_scatter)
-        for row, random in enumerate(randoms):
-            fixed = {plan.position[name]: float(truth[name][row]) for name in at_truth}
-            inside = counts[row, channels].astype(np.float64)
-            yield integrator.integrate(inside, fixed, random)
+        return Integrator(fitter, scenario.parameters, self.background_scatter, channels)
 
     def _noticed(self, control: FitControl) -> slice:
         """Return the channels between the energies of a fit."""

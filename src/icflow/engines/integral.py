@@ -42,9 +42,14 @@ class Integrator:
         The scenario's parameters.
     scatter : float
         Standard deviation of the background norms around 1.
+    channels : slice
+        The channels that the tables of the fitter hold.
     """
 
-    def __init__(self, fitter: Fitter, settings: Mapping[str, Setting], scatter: float) -> None:
+    def __init__(
+        self, fitter: Fitter, settings: Mapping[str, Setting], scatter: float, channels: slice
+    ) -> None:
+        self.channels = channels
         self.fitter, model = fitter, fitter.model
         self.free = np.array(model.free, dtype=np.int64)
         sources = fitter.tables.terms[: len(fitter.tables.terms) - fitter.tables.n_backgrounds]

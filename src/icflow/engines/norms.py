@@ -31,6 +31,8 @@ DEPTH = 25.0
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(24)
 # Relative addition to the diagonal, for two plasmas alike that only their sum determines.
 RIDGE = 1e-9
+# Less curvature than this, over the width of a prior squared, is none.
+FLAT = 1e-6
 
 
 class Norms(NamedTuple):
@@ -111,7 +113,10 @@ def _expand(
     cstat._metric(counts, model, rows, len(counts), info, push)
     for i in range(len(x)):
         info[i, i] *= 1 + RIDGE
-        if i >= len(norms.bounded):
+        if i < len(norms.bounded):
+            # Without counts the likelihood is an exponential.
+            info[i, i] = max(info[i, i], FLAT / (norms.upper[i] - norms.lower[i]) ** 2)
+        else:
             push[i] -= (x[i] - 1.0) / norms.scatter**2
             info[i, i] += 1 / norms.scatter**2
 

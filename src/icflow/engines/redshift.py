@@ -53,15 +53,6 @@ class RedshiftFitter(Fitter):
         self.others = self._box([p for p in model.free if p not in self.redshifts])
         self.smooth = tables.smooth()
 
-    def minima(
-        self, channel_counts: Floats, theta: Floats, within: float, most: int
-    ) -> tuple[Shapes, Data, list[Minimum]]:
-        """Return the lowest minima on the tables that are smooth in redshift."""
-        coarse = self.tables.coarse_data(channel_counts)
-        starts = self._redshift_starts(coarse.counts, theta)
-        rough = self._descend(self.smooth, coarse, self.box, starts)
-        return self.smooth, coarse, separate(rough, within)[:most]
-
     def _search(self, data: Data, channel_counts: Floats, theta: Floats) -> Found:
         coarse = self.tables.coarse_data(channel_counts)
         starts = self._redshift_starts(coarse.counts, theta)
