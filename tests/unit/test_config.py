@@ -222,6 +222,45 @@ def test_an_overlay_changes_its_own_keys_only(tmp_path: Path) -> None:
     assert laid.scenarios["2T"].parameters["apec.kT"] == config.Prior(uniform=[1.0, 10.0])
 
 
+def test_networks_depart_from_the_common_settings_where_they_say_so() -> None:
+    default = config.load(DEFAULT)
+    cae, dense = default.train("cae", 0), default.train("dense", 0)
+    assert (cae.kind, dense.kind) == ("convolutional", "dense")
+    assert cae.labels == default.autoencoder.labels
+    assert list(dense.labels) == ["kT_cool", "kT_hot", "ln_norm_cool", "ln_norm_hot"]
+    assert (cae.architecture.latents, dense.architecture.latents) == (4, 6)
+    assert cae.training == default.autoencoder.training
+    assert dense.training == cae.training.model_copy(update={"epochs": 60})
+
+
+@pytest.mark.parametrize(
+    ("network", "problem"),
+    [
+        ({"labels": {"x": "fitted:apec.kT"}}, "x is 'fitted:apec.kT', allowed: fit:parameter"),
+        ({"labels": {"x": "log"}}, "x is 'log', allowed: fit:parameter"),
+        ({"latents": 3}, r"networks\.dense\.latents is 3, fewer than the 4 labels"),
+        ({"kind": "deep"}, "kind"),
+    ],
+)
+def test_networks_that_cannot_be(tmp_path: Path, network: dict[str, Any], problem: str) -> None:
+    overlay = tmp_path / "o.yaml"
+    overlay.write_text(json.dumps({"autoencoder": {"networks": {"dense": network}}}))
+    with pytest.raises(IcflowError, match=problem):
+        config.load(DEFAULT, overlay)
+
+
+def test_sources_of_labels() -> None:
+    parse = config.LabelSource.parse
+    assert parse("log ordered:apec_3.norm") == (True, "ordered", "apec_3.norm")
+    assert parse("fit:apec.kT") == (False, "fit", "apec.kT")
+    assert parse("logfit:apec.kT") is None
+
+
+def test_the_reference_results_use_every_spectrum() -> None:
+    reference = config.load(DEFAULT, ROOT / "config" / "reference.yaml")
+    assert reference.autoencoder.training.spectra == reference.datasets["train_2T"].size
+
+
 def test_the_paper_is_at_full_scale() -> None:
     paper = config.load(DEFAULT, ROOT / "config" / "paper.yaml")
     training = paper.autoencoder.training
