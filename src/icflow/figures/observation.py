@@ -359,7 +359,7 @@ def _scores(axes: Axes, summary: Mapping[str, Any], simulations: Table, name: st
         heights = np.histogram(np.clip(known, edges[0], edges[-1]), edges)[0] / max(known.size, 1)
         axes.stairs(heights, edges, fill=True, color=color, alpha=0.18)
         axes.stairs(heights, edges, color=color, ls=dashes, lw=1.0, label=f"simulated {model}")
-    axes.axvline(observed, color=style.BLACK, lw=1.3, label="observed")
+    axes.axvline(float(observed), color=style.BLACK, lw=1.3, label="observed")
     unit = f" (10$^{{{exponent}}}$)" if exponent else ""
     axes.set_xlabel(detector["title"] + unit, fontsize=7)
     axes.locator_params(axis="x", nbins=4)
