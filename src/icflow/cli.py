@@ -12,7 +12,7 @@ import math
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -87,6 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_predict,
         _add_fit,
         _add_observe,
+        _add_observe_network,
         _add_observation_figure,
         _add_responses,
         _add_simulate,
@@ -413,19 +414,59 @@ def _add_observe(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _observe(args: argparse.Namespace) -> None:
     from icflow import inputs
-    from icflow.stages import figures, observe
+    from icflow.stages import figures, observe, observed_networks, train
 
     if args.settings is not None:
         settings = configuration.from_json(configuration.ObserveSettings, args.settings)
-        print(observe.run(settings, args.output or observe.folder(settings.name)))
+        output = args.output or observe.folder(settings.name)
+        print(observe.run(settings, output, _networks(settings.networks, output)))
         return
     config = configuration.load(*args.config)
     name = _chosen(args.name, "NAME", config.observations)
     inputs.check_observation(config, name)
     folder = args.output or observe.folder(name)
-    print(observe.run(config.observing(name), folder))
+    settings = config.observing(name)
+    networks = _networks(settings.networks, folder)
+    for network, path in networks.items():
+        if not (path / train.WEIGHTS).is_file():
+            observed_networks.run(config.observing_network(name, network), path)
+    print(observe.run(settings, folder, networks))
     outputs = [folder / f"observation.{suffix}" for suffix in config.figures.formats]
     figures.observation(folder, config.figures.dpi, outputs)
+
+
+def _networks(names: Iterable[str], folder: Path) -> dict[str, Path]:
+    """Return the folders of the networks of an observation."""
+    return {name: folder / "networks" / name for name in names}
+
+
+def _add_observe_network(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands, "observe-network", _observe_network, "train a network for an observation"
+    )
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="name under observations in the configuration"
+    )
+    parser.add_argument(
+        "--network", metavar="NAME", help="name under autoencoder.networks in the configuration"
+    )
+    _add_settings(parser)
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write")
+
+
+def _observe_network(args: argparse.Namespace) -> None:
+    settings = _settings(
+        args,
+        configuration.ObserveNetworkSettings,
+        lambda config: config.observing_network(
+            _chosen(args.name, "NAME", config.observations),
+            _chosen(args.network, "--network", config.autoencoder.networks),
+        ),
+    )
+    from icflow.stages import observed_networks
+
+    observed_networks.run(settings, args.output, threads=args.threads)
 
 
 def _add_observation_figure(commands: Commands[argparse.ArgumentParser]) -> None:

@@ -675,6 +675,11 @@ class Observe(Section):
         description="detectors that score the observed spectrum, by name",
     )
 
+    def networks(self) -> list[str]:
+        """Return the networks that detectors read, each once."""
+        named = [detector.network for detector in self.detectors.values()]
+        return sorted({network for network in named if network is not None})
+
     @model_validator(mode="after")
     def _enough(self) -> Observe:
         least = math.ceil(1 / self.false_alarm)
@@ -878,6 +883,9 @@ class Config(Section):
                 yield f"observations.{name}.priors", model, {observe.thermal, observe.with_ic}
         fitted = {observe.thermal, observe.with_ic, observe.both}
         for name, detector in observe.detectors.items():
+            if detector.network is not None:
+                networks = set(self.autoencoder.networks)
+                yield f"observe.detectors.{name}.network", detector.network, networks
             for key in ("thermal", "alternative"):
                 fit = getattr(detector, key)
                 if fit is not None:
@@ -1133,23 +1141,50 @@ class Config(Section):
 
     def observing(self, name: str) -> ObserveSettings:
         """Settings of the analysis of one observation."""
-        observation, observe = self.observations[name], self.observe
+        observe = self.observe
         roles = dict.fromkeys([observe.thermal, observe.with_ic, observe.both, *observe.others])
+        return ObserveSettings(
+            observe=observe,
+            models={model: self.fits.models[model] for model in roles},
+            networks={network: self._score_observed(network) for network in observe.networks()},
+            **self._source(name),
+        )
+
+    def observing_network(self, name: str, network: str) -> ObserveNetworkSettings:
+        """Settings of a network for one observation."""
+        return ObserveNetworkSettings(
+            scenario=self.observe.thermal,
+            model=self.fits.models[self.observe.thermal],
+            simulations=self.observe.simulations,
+            score=self._score_observed(network),
+            **self._source(name),
+        )
+
+    def _source(self, name: str) -> dict[str, Any]:
+        observation = self.observations[name]
         control = {key: getattr(self.fits, key) for key in FitControl.model_fields}
         if observation.energies is not None:
             control["energies"] = observation.energies
         if observation.group_min is not None:
             control["group_min"] = observation.group_min
-        return ObserveSettings(
-            engine=self.engine,
-            seed=self.seed,
-            atomic_data=self.atomic_data,
-            name=name,
-            observation=observation,
-            observe=observe,
-            models={model: self.fits.models[model] for model in roles},
-            **control,
-        )
+        return control | {
+            "engine": self.engine,
+            "seed": self.seed,
+            "atomic_data": self.atomic_data,
+            "name": name,
+            "observation": observation,
+        }
+
+    def _score_observed(self, network: str) -> ScoreSettings:
+        """Settings of a network's scores of the spectra of an observation.
+
+        Without constraint it needs no labels.
+        """
+        settings = self.score(network, 0)
+        if settings.train.constraint > 0:
+            return settings
+        train = settings.train.model_copy(update={"labels": {}})
+        return settings.model_copy(update={"train": train})
 
 
 def _listed(value: str | list[str] | None) -> list[str]:
@@ -1282,16 +1317,31 @@ class ScanSettings(Section):
     energies: Energies
 
 
-class ObserveSettings(FitControl):
-    """What the analysis of one observation depends on."""
+class SourceSettings(FitControl):
+    """What every stage that works on one observation depends on."""
 
     engine: Literal["embedded", "xspec"]
     seed: int
     atomic_data: AtomicData
     name: str
     observation: Observation
+
+
+class ObserveSettings(SourceSettings):
+    """What the analysis of one observation depends on."""
+
     observe: Observe
     models: dict[str, FitModel]
+    networks: dict[str, ScoreSettings]
+
+
+class ObserveNetworkSettings(SourceSettings):
+    """What a network for one observation depends on."""
+
+    scenario: str
+    model: FitModel
+    simulations: int
+    score: ScoreSettings
 
 
 # --- reading ---------------------------------------------------------------------

@@ -27,7 +27,7 @@ def response_files(config: Config) -> dict[str, str]:
 
 
 def background_files(config: Config) -> dict[str, str]:
-    """Return the background file and the effective areas that it names, with their key.
+    """Return the background file and the responses that it names, with their key.
 
     Raises
     ------
@@ -41,8 +41,7 @@ def background_files(config: Config) -> dict[str, str]:
 def _background_files(path: str, key: str) -> dict[str, str]:
     if not Path(path).is_file():
         raise _missing(path, key)
-    areas = [component.area for component in read_background(path)]
-    files = [path, *(str(area) for area in areas if isinstance(area, Path))]
+    files = [path, *(str(file) for one in read_background(path) for file in one.files)]
     return {os.path.normpath(file): key for file in files}
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from icflow.engines import folded
 from icflow.errors import IcflowError
-from icflow.models.background import read_background
-from icflow.ogip.response import read_arf
+from icflow.models.background import BackgroundComponent, read_background
+from icflow.ogip.response import Rmf, read_arf, read_rmf, write_arf, write_rmf
 
 NUSTAR = "resources/background/nustar_fpma.yaml"
 
@@ -44,6 +45,53 @@ def test_an_expression_and_an_arf_in_a_file(tmp_path: Path, arf_path: Path) -> N
     (component,) = read_background(path)
     assert component.values["powerlaw.PhoIndex"] == 1.4
     assert component.effective_area(read_arf(arf_path).energies).max() > 100
+
+
+CHANNELS = np.arange(10)
+EDGES = np.linspace(1.0, 11.0, 11)
+
+
+def response(path: Path, bins: int = 5, first: int = 0) -> folded.Response:
+    """Write and load an RMF: a photon of any energy is as likely seen in every channel."""
+    edges = np.linspace(1.0, 11.0, bins + 1)
+    matrix = csr_array(np.full((bins, 10), 0.1))
+    write_rmf(path, Rmf(edges[:-1], edges[1:], matrix, CHANNELS + first, EDGES[:-1], EDGES[1:]))
+    return folded.Response(read_rmf(path), None)
+
+
+def sky(folder: Path, redistribution: str, area: str = "none") -> BackgroundComponent:
+    """Return a component of 2 photons/cm²/s/keV at every energy."""
+    (folder / "sky.yaml").write_text(
+        f"name: sky\ncomponents:\n  sky:\n    redistribution: {redistribution}\n"
+        f"    area: {area}\n    sum: [{{model: powerlaw, PhoIndex: 0.0, norm: 2.0}}]\n"
+    )
+    (component,) = read_background(folder / "sky.yaml")
+    return component
+
+
+def test_a_component_with_a_response_of_its_own(tmp_path: Path) -> None:
+    source = response(tmp_path / "source.rmf", bins=8)
+    response(tmp_path / "sky.rmf")
+    edges = np.linspace(1.0, 11.0, 6)
+    write_arf(tmp_path / "sky.arf", edges[:-1], edges[1:], np.full(5, 3.0))
+    component = sky(tmp_path, "{file: sky.rmf}", "{file: sky.arf}")
+    assert component.files == (tmp_path / "sky.rmf", tmp_path / "sky.arf")
+    # 2 photons/cm²/s/keV × 10 keV × 3 cm², a tenth of them in each channel.
+    counts = folded.fold_background(component, source)
+    np.testing.assert_allclose(counts, 2 * 10 * 3 * 0.1, rtol=1e-6)
+
+
+def test_responses_that_do_not_belong_are_refused(tmp_path: Path) -> None:
+    source = response(tmp_path / "source.rmf")
+    response(tmp_path / "sky.rmf", first=1)
+    with pytest.raises(IcflowError, match=r"sky\.rmf has the channels 1 to 10, .* 0 to 9; give"):
+        folded.fold_background(sky(tmp_path, "{file: sky.rmf}"), source)
+    edges = np.linspace(1.0, 11.5, 6)
+    write_arf(tmp_path / "sky.arf", edges[:-1], edges[1:], np.ones(5))
+    with pytest.raises(IcflowError, match=r"sky\.arf: has other energy bins .* regenerate the ARF"):
+        folded.fold_background(sky(tmp_path, "source", "{file: sky.arf}"), source)
+    with pytest.raises(IcflowError, match=r"sky.yaml: .*redistribution"):
+        sky(tmp_path, "mine")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ CHANGE: dict[str, Any] = {
     "observe/false_alarm": 0.1,
     "observe/detectors/fit_classifier/method": "cstat_rule",
 }
+AUTOENCODER = {"title": "AE", "method": "reconstruction_error", "network": "ae"}
 ALL = {"observe": 1, "observation_figure": 1, "observations": 1}
 
 
@@ -45,6 +46,9 @@ def test_everything_is_there_and_up_to_date(observed: Project) -> None:
         ("figures/dpi", 90, {"observation_figure": 1, "observations": 1}),
         ("observations/example/group_min", 50, ALL),
         ("observe/simulations", 21, ALL),
+        # Another observation is made by itself.
+        ("observations/other", EXAMPLE | {"redshift": 0.05}, ALL),
+        ("observe/detectors/ae", AUTOENCODER, ALL | {"observation_network": 1}),
         ("autoencoder/training/epochs", 3, {}),
         ("datasets/test_2T/size", 50, {}),
     ],

@@ -1,7 +1,51 @@
 # Observed spectra: is there IC in them? One job each, and one that draws what it found.
+NETWORK_FILES = ["weights.safetensors", "history.ecsv", "training.pha"]
+
+
+# Only for detectors that read networks.
+rule observation_network:
+    input:
+        lambda wildcards: ancient(list(OBSERVED[wildcards.observation])),
+    output:
+        expand(
+            "results/observations/{{observation}}/networks/{{network}}/{file}",
+            file=NETWORK_FILES,
+        ),
+    log:
+        "results/logs/observations/{observation}-{network}.log",
+    benchmark:
+        "results/benchmarks/observations/{observation}-{network}.tsv"
+    conda:
+        "../../envs/icflow.yaml"
+    container:
+        CONFIG.containers.icflow
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(720),
+    params:
+        settings=lambda wildcards: CONFIG.observing_network(
+            wildcards.observation, wildcards.network
+        ).json_text(),
+        files=lambda wildcards: canonical_json(OBSERVED[wildcards.observation]),
+        code=code("observed_networks", ENGINE_MODULE),
+        folder=subpath(output[0], parent=True),
+    message:
+        "Train {wildcards.network} for {wildcards.observation}"
+    shell:
+        "icflow observe-network --settings {params.settings:q} --threads {threads}"
+        " --output {params.folder:q} >{log:q} 2>&1"
+
+
 rule observe:
     input:
         lambda wildcards: ancient(list(OBSERVED[wildcards.observation])),
+        networks=lambda wildcards: expand(
+            "results/observations/{observation}/networks/{network}/{file}",
+            observation=wildcards.observation,
+            network=CONFIG.observe.networks(),
+            file=NETWORK_FILES,
+        ),
     output:
         summary="results/observations/{observation}/summary.json",
         spectrum="results/observations/{observation}/spectrum.ecsv",

@@ -131,12 +131,14 @@ def load_response(rmf: str | Path, arf: str | Path | None) -> Response:
 
 def fold_background(component: BackgroundComponent, response: Response) -> Floats:
     """Return the counts/s per channel of one background component, shape (n_channels,)."""
+    if isinstance(component.redistribution, Path):
+        response = _same_channels(Response(read_rmf(component.redistribution), None), response)
     photons = np.zeros(len(response.energies) - 1)
     for term in component.expression.terms:
         norm = component.values[f"{term.additive.name}.norm"]
         photons += norm * term_photons(term, component.values, response.energies)
     area = component.effective_area(response.energies)
-    if component.redistribution == "source":
+    if component.redistribution != "identity":
         return response.fold(photons, area)
     if len(photons) != response.n_channels:
         raise IcflowError(
@@ -144,6 +146,18 @@ def fold_background(component: BackgroundComponent, response: Response) -> Float
             f"({response.n_channels}) as energy bins ({len(photons)})"
         )
     return photons * area
+
+
+def _same_channels(background: Response, source: Response) -> Response:
+    """Return the response of a background component after checking its channels."""
+    own, other = background.rmf, source.rmf
+    if not np.array_equal(own.channel, other.channel):
+        raise IcflowError(
+            f"{own.path} has the channels {own.channel[0]} to {own.channel[-1]}, {other.path} "
+            f"{other.channel[0]} to {other.channel[-1]}; give the background component a response "
+            "with the channels of the spectrum"
+        )
+    return background
 
 
 def component_values(component: Component, values: Mapping[str, float]) -> Floats:

@@ -295,14 +295,17 @@ class PyXspecEngine:
 
     def _background(self, component: BackgroundComponent) -> dict[str, Any]:
         """Write the response of a background component; return its part of the setup."""
-        rmf, arf = "source.rmf", None
+        own, rmf, arf = self.rmf, "source.rmf", None
         if component.redistribution == "identity":
             rmf = "identity.rmf"
             write_rmf(self.folder / rmf, identity(self.rmf, component.name))
+        elif isinstance(component.redistribution, Path):
+            own, rmf = read_rmf(component.redistribution), f"{component.name}.rmf"
+            self._link(component.redistribution, rmf)
         if component.area is not None:
             arf = f"{component.name}.arf"
-            area = component.effective_area(self.rmf.energies)
-            write_arf(self.folder / arf, self.rmf.energy_lo, self.rmf.energy_hi, area)
+            area = component.effective_area(own.energies)
+            write_arf(self.folder / arf, own.energy_lo, own.energy_hi, area)
         expression = parse(f"constant*({component.expression.text})")
         # The names of components may count from 1 further on; values keep their order.
         values = [1.0, *component.values.values()]

@@ -15,7 +15,7 @@ from icflow.config import Number, Positive, Section, explain
 from icflow.errors import IcflowError
 from icflow.models.expression import Expression, parse
 from icflow.models.scenario import complete, resolve
-from icflow.ogip.response import read_arf
+from icflow.ogip.response import SAME_GRID, read_arf
 
 Floats = NDArray[np.float64]
 
@@ -37,8 +37,14 @@ class AreaFile(Section):
     file: str
 
 
+class ResponseFile(Section):
+    """A redistribution read from an RMF."""
+
+    file: str
+
+
 class _Component(Section):
-    redistribution: Literal["source", "identity"]
+    redistribution: Literal["source", "identity"] | ResponseFile
     area: Literal["none"] | AreaNodes | AreaFile
     expression: str | None = None
     parameters: dict[str, Number] | None = None
@@ -62,8 +68,8 @@ class BackgroundComponent:
 
     Attributes
     ----------
-    redistribution : {"source", "identity"}
-        The RMF of the spectrum, or channel = model bin.
+    redistribution : {"source", "identity"} or Path
+        The RMF of the spectrum, channel = model bin, or another RMF with the same channels.
     area : None, AreaNodes or Path
         Effective area; None is 1 cm² at every energy.
     """
@@ -71,8 +77,13 @@ class BackgroundComponent:
     name: str
     expression: Expression
     values: dict[str, float]
-    redistribution: str
+    redistribution: str | Path
     area: AreaNodes | Path | None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The responses that it names."""
+        return tuple(part for part in (self.redistribution, self.area) if isinstance(part, Path))
 
     def effective_area(self, energies: Floats) -> Floats:
         """Return the area in cm², shape (n_bins,), on bins with the given edges (keV)."""
@@ -80,10 +91,12 @@ class BackgroundComponent:
             return np.ones(len(energies) - 1)
         if isinstance(self.area, Path):
             arf = read_arf(self.area)
-            if len(arf.area) != len(energies) - 1:
+            if len(arf.area) != len(energies) - 1 or not np.allclose(
+                arf.energies, energies, rtol=SAME_GRID, atol=0
+            ):
                 raise IcflowError(
-                    f"{self.area}: has {len(arf.area)} energy bins, the response "
-                    f"{len(energies) - 1}; regenerate the ARF on the grid of the RMF"
+                    f"{self.area}: has other energy bins ({len(arf.area)}) than the response "
+                    f"({len(energies) - 1}); regenerate the ARF on the grid of the RMF"
                 )
             return arf.area
         return _interpolate(self.area, 0.5 * (energies[:-1] + energies[1:]))
@@ -138,7 +151,12 @@ def _build(name: str, component: _Component, path: Path) -> BackgroundComponent:
         area = component.area
     elif isinstance(component.area, AreaFile):
         area = path.parent / component.area.file
-    return BackgroundComponent(name, expression, values, component.redistribution, area)
+    redistribution = component.redistribution
+    if isinstance(redistribution, ResponseFile):
+        return BackgroundComponent(
+            name, expression, values, path.parent / redistribution.file, area
+        )
+    return BackgroundComponent(name, expression, values, redistribution, area)
 
 
 def _from_sum(

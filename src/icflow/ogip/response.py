@@ -27,7 +27,8 @@ Integers = NDArray[np.int64]
 # of single precision, or a thousandth of the bin's width.
 _ROUNDING = 5e-7
 _WIDTH_FRACTION = 1e-3
-_SAME_GRID = 1e-5
+# Edges that differ by less, relatively, are the same.
+SAME_GRID = 1e-5
 
 
 @dataclass(frozen=True)
@@ -174,8 +175,8 @@ def check_same_grid(rmf: Rmf, arf: Arf) -> None:
             f"{arf.energy_lo.size}; {advice}"
         )
     difference = np.abs(rmf.energies - arf.energies)
-    worst = int(np.argmax(difference - _SAME_GRID * rmf.energies))
-    if difference[worst] > _SAME_GRID * rmf.energies[worst]:
+    worst = int(np.argmax(difference - SAME_GRID * rmf.energies))
+    if difference[worst] > SAME_GRID * rmf.energies[worst]:
         raise IcflowError(
             f"{rmf.path} and {arf.path} have different energy bins ({rmf.energies[worst]:.6g} and "
             f"{arf.energies[worst]:.6g} keV at edge {worst}); {advice}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,11 @@ from tqdm import tqdm
 from icflow.config import ObserveSettings, Prior
 from icflow.detection.tables import write_table
 from icflow.engines.base import FitResult
-from icflow.engines.observed import ObservedEngine
-from icflow.errors import IcflowError
 from icflow.files import write_json
 from icflow.models import inverse_compton
 from icflow.models.expression import parse
 from icflow.models.scenario import at_source
-from icflow.ogip.observation import Module, check_module, read_modules
-from icflow.stages import observed_fits, observed_scores, observed_words
+from icflow.stages import observed_fits, observed_networks, observed_scores, observed_words
 from icflow.stages.observed_fits import Check, Limits
 from icflow.stages.observed_scores import OBSERVED, REPLICAS
 from icflow.stages.observed_simulations import (
@@ -53,7 +51,9 @@ def folder(name: str) -> Path:
     return Path("results/observations", name)
 
 
-def run(settings: ObserveSettings, output: Path) -> str:
+def run(
+    settings: ObserveSettings, output: Path, networks: Mapping[str, Path] = MappingProxyType({})
+) -> str:
     """Analyse one observation, write what is found and return the verdict.
 
     ``summary.json`` holds the verdict and the numbers behind it,
@@ -61,12 +61,17 @@ def run(settings: ObserveSettings, output: Path) -> str:
     simulated spectra with their fits and scores, ``profile.ecsv`` C against the
     flux of IC.
 
+    Parameters
+    ----------
+    networks : mapping of str to path
+        What `icflow.stages.observed_networks.run` wrote for each network of the detectors.
+
     Raises
     ------
     IcflowError
         If an input is missing or cannot be used, or a fit is impossible.
     """
-    analysis = _Analysis(settings)
+    analysis = _Analysis(settings, networks)
     summary = analysis.run()
     write_table(output / "spectrum.ecsv", analysis.spectrum())
     write_table(output / "simulations.ecsv", analysis.simulations())
@@ -78,19 +83,12 @@ def run(settings: ObserveSettings, output: Path) -> str:
 class _Analysis:
     """The analysis of one observation, step by step."""
 
-    def __init__(self, settings: ObserveSettings) -> None:
-        if settings.engine != "embedded":
-            raise IcflowError(
-                f"engine: is {settings.engine!r}, and observations are analysed by the embedded "
-                "engine; set `engine: embedded` for them"
-            )
-        observed_scores.check(settings.observe)
+    def __init__(self, settings: ObserveSettings, networks: Mapping[str, Path]) -> None:
+        self.networks = networks
+        observed_scores.check(settings)
         self.settings = settings
         self.observe, self.observation = settings.observe, settings.observation
-        self.modules = read_modules(settings.name, settings.observation)
-        for module in self.modules:
-            check_module(module, *settings.energies)
-        self.engine = self._engine(self.modules)
+        self.modules, self.engine = observed_fits.open_source(settings)
         self.models = {
             name: at_source(model, self.observation.redshift, self.observation.nH)
             for name, model in settings.models.items()
@@ -140,7 +138,13 @@ class _Analysis:
             for name in self.models:
                 self._simulate(fitter, name, limits[observe.with_ic])
                 done(f"simulations of {name}")
-            self.scores = observed_scores.judge(observe, self.spectra, self.settings.seed)
+            tables = {
+                network: observed_networks.scores(
+                    score, self.networks[network], self.modules, self.spectra, observe
+                )
+                for network, score in self.settings.networks.items()
+            }
+            self.scores = observed_scores.judge(observe, self.spectra, self.settings.seed, tables)
             done("scores")
             progress.update(STEPS - progress.n)
         return self._summary(limits, checks)
@@ -174,18 +178,11 @@ class _Analysis:
         model = self.models[min(names, key=lambda name: self.fits[name].cstat)]
         found = {}
         for module in self.modules:
-            engine = self._engine([module])
+            engine = observed_fits.engine_for(self.settings, [module])
             (fit,) = engine.fit(model)
             checks = [observed_fits.check_given(engine, model, fit, k) for k in CHECKED]
             found[module.name] = [check for check in checks if check is not None]
         return found
-
-    def _engine(self, modules: Sequence[Module]) -> ObservedEngine:
-        low, high = self.observation.cross_normalisation
-        regroup = self.observation.group_min is not None
-        return ObservedEngine(
-            modules, self.settings, regroup, (low, high), self.settings.atomic_data
-        )
 
     def _key(self, name: str, what: str = "") -> str:
         """Return what keys the random numbers of a kind of spectra simulated with a model."""

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from icflow.config import FitModel, Free
+from icflow.config import FitModel, Free, SourceSettings
 from icflow.engines.base import BACKGROUND, FitResult
 from icflow.engines.observed import ObservedEngine, draw_counts
 from icflow.engines.profile import end_of_interval
 from icflow.errors import IcflowError
 from icflow.models.expression import parse
+from icflow.ogip.observation import Module, check_module, read_modules
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.integer[Any]]
@@ -36,6 +37,32 @@ MISSED = 0.01
 
 # Redshifts around the given one that are tried, and column densities, 1e22 cm^-2.
 REDSHIFTS, COLUMNS = 0.03, 5.0
+
+
+def open_source(settings: SourceSettings) -> tuple[list[Module], ObservedEngine]:
+    """Read the spectra of an observation and load the engine for them.
+
+    Raises
+    ------
+    IcflowError
+        If an input is missing or cannot be used.
+    """
+    if settings.engine != "embedded":
+        raise IcflowError(
+            f"engine: is {settings.engine!r}, and observations are analysed by the embedded "
+            "engine; set `engine: embedded` for them"
+        )
+    modules = read_modules(settings.name, settings.observation)
+    for module in modules:
+        check_module(module, *settings.energies)
+    return modules, engine_for(settings, modules)
+
+
+def engine_for(settings: SourceSettings, modules: Sequence[Module]) -> ObservedEngine:
+    """Load the engine for spectra of an observation."""
+    low, high = settings.observation.cross_normalisation
+    regroup = settings.observation.group_min is not None
+    return ObservedEngine(modules, settings, regroup, (low, high), settings.atomic_data)
 
 
 def best_fits(engine: ObservedEngine, models: Mapping[str, FitModel]) -> dict[str, FitResult]:

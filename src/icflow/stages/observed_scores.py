@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from icflow.config import Detector, Observe
+from icflow.config import Detector, Observe, ObserveSettings
 from icflow.detection import detectors
 from icflow.detection.evidence import (
     PARTS,
@@ -24,6 +25,8 @@ from icflow.detection.evidence import (
 from icflow.detection.learned import FEWEST, Scale, source_features
 from icflow.engines.base import FitResult
 from icflow.errors import IcflowError
+from icflow.stages import observed_networks
+from icflow.stages.observed_networks import TRAINING as NETWORK_TRAINING
 from icflow.stages.observed_simulations import Spectra
 
 Floats = NDArray[np.float64]
@@ -101,7 +104,12 @@ def false_alarm(score: float, simulated: Floats) -> float:
     return float((1 + np.sum(known >= score)) / (1 + known.size))
 
 
-def judge(observe: Observe, spectra: Mapping[str, Spectra], seed: int) -> dict[str, Score]:
+def judge(
+    observe: Observe,
+    spectra: Mapping[str, Spectra],
+    seed: int,
+    networks: Mapping[str, Table] = MappingProxyType({}),
+) -> dict[str, Score]:
     """Score the observed and the simulated spectra with every detector.
 
     Detectors that learn do so from the first half of the simulated spectra of
@@ -113,13 +121,16 @@ def judge(observe: Observe, spectra: Mapping[str, Spectra], seed: int) -> dict[s
         The observed spectrum, `OBSERVED`; spectra drawn from the best fit
         without IC, `REPLICAS`; and under the names of the models without and
         with IC spectra with parameters that the observed one allows.
+    networks : mapping of str to Table
+        For each network its scores of these spectra, as
+        `icflow.stages.observed_networks.scores` returns them.
     """
     found = {}
     for name in order(observe):
         needed = {part: observe.detectors[part] for part in observe.detectors[name].parts or []}
         needed[name] = observe.detectors[name]
         learns = any(detectors.METHODS[one.method].learns for one in needed.values())
-        found[name] = _Judge(observe, spectra, seed, learns).score(name, needed)
+        found[name] = _Judge(observe, spectra, seed, networks, learns).score(name, needed)
     return found
 
 
@@ -128,20 +139,26 @@ def order(observe: Observe) -> list[str]:
     return sorted(observe.detectors, key=lambda name: (name != observe.decides, name))
 
 
-def check(observe: Observe) -> None:
-    """Check that every detector can score observations.
+def check(settings: ObserveSettings) -> None:
+    """Check that every detector can score the observation.
 
     Raises
     ------
     IcflowError
-        If its method is unknown, lacks an input, or needs a network.
+        If its method is unknown, lacks an input, reads what is not made for
+        observations, or needs a network that cannot be trained.
     """
+    observe = settings.observe
     for name, detector in observe.detectors.items():
         method = detectors.check(name, detector, SECTION)
-        if "network" in method.needs:
+        if detector.network is not None:
+            observed_networks.check(
+                settings.networks[detector.network], settings, f"{SECTION}.{name}.network"
+            )
+        if method.reads != detectors.FITS:
             raise IcflowError(
-                f"{SECTION}.{name}.method is {detector.method!r}, which needs a network trained "
-                "on spectra of this observation; choose a method that reads fits"
+                f"{SECTION}.{name}.method is {detector.method!r}, which reads {method.reads}; they "
+                "are not made for observations: choose a method that reads fits or a network"
             )
         if method.learns and observe.simulations < 2 * FEWEST:
             raise IcflowError(
@@ -150,11 +167,26 @@ def check(observe: Observe) -> None:
             )
 
 
+def _sample(rows: Mapping[str, range], is_ic: Mapping[str, bool]) -> Sample:
+    """Return some rows of each set of spectra as a part that they play."""
+    dataset = np.repeat(np.array(list(rows), dtype=str), [len(one) for one in rows.values()])
+    return Sample(
+        dataset,
+        np.concatenate([np.arange(one.start, one.stop) for one in rows.values()]),
+        np.array([is_ic[name] for name in dataset.tolist()], dtype=bool),
+    )
+
+
 class _Judge:
     """The evidence for one detector."""
 
     def __init__(
-        self, observe: Observe, spectra: Mapping[str, Spectra], seed: int, learns: bool
+        self,
+        observe: Observe,
+        spectra: Mapping[str, Spectra],
+        seed: int,
+        networks: Mapping[str, Table],
+        learns: bool,
     ) -> None:
         self.observe, self.spectra = observe, spectra
         thermal, with_ic = observe.thermal, observe.with_ic
@@ -172,12 +204,9 @@ class _Judge:
         }
         is_ic = {name: name == with_ic for name in spectra}
         self.evidence = Evidence(
-            {
-                part: Sample.of({n: len(r) for n, r in self.rows[part].items()}, is_ic)
-                for part in PARTS
-            },
-            is_ic,
-            {},
+            {part: _sample(self.rows[part], is_ic) for part in PARTS},
+            is_ic | {NETWORK_TRAINING: False},
+            {network: [table] for network, table in networks.items()},
             {part: self._tables(part) for part in PARTS},
             seed,
             explain=False,
