@@ -129,7 +129,7 @@ def draw(table: Table, path: Path) -> None:
         for panel, column, title in zip(
             axes[0],
             ("selection_loss", "selection_misfit"),
-            ("Selection loss", f"Its reconstruction part ({style.SQUARED_RATE})"),
+            ("Selection loss", f"Selection MSE ({style.SQUARED_RATE})"),
             strict=True,
         ):
             shades = iter((style.SKY, style.BLUE, style.GREEN, style.BLACK))

@@ -18,6 +18,8 @@ from astropy.table import Table
 from icflow.config import Config, Dataset, Detection, Detector
 from icflow.detection import by_fits, by_priors, learned
 from icflow.detection.evidence import (
+    HELD_OUT,
+    REFERENCE,
     TEST,
     TRAINING,
     TRAINING_IC,
@@ -103,7 +105,7 @@ def _improbability_of_latents(table: Table) -> Floats:
     if not names:
         raise IcflowError("its latents are held to no labels; give it labels")
     latents = np.stack([floats(table, f"latent_{name}") for name in names], axis=1)
-    known = latents[np.array(strings(table, "part")) == "holdout"]
+    known = latents[np.isin(strings(table, "part"), [HELD_OUT, REFERENCE])]
     known = known[np.isfinite(known).all(axis=1)]
     if len(known) < learned.FEWEST:
         raise IcflowError(
@@ -147,7 +149,7 @@ def _fold_threshold(
     table: Table, score: Floats, ic_datasets: Mapping[str, bool], what: str
 ) -> float:
     part = np.array(strings(table, "part"))
-    used = (part == "holdout") | (part == VALIDATION)
+    used = (part == HELD_OUT) | (part == VALIDATION)
     datasets = np.array(strings(table, "dataset"))[used]
     unknown = set(datasets.tolist()) - set(ic_datasets)
     if unknown:

@@ -15,6 +15,9 @@ from icflow.errors import IcflowError
 
 # The parts that spectra play: keys of `Detection` that name datasets.
 TRAINING, TRAINING_IC, VALIDATION, TEST = PARTS = ("training", "training_ic", "validation", "test")
+# Training spectra in the scores of a fold that has held them out: they help to choose its
+# threshold, or are only a reference of what thermal spectra are like.
+HELD_OUT, REFERENCE = "holdout", "reference"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ from icflow.detection import differences, metrics, quality, table1
 from icflow.detection.calibration import Calibration, probability_of
 from icflow.detection.detectors import METHODS, in_order, judge
 from icflow.detection.evidence import (
+    HELD_OUT,
     PARTS,
+    REFERENCE,
     TEST,
     VALIDATION,
     Evidence,
@@ -34,7 +36,6 @@ from icflow.ogip.spectrum import SpectrumSet, read_spectra
 
 SCORE_COLUMNS = ("dataset", "index", "part", "R_a")
 FIT_COLUMNS = ("index", "cstat", "dof", "converged")
-HELD_OUT = "holdout"  # the part of the training spectra that a fold chooses its threshold with
 FLUXES = ("ic_flux", "thermal_flux", "ic_norm")
 INTEGRAL_COLUMNS = ("index", "log_evidence", "error", "effective")
 
@@ -221,7 +222,8 @@ def _read_scores(
 ) -> dict[str, list[Table]]:
     """Return for each network and fold the scores of validation and test spectra.
 
-    With `held_out`, of the spectra that the fold held out too.
+    Those of the spectra that the fold held out come along; without `held_out`
+    as a reference only, which chooses no threshold.
     """
     folds: dict[tuple[str, str], list[Table]] = {}
     # Folds by number, so that the order of the arguments does not matter.
@@ -235,8 +237,9 @@ def _read_scores(
         for role in (VALIDATION, TEST):
             part[np.isin(dataset, samples[role].dataset)] = role
         used = np.isin(dataset, [*samples[VALIDATION].dataset, *samples[TEST].dataset])
-        table["part"] = part
-        tables.setdefault(network, []).append(table[used | (held_out & (part == HELD_OUT))])
+        used |= part == HELD_OUT
+        table["part"] = part if held_out else np.where(part == HELD_OUT, REFERENCE, part)
+        tables.setdefault(network, []).append(table[used])
     return tables
 
 
