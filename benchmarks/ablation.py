@@ -5,8 +5,7 @@
 Reads spectra, networks and scores of a run (fold 0). Prints one row per way to
 score, with thresholds of the highest balanced accuracy on the validation
 spectra, and balanced accuracy and area under the ROC of the test spectra with
-68 % bootstrap intervals, as a Markdown table; and the area under the ROC within
-groups of like count rate, of validation and test spectra together. Draws `sensitivity.png`, of the
+68 % bootstrap intervals, as a Markdown table. Draws `sensitivity.png`, of the
 validation spectra.
 """
 
@@ -67,15 +66,12 @@ def main() -> None:
     validation = read_part(config, args.results, "validation")
     test = read_part(config, args.results, "test")
     held = read_part(config, args.results, "holdout")
-    print("| score | balanced accuracy | area under ROC | the same at equal brightness |")
-    print("| --- | --- | --- | --- |")
-    groups = brightness_groups(validation, test)
+    print("| score | balanced accuracy | area under ROC |\n| --- | --- | --- |")
     found = ways(held, validation, test)
     for name, (v, t) in found.items():
         threshold = best_threshold(v, validation.is_ic)
         accuracy = with_interval(lambda s, c, at=threshold: balanced(s > at, c), t, test.is_ic)
-        equal = at_equal_brightness(np.concatenate([v, t]), groups)
-        print(f"| {name} | {accuracy} | {with_interval(auc, t, test.is_ic)} | {equal} |")
+        print(f"| {name} | {accuracy} | {with_interval(auc, t, test.is_ic)} |")
     compare_precision(found, test.is_ic)
     network = args.results / "networks/cae/fold-0/weights.safetensors"
     with style.context():
@@ -174,36 +170,6 @@ def with_interval(measure, score: Floats, is_ic: np.ndarray) -> str:  # type: ig
         found.append(measure(score[rows], is_ic[rows]))
     low, high = np.quantile(found, [0.1585, 0.8415])
     return f"{measure(score, is_ic):.3f} ({low:.3f}–{high:.3f})"
-
-
-def brightness_groups(*parts: Part) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the rows of the 2T and of the IC spectra of each twentieth in count rate."""
-    bright = np.concatenate([part.rates.sum(1) for part in parts])
-    is_ic = np.concatenate([part.is_ic for part in parts])
-    groups = np.array_split(np.argsort(bright), 20)
-    return [(rows[~is_ic[rows]], rows[is_ic[rows]]) for rows in groups]
-
-
-def at_equal_brightness(score: Floats, groups: list[tuple[np.ndarray, np.ndarray]]) -> str:
-    """Return the area under the ROC within groups of like count rate, with its 68 % interval.
-
-    The groups count by the smaller of their classes; those with few of it do not count.
-    """
-    random = np.random.default_rng(2)
-    used = [group for group in groups if min(map(len, group)) >= 10]
-    weights = [min(map(len, group)) for group in used]
-
-    def mean(draw) -> float:  # type: ignore[no-untyped-def]
-        areas = []
-        for group in used:
-            rows = [draw(rows) for rows in group]
-            is_ic = np.repeat([False, True], [len(part) for part in rows])
-            areas.append(auc(score[np.concatenate(rows)], is_ic))
-        return float(np.average(areas, weights=weights))
-
-    found = [mean(lambda rows: random.choice(rows, rows.size)) for _ in range(RESAMPLINGS // 5)]
-    low, high = np.quantile(found, [0.1585, 0.8415])
-    return f"{mean(lambda rows: rows):.3f} ({low:.3f}–{high:.3f})"
 
 
 def compare_precision(found: dict[str, tuple[Floats, Floats]], is_ic: np.ndarray) -> None:

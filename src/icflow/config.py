@@ -1279,7 +1279,7 @@ class ScoreSettings(Section):
 
     train: TrainSettings
     score_energies: Interval
-    training: str | None
+    training: str | None = None
     validation: list[str]
     test: list[str]
     example: int

@@ -36,14 +36,10 @@ def point_scores(wildcards):
     scan, detection = wildcards.scan, CONFIG.at_point(wildcards.scan, wildcards.point)
     used = [name for name in CONFIG.autoencoder.networks if name in detectors.networks(detection)]
     datasets = {*detection.validation, *detection.test}
-    folders = [
-        folder
-        for folder, scored in (
-            ("results/scores", {*SCORED}),
-            (f"results/scans/{scan}/scores", {*scanned(scan)}),
-        )
-        if datasets & scored
-    ]
+    # Those of the run hold the spectra that the folds held out, too.
+    folders = ["results/scores"]
+    if datasets & {*scanned(scan)}:
+        folders.append(f"results/scans/{scan}/scores")
     return expand(
         "{folder}/{network}/fold-{fold}.ecsv",
         folder=folders,

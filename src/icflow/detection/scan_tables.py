@@ -21,6 +21,16 @@ def threshold_for(false_alarm: float | None) -> str:
     return BEST if false_alarm is None else f"false alarms {false_alarm:g}"
 
 
+def shown(settings: ScanSettings) -> str:
+    """Return the thresholds that table and figure show; the CSV file has all.
+
+    Where populations are compared it is one for a false-alarm rate: that of the
+    highest balanced accuracy is one for the population that it was chosen with.
+    """
+    changes = settings.scan.figure == "changes"
+    return threshold_for(max(settings.false_alarms)) if changes else BEST
+
+
 def flux_key(level: float) -> str:
     """Return the name of the flux from which on a fraction of the spectra is called IC."""
     return f"flux_{level:g}"
@@ -52,7 +62,7 @@ def _rate_table(rows: Sequence[Row], settings: ScanSettings) -> str:
     lines = [bar(header), bar(["---", "---", *["---:"] * 5])]
     first = settings.scan.points[0]
     for row in rows:
-        if row["threshold_for"] != BEST:
+        if row["threshold_for"] != shown(settings):
             continue
         compared = row["point"] != first.name
         cells = [escape_bar(row["label"]), escape_bar(row["title"])]
@@ -63,8 +73,8 @@ def _rate_table(rows: Sequence[Row], settings: ScanSettings) -> str:
             ]
         lines.append(bar([*cells, interval(_estimate(row, "bacc"))]))
     return "\n".join(lines) + (
-        f"\n\n{settings.scan.title}. Thresholds of the highest balanced accuracy on the validation "
-        f"spectra; changes from “{first.label}”, of the same sources where the points share them, "
+        f"\n\n{settings.scan.title}. Thresholds for {shown(settings)} on the validation spectra; "
+        f"changes from “{first.label}”, of the same sources where the points share them, "
         f"**bold** where the interval leaves out zero. Intervals hold 68.3 % of "
         f"{settings.bootstrap:,} resamplings.\n"
     )

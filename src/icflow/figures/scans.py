@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from icflow.config import ScanSettings
 from icflow.detection.detectors import in_order
 from icflow.detection.scan import LEVELS
-from icflow.detection.scan_tables import BEST, flux_key, threshold_for
+from icflow.detection.scan_tables import BEST, flux_key, shown, threshold_for
 from icflow.errors import IcflowError
 from icflow.figures import style
 
@@ -96,10 +96,10 @@ def _rates(settings: ScanSettings, table: Table) -> Figure:
     values = sorted({float(point.value or 0) for point in settings.scan.points})
     gap = min(np.diff(values)) if len(values) > 1 else 1.0
     for column, wanted in enumerate(columns):
-        shown = {p.name for p in settings.scan.points if p.series in ("", wanted)}
+        members = {p.name for p in settings.scan.points if p.series in ("", wanted)}
         for position, name in enumerate(names):
             rows = _rows(best, detector=name)
-            rows = rows[[point in shown for point in rows["point"]]]
+            rows = rows[[point in members for point in rows["point"]]]
             rows.sort("value")
             shift = (position - 0.5 * (len(names) - 1)) / len(names) * 0.3 * gap
             x = np.asarray(rows["value"], dtype=np.float64) + shift
@@ -129,13 +129,15 @@ def _rates(settings: ScanSettings, table: Table) -> Figure:
 
 def _changes(settings: ScanSettings, table: Table) -> Figure:
     """Draw how false-alarm rate and recall differ from those at the first point, which is 0."""
+    from matplotlib.ticker import MaxNLocator
+
     points = settings.scan.points[1:]
     names = in_order(settings.detectors)
     height = 0.8 + 0.1 * (2 + len(names)) * len(points)
     figure, axes = style.grid(1, 2, style.DOUBLE_COLUMN, height, sharey=True)
-    best = _rows(table, threshold_for=BEST)
+    thresholds = shown(settings)
     for position, name in enumerate(names):
-        rows = _rows(best, detector=name)
+        rows = _rows(table, threshold_for=thresholds, detector=name)
         shift = (position - 0.5 * (len(names) - 1)) * STEP / len(names)
         for column, quantity in enumerate(TITLES):
             found = [_rows(rows, point=point.name) for point in points]
@@ -156,7 +158,8 @@ def _changes(settings: ScanSettings, table: Table) -> Figure:
         panel.axvline(0, color=style.GREY, lw=0.7, zorder=0)
         for edge in range(1, len(points)):
             panel.axhline(edge - 0.5, color=style.GREY, lw=0.4, ls=":", zorder=0)
-        panel.set_xlabel(f"{title}: change")
+        panel.set_xlabel(f"{title}: change (thresholds for {thresholds})")
+        panel.xaxis.set_major_locator(MaxNLocator(5))
         panel.tick_params(axis="y", which="both", left=False, right=False)
     axes[0, 0].set_yticks(np.arange(len(points)), [point.label for point in points])
     axes[0, 0].set_ylim(len(points) - 0.5, -0.5)
@@ -214,7 +217,10 @@ def _fluxes(settings: ScanSettings, table: Table) -> Figure:
 
 
 def _ticks(panels: Sequence[Axes], settings: ScanSettings) -> None:
-    from matplotlib.ticker import NullFormatter, ScalarFormatter
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    def plain(value: float, _: int) -> str:
+        return f"{value:g}" if f"{value:e}"[0] in "125" else ""
 
     values = sorted({point.value for point in settings.scan.points if point.value is not None})
     for panel in panels:
@@ -223,4 +229,6 @@ def _ticks(panels: Sequence[Axes], settings: ScanSettings) -> None:
         panel.xaxis.set_minor_formatter(NullFormatter())
         if not math.isclose(values[0], values[-1]):
             panel.set_xlim(values[0] / 1.25, values[-1] * 1.25)
-        panel.yaxis.set_major_formatter(ScalarFormatter())
+        # The panels share the axis.
+        panel.yaxis.set_major_formatter(FuncFormatter(plain))
+        panel.yaxis.set_minor_formatter(FuncFormatter(plain))
