@@ -42,7 +42,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DATASETS = ("test_2T", "test_1T+IC")
 INTEGRALS = ("2T_fixed", "1T+IC_fixed")
 # Nested sampling: live points, how many are replaced at a time, steps of each random walk.
-LIVE, REPLACED, WALK = 400, 40, 50
+LIVE, REPLACED, WALK = 400, 40, 200
 # It ends when the live points can add less than this to ln of the evidence.
 REMAINDER = 0.01
 
