@@ -158,9 +158,10 @@ def _changes(settings: ScanSettings, table: Table) -> Figure:
         panel.axvline(0, color=style.GREY, lw=0.7, zorder=0)
         for edge in range(1, len(points)):
             panel.axhline(edge - 0.5, color=style.GREY, lw=0.4, ls=":", zorder=0)
-        panel.set_xlabel(f"{title}: change (thresholds for {thresholds})")
+        panel.set_xlabel(f"{title}: change")
         panel.xaxis.set_major_locator(MaxNLocator(5))
         panel.tick_params(axis="y", which="both", left=False, right=False)
+    figure.supxlabel(f"Thresholds for {thresholds}", fontsize=7)
     axes[0, 0].set_yticks(np.arange(len(points)), [point.label for point in points])
     axes[0, 0].set_ylim(len(points) - 0.5, -0.5)
     _legend(figure, axes[0, 0])
