@@ -14,7 +14,8 @@ from icflow.figures import registry
 SIMULATIONS = {"simulate": 7}
 LABELS = {"label": 2}
 FITS = {"fit": 20}
-TRAINING = {"train": 4, "score": 4}
+INTEGRALS = {"integrate": 8}
+TRAINING = {"train": 6, "score": 6}
 FLUXES = {"fluxes": 1}
 EVALUATION = {"evaluate": 1}
 FIGURES = {"figure": len(registry.FIGURES)}
@@ -30,7 +31,7 @@ def test_a_finished_run_has_nothing_to_do(finished: Project) -> None:
 # (key, value, the jobs that must run)
 CHANGES: list[tuple[str, Any, dict[str, Any]]] = [
     ("figures/dpi", 90, FIGURES | LAST),
-    ("figures/example", 1, {"score": 4, "components": 2, "evaluate": 1} | FIGURES | LAST),
+    ("figures/example", 1, {"score": 6, "components": 2, "evaluate": 1} | FIGURES | LAST),
     ("detection/bootstrap", 120, EVALUATION | {"figure": ANY} | LAST),
     (
         "detection/detectors/cae/title",
@@ -62,16 +63,17 @@ CHANGES: list[tuple[str, Any, dict[str, Any]]] = [
         "scenarios/1T+IC/parameters/apec.kT/uniform",
         [2.0, 10.0],
         # its training, validation and test shards, and all that reads them; no network
-        {"simulate": 3, "fit": 10, "score": 4, "components": 1}
+        {"simulate": 3, "fit": 10, "integrate": 6, "score": 6, "components": 1}
         | FLUXES
         | EVALUATION
         | {"figure": ANY}
         | LAST,
     ),
     ("instrument/exposure", 5.0e5,
-     SIMULATIONS | LABELS | FITS | TRAINING | FLUXES | EVALUATION | {"components": 2}
+     SIMULATIONS | LABELS | FITS | INTEGRALS | TRAINING | FLUXES | EVALUATION | {"components": 2}
      | FIGURES | LAST),
-    ("seed", 1, SIMULATIONS | LABELS | FITS | TRAINING | FLUXES | EVALUATION | {"components": 2}
+    ("seed", 1,
+     SIMULATIONS | LABELS | FITS | INTEGRALS | TRAINING | FLUXES | EVALUATION | {"components": 2}
      | {"figure": ANY} | LAST),
     ("containers/icflow", "other.sif", LAST),
 ]  # fmt: skip
