@@ -83,7 +83,8 @@ def caption(metrics: Mapping[str, Any]) -> str:
         f"Intervals hold 68.3 % of {metrics['bootstrap']:,} bootstrap resamplings within each "
         "class, thresholds as chosen.",
         "A detector sees no spectrum with IC (nothing), those that choose its threshold "
-        "(threshold), or is trained on some too (training).",
+        "(threshold), or is trained on some too (training); or it knows what the spectra of both "
+        "classes were drawn from (priors).",
         *_networks(metrics),
         *_fits(metrics),
         f"Published values: {SOURCE}.",
