@@ -31,7 +31,7 @@ from icflow.stages.report import summary
 
 PRIORS = "priors"  # what detectors know that the others cannot be measured by
 DPI = 100
-COLOURS = 64  # of an image: its files stay small, its lines sharp
+COLOURS = 256  # of an image: its files stay small, its lines sharp
 PAGE = "README.md"
 CLASSES = {
     "never": "that never see a spectrum with IC",
