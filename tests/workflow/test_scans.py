@@ -41,8 +41,8 @@ def lay(project: Project, scan: str) -> list[str]:
 
 # Spectra, fits and evaluations; nothing of the finished run is made again.
 JOBS = {
-    "background": {"simulate": 8, "fit": 32, "integrate": 16, "scan_score": 4, "scan_point": 5},
-    "prior": {"simulate": 7, "fit": 39, "integrate": 14, "scan_score": 4, "scan_point": 6},
+    "background": {"simulate": 8, "fit": 32, "integrate": 16, "scan_score": 6, "scan_point": 5},
+    "prior": {"simulate": 7, "fit": 39, "integrate": 14, "scan_score": 6, "scan_point": 6},
     "exposure": {"simulate": 28, "fit": 72, "scan_point": 4},
 }
 
