@@ -50,6 +50,20 @@ def test_whitened_spectra_scatter_alike() -> None:
     np.testing.assert_allclose(torch.cov(white.T), np.eye(white.shape[1]) * 300 / 299, atol=1e-2)
 
 
+def test_fewer_spectra_than_components_leave_others_where_they_are() -> None:
+    """Directions in which the training spectra happen not to scatter are not blown up."""
+    random = np.random.default_rng(3)
+    level = np.linspace(50, 200, LENGTH)
+    train, others = (
+        torch.from_numpy(random.poisson(level, (number, LENGTH)).astype(np.float32))
+        for number in (6, 50)
+    )
+    network = DenseAutoencoder(2, LENGTH)
+    network.adapt(train, torch.ones(LENGTH))
+    stabilised = 2 * torch.sqrt(others.unflatten(1, (-1, GROUP)).sum(2) + 3 / 8)
+    assert float(((stabilised - network.mean) @ network.whitening).abs().max()) < 20
+
+
 def test_any_length_comes_back() -> None:
     network = DenseAutoencoder(3, 61)
     made, latents = network(torch.rand(5, 61))

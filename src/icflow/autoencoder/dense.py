@@ -17,6 +17,7 @@ from torch import Tensor, nn
 UNITS = (128, 128)  # of the encoder; those of the decoder in reverse
 COMPONENTS = 40  # principal components that the encoder sees
 GROUP = 4  # channels that it sees as one
+LEAST_VARIANCE = 0.1  # of a principal component
 
 
 class DenseAutoencoder(nn.Module):
@@ -62,7 +63,9 @@ class DenseAutoencoder(nn.Module):
         self.mean.copy_(stabilised.mean(0))
         centred = stabilised - stabilised.mean(0)
         values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
-        scatter = values.clamp(min=1e-6).sqrt()
+        # Noise has a variance of 1: one far below is that of a direction in which too few spectra
+        # say nothing, and the next spectrum would lie far out.
+        scatter = values.clamp(min=LEAST_VARIANCE).sqrt()
         chosen = slice(-self.whitening.shape[1], None)
         self.whitening.copy_(vectors[:, chosen] / scatter[chosen])
 
