@@ -13,7 +13,7 @@ from astropy.table import Table
 
 from icflow import config as configuration
 from icflow.config import Config, ScanSettings
-from icflow.detection import scan, scan_tables
+from icflow.detection import detectors, scan, scan_tables
 from icflow.detection.metrics import Floats
 from icflow.detection.scan import Point, Spectra, Weights
 from icflow.errors import IcflowError
@@ -54,13 +54,18 @@ def test_the_scans_that_ship_with_the_project_are_valid(name: str) -> None:
         assert run.simulate(dataset) == default.simulate(dataset)
 
 
-def test_the_detectors_without_networks_can_scan_alone() -> None:
-    names = [f"scans/{name}.yaml" for name in ("background", "prior", "fits")]
+def test_the_detectors_with_a_known_redshift_can_scan_alone() -> None:
+    """They read no integral, and no fit with the redshift free."""
+    names = [f"scans/{name}.yaml" for name in ("background", "prior", "known")]
     run = configuration.load(ROOT / "config.yaml", *(ROOT / "config" / name for name in names))
     scan.check(run)
     for name, settings in run.scans.items():
-        detection = run.at_point(name, settings.points[0].name)
-        assert not any(d.network or d.parts for d in detection.detectors.values())
+        for point in settings.points:
+            detection = run.at_point(name, point.name)
+            assert not detectors.integrals_needed(detection, run.datasets)
+            read = {fit for _, fit in detectors.fits_needed(detection, run.datasets)}
+            assert read
+            assert all(run.fits.baseline[fit].at_truth == ["apec.Redshift"] for fit in read)
 
 
 @pytest.mark.parametrize(

@@ -71,9 +71,12 @@ def _numbers(table: Table, name: str) -> tuple[Floats, Floats, Floats]:
 
 
 def _style(position: int) -> dict[str, Any]:
+    """Return how a detector looks; hollow where colours and markers come round again."""
+    color = style.SERIES[position % len(style.SERIES)]
     return {
-        "color": style.SERIES[position % len(style.SERIES)],
+        "color": color,
         "marker": style.MARKERS[position % len(style.MARKERS)],
+        "markerfacecolor": color if position < len(style.MARKERS) else "white",
     }
 
 
