@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -48,8 +49,10 @@ def main() -> None:
         runs = [FAST | {"epochs": epochs} for epochs in args.fast] + [
             PAPER | {"epochs": args.paper}
         ]
-        curves = [measure(settings(run | {"spectra": args.spectra}), args.results) for run in runs]
-        write_table(path, vstack(curves, metadata_conflicts="silent"))
+        curves: list[Table] = []
+        for run in runs:
+            curves.append(measure(settings(run | {"spectra": args.spectra}), args.results))
+            write_table(path, vstack(curves, metadata_conflicts="silent"))
     table = read_table(path)
     print_table(table)
     draw(table, args.output / "recipes.png")
@@ -82,7 +85,12 @@ def measure(config: Config, results: Path) -> Table:
     )
     marks = []
     started = cpu()
-    trained = training.train(own, sample, selection, report=lambda _: marks.append(cpu() - started))
+
+    def report(line: str) -> None:
+        marks.append(cpu() - started)
+        print(f"{cuts.recipe}, {marks[-1]:.1f} CPU s, {line}", file=sys.stderr, flush=True)
+
+    trained = training.train(own, sample, selection, report=report)
     size = len(trained.history)
     return Table(
         {

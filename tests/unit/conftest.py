@@ -339,7 +339,7 @@ def write_scores(
             rows[f"latent_{label}"] = values[name] + scatter[label] * random.normal(size=index.size)
         for name, column in rows.items():
             columns.setdefault(name, []).append(column)
-    training = config.autoencoder.training.model_dump(mode="json")
+    training = config.train(network, fold).training.model_dump(mode="json")
     table = Table(
         {name: np.concatenate(c) for name, c in columns.items()}, meta={"training": training}
     )

@@ -260,9 +260,16 @@ def test_table_shows_published_values_and_settings(
     assert len(lines) == 1
     for number in ("0.47", "0.42"):
         assert number in lines[0]
-    epochs = f"{config.autoencoder.training.epochs} epochs"
+    epochs = "25 epochs (AE, CAE) and 60 epochs (DENSE)"
     for setting in ("2 of 10 folds", epochs, "AtomDB 3.0.9", "XSPEC 12.15.0", "60 2T"):
         assert setting in text
+
+
+def test_networks_are_said_to_have_the_epochs_that_they_have() -> None:
+    assert table1.epochs({"cae": 300, "ae": 300}) == "300 epochs"
+    assert table1.epochs({"ae": 1200, "cae": 25, "dense": 60, "plain": 25}) == (
+        "1,200 epochs (AE), 25 epochs (CAE, PLAIN) and 60 epochs (DENSE)"
+    )
 
 
 def test_published_detectors_come_first_then_those_that_see_least() -> None:

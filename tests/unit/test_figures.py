@@ -189,6 +189,8 @@ def test_captions_follow_the_settings(config: Config) -> None:
     longer = changed(config, {"autoencoder": {"training": {"epochs": 77}}})
     assert "77 epochs" in registry.kind("7").caption(longer)
     assert "77 epochs" not in registry.kind("7").caption(config)
+    own = changed(longer, {"autoencoder": {"networks": {"cae": {"epochs": 55}}}})
+    assert "55 epochs" in registry.kind("7").caption(own)
 
 
 # --- grouping and edges -------------------------------------------------------------

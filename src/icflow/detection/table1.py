@@ -97,6 +97,23 @@ def published(entry: Mapping[str, Any], quantity: str) -> str:
     return f"{entry['published'][quantity]:.2f}" if entry["published"] else "–"
 
 
+def epochs(trained: Mapping[str, int]) -> str:
+    """Return for how many epochs each network was trained, as a clause.
+
+    Parameters
+    ----------
+    trained : dict of int
+        Epochs by network.
+    """
+    alike: dict[int, list[str]] = {}
+    for network, number in trained.items():
+        alike.setdefault(number, []).append(network.upper())
+    if len(alike) == 1:
+        return f"{next(iter(alike)):,} epochs"
+    clauses = [f"{number:,} epochs ({', '.join(names)})" for number, names in alike.items()]
+    return " and ".join([", ".join(clauses[:-1]), clauses[-1]])
+
+
 def _sample(metrics: Mapping[str, Any]) -> str:
     return " and ".join(
         f"{entry['size']:,} {entry['scenario']}"
@@ -111,7 +128,7 @@ def _networks(metrics: Mapping[str, Any]) -> list[str]:
         return []
     return [
         f"Autoencoders: {training['folds_trained']} of {training['folds']} folds of "
-        f"{training['spectra']:,} spectra, trained for {training['epochs']:,} epochs; the "
+        f"{training['spectra']:,} spectra, trained for {epochs(training['epochs'])}; the "
         "threshold is the median over the folds."
     ]
 

@@ -13,7 +13,7 @@ from icflow.config import Config
 from icflow.detection.tables import floats, read_table, stack, strings
 from icflow.errors import IcflowError
 from icflow.figures import style
-from icflow.figures.base import FigureKind, FigureSettings, folds, label_order
+from icflow.figures.base import FigureKind, FigureSettings, folds, label_order, many
 from icflow.figures.reconstructions import constrained
 
 if TYPE_CHECKING:
@@ -97,12 +97,12 @@ def bias_and_scatter(
 
 def caption(config: Config) -> str:
     """Return the caption with the settings."""
-    training = config.autoencoder.training
-    count = training.folds_trained
+    network = constrained(config)[0]
+    training = config.train(network, 0).training
     return (
-        f"Latents of the network {constrained(config)[0]!r} against the labels of spectra of the "
-        f"dataset {config.detection.training} that the network did not train on, {count} "
-        f"fold{'s' * (count != 1)} together (training: {training.spectra:,} spectra, "
+        f"Latents of the network {network!r} against the labels of spectra of the "
+        f"dataset {config.detection.training} that the network did not train on, "
+        f"{many(training.folds_trained, 'fold')} together (training: {training.spectra:,} spectra, "
         f"{training.epochs:,} epochs). Colour: number of spectra per cell, logarithmic, darker for "
         "more; dashed: equality. Bias: median of latent minus label; scatter: standard deviation "
         "from the quartiles."

@@ -356,14 +356,17 @@ def _describe_datasets(settings: EvaluateSettings, classes: Mapping[str, bool]) 
 
 
 def _training(tables: Mapping[str, Sequence[Table]]) -> dict[str, Any]:
-    """Return how the networks were trained, as their score tables state it."""
-    stated = [
-        table.meta["training"]
-        for folds in tables.values()
-        for table in folds
-        if "training" in table.meta
-    ]
-    return dict(stated[0]) if stated else {}
+    """Return how the networks were trained, as their score tables state it.
+
+    Networks share all settings but the epochs, which are stated by network.
+    """
+    stated = {
+        network: folds[0].meta["training"]
+        for network, folds in tables.items()
+        if "training" in folds[0].meta
+    }
+    epochs = {network: training["epochs"] for network, training in stated.items()}
+    return {**next(iter(stated.values())), "epochs": epochs} if stated else {}
 
 
 def _versions(fits: Mapping[str, Table]) -> dict[str, str]:

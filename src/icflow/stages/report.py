@@ -111,11 +111,13 @@ def summary(config: Config) -> str:
     """Return what the run did, in two sentences."""
     sizes = [f"{d.size:,} {d.scenario} ({name})" for name, d in config.datasets.items()]
     training = config.autoencoder.training
-    networks = ", ".join(name.upper() for name in network_order(config.autoencoder))
+    names = network_order(config.autoencoder)
+    epochs = {name: config.train(name, 0).training.epochs for name in names}
     return (
         f"Simulated spectra: {'; '.join(sizes)}, {config.instrument.exposure / 1e3:,.0f} ks each, "
-        f"engine {config.engine}. Autoencoders ({networks}): {training.folds_trained} of "
-        f"{training.folds} folds of {training.spectra:,} spectra, {training.epochs:,} epochs."
+        f"engine {config.engine}. Autoencoders ({', '.join(name.upper() for name in names)}): "
+        f"{training.folds_trained} of {training.folds} folds of {training.spectra:,} spectra, "
+        f"{table1.epochs(epochs)}."
     )
 
 
