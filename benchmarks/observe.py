@@ -52,7 +52,7 @@ SIMULATIONS = 40  # behind each limit and each false-alarm probability
 FAINT = 2e-4  # IC norm, where its error is not known
 MODELS_OF = {"1T+IC": ("1T+IC", "2T+IC"), "2T+IC": ("2T+IC",)}  # of limits, by scenario
 CHECKED = 40  # observations with a wrong redshift or column density
-SHIFTS = {"Redshift": (0.0, 0.001, 0.002, 0.005), "nH": (0.0, 0.2, 0.5)}
+SHIFTS = {"Redshift": (0.0, 0.001, 0.002, 0.005), "nH": (0.0, 0.2, 0.5, 0.8)}
 
 
 @functools.cache
@@ -126,8 +126,11 @@ def limits_of(scenario: str, index: int) -> dict[str, tuple[bool, bool, bool]]:
     return found
 
 
-def false_alarms_of(index: int) -> dict[str, float]:
-    """Return the false-alarm probabilities of a 2T observation, and its goodness."""
+def false_alarms_of(index: int) -> dict[str, tuple[float, int]]:
+    """Return the false-alarm probabilities of a 2T observation, and its goodness.
+
+    Each comes with the number of ranks that it is one of.
+    """
     counts, _ = simulated("2T", index)
     chosen, roles = settings().observe, ("2T", "1T+IC", "2T+IC")
     models = {role: model_of(role) for role in roles}
@@ -148,8 +151,12 @@ def false_alarms_of(index: int) -> dict[str, float]:
         truth = allowed(engine(), model, drawn, own, {}, SEED, key)
         spectra[name] = fitter.fit(draw_each(engine(), model, truth, SEED, key), truth)
     scores = observed_scores.judge(chosen, spectra, SEED)
-    found = {detector: score.false_alarm for detector, score in scores.items()}
-    return found | {"goodness": goodness(fits["2T"], spectra[REPLICAS].fits["2T"])}
+    found = {
+        detector: (score.false_alarm, 1 + int(np.isfinite(score.excess[REPLICAS]).sum()))
+        for detector, score in scores.items()
+    }
+    replicated = spectra[REPLICAS].fits["2T"]
+    return found | {"goodness": (goodness(fits["2T"], replicated), 1 + len(replicated))}
 
 
 def check_of(kind: str, shift: float, index: int) -> tuple[float, float]:
@@ -215,13 +222,13 @@ def false_alarms(bench: Bench) -> None:
     found = bench.run(false_alarms_of, range(n))
     random = np.random.default_rng(SEED)
     for name in found[0]:
-        values = np.array([one[name] for one in found])
+        values, ranks = np.array([one[name] for one in found]).T
         shares = [f"{100 * np.mean(values <= a + 1e-9):.1f} % up to {a}" for a in (0.05, 0.1, 0.2)]
         print(
             f"  {name}: {', '.join(shares)}; mean {values.mean():.2f}, scatter {values.std():.2f}"
         )
         # Ranks are discrete: spread each over its step.
-        spread = values - random.random(n) / (1 + SIMULATIONS)
+        spread = values - random.random(n) / ranks
         chance = kstest(spread, "uniform").pvalue
         bench.keep(
             f"false_alarm_{name}", chance, "probability of a distribution less uniform",

@@ -665,9 +665,9 @@ class Observe(Section):
             "cstat_rule": Detector(
                 title="C/dof closer to 1", method="cstat_rule", thermal="2T", alternative="1T+IC"
             ),
-            "fit_classifier": Detector(
-                title="Classifier on fits",
-                method="fit_classifier",
+            "fit_discriminant": Detector(
+                title="Discriminant on fits",
+                method="fit_discriminant",
                 thermal="2T",
                 alternative="1T+IC",
             ),

@@ -15,6 +15,7 @@ from icflow.errors import IcflowError
 WITH_IC = {"hot": False, "ic": True}
 NAMES = ("apec.kT", "apec.norm", "apec_3.kT", "apec_3.norm", "background.lines")
 CLASSIFIER = Detector(title="C", method="fit_classifier", thermal="2T", alternative="IC")
+DISCRIMINANT = CLASSIFIER.model_copy(update={"method": "fit_discriminant"})
 DENSITY = Detector(title="D", method="fit_density", thermal="2T")
 
 
@@ -66,8 +67,23 @@ def test_the_classifier_knows_more_than_any_single_number() -> None:
     assert lines.lo <= lines.value <= lines.hi
 
 
-def test_the_classifier_is_the_same_each_time() -> None:
-    one, other = (detectors.detect("c", CLASSIFIER, make()) for _ in range(2))
+def test_the_discriminant_learns_from_few_spectra() -> None:
+    evidence = make(40)
+    verdict = detectors.detect("d", DISCRIMINANT, evidence)
+    assert accuracy(verdict, evidence) > 0.9
+    assert len(set(verdict.score)) == 80, "no two spectra share a score"
+    # Backgrounds are not the source: they say nothing.
+    for tables in evidence.fits.values():
+        for table in tables.values():
+            table["background.lines"] = np.arange(len(table)) ** 2.0
+    np.testing.assert_array_equal(
+        detectors.detect("d", DISCRIMINANT, evidence).score, verdict.score
+    )
+
+
+@pytest.mark.parametrize("detector", [CLASSIFIER, DISCRIMINANT])
+def test_what_learns_is_the_same_each_time(detector: Detector) -> None:
+    one, other = (detectors.detect("c", detector, make()) for _ in range(2))
     np.testing.assert_array_equal(one.score, other.score)
     assert one.importances == other.importances
 
@@ -93,7 +109,7 @@ def test_spectra_without_both_fits_have_no_score() -> None:
         evidence.fits[part]["2T"]["cstat"][3] = np.nan
         for name in NAMES:
             evidence.fits[part]["2T"][name][3] = np.nan
-    for detector in (CLASSIFIER, DENSITY):
+    for detector in (CLASSIFIER, DISCRIMINANT, DENSITY):
         verdict = detectors.detect("x", detector, evidence)
         assert np.flatnonzero(np.isnan(verdict.score)).tolist() == [3]
         assert (verdict.missing, verdict.unconverged) == (1, 0)
@@ -117,20 +133,21 @@ def test_a_norm_of_zero_is_a_number_like_others() -> None:
     assert np.isfinite(detectors.detect("d", DENSITY, evidence).score).all()
 
 
-@pytest.mark.parametrize("detector", [CLASSIFIER, DENSITY])
+@pytest.mark.parametrize("detector", [CLASSIFIER, DISCRIMINANT, DENSITY])
 def test_too_few_spectra_to_learn_from(detector: Detector) -> None:
     with pytest.raises(IcflowError, match=r"x: there are fits of 10 training spectra.*fitted"):
         detectors.detect("x", detector, make(10))
 
 
-def test_fits_of_other_parameters_are_refused() -> None:
+@pytest.mark.parametrize("detector", [CLASSIFIER, DISCRIMINANT])
+def test_fits_of_other_parameters_are_refused(detector: Detector) -> None:
     evidence = make(40)
     evidence.fits["test"]["2T"].meta["free"] = list(NAMES[:2])
     with pytest.raises(IcflowError, match="the fits of the test spectra have other parameters"):
-        detectors.detect("x", CLASSIFIER, evidence)
+        detectors.detect("x", detector, evidence)
     del evidence.fits["test"]["2T"].meta["free"]
     with pytest.raises(IcflowError, match="do not say what was free"):
-        detectors.detect("x", CLASSIFIER, evidence)
+        detectors.detect("x", detector, evidence)
 
 
 # --- combined ---------------------------------------------------------------------

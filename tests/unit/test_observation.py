@@ -148,6 +148,18 @@ REFUSED: list[tuple[str, Callable[[], None], dict[str, Any], list[str]]] = [
         {"priors": {"2T": {"apec.z": {"uniform": [0.0, 1.0]}}}},
         ["priors.2T names 'apec.z'", "apec.kT"],
     ),
+    (
+        "prior beyond the fit",
+        nothing,
+        {"priors": {"2T": {"apec.kT": {"uniform": [6.0, 20.0]}}}},
+        ["mine.priors.2T.apec.kT reaches from 6 to 20, outside of 0.5 to 15", "narrow the prior"],
+    ),
+    (
+        "prior below the fit",
+        nothing,
+        {"priors": {"1T+IC": {"apec.kT": {"log_uniform": [0.1, 9.0]}}}},
+        ["mine.priors.1T+IC.apec.kT reaches from 0.1 to 9", "narrow the prior"],
+    ),
     ("model", nothing, {"priors": {"3T": {}}}, ["mine.priors is '3T', allowed: 1T+IC, 2T"]),
     (
         "radio",

@@ -17,6 +17,7 @@ from scipy.stats import kstest
 from icflow import config as configuration
 from icflow.cli import main
 from icflow.config import Config
+from icflow.detection.learned import Features
 from icflow.detection.tables import read_table
 from icflow.engines.observed import ObservedEngine, draw_counts
 from icflow.errors import IcflowError
@@ -55,7 +56,7 @@ def loaded(**observing: Any) -> Config:
     tree = configuration.load(
         ROOT / "config.yaml", ROOT / "config" / "observe-example.yaml"
     ).model_dump(mode="json", exclude_none=True)
-    del tree["observe"]["detectors"]["fit_classifier"]
+    del tree["observe"]["detectors"]["fit_discriminant"]
     above = {
         "fits": {"starts": 3},
         "observe": {"simulations": 20, "false_alarm": 0.06},
@@ -293,6 +294,65 @@ def test_false_alarms_below_a_level_are_as_rare_as_they_should_be() -> None:
         assert np.mean(found <= level + 1e-9) == pytest.approx(level, abs=0.025)
 
 
+def scores_given_fits(random: np.random.Generator, each: int) -> tuple[Any, ...]:
+    """Return fits and scores of an observed spectrum, of replicas and of allowed ones.
+
+    Fits scatter about the truth, replicas about the observed fit, and allowed spectra about
+    those of the replicas. Given the fit the score does not depend on the truth; its average
+    and its scatter depend on the fit.
+    """
+    observed = random.normal(size=(1, 5))
+    drawn = observed + random.normal(size=(each, 5))
+    fits = np.concatenate([observed, drawn, drawn + random.normal(size=(each, 5))])
+    distance = np.sum((fits - 1) ** 2, axis=1)
+    scores = -0.5 * distance + np.sqrt(distance) * random.normal(size=len(fits))
+    return Features(tuple("abcde"), fits), scores, np.ones(len(fits), dtype=bool)
+
+
+def test_what_is_expected_of_a_fit_leaves_false_alarms_uniform() -> None:
+    random = np.random.default_rng(5)
+    found: dict[str, list[float]] = {"given the fit": [], "whatever the fit": []}
+    for _ in range(500):
+        fits, scores, without_ic = scores_given_fits(random, 40)
+        excess = observed_scores.excess_given_fits(fits, scores, without_ic, 0)
+        for name, values in zip(found, (excess, scores), strict=True):
+            found[name].append(observed_scores.false_alarm(values[0], values[1:41]))
+    spread = {name: np.array(p) - random.random(500) / 41 for name, p in found.items()}
+    assert kstest(spread["given the fit"], "uniform").pvalue > 0.05
+    for level in (0.05, 0.1, 0.9):
+        share = np.mean(spread["given the fit"] <= level)
+        assert share == pytest.approx(level, abs=2.6 * math.sqrt(level * (1 - level) / 500))
+    assert kstest(spread["whatever the fit"], "uniform").pvalue < 1e-6
+
+
+def test_no_spectrum_counts_in_what_is_expected_of_it() -> None:
+    fits, scores, without_ic = scores_given_fits(np.random.default_rng(6), 30)
+    without_ic[-5:] = False
+    plain = observed_scores.excess_given_fits(fits, scores, without_ic, 0)
+    more = scores.copy()
+    more[0] += 3.0
+    raised = observed_scores.excess_given_fits(fits, more, without_ic, 0)
+    assert raised[0] - plain[0] == pytest.approx(3.0)
+    # Nor do those with IC count in what is expected of others.
+    more = scores.copy()
+    more[-5:] += 3.0
+    other = observed_scores.excess_given_fits(fits, more, without_ic, 0)
+    np.testing.assert_array_equal(other[:-5], plain[:-5])
+    assert np.all(other[-5:] > plain[-5:])
+    # What cannot be fitted or scored is left out, and the unit of the score does not matter.
+    fits.values[3, 0] = scores[7] = np.nan
+    some = observed_scores.excess_given_fits(fits, scores, without_ic, 0)
+    assert np.flatnonzero(np.isnan(some)).tolist() == [3, 7]
+    tenfold = observed_scores.excess_given_fits(fits, 10 * scores + 4, without_ic, 0)
+    np.testing.assert_allclose(tenfold, 10 * some, rtol=1e-9)
+
+
+def test_equal_scores_are_not_ranked_by_rounding() -> None:
+    fits, scores, without_ic = scores_given_fits(np.random.default_rng(7), 30)
+    excess = observed_scores.excess_given_fits(fits, 0 * scores - 5.32059637, without_ic, 0)
+    assert observed_scores.false_alarm(excess[0], excess[1:31]) == 1.0
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -312,6 +372,23 @@ def test_a_detector_that_cannot_score_is_refused_first(
         settings = config.observing("example").model_copy(update={"observe": observe_settings})
         observed_scores.check(settings)
     assert all(word in str(caught.value) for word in words)
+
+
+def test_a_detector_that_learns_needs_twice_the_simulations_to_decide() -> None:
+    given = loaded().observe
+    learns = given.detectors["delta_cstat"].model_copy(update={"method": "fit_discriminant"})
+    change = {
+        "simulations": 50,
+        "false_alarm": 0.02,
+        "detectors": given.detectors | {"learns": learns},
+        "decides": "learns",
+    }
+    observe_settings = given.model_copy(update=change)
+    settings = loaded().observing("example").model_copy(update={"observe": observe_settings})
+    with pytest.raises(IcflowError, match=r"is 50, too few for observe.decides: .* 100 and more"):
+        observed_scores.check(settings)
+    enough = observe_settings.model_copy(update={"simulations": 100})
+    observed_scores.check(settings.model_copy(update={"observe": enough}))
 
 
 def test_networks_that_cannot_be_trained_are_refused_first(folder: Path) -> None:
@@ -423,10 +500,9 @@ def test_false_alarms_of_simulated_observations_are_uniform(engine: ObservedEngi
             found.setdefault(name, []).append(score.false_alarm)
     assert found.keys() == {"ic_added", "delta_cstat", "cstat_rule"}
     random = np.random.default_rng(1)
-    decides = np.array(found["ic_added"]) - random.random(16) / 21
-    assert kstest(decides, "uniform").pvalue > 0.01
-    # The others need more simulations than these for that, but may not raise more alarms.
     for name, values in found.items():
+        spread = np.array(values) - random.random(16) / 21
+        assert kstest(spread, "uniform").pvalue > 0.01, name
         assert np.sum(np.array(values) <= 0.1) <= 5, name
 
 

@@ -15,7 +15,7 @@ CHANGE: dict[str, Any] = {
     "observations/example": EXAMPLE,
     "observe/simulations": 20,
     "observe/false_alarm": 0.1,
-    "observe/detectors/fit_classifier/method": "cstat_rule",
+    "observe/detectors/fit_discriminant/method": "cstat_rule",
 }
 AUTOENCODER = {"title": "AE", "method": "reconstruction_error", "network": "ae"}
 ALL = {"observe": 1, "observation_figure": 1, "observations": 1}

@@ -233,6 +233,9 @@ METHODS = {
     "fit_classifier": Method(
         learned.fit_classifier, needs=PAIR, ic="training", learns=(TRAINING, TRAINING_IC)
     ),
+    "fit_discriminant": Method(
+        learned.fit_discriminant, needs=PAIR, ic="training", learns=(TRAINING, TRAINING_IC)
+    ),
     "combined": Method(learned.combined, needs=("parts",), ic="training"),
     "bayes_factor": Method(by_priors.bayes_factor, needs=PAIR, ic="priors", reads=INTEGRALS),
 }

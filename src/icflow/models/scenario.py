@@ -159,12 +159,20 @@ def _check_observation(config: Config, name: str) -> None:
     for role, model in settings.models.items():
         source = at_source(model, observation.redshift, observation.nH)
         complete(parse(model.expression), source.parameters, f"observations.{name}")
-        for parameter in observation.priors.get(role, {}):
-            if not isinstance(source.parameters.get(parameter), Free):
+        for parameter, prior in observation.priors.get(role, {}).items():
+            key, limits = f"observations.{name}.priors.{role}", source.parameters.get(parameter)
+            if not isinstance(limits, Free):
                 free = [n for n, s in source.parameters.items() if isinstance(s, Free)]
                 raise IcflowError(
-                    f"observations.{name}.priors.{role} names {parameter!r}, which is not free in "
-                    f"fits.models.{role}; allowed: {', '.join(free)}"
+                    f"{key} names {parameter!r}, which is not free in fits.models.{role}; "
+                    f"allowed: {', '.join(free)}"
+                )
+            (low, high), (lowest, highest) = prior.bounds, limits.free
+            if not lowest <= low <= high <= highest:
+                raise IcflowError(
+                    f"{key}.{parameter} reaches from {low:g} to {high:g}, outside of "
+                    f"{lowest:g} to {highest:g}, what fits.models.{role} lets it take; narrow the "
+                    "prior or widen these limits"
                 )
     for role in (observe.with_ic, observe.both):
         _check_component(f"fits.models.{role}", settings.models[role], observe.ic)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -22,7 +23,7 @@ from icflow.detection.evidence import (
     Evidence,
     Sample,
 )
-from icflow.detection.learned import FEWEST, Scale, source_features
+from icflow.detection.learned import FEWEST, Features, Scale, source_features
 from icflow.engines.base import FitResult
 from icflow.errors import IcflowError
 from icflow.stages import observed_networks
@@ -33,8 +34,11 @@ Floats = NDArray[np.float64]
 
 OBSERVED, REPLICAS = "observed", "replicas"
 SECTION = "observe.detectors"
-# How far parameters count in the regression of scores, in standard deviations.
+# How far fitted parameters count in the regression of scores, in standard deviations.
 REACH = 3.0
+RIDGE = 0.1
+# Spectra are not taken to scatter less than this, relative to the average.
+LEAST_SCATTER = 0.3
 
 
 @dataclass(frozen=True)
@@ -48,14 +52,14 @@ class Score:
         Above the threshold a spectrum is called IC; the threshold is that of
         the highest balanced accuracy on simulated spectra.
     expected : float
-        What spectra without IC of the fitted parameters score on average.
+        What spectra without IC that fit alike score on average.
     false_alarm : float
         Probability that a spectrum without IC exceeds what is expected of it as much.
     missed : float
         Fraction of the simulated spectra with IC that exceed it no more.
     scores, excess : dict of ndarray
         Scores of each set of simulated spectra, and what is above the
-        expectation; NaN of those that the detector has learnt from.
+        expectation (`excess_given_fits`); NaN of those that the detector has learnt from.
     """
 
     title: str
@@ -104,6 +108,74 @@ def false_alarm(score: float, simulated: Floats) -> float:
     return float((1 + np.sum(known >= score)) / (1 + known.size))
 
 
+def excess_given_fits(
+    fits: Features, scores: Floats, without_ic: NDArray[np.bool_], observed: int
+) -> Floats:
+    """Return by how much scores exceed what spectra without IC that fit alike score on average.
+
+    What a spectrum says about its parameters is in its fit, and given the fit its score hardly
+    depends on them. So spectra simulated with other parameters tell what is expected of it: by a
+    regression of the scores on the fitted parameters and their squares.
+
+    The expectation is surest for the observed spectrum, about whose fit the others scatter, and
+    scores may scatter more about a higher or a lower one. So every excess is divided by how
+    much more than the observed spectrum such a spectrum scatters.
+
+    Parameters
+    ----------
+    fits : Features
+        Parameters fitted without IC.
+    scores : ndarray, shape (n,)
+    without_ic : ndarray of bool, shape (n,)
+        The spectra that are learnt from.
+    observed : int
+        Row of the observed spectrum.
+    """
+    usable = np.isfinite(fits.values).all(axis=1) & np.isfinite(scores)
+    learnt = np.flatnonzero(without_ic & usable)
+    # Equal scores stay equal: rounding does not rank them.
+    scores = scores - np.median(scores[learnt])
+    parameters = Scale.of(fits.names, fits.values[learnt]).apply(fits.values)
+    weights = _weights_of_others(parameters, learnt)
+    expected = weights @ scores[learnt]
+    excess = scores - expected
+    certainty = np.sqrt(1.0 + np.sum(weights**2, axis=1))
+    scatter = np.abs(excess / certainty)[learnt]
+    level = (expected - expected[learnt].mean()) / (expected[learnt].std() or 1.0)
+    of_level = _weights_of_others(level[:, None], learnt) @ scatter
+    unit = certainty * np.maximum(of_level, LEAST_SCATTER * scatter.mean())
+    return np.asarray(excess * (unit[observed] / unit if unit[observed] > 0 else 1.0))
+
+
+def _weights_of_others(values: Floats, learnt: NDArray[np.intp]) -> Floats:
+    """Return by how much others count in what a regression expects of each row.
+
+    The regression is on the values and their squares, and is learnt from some of
+    the rows. None of these counts in what is expected of itself.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, n_values)
+        In standard deviations.
+    learnt : ndarray of int, shape (n_learnt,)
+
+    Returns
+    -------
+    ndarray, shape (n, n_learnt)
+    """
+    steps = np.clip(values, -REACH, REACH)
+    predictors = np.column_stack([np.ones(len(steps)), steps, steps**2])
+    known = predictors[learnt]
+    # Little, but enough where predictors are degenerate.
+    penalty = RIDGE * np.diag([0.0, *np.ones(known.shape[1] - 1)])
+    weights = np.asarray(predictors @ np.linalg.solve(known.T @ known + penalty, known.T))
+    itself = learnt, np.arange(len(learnt))
+    share = weights[itself]
+    weights[itself] = 0.0
+    weights[learnt] /= 1.0 - share[:, None]
+    return weights
+
+
 def judge(
     observe: Observe,
     spectra: Mapping[str, Spectra],
@@ -113,7 +185,9 @@ def judge(
     """Score the observed and the simulated spectra with every detector.
 
     Detectors that learn do so from the first half of the simulated spectra of
-    each model, and are judged by the others.
+    each model, and are judged by the others; and by the replicas of the second
+    half, because the parameters fitted to those of the first are the truth of
+    what is learnt from.
 
     Parameters
     ----------
@@ -127,11 +201,21 @@ def judge(
     """
     found = {}
     for name in order(observe):
-        needed = {part: observe.detectors[part] for part in observe.detectors[name].parts or []}
-        needed[name] = observe.detectors[name]
-        learns = any(detectors.METHODS[one.method].learns for one in needed.values())
-        found[name] = _Judge(observe, spectra, seed, networks, learns).score(name, needed)
+        needed = _needed(observe, name)
+        judge = _Judge(observe, spectra, seed, networks, _learn(needed))
+        found[name] = judge.score(name, needed)
     return found
+
+
+def _needed(observe: Observe, name: str) -> dict[str, Detector]:
+    """Return a detector after those that it combines."""
+    return {
+        part: observe.detectors[part] for part in [*(observe.detectors[name].parts or []), name]
+    }
+
+
+def _learn(needed: Mapping[str, Detector]) -> bool:
+    return any(detectors.METHODS[one.method].learns for one in needed.values())
 
 
 def order(observe: Observe) -> list[str]:
@@ -165,6 +249,14 @@ def check(settings: ObserveSettings) -> None:
                 f"observe.simulations is {observe.simulations}, too few for {SECTION}.{name} to "
                 f"learn from half of them; allowed: {2 * FEWEST} and more"
             )
+    least = 2 * math.ceil(1 / observe.false_alarm)
+    if _learn(_needed(observe, observe.decides)) and observe.simulations < least:
+        raise IcflowError(
+            f"observe.simulations is {observe.simulations}, too few for observe.decides: "
+            f"{observe.decides} learns from half of them, and the others allow no false-alarm "
+            f"probability below observe.false_alarm, {observe.false_alarm:g}; allowed: {least} "
+            "and more"
+        )
 
 
 def _sample(rows: Mapping[str, range], is_ic: Mapping[str, bool]) -> Sample:
@@ -191,7 +283,7 @@ class _Judge:
         self.observe, self.spectra = observe, spectra
         thermal, with_ic = observe.thermal, observe.with_ic
         self.first = {
-            name: len(one) // 2 if learns and name in (thermal, with_ic) else 0
+            name: len(one) // 2 if learns and name in (REPLICAS, thermal, with_ic) else 0
             for name, one in spectra.items()
         }
         unseen = {name: range(self.first[name], len(one)) for name, one in spectra.items()}
@@ -219,15 +311,18 @@ class _Judge:
         except IcflowError as error:
             raise IcflowError(f"{SECTION}: {error}") from None
         dataset = self.evidence.samples[TEST].dataset
-        thermal = self.evidence.fit(TEST, self.observe.thermal)
-        here = dataset == self.observe.thermal
-        expected = self._expectation(verdict.score[here])(thermal)
+        above = excess_given_fits(
+            source_features(self.evidence.fit(TEST, self.observe.thermal)),
+            verdict.score,
+            dataset != self.observe.with_ic,
+            int(np.flatnonzero(dataset == OBSERVED)[0]),
+        )
         scores, excess = (
             {
                 model: np.append(np.full(first, np.nan), values[dataset == model])
                 for model, first in self.first.items()
             }
-            for values in (verdict.score, verdict.score - expected)
+            for values in (verdict.score, above)
         )
         (score,), (surplus,) = scores.pop(OBSERVED), excess.pop(OBSERVED)
         with_ic = excess[self.observe.with_ic]
@@ -242,29 +337,6 @@ class _Judge:
             scores=scores,
             excess=excess,
         )
-
-    def _expectation(self, scores: Floats) -> Callable[[Table], Floats]:
-        """Return what spectra without IC score on average, as a function of their fits.
-
-        A linear regression of the scores of the simulated spectra on their true
-        parameters.
-        """
-        thermal = self.observe.thermal
-        free = self.spectra[thermal].fits[thermal][0].free
-        truth = [self.spectra[thermal].truth[row] for row in self.rows[TEST][thermal]]
-        features = source_features(_parameters(truth, free))
-        usable = np.isfinite(features.values).all(axis=1) & np.isfinite(scores)
-        scale = Scale.of(features.names, features.values[usable])
-
-        def predictors(table: Table) -> Floats:
-            values = np.clip(scale.apply(source_features(table).values), -REACH, REACH)
-            return np.column_stack([np.ones(len(values)), values])
-
-        known = predictors(_parameters(truth, free))[usable]
-        # As if every parameter had been seen once more, without effect.
-        penalty = np.diag([0.0, *np.ones(known.shape[1] - 1)])
-        weights = np.linalg.solve(known.T @ known + penalty, known.T @ scores[usable])
-        return lambda table: np.asarray(predictors(table) @ weights)
 
     def _tables(self, part: str) -> dict[str, Table]:
         """Return the fits of each model to the spectra of a part."""
