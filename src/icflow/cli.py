@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import icflow
 from icflow import config as configuration
@@ -151,6 +151,41 @@ def _settings(
     return derive(configuration.load(*args.config))
 
 
+def _add_output(parser: argparse.ArgumentParser, text: str, metavar: str | None = None) -> None:
+    parser.add_argument("--output", type=Path, required=True, metavar=metavar, help=text)
+
+
+def _add_files(
+    parser: argparse.ArgumentParser, option: str, text: str, nargs: str = "+", **keywords: Any
+) -> None:
+    parser.add_argument(option, type=Path, nargs=nargs, metavar="FILE", help=text, **keywords)
+
+
+def _add_images(parser: argparse.ArgumentParser) -> None:
+    _add_files(parser, "--output", "files to write, .pdf, .png or .svg", required=True)
+
+
+def _add_drawing(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add what a figure of a folder needs; `text` says what the folder is."""
+    parser.add_argument("folder", type=Path, metavar="DIR", help=text)
+    parser.add_argument("--dpi", type=int, default=200, help="resolution of bitmaps (default: 200)")
+    _add_images(parser)
+
+
+def _add_results(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
+        help="folder of the results (default: results)",
+    )
+
+
+def _add_threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+
+
 def _pair(text: str) -> tuple[str, Path]:
     """Read NAME=FILE."""
     name, separator, path = text.partition("=")
@@ -242,7 +277,7 @@ def _add_predict(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--rmf", type=Path, required=True, help="redistribution matrix")
     parser.add_argument("--arf", type=Path, help="effective area")
     parser.add_argument("--exposure", type=float, required=True, help="seconds")
-    parser.add_argument("--output", type=Path, required=True, help="ECSV table to write")
+    _add_output(parser, "ECSV table to write")
     _add_physics(parser)
 
 
@@ -393,6 +428,12 @@ def _range(text: str) -> tuple[str, tuple[float, float]]:
 # --- observations ------------------------------------------------------------------
 
 
+def _add_observation(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="name under observations in the configuration"
+    )
+
+
 def _add_observe(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = _command(
         commands,
@@ -400,9 +441,7 @@ def _add_observe(commands: Commands[argparse.ArgumentParser]) -> None:
         _observe,
         "look for IC in an observation, write what is found and draw it (without --settings)",
     )
-    parser.add_argument(
-        "name", nargs="?", metavar="NAME", help="name under observations in the configuration"
-    )
+    _add_observation(parser)
     _add_settings(parser)
     parser.add_argument(
         "--output",
@@ -414,6 +453,7 @@ def _add_observe(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _observe(args: argparse.Namespace) -> None:
     from icflow import inputs
+    from icflow.figures import observation
     from icflow.stages import figures, observe, observed_networks, train
 
     if args.settings is not None:
@@ -432,7 +472,7 @@ def _observe(args: argparse.Namespace) -> None:
             observed_networks.run(config.observing_network(name, network), path)
     print(observe.run(settings, folder, networks))
     outputs = [folder / f"observation.{suffix}" for suffix in config.figures.formats]
-    figures.observation(folder, config.figures.dpi, outputs)
+    figures.write(lambda: observation.draw(folder), config.figures.dpi, outputs)
 
 
 def _networks(names: Iterable[str], folder: Path) -> dict[str, Path]:
@@ -444,15 +484,13 @@ def _add_observe_network(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = _command(
         commands, "observe-network", _observe_network, "train a network for an observation"
     )
-    parser.add_argument(
-        "name", nargs="?", metavar="NAME", help="name under observations in the configuration"
-    )
+    _add_observation(parser)
     parser.add_argument(
         "--network", metavar="NAME", help="name under autoencoder.networks in the configuration"
     )
     _add_settings(parser)
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write")
+    _add_threads(parser)
+    _add_output(parser, "folder to write", metavar="DIR")
 
 
 def _observe_network(args: argparse.Namespace) -> None:
@@ -473,22 +511,14 @@ def _add_observation_figure(commands: Commands[argparse.ArgumentParser]) -> None
     parser = _command(
         commands, "observation-figure", _observation_figure, "draw the page of an observation"
     )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="what `icflow observe` wrote")
-    parser.add_argument("--dpi", type=int, default=200, help="resolution of bitmaps (default: 200)")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        nargs="+",
-        required=True,
-        metavar="FILE",
-        help="files to write, .pdf, .png or .svg",
-    )
+    _add_drawing(parser, "what `icflow observe` wrote")
 
 
 def _observation_figure(args: argparse.Namespace) -> None:
+    from icflow.figures import observation
     from icflow.stages import figures
 
-    figures.observation(args.folder, args.dpi, args.output)
+    figures.write(lambda: observation.draw(args.folder), args.dpi, args.output)
 
 
 # --- response files ----------------------------------------------------------------
@@ -503,9 +533,7 @@ def _add_responses(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--scratch", type=Path, required=True, metavar="DIR", help="folder for screened events"
     )
-    parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder for the files"
-    )
+    _add_output(parser, "folder for the files", metavar="DIR")
 
 
 def _responses(args: argparse.Namespace) -> None:
@@ -528,7 +556,7 @@ def _add_simulate(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--dataset", help="name under datasets in the configuration")
     parser.add_argument("--shard-first", type=int, required=True, help="index of the first one")
     parser.add_argument("--count", type=int, required=True, help="number of spectra")
-    parser.add_argument("--output", type=Path, required=True, help="type II PHA file to write")
+    _add_output(parser, "type II PHA file to write")
 
 
 def _simulate(args: argparse.Namespace) -> None:
@@ -590,7 +618,7 @@ def _integrate(args: argparse.Namespace) -> None:
 def _add_fit_arguments(parser: argparse.ArgumentParser) -> None:
     _add_settings(parser)
     parser.add_argument("spectra", type=Path, metavar="SPECTRA", help="type II PHA file")
-    parser.add_argument("--output", type=Path, required=True, help="ECSV table to write")
+    _add_output(parser, "ECSV table to write")
 
 
 def _run_fit(args: argparse.Namespace, name: Callable[[Config], str]) -> None:
@@ -613,14 +641,10 @@ def _chosen(name: str | None, option: str, known: Mapping[str, object]) -> str:
 def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = _command(commands, "train", _train, "train one network in one fold")
     _add_fold_arguments(parser)
-    parser.add_argument(
-        "--spectra", type=Path, nargs="+", required=True, metavar="FILE", help="training spectra"
-    )
-    parser.add_argument(
-        "--labels", type=Path, nargs="+", required=True, metavar="FILE", help="their label fits"
-    )
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write")
+    _add_files(parser, "--spectra", "training spectra", required=True)
+    _add_files(parser, "--labels", "their label fits", required=True)
+    _add_threads(parser)
+    _add_output(parser, "folder to write", metavar="DIR")
 
 
 def _train(args: argparse.Namespace) -> None:
@@ -646,11 +670,11 @@ def _add_score(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="DATASET=FILE",
         help="spectra of each dataset",
     )
-    parser.add_argument(
-        "--labels", type=Path, nargs="*", default=[], metavar="FILE",
-        help="label fits, if the training spectra are scored",
+    _add_files(
+        parser, "--labels", "label fits, if the training spectra are scored",
+        nargs="*", default=[],
     )  # fmt: skip
-    parser.add_argument("--output", type=Path, required=True, help="ECSV table to write")
+    _add_output(parser, "ECSV table to write")
     parser.add_argument("--reconstructions", type=Path, help="ECSV table of examples to write")
 
 
@@ -695,17 +719,11 @@ def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
         ("--fits", "fits of the test spectra"),
         ("--spectra", "test spectra"),
     ):
-        parser.add_argument(
-            name, type=Path, nargs="*", required=True, metavar="FILE", help=help_text
-        )
-    parser.add_argument(
-        "--integrals",
-        type=Path,
-        nargs="*",
-        default=[],
-        metavar="FILE",
-        help="likelihoods of the spectra averaged over priors",
-    )
+        _add_files(parser, name, help_text, nargs="*", required=True)
+    _add_files(
+        parser, "--integrals", "likelihoods of the spectra averaged over priors",
+        nargs="*", default=[],
+    )  # fmt: skip
     parser.add_argument("--output-scores", type=Path, required=True, help="ECSV table to write")
     parser.add_argument("--output-metrics", type=Path, required=True, help="JSON file to write")
     parser.add_argument(
@@ -751,7 +769,7 @@ def _add_scan(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="POINT=DIR",
         help="folder of the evaluation of each point",
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write")
+    _add_output(parser, "folder to write", metavar="DIR")
 
 
 def _scan(args: argparse.Namespace) -> None:
@@ -764,23 +782,15 @@ def _scan(args: argparse.Namespace) -> None:
 def _add_scan_figure(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = _command(commands, "scan-figure", _scan_figure, "draw the figure of a scan")
     _add_scan_arguments(parser)
-    parser.add_argument("folder", type=Path, metavar="DIR", help="what `icflow scan` wrote")
-    parser.add_argument("--dpi", type=int, default=200, help="resolution of bitmaps (default: 200)")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        nargs="+",
-        required=True,
-        metavar="FILE",
-        help="files to write, .pdf, .png or .svg",
-    )
+    _add_drawing(parser, "what `icflow scan` wrote")
 
 
 def _scan_figure(args: argparse.Namespace) -> None:
     settings = _scan_settings(args)
+    from icflow.figures import scans
     from icflow.stages import figures
 
-    figures.scan(settings, args.folder, args.dpi, args.output)
+    figures.write(lambda: scans.draw(settings, args.folder), args.dpi, args.output)
 
 
 def _add_scan_arguments(parser: argparse.ArgumentParser) -> None:
@@ -802,7 +812,7 @@ def _add_fluxes(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "spectra", type=Path, nargs="+", metavar="SPECTRA", help="type II PHA files"
     )
-    parser.add_argument("--output", type=Path, required=True, help="ECSV table to write")
+    _add_output(parser, "ECSV table to write")
 
 
 def _fluxes(args: argparse.Namespace) -> None:
@@ -820,7 +830,7 @@ def _add_components(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--dataset", help="name under datasets in the configuration")
     parser.add_argument("--index", type=int, required=True, help="index of the spectrum")
     parser.add_argument("spectra", type=Path, metavar="SPECTRA", help="type II PHA file")
-    parser.add_argument("--output", type=Path, required=True, help="ECSV table to write")
+    _add_output(parser, "ECSV table to write")
 
 
 def _components(args: argparse.Namespace) -> None:
@@ -836,21 +846,11 @@ def _add_figure(commands: Commands[argparse.ArgumentParser]) -> None:
         "name", metavar="NAME", help="number of a figure of the paper, 1 to 8, or name of another"
     )
     _add_settings(parser)
-    parser.add_argument(
-        "--inputs",
-        type=Path,
+    _add_files(
+        parser, "--inputs", "files that it reads (default: those of results/ that it is made from)",
         nargs="*",
-        metavar="FILE",
-        help="files that it reads (default: those of results/ that it is made from)",
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        nargs="+",
-        required=True,
-        metavar="FILE",
-        help="files to write, .pdf, .png or .svg",
-    )
+    )  # fmt: skip
+    _add_images(parser)
 
 
 def _figure(args: argparse.Namespace) -> None:
@@ -873,7 +873,7 @@ def _add_record(commands: Commands[argparse.ArgumentParser]) -> None:
         commands, "record", _record, "write configuration, versions and checksums of a run"
     )
     _add_settings(parser)
-    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
+    _add_output(parser, "JSON file to write")
 
 
 def _record(args: argparse.Namespace) -> None:
@@ -885,14 +885,8 @@ def _record(args: argparse.Namespace) -> None:
 def _add_report(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = _command(commands, "report", _report, "write the report of a finished run")
     _add_settings(parser)
-    parser.add_argument(
-        "--results",
-        type=Path,
-        default=Path("results"),
-        metavar="DIR",
-        help="folder of the results (default: results)",
-    )
-    parser.add_argument("--output", type=Path, required=True, help="HTML file to write")
+    _add_results(parser)
+    _add_output(parser, "HTML file to write")
 
 
 def _report(args: argparse.Namespace) -> None:
@@ -910,13 +904,7 @@ def _add_results_page(commands: Commands[argparse.ArgumentParser]) -> None:
         "write the page of results of a finished run, with its tables and figures",
     )
     _add_config(parser)
-    parser.add_argument(
-        "--results",
-        type=Path,
-        default=Path("results"),
-        metavar="DIR",
-        help="folder of the results (default: results)",
-    )
+    _add_results(parser)
     parser.add_argument(
         "--output",
         type=Path,

@@ -17,6 +17,7 @@ from icflow.detection import detectors, scan, scan_tables
 from icflow.detection.metrics import Floats
 from icflow.detection.scan import Point, Spectra, Weights
 from icflow.errors import IcflowError
+from icflow.figures import scans
 from icflow.stages import figures
 from icflow.stages import scan as stage
 
@@ -330,7 +331,7 @@ def test_the_table_and_the_figure_of_a_scan(figure: str, tmp_path: Path) -> None
     for name in ("table.csv", "table.md", "curves.ecsv"):
         assert (again / name).read_bytes() == (output / name).read_bytes()
     images = [tmp_path / f"figure.{suffix}" for suffix in ("png", "pdf")]
-    figures.scan(settings, output, 80, images)
+    figures.write(lambda: scans.draw(settings, output), 80, images)
     assert images[0].read_bytes().startswith(b"\x89PNG")
     assert images[1].read_bytes().startswith(b"%PDF-")
 
@@ -345,6 +346,6 @@ def test_a_missing_point_or_detector_is_named(tmp_path: Path) -> None:
         stage.run(more, points, tmp_path / "out")
     stage.run(settings, points, tmp_path / "out")
     with pytest.raises(IcflowError, match=r"table\.csv: has no rows of ae; make the table again"):
-        figures.scan(more, tmp_path / "out", 80, [tmp_path / "a.png"])
+        scans.draw(more, tmp_path / "out")
     with pytest.raises(IcflowError, match=r"table\.csv: cannot be read"):
-        figures.scan(settings, tmp_path / "nowhere", 80, [tmp_path / "a.png"])
+        scans.draw(settings, tmp_path / "nowhere")

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icflow.detection.metrics import Bools, Floats
-from icflow.errors import IcflowError
+from icflow.detection.metrics import Bools, Floats, of_both_classes
 
 UNKNOWN = 0.5  # without a score, at even odds
 
@@ -62,14 +61,12 @@ class Calibration:
         """
         from sklearn.isotonic import IsotonicRegression
 
-        finite = np.isfinite(score)
-        score, is_ic = score[finite], is_ic[finite]
-        if not is_ic.any() or is_ic.all():
-            raise IcflowError(
-                "a probability needs finite validation scores of both classes, found "
-                f"{int(is_ic.sum())} with and {int((~is_ic).sum())} without IC; name datasets of "
-                "both classes under detection.validation"
-            )
+        score, is_ic = of_both_classes(
+            score,
+            is_ic,
+            "a probability needs finite validation scores",
+            "; name datasets of both classes under detection.validation",
+        )
         share = np.array([0.5 / np.sum(~is_ic), 0.5 / np.sum(is_ic)])
         known = np.append(is_ic, [True, False])
         found = IsotonicRegression().fit(

@@ -101,6 +101,34 @@ def decide(score: Floats, threshold: float) -> Bools:
     return decision
 
 
+def of_both_classes(
+    score: Floats, is_ic: Bools, needed: str, advice: str = ""
+) -> tuple[Floats, Bools]:
+    """Return the finite scores, with their classes.
+
+    Parameters
+    ----------
+    score : (n,) float
+    is_ic : (n,) bool
+        The true class.
+    needed, advice : str
+        How the sentence of an error begins and ends: what needs such scores, and what to do.
+
+    Raises
+    ------
+    IcflowError
+        If they are not of both classes.
+    """
+    finite = np.isfinite(score)
+    score, is_ic = score[finite], is_ic[finite]
+    if not is_ic.any() or is_ic.all():
+        raise IcflowError(
+            f"{needed} of both classes, found {int(is_ic.sum())} with and "
+            f"{int((~is_ic).sum())} without IC{advice}"
+        )
+    return score, is_ic
+
+
 def best_threshold(score: Floats, is_ic: Bools) -> float:
     """Return the threshold of the highest balanced accuracy.
 
@@ -121,13 +149,7 @@ def best_threshold(score: Floats, is_ic: Bools) -> float:
     IcflowError
         If the finite scores are not of both classes.
     """
-    finite = np.isfinite(score)
-    score, is_ic = score[finite], is_ic[finite]
-    if not is_ic.any() or is_ic.all():
-        raise IcflowError(
-            "a threshold needs finite scores of both classes, found "
-            f"{int(is_ic.sum())} with and {int((~is_ic).sum())} without IC"
-        )
+    score, is_ic = of_both_classes(score, is_ic, "a threshold needs finite scores")
     values, position = np.unique(score, return_inverse=True)
     positives = np.bincount(position, weights=is_ic, minlength=values.size)
     negatives = np.bincount(position, weights=~is_ic, minlength=values.size)

@@ -14,7 +14,7 @@ from icflow.detection import metrics
 from icflow.detection.quality import Curve, Resampling
 from icflow.detection.tables import floats
 from icflow.figures import judged, style
-from icflow.figures.base import FigureKind, FigureSettings
+from icflow.figures.base import FigureSettings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -146,9 +146,7 @@ def _caption(config: Config, what: str) -> str:
     )
 
 
-ROC = FigureKind(
-    sections=("detection",),
-    inputs=judged.inputs,
+ROC = judged.kind(
     draw=draw_roc,
     caption=lambda config: (
         _caption(config, "Recall against false-alarm rate")
@@ -160,9 +158,7 @@ ROC = FigureKind(
     ),
     title="Receiver operating characteristics",
 )
-PRECISION_RECALL = FigureKind(
-    sections=("detection",),
-    inputs=judged.inputs,
+PRECISION_RECALL = judged.kind(
     draw=draw_precision,
     caption=lambda config: (
         _caption(config, "Precision against recall")

@@ -16,8 +16,8 @@ from icflow.detection.detectors import in_order
 from icflow.detection.published import PUBLISHED
 from icflow.detection.tables import floats, read_table
 from icflow.errors import IcflowError
-from icflow.figures import style
-from icflow.figures.base import FigureKind, FigureSettings
+from icflow.figures import judged, style
+from icflow.figures.base import FigureSettings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,8 +70,7 @@ def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
         axes[row, 0].set_ylim(0, 1.03)
     for panel in axes[-1]:
         panel.axhline(0.5, color=style.GREY, lw=0.6, zorder=0)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4))
+    style.legend_above(figure, axes[0, 0], most=4)
     return figure
 
 
@@ -194,8 +193,7 @@ def caption(config: Config) -> str:
     )
 
 
-FIGURE = FigureKind(
-    sections=("detection",),
+FIGURE = judged.kind(
     inputs=inputs,
     draw=draw,
     caption=caption,

@@ -11,8 +11,8 @@ import numpy as np
 from icflow.config import Config
 from icflow.detection.differences import EVEN, between, verdict
 from icflow.detection.quality import title
-from icflow.figures import style
-from icflow.figures.base import FigureKind, FigureSettings
+from icflow.figures import judged, style
+from icflow.figures.base import FigureSettings
 from icflow.figures.confusion import inputs, read_metrics
 
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ def caption(config: Config) -> str:
     )
 
 
-FIGURE = FigureKind(
-    sections=("detection",),
+FIGURE = judged.kind(
     inputs=inputs,
     draw=draw,
     caption=caption,

@@ -15,7 +15,7 @@ from icflow.detection.metrics import Bools, auc
 from icflow.detection.tables import floats
 from icflow.errors import IcflowError
 from icflow.figures import judged, style
-from icflow.figures.base import FigureKind, FigureSettings
+from icflow.figures.base import FigureSettings
 from icflow.figures.dependence import observables
 
 if TYPE_CHECKING:
@@ -212,9 +212,7 @@ def caption(config: Config) -> str:
     )
 
 
-FIGURE = FigureKind(
-    sections=("detection",),
-    inputs=judged.inputs,
+FIGURE = judged.kind(
     draw=draw,
     caption=caption,
     alt=(

@@ -29,8 +29,7 @@ def draw(table: Table) -> Figure:
     _counts(counts, table)
     _statistic(statistic, table)
     _parameters(parameters, table)
-    handles, labels = statistic.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=max(len(labels), 1))
+    style.legend_above(figure, statistic)
     return figure
 
 

@@ -16,7 +16,7 @@ from icflow.detection.metrics import Bools, Estimate
 from icflow.detection.tables import floats
 from icflow.errors import IcflowError
 from icflow.figures import judged, style
-from icflow.figures.base import FigureKind, FigureSettings
+from icflow.figures.base import FigureSettings
 from icflow.figures.dependence import TRUTH, bin_edges, in_bins, observables
 
 if TYPE_CHECKING:
@@ -124,8 +124,7 @@ def _draw(
         axes[-1, column].set_xlim(*_limits(axis))
         if axis.logarithmic:
             style.log_axis(axes[-1, column])
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    style.legend_above(figure, axes[0, 0])
     return figure
 
 
@@ -193,9 +192,7 @@ _COMMON = (
     "quantity undefined."
 )
 
-PARAMETERS = FigureKind(
-    sections=("detection",),
-    inputs=judged.inputs,
+PARAMETERS = judged.kind(
     draw=draw_parameters,
     caption=lambda config: (
         "Recall, precision, balanced accuracy and false-alarm rate of every detector (rows) "
@@ -208,9 +205,7 @@ PARAMETERS = FigureKind(
     ),
     title="Dependence on the parameters",
 )
-PHYSICS = FigureKind(
-    sections=("detection",),
-    inputs=judged.inputs,
+PHYSICS = judged.kind(
     draw=draw_physics,
     caption=lambda config: (
         "The same against the true flux of the inverse Compton emission, its ratio to the flux of "

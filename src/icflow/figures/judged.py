@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from icflow.config import Config, Detection
 from icflow.detection.detectors import METHODS, in_order
 from icflow.detection.metrics import Bools
 from icflow.detection.tables import read_table
+from icflow.figures.base import FigureKind
 
 # Titles of the groups of detectors, by what they see of spectra with IC.
 GROUPS = {
@@ -26,6 +28,10 @@ GROUPS = {
 def inputs(config: Config) -> list[str]:
     """Return the scores of the evaluation."""
     return ["evaluation/scores.ecsv"]
+
+
+# The kind of a figure that shows all detectors: what comes of the evaluation, and its settings.
+kind = partial(FigureKind, sections=("detection",), inputs=inputs)
 
 
 def read(

@@ -64,8 +64,7 @@ def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
             unit = f" ({style.SQUARED_RATE})" if networks[name].kind == "convolutional" else ""
             panel.set_ylabel(f"Loss{unit}")
             _share(like)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    style.legend_above(figure, axes[0, 0])
     return figure
 
 

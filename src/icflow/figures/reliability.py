@@ -14,8 +14,8 @@ from icflow.detection.detectors import in_order
 from icflow.detection.metrics import Bools, binomial
 from icflow.detection.quality import BINS
 from icflow.detection.tables import floats, read_table
-from icflow.figures import style
-from icflow.figures.base import FigureKind, FigureSettings
+from icflow.figures import judged, style
+from icflow.figures.base import FigureSettings
 from icflow.figures.confusion import read_metrics
 
 if TYPE_CHECKING:
@@ -109,8 +109,7 @@ def caption(config: Config) -> str:
     )
 
 
-FIGURE = FigureKind(
-    sections=("detection",),
+FIGURE = judged.kind(
     inputs=inputs,
     draw=draw,
     caption=caption,

@@ -80,11 +80,6 @@ def _style(position: int) -> dict[str, Any]:
     }
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4))
-
-
 # --- rates against a value ----------------------------------------------------------
 
 
@@ -123,7 +118,7 @@ def _rates(settings: ScanSettings, table: Table) -> Figure:
         axes[row, 0].set_ylabel(title)
     axes[0, 0].set_ylim(bottom=0)
     axes[1, 0].set_ylim(top=1)
-    _legend(figure, axes[0, 0])
+    style.legend_above(figure, axes[0, 0], most=4)
     return figure
 
 
@@ -167,7 +162,7 @@ def _changes(settings: ScanSettings, table: Table) -> Figure:
     figure.supxlabel(f"Thresholds for {thresholds}", fontsize=7)
     axes[0, 0].set_yticks(np.arange(len(points)), [point.label for point in points])
     axes[0, 0].set_ylim(len(points) - 0.5, -0.5)
-    _legend(figure, axes[0, 0])
+    style.legend_above(figure, axes[0, 0], most=4)
     return figure
 
 
@@ -216,7 +211,7 @@ def _fluxes(settings: ScanSettings, table: Table) -> Figure:
         rf"IC flux needed, {least:g}–{most:g} keV (10$^{{-12}}$ erg cm$^{{-2}}$ s$^{{-1}}$)",
         fontsize=8,
     )
-    _legend(figure, axes[0, 0])
+    style.legend_above(figure, axes[0, 0], most=4)
     return figure
 
 

@@ -166,6 +166,13 @@ def note(axes: Axes, text: str, x: float = 0.04, y: float = 0.95, **keywords: An
     axes.text(x, y, text, transform=axes.transAxes, **(options | keywords))
 
 
+def legend_above(figure: Figure, axes: Axes, most: int | None = None) -> None:
+    """Name what some axes show above all axes, in one row or with at most so many in a row."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = max(len(labels), 1) if most is None else min(len(labels), most)
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns)
+
+
 def energy_ticks(axes: Axes, low: float, high: float) -> None:
     """Mark round energies (keV) on a logarithmic axis and write them out."""
     from matplotlib.ticker import NullFormatter

@@ -6,10 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from icflow.config import ScanSettings
 from icflow.errors import IcflowError
-from icflow.figures import observation as page
-from icflow.figures import registry, scans, style
+from icflow.figures import registry, style
 from icflow.figures.base import FigureSettings
 
 if TYPE_CHECKING:
@@ -38,18 +36,17 @@ def run(settings: FigureSettings, inputs: Sequence[Path], outputs: Sequence[Path
         an output has an unknown suffix.
     """
     paths = [Path(path) for path in inputs]
-    _write(
-        lambda: registry.kind(settings.name).draw(settings, paths), settings.figures.dpi, outputs
-    )
+    kind = registry.kind(settings.name)
+    write(lambda: kind.draw(settings, paths), settings.figures.dpi, outputs)
 
 
-def observation(folder: Path, dpi: int, outputs: Sequence[Path]) -> None:
-    """Draw the page of an observation.
+def write(draw: Callable[[], Figure], dpi: int, outputs: Sequence[Path]) -> None:
+    """Draw what no figure of the registry shows: the page of an observation, a scan.
 
     Parameters
     ----------
-    folder : path
-        What `icflow.stages.observe` wrote.
+    draw : callable
+        Gives the figure.
     dpi : int
         Resolution of bitmaps.
     outputs : sequence of path
@@ -58,33 +55,8 @@ def observation(folder: Path, dpi: int, outputs: Sequence[Path]) -> None:
     Raises
     ------
     IcflowError
-        As `run`.
+        If what it reads is missing or wrong, or an output has an unknown suffix.
     """
-    _write(lambda: page.draw(Path(folder)), dpi, outputs)
-
-
-def scan(settings: ScanSettings, folder: Path, dpi: int, outputs: Sequence[Path]) -> None:
-    """Draw the figure of a scan.
-
-    Parameters
-    ----------
-    settings : ScanSettings
-    folder : path
-        What `icflow.stages.scan` wrote.
-    dpi : int
-        Resolution of bitmaps.
-    outputs : sequence of path
-        Files to write, each in the format of its suffix.
-
-    Raises
-    ------
-    IcflowError
-        As `run`.
-    """
-    _write(lambda: scans.draw(settings, Path(folder)), dpi, outputs)
-
-
-def _write(draw: Callable[[], Figure], dpi: int, outputs: Sequence[Path]) -> None:
     for path in outputs:
         if Path(path).suffix.lower() not in FORMATS:
             raise IcflowError(
