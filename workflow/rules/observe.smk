@@ -23,6 +23,7 @@ rule observation_network:
     resources:
         mem_mb=growing(4000),
         runtime=growing(720),
+        trainings=1,
     params:
         settings=lambda wildcards: CONFIG.observing_network(
             wildcards.observation, wildcards.network

@@ -28,6 +28,8 @@ rule train:
     resources:
         mem_mb=growing(4000),
         runtime=growing(720),
+        # Of these `--resources trainings=N` allows N at a time: those that share a GPU.
+        trainings=1,
     params:
         settings=lambda wildcards: CONFIG.train(wildcards.network, int(wildcards.fold)).json_text(),
         files=digests(os.path.normpath(CONFIG.instrument.rmf)),
