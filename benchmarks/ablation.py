@@ -5,8 +5,10 @@
 Reads spectra, networks and scores of a run (fold 0). Prints one row per way to
 score, with thresholds of the highest balanced accuracy on the validation
 spectra, and balanced accuracy and area under the ROC of the test spectra with
-68 % bootstrap intervals, as a Markdown table. Draws `sensitivity.png`, of the
-validation spectra.
+68 % bootstrap intervals, as a Markdown table. Where more folds were trained, rows
+follow that compare fold 0 with all of them, as the detectors join them and with
+the thresholds that they choose, and the scatter of single folds. Draws
+`sensitivity.png`, of the validation spectra.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ from icflow.autoencoder import training, weights
 from icflow.autoencoder.data import select_channels
 from icflow.autoencoder.scoring import reconstruct
 from icflow.config import Config
-from icflow.detection.detectors import improbability
-from icflow.detection.evidence import with_ic
+from icflow.detection.detectors import detect, improbability
+from icflow.detection.evidence import TEST, VALIDATION, Evidence, Sample, with_ic
 from icflow.detection.metrics import auc, best_threshold
 from icflow.detection.tables import floats, read_table, strings
 from icflow.figures import style
@@ -37,6 +39,9 @@ Floats = np.ndarray
 CONFIG = Path(__file__).parents[1] / "config.yaml"
 LATENTS = ("kT_cool", "kT_hot", "ln_norm_cool", "ln_norm_hot")
 RESAMPLINGS = 1000
+ENSEMBLES = ("cae", "cae_deviance", "latent_density")  # detectors compared with one fold of theirs
+
+Folds = dict[str, list[Table]]  # scores of each network, fold by fold
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,11 @@ class Part:
     def rates(self) -> Floats:
         return np.concatenate([inputs.rates for inputs in self.inputs])
 
+    @property
+    def sample(self) -> Sample:
+        table = self.scores["dense"]
+        return Sample(np.array(strings(table, "dataset")), np.asarray(table["index"]), self.is_ic)
+
     def latents(self, names: tuple[str, ...] = LATENTS) -> Floats:
         table = self.scores["dense"]
         return np.stack([floats(table, f"latent_{name}") for name in names], axis=1)
@@ -63,31 +73,43 @@ def main() -> None:
     args = parser.parse_args()
     training.prepare(1)
     config = configuration.load(CONFIG)
-    validation = read_part(config, args.results, "validation")
-    test = read_part(config, args.results, "test")
-    held = read_part(config, args.results, "holdout")
+    folds = read_folds(config, args.results)
+    validation = read_part(config, args.results, folds, "validation")
+    test = read_part(config, args.results, folds, "test")
+    held = read_part(config, args.results, folds, "holdout")
     print("| score | balanced accuracy | area under ROC |\n| --- | --- | --- |")
     found = ways(held, validation, test)
     for name, (v, t) in found.items():
         threshold = best_threshold(v, validation.is_ic)
         accuracy = with_interval(lambda s, c, at=threshold: balanced(s > at, c), t, test.is_ic)
         print(f"| {name} | {accuracy} | {with_interval(auc, t, test.is_ic)} |")
+    compare_folds(config, folds, validation, test)
     compare_precision(found, test.is_ic)
     network = args.results / "networks/cae/fold-0/weights.safetensors"
     with style.context():
         draw(config, validation, network, args.output / "sensitivity.png")
 
 
-def read_part(config: Config, results: Path, part: str) -> Part:
+def read_folds(config: Config, results: Path) -> Folds:
+    """Return the scores of each network, those of fold 0 first."""
+    found = {}
+    for network in config.autoencoder.networks:
+        paths = (results / f"scores/{network}").glob("fold-*[0-9].ecsv")
+        ordered = sorted(paths, key=lambda path: (len(path.name), path.name))
+        found[network] = [read_table(path) for path in ordered]
+    return found
+
+
+def read_part(config: Config, results: Path, folds: Folds, part: str) -> Part:
     """Return the spectra that play a part in fold 0, in the order of the score tables."""
     detection = config.detection
     datasets = [detection.training] if part == "holdout" else list(getattr(detection, part))
     classes = with_ic(config.datasets, detection.training)
     rmf = read_rmf(config.instrument.rmf)
-    scores = {}
-    for network in config.autoencoder.networks:
-        table = read_table(results / f"scores/{network}/fold-0.ecsv")
-        scores[network] = table[np.array(strings(table, "part")) == part]
+    scores = {
+        network: first[np.array(strings(first, "part")) == part]
+        for network, (first, *_) in folds.items()
+    }
     inputs = []
     if part != "holdout":
         for name in datasets:
@@ -154,6 +176,36 @@ def ways(held: Part, validation: Part, test: Part) -> dict[str, tuple[Floats, Fl
         ),
         "faintness alone: minus the total count rate": both(lambda part: -bright[id(part)]),
     }
+
+
+def compare_folds(config: Config, folds: Folds, validation: Part, test: Part) -> None:
+    """Print rows of fold 0 and of all folds together, and how much single folds scatter."""
+    samples = {VALIDATION: validation.sample, TEST: test.sample}
+    classes = with_ic(config.datasets, config.detection.training)
+    scatter = []
+    for name in ENSEMBLES:
+        detector = config.detection.detectors[name]
+        network = str(detector.network)
+        tables = folds[network]
+        if len(tables) == 1:
+            continue
+        *alone, together = (
+            detect(name, detector, Evidence(samples, classes, {network: chosen}, fits={}))
+            for chosen in (*([table] for table in tables), tables)
+        )
+        for what, found in (
+            ("fold 0 alone", alone[0]),
+            (f"median over {len(tables)} folds", together),
+        ):
+            accuracy = with_interval(balanced, found.decision, test.is_ic)
+            print(f"| `{name}`, {what} | {accuracy} | "
+                  f"{with_interval(auc, found.score, test.is_ic)} |")  # fmt: skip
+        single = [balanced(found.decision, test.is_ic) for found in alone]
+        scatter.append(
+            f"{name} {np.mean(single):.3f} ± {np.std(single, ddof=1):.3f} ({len(single)} folds)"
+        )
+    if scatter:
+        print(f"balanced accuracy of single folds, mean ± standard deviation: {', '.join(scatter)}")
 
 
 def balanced(called: np.ndarray, is_ic: np.ndarray) -> float:

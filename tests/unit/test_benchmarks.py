@@ -1,13 +1,24 @@
-"""The benchmarks of the engine run, every row of them, on two spectra."""
+"""The benchmarks run, every row of them, on few spectra."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
+import torch
+from astropy.table import Table
+
+from icflow import config as configuration
+from icflow.autoencoder.data import LabelScale
+from icflow.autoencoder.network import create
+from icflow.autoencoder.weights import Description, save_weights
+from icflow.ogip.spectrum import SpectrumSet, write_spectra
 
 ROWS = {
     "one_start", "one_start_vs_xspec", "cstat_above_xspec", "cstat_above_truth", "expected_counts",
@@ -61,3 +72,192 @@ def test_evidences_are_compared_with_nested_sampling(
         assert off < 4 * (row["nested_error"] ** 2 + row["error"] ** 2) ** 0.5
     assert content["summary"]["spectra"] == 2
     assert "balanced accuracy, laplace" in done.stdout
+
+
+# --- the autoencoders -----------------------------------------------------------------
+
+CHANNELS, INPUTS = 4096, 2960
+
+
+def run(root: Path, script: str, *arguments: str | Path) -> str:
+    """Run a benchmark where the responses are; return what it prints."""
+    command = [sys.executable, root / "benchmarks" / script, *map(str, arguments)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def module(root: Path, script: str) -> ModuleType:
+    """Load a benchmark without running it."""
+    spec = importlib.util.spec_from_file_location("benchmark", root / "benchmarks" / script)
+    assert spec is not None
+    assert spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def write_shard(folder: Path, dataset: str, size: int) -> dict[str, np.ndarray]:
+    """Write spectra of a falling shape; return their parameters."""
+    random = np.random.default_rng(size)
+    truth = {
+        "apec.kT": random.uniform(1, 10, size),
+        "apec.Abundanc": random.uniform(0.1, 1, size),
+        "apec.Redshift": random.uniform(0.01, 0.1, size),
+        "apec.norm": random.uniform(0.01, 1, size),
+    }
+    energy = 1.6 + 0.04 * (np.arange(CHANNELS) + 0.5)
+    expected = 1e4 * truth["apec.norm"][:, None] * np.exp(-energy / truth["apec.kT"][:, None])
+    path = folder / f"spectra/{dataset}/shard-0000.pha"
+    path.parent.mkdir(parents=True)
+    write_spectra(
+        path,
+        SpectrumSet(
+            counts=random.poisson(expected + 1).astype(np.int32),
+            index=np.arange(size),
+            exposure=1e6,
+            truth=truth,
+            channel=np.arange(CHANNELS),
+            respfile=None,
+            ancrfile=None,
+            dataset=dataset,
+            scenario="2T",
+        ),
+    )
+    return truth
+
+
+def test_both_recipes_are_trained_and_their_curves_kept(
+    root: Path, rmf_path: Path, tmp_path: Path
+) -> None:
+    truth = write_shard(tmp_path, "train_2T", 200)
+    fits = Table({"index": np.arange(200)} | {n: truth[n] for n in ("apec.kT", "apec.norm")})
+    (tmp_path / "labels/train_2T").mkdir(parents=True)
+    fits.write(tmp_path / "labels/train_2T/shard-0000.ecsv")
+    folders = ["--results", tmp_path, "--output", tmp_path]
+    printed = run(
+        root, "recipes.py", *folders, "--spectra", "200", "--paper", "2", "--fast", "1", "2"
+    )
+    table = Table.read(tmp_path / "recipes.ecsv")
+    assert table.colnames == [
+        "recipe", "epochs", "cpu_time", "selection_loss", "selection_misfit"
+    ]  # fmt: skip
+    assert table["recipe"].tolist() == ["fast"] * 3 + ["paper"] * 2
+    assert table["epochs"].tolist() == [1, 2, 2, 2, 2]
+    assert table.meta["spectra"] == 200
+    assert (np.diff(table["cpu_time"][-2:]) > 0).all()
+    # The loss is the misfit and a tenth of the distance from the labels.
+    assert (table["selection_misfit"] < table["selection_loss"]).all()
+    assert [line.split()[:2] for line in printed.splitlines()] == [
+        ["fast", "1"], ["fast", "2"], ["paper", "2"]
+    ]  # fmt: skip
+    assert (tmp_path / "recipes.png").stat().st_size > 10_000
+
+
+def test_recipes_are_compared_by_when_the_published_one_gets_there(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        ("fast", 2, 4.0, 0.5, 0.05), ("fast", 2, 8.0, 0.2, 0.01),
+        ("fast", 1, 5.0, 0.09, 0.02),
+        ("paper", 3, 10.0, 0.9, 0.10), ("paper", 3, 20.0, 0.1, 0.02),
+        ("paper", 3, 30.0, 0.3, 0.03),
+    ]  # fmt: skip
+    names = ["recipe", "epochs", "cpu_time", "selection_loss", "selection_misfit"]
+    module(root, "recipes.py").print_table(Table(rows=rows, names=names))
+    two, one, paper = capsys.readouterr().out.splitlines()
+    assert "8 CPU s  lowest loss 0.2000, misfit 1.00e-02; paper gets there: 20 CPU s" in two
+    assert "5 CPU s  lowest loss 0.0900, misfit 2.00e-02; paper gets there: never" in one
+    assert "30 CPU s  lowest loss 0.1000" in paper
+
+
+def write_networks(root: Path, folder: Path, size: int) -> None:
+    """Write scores of three folds, each of which takes other spectra for what they are not."""
+    config = configuration.load(root / "config.yaml")
+    settings = config.train("cae", 0)
+    names = list(settings.labels)
+    scale = LabelScale(tuple(names), (0.0,) * len(names), (1.0,) * len(names))
+    state = create(settings, INPUTS).state_dict()
+    path = folder / "networks/cae/fold-0/weights.safetensors"
+    path.parent.mkdir(parents=True)
+    save_weights(path, state, Description(settings, scale, INPUTS, "", 0, 1.0))
+    parts = [("train_2T", "holdout", False)]
+    parts += [(f"{part}_2T", part, False) for part in ("validation", "test")]
+    parts += [(f"{part}_1T+IC", part, True) for part in ("validation", "test")]
+    index = np.arange(size)
+    # By fold: what is left over when the index of a mistaken spectrum is divided by five.
+    for fold, mistaken in enumerate([[0], [1], [2, 3]]):
+        taken = np.concatenate([is_ic ^ np.isin(index % 5, mistaken) for _, _, is_ic in parts])
+        columns = {
+            "dataset": np.repeat([dataset for dataset, _, _ in parts], size),
+            "index": np.tile(index, len(parts)),
+            "part": np.repeat([part for _, part, _ in parts], size),
+        }
+        for network in config.autoencoder.networks:
+            random = np.random.default_rng(fold)
+            own = {f"latent_{label}": random.normal(size=taken.size) - 9 * taken
+                   for label in config.train(network, fold).labels}  # fmt: skip
+            own |= {name.replace("latent", "label"): own[name] for name in list(own)}
+            scores = dict.fromkeys(("R_a", "deviance"), 1.0 + taken)
+            path = folder / f"scores/{network}/fold-{fold}.ecsv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Table(columns | own | scores).write(path)
+
+
+def test_ablation_shows_what_all_folds_together_do(
+    root: Path, rmf_path: Path, tmp_path: Path
+) -> None:
+    for part in ("validation", "test"):
+        for scenario in ("2T", "1T+IC"):
+            write_shard(tmp_path, f"{part}_{scenario}", 40)
+    write_networks(root, tmp_path, 40)
+    command = ["--results", tmp_path, "--output", tmp_path]
+    lines = run(root, "ablation.py", *command).splitlines()
+    rows = dict(line.strip("| ").split(" | ", 1) for line in lines if line.startswith("|"))
+    assert rows["R_a of the CAE (published)"].startswith("0.800 (")
+    for name in ("cae", "cae_deviance"):
+        assert rows[f"`{name}`, fold 0 alone"].startswith("0.800 (")
+        # No two folds make the same mistake, so the median makes none.
+        assert rows[f"`{name}`, median over 3 folds"] == "1.000 (1.000–1.000) | 1.000 (1.000–1.000)"
+    assert "`latent_density`, median over 3 folds" in rows
+    # 0.8, 0.8 and 0.6.
+    assert any("cae 0.733 ± 0.115 (3 folds), cae_deviance 0.733" in line for line in lines)
+    assert (tmp_path / "sensitivity.png").stat().st_size > 10_000
+
+
+def test_steps_are_timed_both_ways(root: Path) -> None:
+    lines = run(root, "training.py", "--batch", "2", "--steps", "1").splitlines()
+    plain, ours = (float(line.split()[1]) for line in lines[1:3])
+    assert [line.split()[0] for line in lines[1:4]] == ["straightforward", "icflow", "ratio"]
+    assert float(lines[3].split()[1]) == pytest.approx(plain / ours, rel=0.02)
+
+
+def test_training_is_timed_on_a_gpu_that_is_there(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training = module(root, "training.py")
+    asked = []
+
+    def timed(seconds: float):  # type: ignore[no-untyped-def]
+        def time(device: str, steps: int, args: object) -> tuple[float, float]:
+            asked.append((device, steps))
+            return (seconds, seconds) if device == "cpu" else (seconds / 10, seconds / 20)
+
+        return time
+
+    monkeypatch.setattr(training, "time_plain", timed(0.8))
+    monkeypatch.setattr(training, "time_ours", timed(0.4))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Some GPU")
+    monkeypatch.setattr(sys, "argv", ["training.py"])
+    before = torch.get_num_threads()
+    training.main()
+    torch.set_num_threads(before)
+    # Fifty-three batches of 150 are the paper's epoch of 8,000 spectra.
+    assert asked == [("cpu", 5), ("cuda", 53)] * 2
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[6].startswith("cuda: Some GPU, torch")
+    assert lines[9].split() == ["ratio", "2.00", "2.00"]
+    # 53 × 0.04 and 53 × 0.02 s, and 3,000 times that in hours.
+    assert lines[10].split()[1:6] == ["2.12", "CPU", "s", "1.06", "s"]
+    assert lines[11].split()[1:6] == ["1.77", "CPU", "h", "0.88", "h"]
