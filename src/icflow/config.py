@@ -406,6 +406,11 @@ class Training(Section):
         ge=1, description="recipe paper: epochs without improvement before the rate falls"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(description="where networks are trained")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="arithmetic of convolutional networks while they train: `bfloat16` is mixed "
+        "precision, faster where the processor has it",
+    )
 
     @model_validator(mode="after")
     def _folds(self) -> Training:

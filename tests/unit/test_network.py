@@ -108,6 +108,14 @@ def test_batch_normalisation_is_torchs(channels: int, length: int) -> None:
     torch.testing.assert_close(ours.eval()(x), plain.eval()(other))
 
 
+@pytest.mark.parametrize("channels", [4, 16])
+def test_normalisation_of_half_precision_is_in_single(channels: int) -> None:
+    x = image(6, channels, 32).bfloat16()
+    half, single = BatchNorm(channels), BatchNorm(channels)
+    assert torch.equal(half(x), single(x.float()))
+    assert torch.equal(half.running_var, single.running_var)
+
+
 def test_latents_are_linear() -> None:
     """A latent can become arbitrarily negative and still learn."""
     network = SpectrumAutoencoder(

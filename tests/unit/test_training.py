@@ -227,6 +227,32 @@ def test_training_learns() -> None:
     assert best.selection_constraint < 0.3
 
 
+def test_mixed_precision_learns_as_well_and_selects_in_single_precision() -> None:
+    sample, selection = make_sample(200, 4), make_sample(40, 5)
+    settings = make_settings(training__epochs=15, training__precision="bfloat16")
+    mixed = train(settings, sample, selection)
+    single = train(make_settings(training__epochs=15), sample, selection)
+    assert mixed.history[0].train_loss == pytest.approx(single.history[0].train_loss, rel=0.02)
+    assert mixed.history[0].train_loss != single.history[0].train_loss
+    best = mixed.history[mixed.best_epoch]
+    assert best.selection_misfit < 0.15 * float(np.var(selection.rates, axis=0).mean())
+    assert same(mixed, train(settings, sample, selection))
+    assert all(t.dtype in (torch.float32, torch.int64) for t in mixed.state.values())
+    network = weights.build("memory", mixed.state, describe(settings, mixed))
+    with torch.inference_mode():
+        spectra = torch.from_numpy(selection.rates)
+        misfit = float(network.misfit(network(spectra)[0], spectra))
+    assert misfit == pytest.approx(best.selection_misfit, rel=1e-5)
+
+
+def test_a_dense_network_keeps_single_precision() -> None:
+    single, mixed = (
+        train(make_settings(kind="dense", training__precision=name), SAMPLE, SELECTION)
+        for name in ("float32", "bfloat16")
+    )
+    assert same(single, mixed)
+
+
 def test_constraint_of_zero_leaves_the_latents_free() -> None:
     sample, selection = make_sample(100, 4), make_sample(40, 5)
     free = train(make_settings(constraint=0.0, training__epochs=6), sample, selection)

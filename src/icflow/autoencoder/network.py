@@ -217,6 +217,8 @@ class BatchNorm(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (n, channels, 1, length); update the running statistics in training."""
+        # Statistics are of single precision, whatever the convolution before computes in.
+        x = x.float() if x.dtype == torch.bfloat16 else x
         fold = _LANES // self.num_features
         rows = x.shape[0] * x.shape[3]
         while fold > 1 and rows % fold:

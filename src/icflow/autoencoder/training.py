@@ -282,7 +282,7 @@ class _Trainer:
         for batch in self._batches(epoch):
             self._set_rate(epoch, steps)
             spectra = rates[batch]
-            reconstruction, latents = self.network(spectra)
+            reconstruction, latents = self._forward(spectra)
             misfit = self.network.misfit(reconstruction, spectra)
             away = distance(latents, labels[batch])
             loss = misfit + weight * away
@@ -292,6 +292,15 @@ class _Trainer:
             sums += torch.stack([loss, misfit, away]).detach()
             steps += 1
         return Losses(*(sums / steps).tolist())
+
+    def _forward(self, spectra: Tensor) -> tuple[Tensor, Tensor]:
+        """Return reconstructions and latents, in the precision of the settings on the way."""
+        settings = self.settings
+        # A dense network tells thousandths of a rate apart, which bfloat16 does not hold.
+        mixed = settings.training.precision == "bfloat16" and settings.kind == "convolutional"
+        with torch.autocast(spectra.device.type, torch.bfloat16, enabled=mixed):
+            reconstruction, latents = self.network(spectra)
+        return reconstruction.float(), latents.float()
 
     def _batches(self, epoch: int) -> Iterator[Tensor]:
         """Give the spectra in a new order each epoch; what is left over waits for another."""
