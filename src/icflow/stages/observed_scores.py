@@ -23,7 +23,7 @@ from icflow.detection.evidence import (
     Evidence,
     Sample,
 )
-from icflow.detection.learned import FEWEST, Features, Scale, source_features
+from icflow.detection.learned import FEWEST, Features, Scale, fitted
 from icflow.engines.base import FitResult
 from icflow.errors import IcflowError
 from icflow.stages import observed_networks
@@ -36,7 +36,6 @@ OBSERVED, REPLICAS = "observed", "replicas"
 SECTION = "observe.detectors"
 # How far fitted parameters count in the regression of scores, in standard deviations.
 REACH = 3.0
-RIDGE = 0.1
 # Spectra are not taken to scatter less than this, relative to the average.
 LEAST_SCATTER = 0.3
 
@@ -118,13 +117,13 @@ def excess_given_fits(
     regression of the scores on the fitted parameters and their squares.
 
     The expectation is surest for the observed spectrum, about whose fit the others scatter, and
-    scores may scatter more about a higher or a lower one. So every excess is divided by how
-    much more than the observed spectrum such a spectrum scatters.
+    how far scores scatter about it depends on the fit too, as the same regression tells. So every
+    excess is divided by how much more than the observed spectrum such a spectrum scatters.
 
     Parameters
     ----------
     fits : Features
-        Parameters fitted without IC.
+        Parameters fitted without IC, background factors among them.
     scores : ndarray, shape (n,)
     without_ic : ndarray of bool, shape (n,)
         The spectra that are learnt from.
@@ -141,9 +140,7 @@ def excess_given_fits(
     excess = scores - expected
     certainty = np.sqrt(1.0 + np.sum(weights**2, axis=1))
     scatter = np.abs(excess / certainty)[learnt]
-    level = (expected - expected[learnt].mean()) / (expected[learnt].std() or 1.0)
-    of_level = _weights_of_others(level[:, None], learnt) @ scatter
-    unit = certainty * np.maximum(of_level, LEAST_SCATTER * scatter.mean())
+    unit = certainty * np.maximum(weights @ scatter, LEAST_SCATTER * scatter.mean())
     return np.asarray(excess * (unit[observed] / unit if unit[observed] > 0 else 1.0))
 
 
@@ -166,8 +163,8 @@ def _weights_of_others(values: Floats, learnt: NDArray[np.intp]) -> Floats:
     steps = np.clip(values, -REACH, REACH)
     predictors = np.column_stack([np.ones(len(steps)), steps, steps**2])
     known = predictors[learnt]
-    # Little, but enough where predictors are degenerate.
-    penalty = RIDGE * np.diag([0.0, *np.ones(known.shape[1] - 1)])
+    # As if every predictor had been seen once more, without effect.
+    penalty = np.diag([0.0, *np.ones(known.shape[1] - 1)])
     weights = np.asarray(predictors @ np.linalg.solve(known.T @ known + penalty, known.T))
     itself = learnt, np.arange(len(learnt))
     share = weights[itself]
@@ -312,7 +309,7 @@ class _Judge:
             raise IcflowError(f"{SECTION}: {error}") from None
         dataset = self.evidence.samples[TEST].dataset
         above = excess_given_fits(
-            source_features(self.evidence.fit(TEST, self.observe.thermal)),
+            fitted(self.evidence.fit(TEST, self.observe.thermal), ""),
             verdict.score,
             dataset != self.observe.with_ic,
             int(np.flatnonzero(dataset == OBSERVED)[0]),
