@@ -91,8 +91,10 @@ def _head(part: SubFigure, summary: Mapping[str, Any]) -> None:
         fontsize=7.5, ha="right", va="top", color=style.GREY,
     )  # fmt: skip
     color = style.IC if summary["decision"] == "IC" else style.BLACK
+    # Numbers stay with their unit.
+    verdict = summary["verdict"].replace(" σ", "\N{NO-BREAK SPACE}σ")
     part.text(
-        0.01, 0.56, textwrap.fill(summary["verdict"] + ".", WRAP), fontsize=8.5, va="top",
+        0.01, 0.56, textwrap.fill(verdict + ".", WRAP), fontsize=8.5, va="top",
         color=color, linespacing=1.35,
     )  # fmt: skip
 
