@@ -105,6 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_record,
         _add_report,
         _add_results_page,
+        _add_scan_page,
         _add_compare,
     ):
         add(commands)
@@ -919,6 +920,37 @@ def _results_page(args: argparse.Namespace) -> None:
     from icflow.stages import results_page
 
     for path in results_page.run(config, args.config, args.results, args.output):
+        print(path)
+
+
+def _add_scan_page(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands, "scan-page", _scan_page, "write the page of a finished scan, table and figure"
+    )
+    _add_config(parser)
+    parser.add_argument("name", metavar="NAME", help="name under scans in the configuration")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
+        help="folder of the results (default: results)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("docs/results"),
+        metavar="DIR",
+        help="folder to write (default: docs/results)",
+    )
+
+
+def _scan_page(args: argparse.Namespace) -> None:
+    config = configuration.load(*args.config)
+    _chosen(args.name, "NAME", config.scans)
+    from icflow.stages import scan_page
+
+    for path in scan_page.run(config, args.name, args.config, args.results, args.output):
         print(path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from icflow.detection.metrics import Floats
 from icflow.detection.scan import Point, Spectra, Weights
 from icflow.errors import IcflowError
 from icflow.figures import scans
-from icflow.stages import figures
+from icflow.stages import figures, scan_page
 from icflow.stages import scan as stage
 
 ROOT = Path(__file__).parents[2]
 OVERLAYS = ("background", "prior", "exposure")
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 DATASETS = {
     "faint": {"like": "test_1T+IC", "parameters": {"powerlaw.norm": {"uniform": [1e-5, 1e-4]}}},
@@ -349,3 +351,46 @@ def test_a_missing_point_or_detector_is_named(tmp_path: Path) -> None:
         scans.draw(more, tmp_path / "out")
     with pytest.raises(IcflowError, match=r"table\.csv: cannot be read"):
         scans.draw(settings, tmp_path / "nowhere")
+
+
+def test_the_page_of_a_scan_shows_its_table_and_says_how_it_was_made(tmp_path: Path) -> None:
+    run = with_scan(scan_of(FIRST, SECOND, figure="changes", detectors=["cae"]), bootstrap=100)
+    settings, made = run.scan("mine"), tmp_path / "results/scans/mine"
+    stage.run(settings, write_points(tmp_path, settings, size=50), made)
+    files = ["config.yaml", "config/my scan.yaml"]
+    output = tmp_path / "page"
+    written = scan_page.run(run, "mine", files, tmp_path / "results", output)
+    assert [path.name for path in written] == ["mine_scan.md", "mine_scan.csv", "mine_scan.png"]
+    page, table, image = written
+    assert (made / "table.md").read_text() in page.read_text()
+    assert "\nsnakemake scans --cores 2 --configfile config.yaml 'config/my scan.yaml'\n" in (
+        page.read_text()
+    )
+    assert table.read_bytes() == (made / "table.csv").read_bytes()
+    assert image.read_bytes().startswith(b"\x89PNG")
+    (made / "table.md").unlink()
+    with pytest.raises(IcflowError, match=r"table.md: cannot be read"):
+        scan_page.run(run, "mine", files, tmp_path / "results", output)
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_the_published_pages_of_scans_are_those_of_the_project(name: str) -> None:
+    """Every detector at every point is there, and the table of the page is that of the CSV file."""
+    folder = ROOT / "docs/results"
+    page = (folder / f"{name}_scan.md").read_text()
+    (command,) = re.findall(rf"^icflow scan-page {name} --config (.+)$", page, re.MULTILINE)
+    settings = configuration.load(*(ROOT / file for file in command.split())).scan(name)
+    with (folder / f"{name}_scan.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["point"], row["detector"]) for row in rows} == {
+        (one.name, detector) for one in settings.scan.points for detector in settings.detectors
+    }
+    texts = {"point", "label", "series", "detector", "title", "threshold_for"}
+    numbers = [{k: v if k in texts else float(v) for k, v in row.items()} for row in rows]
+    lines = scan_tables.markdown(numbers, settings).splitlines()
+    start = page.splitlines().index(lines[0])
+    for line, shown in zip(lines, page.splitlines()[start:], strict=False):
+        # The CSV file has six digits, so a half may be rounded to either side.
+        assert NUMBER.sub("#", shown) == NUMBER.sub("#", line)
+        found, wanted = (np.array(NUMBER.findall(text), float) for text in (shown, line))
+        assert found == pytest.approx(wanted, abs=0.00101)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def run(config: Config, files: Sequence[str], results: Path, output: Path) -> li
     )  # fmt: skip
     page = environment.get_template("results.md.j2").render(
         summary=summary(config),
-        options="".join(f" {shlex.quote(file)}" for file in files[1:]),
+        options=options(files),
         table1=table1.markdown(metrics).strip(),
         standings=standings(metrics),
         ceiling=ceiling(metrics),
@@ -109,16 +109,28 @@ def run(config: Config, files: Sequence[str], results: Path, output: Path) -> li
     return [output / name for name in (PAGE, *tables, *images.values())]
 
 
-def _draw(config: Config, name: str, results: Path, output: Path) -> None:
-    """Draw a figure for a page: few pixels, few colours."""
-    from PIL import Image
+def options(files: Sequence[str]) -> str:
+    """Return the files laid over the first one as a command line names them."""
+    return "".join(f" {shlex.quote(file)}" for file in files[1:])
 
+
+def _draw(config: Config, name: str, results: Path, output: Path) -> None:
     settings = registry.settings(config, name)
     small = Figures(**(config.figures.model_dump() | {"dpi": DPI}))
     paths = [results / path for path in registry.inputs(config, name)]
+    draw_small(
+        lambda drawn: figures.run(settings.model_copy(update={"figures": small}), paths, [drawn]),
+        output,
+    )
+
+
+def draw_small(draw: Callable[[Path], None], output: Path) -> None:
+    """Draw a figure for a page, with few colours; `draw` writes it as PNG where it is told to."""
+    from PIL import Image
+
     with tempfile.TemporaryDirectory() as folder:
         drawn = Path(folder) / "drawn.png"
-        figures.run(settings.model_copy(update={"figures": small}), paths, [drawn])
+        draw(drawn)
         with Image.open(drawn) as image, atomic_path(output) as temporary:
             plain = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
             plain.save(temporary, optimize=True)
