@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --quiet reason
+SNAKEMAKE := $(BIN)/snakemake --quiet reason --cores $(CORES)
 
 .PHONY: help install run tiny observe-example test test-xspec test-cluster lint benchmarks clean
 .DEFAULT_GOAL := help

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import snakemake.cli
 import yaml
 
 from icflow import cli, config
@@ -55,8 +56,16 @@ def test_commands_are_right(page: str, line: str) -> None:
 
 
 def check_make(arguments: list[str]) -> None:
-    done = subprocess.run(["make", "--dry-run", *arguments], cwd=ROOT, capture_output=True)
+    command = ["make", "--dry-run", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    for line in done.stdout.splitlines():
+        if line.startswith(".venv/bin/snakemake ") and "--lint" not in line:
+            # Some options take what follows, a target too: only Snakemake knows which.
+            words = shlex.split(line)[1:]
+            _, parsed = snakemake.cli.parse_args(words)
+            rules = (ROOT / "Snakefile").read_text()
+            assert set(parsed.targets) == {word for word in words if f"\nrule {word}:" in rules}
 
 
 def check_icflow(arguments: list[str]) -> None:
