@@ -897,14 +897,8 @@ def _report(args: argparse.Namespace) -> None:
     report.run(config, args.results, args.output)
 
 
-def _add_results_page(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(
-        commands,
-        "results-page",
-        _results_page,
-        "write the page of results of a finished run, with its tables and figures",
-    )
-    _add_config(parser)
+def _add_page(parser: argparse.ArgumentParser) -> None:
+    """Add what a page of published results is made of, and where it goes."""
     _add_results(parser)
     parser.add_argument(
         "--output",
@@ -913,6 +907,17 @@ def _add_results_page(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="DIR",
         help="folder to write (default: docs/results)",
     )
+
+
+def _add_results_page(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "results-page",
+        _results_page,
+        "write the page of results of a finished run, with its tables and figures",
+    )
+    _add_config(parser)
+    _add_page(parser)
 
 
 def _results_page(args: argparse.Namespace) -> None:
@@ -929,20 +934,7 @@ def _add_scan_page(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     _add_config(parser)
     parser.add_argument("name", metavar="NAME", help="name under scans in the configuration")
-    parser.add_argument(
-        "--results",
-        type=Path,
-        default=Path("results"),
-        metavar="DIR",
-        help="folder of the results (default: results)",
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path("docs/results"),
-        metavar="DIR",
-        help="folder to write (default: docs/results)",
-    )
+    _add_page(parser)
 
 
 def _scan_page(args: argparse.Namespace) -> None:

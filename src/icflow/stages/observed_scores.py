@@ -354,16 +354,10 @@ class _Judge:
 def _table(fits: Sequence[FitResult]) -> Table:
     """Return fits as detectors read them: one row each, C, dof, parameters and errors."""
     free = fits[0].free
-    table = _parameters([fit.values for fit in fits], free)
+    table = Table({name: [fit.values[name] for fit in fits] for name in fits[0].values})
+    table.meta["free"] = list(free)
     for key in ("cstat", "dof", "converged"):
         table[key] = [getattr(fit, key) for fit in fits]
     for name in free:
         table[f"{name}_error"] = [fit.errors[name] for fit in fits]
-    return table
-
-
-def _parameters(values: Sequence[Mapping[str, float]], free: Sequence[str]) -> Table:
-    """Return sets of parameters as detectors read them."""
-    table = Table({name: [one[name] for one in values] for name in values[0]})
-    table.meta["free"] = list(free)
     return table
