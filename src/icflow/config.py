@@ -305,6 +305,13 @@ class Integrated(Section):
 
     scenario: str = Field(description="name under `scenarios`, of the priors")
     at_truth: list[str] = Field([], description="parameters that are known, as simulated")
+    background_scatter: Scatter | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="scatter of the background norms that the priors know of (default: "
+        "`instrument.background_scatter`)",
+    )
 
 
 # --- autoencoders ----------------------------------------------------------------
@@ -510,6 +517,13 @@ class Detection(Section):
 # --- scans ---------------------------------------------------------------------------
 
 
+class Pair(Section):
+    """What a detector reads instead of what is said under its name."""
+
+    thermal: str = Field(description="fit or integral without IC")
+    alternative: str = Field(description="fit or integral with IC")
+
+
 class ScanPoint(Section):
     """One evaluation of the detectors; what is not given is as in the default run."""
 
@@ -528,6 +542,9 @@ class ScanPoint(Section):
     )
     training_ic: str | None = Field(
         None, description="dataset with IC that detectors of fits learn from"
+    )
+    reads: dict[str, Pair] = Field(
+        default_factory=dict, description="fits or integrals that detectors read here instead"
     )
 
 
@@ -873,6 +890,8 @@ class Config(Section):
                 for role in ("test", "validation", "training", "training_ic"):
                     for dataset_name in _listed(getattr(point, role)):
                         yield f"{path}.{role}", dataset_name, datasets
+                for key in point.reads:
+                    yield f"{path}.reads", key, set(scan.detectors or self.detection.detectors)
         if self.observations:
             yield from self._observing_pointers()
 
@@ -1026,10 +1045,12 @@ class Config(Section):
     def integral(self, name: str) -> IntegralSettings:
         """Settings of one entry of ``integrals``."""
         integral = self.integrals[name]
+        scatter = integral.background_scatter
+        own = {} if scatter is None else {"background_scatter": scatter}
         return IntegralSettings(
             seed=self.seed,
             atomic_data=self.atomic_data,
-            instrument=self.instrument,
+            instrument=self.instrument.model_copy(update=own),
             name=name,
             scenario=self.scenarios[integral.scenario],
             at_truth=integral.at_truth,
@@ -1087,13 +1108,13 @@ class Config(Section):
         )
 
     def at_point(self, scan: str, point: str) -> Detection:
-        """Datasets and detectors at one point of a scan."""
+        """Datasets at one point of a scan, its detectors and what they read."""
         settings = self.scans[scan]
         (own,) = (one for one in settings.points if one.name == point)
         roles = ("test", "validation", "training", "training_ic")
         given = {role: getattr(own, role) for role in roles if getattr(own, role) is not None}
         detectors = {
-            name: detector
+            name: detector.model_copy(update=dict(own.reads.get(name, ())))
             for name, detector in self.detection.detectors.items()
             if settings.detectors is None or name in settings.detectors
         }

@@ -205,36 +205,54 @@ def test_a_mixture_finds_two_groups() -> None:
 
 
 @pytest.fixture(scope="module")
-def engine(root: Path, rmf_path: Path, arf_path: Path, atomdb: Path) -> EmbeddedEngine:
+def instrument(root: Path, rmf_path: Path, arf_path: Path) -> Instrument:
     background = str(root / "resources/background/nustar_fpma.yaml")
-    instrument = Instrument(
-        rmf=str(rmf_path), arf=str(arf_path), exposure=1e4, background=background
-    )
+    return Instrument(rmf=str(rmf_path), arf=str(arf_path), exposure=1e4, background=background)
+
+
+@pytest.fixture(scope="module")
+def engine(instrument: Instrument, atomdb: Path) -> EmbeddedEngine:
     return EmbeddedEngine(instrument, AtomicData(folder=str(atomdb)))
 
 
-STEEP = Scenario(
-    expression="powerlaw",
-    parameters={
-        "powerlaw.PhoIndex": Prior(uniform=[1.6, 2.4]),
-        "powerlaw.norm": Prior(uniform=[5e-4, 3e-3]),
-    },
-)
-CURVED = Scenario(
-    expression="tbabs*powerlaw",
-    parameters={
-        "TBabs.nH": 8.0,
-        "powerlaw.PhoIndex": Prior(uniform=[1.6, 2.4]),
-        "powerlaw.norm": Prior(log_uniform=[5e-4, 3e-3]),
-    },
-)
+def scenarios(low: float, high: float) -> dict[str, Scenario]:
+    """Two classes that differ in shape, and in how bright they are."""
+    index = Prior(uniform=[1.6, 2.4])
+    return {
+        "steep": Scenario(
+            expression="powerlaw",
+            parameters={"powerlaw.PhoIndex": index, "powerlaw.norm": Prior(uniform=[low, high])},
+        ),
+        "curved": Scenario(
+            expression="tbabs*powerlaw",
+            parameters={
+                "TBabs.nH": 8.0,
+                "powerlaw.PhoIndex": index,
+                "powerlaw.norm": Prior(log_uniform=[low, high]),
+            },
+        ),
+    }
 
 
-def test_odds_are_probabilities_if_the_priors_are_right(engine: EmbeddedEngine) -> None:
-    n = 250
-    scenarios = {"steep": STEEP, "curved": CURVED}
+# Sources as bright as the background do not notice its scatter; fainter ones are overrun by it.
+@pytest.mark.parametrize(
+    ("scatter", "exposure", "norms"),
+    [(0.0, 1e4, (5e-4, 3e-3)), (0.1, 1e5, (1e-4, 6e-4))],
+    ids=["known", "scattering"],
+)
+def test_odds_are_probabilities_if_the_priors_are_right(
+    instrument: Instrument,
+    atomdb: Path,
+    scatter: float,
+    exposure: float,
+    norms: tuple[float, float],
+) -> None:
+    """Spectra and priors have the same scatter of the background norms."""
+    own = instrument.model_copy(update={"background_scatter": scatter, "exposure": exposure})
+    engine = EmbeddedEngine(own, AtomicData(folder=str(atomdb)))
+    n, classes = 250, scenarios(*norms)
     odds, is_curved = [], np.repeat([False, True], n)
-    for name, drawn in scenarios.items():
+    for name, drawn in classes.items():
         counts, truth = engine.fake(drawn.expression, drawn.parameters, 1, name, range(n))
         logs = {
             other: np.array(
@@ -246,7 +264,7 @@ def test_odds_are_probabilities_if_the_priors_are_right(engine: EmbeddedEngine) 
                     )
                 ]
             )
-            for other, scenario in scenarios.items()
+            for other, scenario in classes.items()
         }  # fmt: skip
         odds.append(logs["curved"] - logs["steep"])
     p = 1 / (1 + np.exp(-np.concatenate(odds)))
@@ -275,7 +293,8 @@ def test_a_spectrum_without_counts_has_an_evidence(engine: EmbeddedEngine) -> No
     bright = engine.predict("powerlaw", {"powerlaw.PhoIndex": 2.0, "powerlaw.norm": 1e-3})
     rise = float(bright[inside].sum()) - dark
     assert found.log == pytest.approx(-dark + math.log(-math.expm1(-rise) / rise), abs=1e-3)
-    (found,) = engine.integrate(STEEP, [3.0, 80.0], counts, {}, [], [np.random.default_rng(0)])
+    steep = scenarios(5e-4, 3e-3)["steep"]
+    (found,) = engine.integrate(steep, [3.0, 80.0], counts, {}, [], [np.random.default_rng(0)])
     assert found.effective >= 300
 
 

@@ -14,7 +14,7 @@ from astropy.table import Table
 
 from icflow import config as configuration
 from icflow.config import Config, ScanSettings
-from icflow.detection import detectors, scan, scan_tables
+from icflow.detection import scan, scan_tables
 from icflow.detection.metrics import Floats
 from icflow.detection.scan import Point, Spectra, Weights
 from icflow.errors import IcflowError
@@ -31,6 +31,7 @@ DATASETS = {
     "3T": {"like": "test_2T", "ic": False},
 }
 FIRST = {"name": "first", "label": "first", "value": 0.0, "test": ["test_2T", "test_1T+IC"]}
+SAME = {"thermal": "2T_fixed", "alternative": "2T_fixed"}
 SECOND = {"name": "second", "label": "IC | faint", "value": 1.0, "test": ["test_2T", "faint"]}
 
 
@@ -55,21 +56,6 @@ def test_the_scans_that_ship_with_the_project_are_valid(name: str) -> None:
     default = configuration.load(ROOT / "config.yaml")
     for dataset in default.datasets:
         assert run.simulate(dataset) == default.simulate(dataset)
-
-
-def test_the_detectors_with_a_known_redshift_can_scan_alone() -> None:
-    """They read no fit and no integral with the redshift free."""
-    names = [f"scans/{name}.yaml" for name in ("background", "prior", "known")]
-    run = configuration.load(ROOT / "config.yaml", *(ROOT / "config" / name for name in names))
-    scan.check(run)
-    for name, settings in run.scans.items():
-        for point in settings.points:
-            detection = run.at_point(name, point.name)
-            fits = {fit for _, fit in detectors.fits_needed(detection, run.datasets)}
-            integrals = {one for _, one in detectors.integrals_needed(detection, run.datasets)}
-            assert fits
-            read = [run.fits.baseline[n] for n in fits] + [run.integrals[n] for n in integrals]
-            assert all(one.at_truth == ["apec.Redshift"] for one in read)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +83,10 @@ def test_the_detectors_with_a_known_redshift_can_scan_alone() -> None:
             # Other spectra, but of the same sources.
             scan_of(FIRST, SECOND | {"validation": ["validation_2T", "test_1T+IC"]}),
             "scans.mine.points.second.test names 'faint', which",
+        ),
+        (
+            scan_of(FIRST, SECOND | {"reads": {"bayes_factor": SAME}}, detectors=["cae"]),
+            "scans.mine.points.second.reads is 'bayes_factor', allowed: cae",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -126,6 +116,14 @@ def test_bad_scans_are_refused(bad: dict[str, Any], words: str) -> None:
         (
             scan_of(FIRST, SECOND, detectors=["combined", "cae"]),
             "scans.mine.detectors names 'combined', but not fit_classifier, which it combines",
+        ),
+        (
+            scan_of(FIRST, SECOND | {"reads": {"bayes_factor": SAME | {"thermal": "2T_free"}}}),
+            "scans.mine.points.second.reads.bayes_factor.thermal is '2T_free', which integrals ",
+        ),
+        (
+            scan_of(FIRST, SECOND | {"reads": {"cae": SAME}}),
+            "scans.mine.points.second.reads names 'cae', whose method 'reconstruction_error' reads",
         ),
         (
             scan_of(FIRST, {k: v for k, v in SECOND.items() if k != "value"}),
@@ -161,6 +159,30 @@ def test_a_point_changes_what_it_says_and_nothing_else() -> None:
     for given in (scores, settings, run.scan("mine")):
         assert configuration.from_json(type(given), given.json_text()) == given
     assert run.scan("mine").sources["faint"] == "test_1T+IC"
+
+
+def test_a_detector_may_read_others_at_a_point() -> None:
+    reads = {"delta_cstat_fixed": SAME}
+    run = with_scan(scan_of(FIRST, SECOND | {"reads": reads}))
+    own, there = run.detection.detectors, run.at_point("mine", "second").detectors
+    changed = {name for name in own if there[name] != own[name]}
+    assert changed == {"delta_cstat_fixed"}
+    detector = there["delta_cstat_fixed"]
+    assert (detector.thermal, detector.alternative) == ("2T_fixed", "2T_fixed")
+    assert run.at_point("mine", "first").detectors == own
+
+
+def test_the_ceiling_knows_of_a_scatter_where_thresholds_do() -> None:
+    run = configuration.load(ROOT / "config.yaml", ROOT / "config/scans/background.yaml")
+    scatters = {}
+    for point in run.scans["background"].points:
+        detector = run.at_point("background", point.name).detectors["bayes_factor"]
+        pair = (str(detector.thermal), str(detector.alternative))
+        (scatters[point.name],) = {run.integral(n).instrument.background_scatter for n in pair}
+        assert [run.integral(name).scenario for name in pair] == [
+            run.scenarios[name] for name in ("2T", "1T+IC")
+        ]
+    assert scatters == {"none": 0, "b05": 0.05, "b10": 0.1, "b05_unaware": 0, "b10_unaware": 0}
 
 
 # --- what is measured ---------------------------------------------------------------------

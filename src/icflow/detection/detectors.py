@@ -297,8 +297,20 @@ def _named(detector: Detector, method: Method, section: str) -> list[str]:
     return [str(getattr(detector, need)) for need in PAIR if need in method.needs]
 
 
-def check_names(config: Config) -> None:
+def check_names(
+    config: Config,
+    detectors: Mapping[str, Detector] | None = None,
+    section: str = "detection.detectors",
+) -> None:
     """Check that detectors name fits where they read fits, and integrals where they read these.
+
+    Parameters
+    ----------
+    config : Config
+    detectors : mapping of str to Detector, optional
+        Default: those of the default run.
+    section : str
+        Where they stand in the configuration.
 
     Raises
     ------
@@ -306,14 +318,14 @@ def check_names(config: Config) -> None:
         Naming the key.
     """
     sections = {FITS: list(config.fits.baseline), INTEGRALS: list(config.integrals)}
-    for name, detector in config.detection.detectors.items():
-        method = check(name, detector)
+    for name, detector in (config.detection.detectors if detectors is None else detectors).items():
+        method = check(name, detector, section)
         known = sections[method.reads]
         for need in PAIR:
             value = getattr(detector, need)
             if need in method.needs and value not in known:
                 raise IcflowError(
-                    f"detection.detectors.{name}.{need} is {value!r}, which {method.reads} does "
+                    f"{section}.{name}.{need} is {value!r}, which {method.reads} does "
                     f"not have; allowed: {', '.join(known) or 'none, so add it there'}"
                 )
 

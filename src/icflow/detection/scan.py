@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icflow.config import Config
-from icflow.detection.detectors import fits_needed
+from icflow.detection.detectors import METHODS, check_names, fits_needed
 from icflow.detection.evidence import with_ic
 from icflow.detection.metrics import SIGMA_QUANTILES, Estimate, Floats, generator
 from icflow.detection.quality import estimate
@@ -67,6 +67,14 @@ def check(config: Config) -> None:
                         f"scans.{name}.detectors names {detector!r}, but not "
                         f"{', '.join(sorted(missing))}, which it combines; add it"
                     )
+            changed = {detector: detection.detectors[detector] for detector in point.reads}
+            for detector, settings in changed.items():
+                if "thermal" not in METHODS[settings.method].needs:
+                    raise IcflowError(
+                        f"{path}.reads names {detector!r}, whose method {settings.method!r} reads "
+                        "no pair of fits or integrals; take it out"
+                    )
+            check_names(config, changed, f"{path}.reads")
             fits_needed(detection, config.datasets)
         if scan.figure != "changes" and any(point.value is None for point in scan.points):
             raise IcflowError(

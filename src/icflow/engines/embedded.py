@@ -24,7 +24,7 @@ from icflow.engines import cstat, folded
 from icflow.engines.base import BACKGROUND, FitResult, failed_fit
 from icflow.engines.direct import DirectFitter
 from icflow.engines.fitting import Fitter, FitterBase
-from icflow.engines.integral import Integrator
+from icflow.engines.integral import Integrator, background_reach
 from icflow.engines.parameters import Model, build_model
 from icflow.engines.redshift import RedshiftFitter
 from icflow.engines.sampling import Integral
@@ -291,7 +291,11 @@ class EmbeddedEngine:
             },
         )
         control = FitControl(
-            energies=list(energies), group_min=0, background_range=0.0, starts=8, max_iterations=200
+            energies=list(energies),
+            group_min=0,
+            background_range=background_reach(self.background_scatter),
+            starts=8,
+            max_iterations=200,
         )
         channels = self._noticed(control)
         plan = build_model(model, control, list(self.backgrounds), at_truth)

@@ -28,6 +28,13 @@ Integers = NDArray[np.int64]
 WITHIN, MOST_MINIMA = 10.0, 6  # minima to start from: how much higher in C, how many
 SCALES = (1.0, 9.0)  # of the covariances of the kernels at each
 UNIFORM = 12.0  # one over the variance of a uniform prior of width 1
+# How far the fits to the minima let background norms move: in units of their scatter, at most.
+REACH, MOST_REACH = 3.0, 0.9
+
+
+def background_reach(scatter: float) -> float:
+    """Return how far from 1 background norms may lie at the minima that sampling starts from."""
+    return min(REACH * scatter, MOST_REACH)
 
 
 class Integrator:
@@ -37,7 +44,7 @@ class Integrator:
     ----------
     fitter : Fitter
         Of the scenario as a model: the free parameters are those with priors,
-        their limits the bounds of these.
+        their limits the bounds of these, and background norms that scatter.
     settings : mapping
         The scenario's parameters.
     scatter : float
@@ -62,7 +69,10 @@ class Integrator:
             backgrounds if scatter > 0 else np.empty(0, dtype=np.int64),
             scatter,
         )
-        self.sampled = np.array([p for p in model.free if p not in bounded], dtype=np.int64)
+        self.sampled = np.array(
+            [p for p in model.free if p not in bounded and p not in self.norms.scattered],
+            dtype=np.int64,
+        )
         self.logarithmic = np.array([_is_logarithmic(model, settings, p) for p in model.free])
         self.mirror = _mirror(sources, self.sampled, model, self.logarithmic)
 
@@ -123,7 +133,7 @@ class Integrator:
             logs = np.log(values / low) / np.log(high / low)
         places = np.where(self.logarithmic, logs, (values - low) / (high - low))
         at_limit = (values <= low) | (values >= high)
-        precision = info * np.outer(width, width) + UNIFORM * np.eye(len(width))
+        precision = info * np.outer(width, width) + np.diag(self._priors(width))
         precision += np.diag(np.where(at_limit, slope * width, 0.0) ** 2)
         covariance = np.linalg.inv(0.5 * (precision + precision.T))
         chosen = np.flatnonzero(np.isin(self.free, self.sampled))
@@ -133,13 +143,17 @@ class Integrator:
             for scale in SCALES
         ]
 
-
-def _root(model: Model, settings: Mapping[str, Setting], position: int) -> Setting:
-    return settings[model.names[position]]
+    def _priors(self, width: Floats) -> Floats:
+        """Return one over the variances of the priors of the free parameters, in their widths."""
+        if not self.norms.scatter:
+            return np.full(len(width), UNIFORM)
+        scattered = np.isin(self.free, self.norms.scattered)
+        return np.where(scattered, (width / self.norms.scatter) ** 2, UNIFORM)
 
 
 def _is_logarithmic(model: Model, settings: Mapping[str, Setting], position: int) -> bool:
-    prior = _root(model, settings, position)
+    # Background norms have no setting.
+    prior = settings.get(model.names[position])
     return isinstance(prior, Prior) and prior.log_uniform is not None
 
 
