@@ -50,6 +50,10 @@ LIKE = (("apec.kT", "apec_3.kT"), ("apec.norm", "apec_3.norm"))
 CHAINS, STEPS, BURNT, EVERY = 200, 4000, 2000, 10
 # How far a step goes along the difference of two chains; 1 goes from mode to mode.
 STRETCHES = (0.3, 0.75, 1.0)
+# Powers of the likelihood that chains are run for. Between the place where two plasmas are alike,
+# their norms anything, and those where one is faint, its temperature anything, chains for the
+# likelihood itself hardly move.
+POWERS = (1.0, 0.3)
 # Of the mixture: components, how much wider they are than the chains, degrees of freedom.
 COMPONENTS, WIDER, DEGREES = 30, 2.0, 4
 POINTS = 40_000  # drawn from it
@@ -148,22 +152,29 @@ class Cube:
         return found
 
 
-def chains(cube: Cube, random: np.random.Generator) -> Floats:
-    """Return points (n, n_free) of the posterior, by differential evolution (ter Braak 2006)."""
+def chains(cube: Cube, power: float, random: np.random.Generator) -> Floats:
+    """Return points (n, n_free) distributed as a power of the likelihood.
+
+    By differential evolution (ter Braak 2006).
+    """
+
+    def log_density(points: Floats) -> Floats:
+        return power * cube.log_likelihoods(points)
+
     size = cube.minima.shape[1]
     starts = cube.minima[random.integers(0, len(cube.minima), CHAINS)]
     points = starts + 1e-3 * random.normal(size=(CHAINS, size))
     # Every other chain begins anywhere: a ridge is long, and a minimum only a place on it.
     points[::2] = random.random(points[::2].shape)
     # A chain that begins outside goes to wherever there is a likelihood.
-    values = np.maximum(cube.log_likelihoods(points), LEAST)
+    values = np.maximum(log_density(points), LEAST)
     kept = []
     for step in range(STEPS):
         # Along the difference of two others: it knows every degeneracy.
         one, other = points[random.integers(0, CHAINS, (2, CHAINS))]
         stretch = random.choice(STRETCHES, (CHAINS, 1))
         trial = points + stretch * (one - other) + 1e-5 * random.normal(size=points.shape)
-        trial_values = cube.log_likelihoods(trial)
+        trial_values = log_density(trial)
         better = trial_values > values + np.log(random.random(CHAINS))
         points[better], values[better] = trial[better], trial_values[better]
         if step >= BURNT and step % EVERY == 0:
@@ -176,7 +187,8 @@ def sampled_in_all(cube: Cube, random: np.random.Generator) -> tuple[float, floa
 
     These are the effective ones.
     """
-    mixture = GaussianMixture(COMPONENTS, reg_covar=1e-12, random_state=0).fit(chains(cube, random))
+    sample = np.concatenate([chains(cube, power, random) for power in POWERS])
+    mixture = GaussianMixture(COMPONENTS, reg_covar=1e-12, random_state=0).fit(sample)
     parts = [
         multivariate_t(mean, WIDER * covariance, df=DEGREES, allow_singular=True, seed=random)
         for mean, covariance in zip(mixture.means_, mixture.covariances_, strict=True)
