@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 TITLES = {"false_alarm": "False-alarm rate", "recall": "Recall"}
+ALL_TITLES = TITLES | {"bacc": "Balanced accuracy"}
 STEP = 0.8  # of the distance of two points, over which the detectors are spread
 
 
@@ -84,11 +85,13 @@ def _style(position: int) -> dict[str, Any]:
 
 
 def _rates(settings: ScanSettings, table: Table) -> Figure:
-    """Draw false-alarm rate and recall (rows) against the value, one column for each series."""
+    """Draw rates and balanced accuracy (rows) against the value, one column for each series."""
     first = settings.scan.points[0]
     series = list(dict.fromkeys(p.series for p in settings.scan.points if p.series))
     columns = series or [first.series]
-    figure, axes = style.grid(2, len(columns), style.DOUBLE_COLUMN, 4.4, sharex=True, sharey="row")
+    figure, axes = style.grid(
+        len(ALL_TITLES), len(columns), style.DOUBLE_COLUMN, 7.6, sharex=True, sharey="row"
+    )
     names = in_order(settings.detectors)
     best = _rows(table, threshold_for=BEST)
     values = sorted({float(point.value or 0) for point in settings.scan.points})
@@ -101,7 +104,7 @@ def _rates(settings: ScanSettings, table: Table) -> Figure:
             rows.sort("value")
             shift = (position - 0.5 * (len(names) - 1)) / len(names) * 0.3 * gap
             x = np.asarray(rows["value"], dtype=np.float64) + shift
-            for row, quantity in enumerate(TITLES):
+            for row, quantity in enumerate(ALL_TITLES):
                 value, low, high = _numbers(rows, quantity)
                 error = np.clip([value - low, high - value], 0, None)
                 axes[row, column].errorbar(
@@ -114,7 +117,7 @@ def _rates(settings: ScanSettings, table: Table) -> Figure:
         axes[-1, column].set_xticks(values, [f"{value:g}" for value in values])
         axes[-1, column].set_xlim(values[0] - 0.25 * gap, values[-1] + 0.25 * gap)
         axes[-1, column].tick_params(axis="x", which="minor", bottom=False, top=False)
-    for row, title in enumerate(TITLES.values()):
+    for row, title in enumerate(ALL_TITLES.values()):
         axes[row, 0].set_ylabel(title)
     axes[0, 0].set_ylim(bottom=0)
     axes[1, 0].set_ylim(top=1)
