@@ -39,9 +39,10 @@ def lay(project: Project, scan: str) -> list[str]:
     return ["--configfile", "config/tiny.yaml", f"config/scans/{scan}.yaml"]
 
 
-# Spectra, fits and evaluations; nothing of the finished run is made again.
+# Spectra, fits and evaluations; nothing of the finished run is made again. With a scattering
+# background test spectra are integrated twice: by priors that know of it and by those that do not.
 JOBS = {
-    "background": {"simulate": 8, "fit": 32, "integrate": 16, "scan_score": 6, "scan_point": 5},
+    "background": {"simulate": 8, "fit": 32, "integrate": 24, "scan_score": 6, "scan_point": 5},
     "prior": {"simulate": 7, "fit": 39, "integrate": 14, "scan_score": 6, "scan_point": 6},
     "exposure": {"simulate": 28, "fit": 72, "scan_point": 4},
 }
