@@ -23,17 +23,17 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import NearestNeighbors
 
 from icflow import config as configuration
-from icflow.autoencoder import training, weights
-from icflow.autoencoder.data import select_channels
-from icflow.autoencoder.scoring import reconstruct
 from icflow.config import Config
 from icflow.detection.detectors import detect, improbability
 from icflow.detection.evidence import TEST, VALIDATION, Evidence, Sample, with_ic
 from icflow.detection.metrics import auc, best_threshold
-from icflow.detection.tables import floats, read_table, strings
-from icflow.figures import style
+from icflow.networks import training, weights
+from icflow.networks.data import select_channels
+from icflow.networks.scoring import reconstruct
 from icflow.ogip.response import read_rmf
+from icflow.publish.figures import style
 from icflow.stages.networks import Inputs, read_inputs
+from icflow.tables import floats, read_table, strings
 
 Floats = np.ndarray
 CONFIG = Path(__file__).parents[1] / "config.yaml"

@@ -33,18 +33,20 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from icflow import config
-from icflow.config import FitSettings
-from icflow.engines import cstat, staircase
+from icflow import settings as settings_of
+from icflow import statistic as cstat
 from icflow.engines.base import BACKGROUND, FitResult
-from icflow.engines.cstat import Data, Minimum
-from icflow.engines.embedded import EmbeddedEngine
-from icflow.engines.fitting import Fitter, FitterBase, Found, by_cstat, separate
-from icflow.engines.parameters import Model, build_model
-from icflow.engines.redshift import RedshiftFitter
+from icflow.engines.embedded import staircase
+from icflow.engines.embedded.engine import EmbeddedEngine
+from icflow.engines.embedded.fitting import Fitter, FitterBase, Found, by_cstat, separate
+from icflow.engines.embedded.parameters import Model, build_model
+from icflow.engines.embedded.redshift import RedshiftFitter
 from icflow.files import write_json
 from icflow.models.scenario import complete, draw
 from icflow.ogip.spectrum import read_spectra
+from icflow.settings import FitSettings
 from icflow.stages import simulate
+from icflow.statistic import Data, Minimum
 
 Floats = NDArray[np.float64]
 
@@ -61,13 +63,13 @@ ONE_SIGMA = 68.27  # per cent
 
 
 @functools.cache
-def settings_of(name: str) -> FitSettings:
-    return config.load(ROOT / "config.yaml").fit(name)
+def fit_settings(name: str) -> FitSettings:
+    return settings_of.fit(config.load(ROOT / "config.yaml"), name)
 
 
 @functools.cache
 def engine_of(kind: type[EmbeddedEngine] = EmbeddedEngine) -> EmbeddedEngine:
-    label = settings_of("label")
+    label = fit_settings("label")
     return kind(label.instrument, label.atomic_data)
 
 
@@ -88,7 +90,7 @@ def get_ready(_: int) -> None:
     counts = reference_counts()[:1]
     truth = {name: np.array([0.05]) for name in ("apec.Abundanc", "apec.Redshift")}
     for name in ("label", *FITS):
-        settings = settings_of(name)
+        settings = fit_settings(name)
         list(engine.fit(settings.model, settings, counts, truth, settings.at_truth))
     _shared["barrier"].wait()
 
@@ -104,11 +106,13 @@ def reference_fits() -> list[dict[str, Any]]:
 
 
 def make_shard(dataset: str, first: int, count: int, path: Path) -> None:
-    simulate.run(config.load(ROOT / "config.yaml").simulate(dataset), first, count, path)
+    simulate.run(
+        settings_of.simulate(config.load(ROOT / "config.yaml"), dataset), first, count, path
+    )
 
 
 def fit_shard(name: str, path: Path, changes: Mapping[str, Any] | None = None) -> list[FitResult]:
-    shard, settings = read_spectra(path), settings_of(name).model_copy(update=changes)
+    shard, settings = read_spectra(path), fit_settings(name).model_copy(update=changes)
     return list(
         engine_of().fit(settings.model, settings, shard.counts, shard.truth, settings.at_truth)
     )
@@ -116,7 +120,7 @@ def fit_shard(name: str, path: Path, changes: Mapping[str, Any] | None = None) -
 
 def fit_reference(name: str, starts: int | None, n: int) -> tuple[list[FitResult], list[float]]:
     """Fit reference spectra; return the fits and the seconds that each took."""
-    settings = settings_of(name)
+    settings = fit_settings(name)
     if starts is not None:
         settings = settings.model_copy(update={"starts": starts})
     # The first spectrum twice: the first fit waits for the tables to be read.
@@ -136,7 +140,7 @@ def memory_of_shard(name: str, first: int, count: int) -> float:
     reset_peak_memory()
     run = config.load(ROOT / "config.yaml")
     dataset = DATASETS[name.partition("_")[0]]
-    drawn, settings = run.simulate(dataset), settings_of(name)
+    drawn, settings = settings_of.simulate(run, dataset), fit_settings(name)
     engine = engine_of()
     counts, truth = engine.fake(
         drawn.model.expression, drawn.model.parameters, drawn.seed, dataset,
@@ -168,7 +172,7 @@ def worst_count(scenario: str, first: int, count: int) -> float:
     more than 1e-7 of the peak counts, background left out.
     """
     engine, model = engine_of(), config.load(ROOT / "config.yaml").scenarios[scenario]
-    settings = settings_of(f"{scenario}_free")
+    settings = fit_settings(f"{scenario}_free")
     plan = build_model(settings.model, settings, list(engine.backgrounds), ())
     tables = engine._tables(plan, slice(0, engine.response.n_channels))
     assert tables is not None
@@ -306,7 +310,7 @@ class ExhaustiveEngine(EmbeddedEngine):
 
 def search(name: str, starts: int, path: Path) -> list[tuple[float, float]]:
     """Return C from the default starts and from the exhaustive search."""
-    shard, settings = read_spectra(path), settings_of(name)
+    shard, settings = read_spectra(path), fit_settings(name)
     many = settings.model_copy(update={"starts": starts})
     thorough = engine_of(ExhaustiveEngine).fit(
         settings.model, many, shard.counts, shard.truth, settings.at_truth

@@ -31,13 +31,14 @@ from scipy.stats import multivariate_normal, multivariate_t
 from sklearn.mixture import GaussianMixture
 
 from icflow import config
-from icflow.engines import cstat
-from icflow.engines.cstat import Data, Minimum, Shapes, jit
-from icflow.engines.embedded import EmbeddedEngine
-from icflow.engines.integral import MOST_MINIMA, WITHIN, Integrator
-from icflow.engines.norms import LOG_2PI, log_interval
+from icflow import settings as settings_of
+from icflow import statistic as cstat
+from icflow.engines.embedded.engine import EmbeddedEngine
+from icflow.engines.evidence.integral import MOST_MINIMA, WITHIN, Integrator
+from icflow.engines.evidence.norms import LOG_2PI, log_interval
 from icflow.files import write_json
 from icflow.models.scenario import generator
+from icflow.statistic import Data, Minimum, Shapes, jit
 
 Floats = NDArray[np.float64]
 
@@ -212,13 +213,13 @@ def measure(engine: EmbeddedEngine, run: config.Config, number: int) -> list[dic
     """Integrate in three ways for some spectra of each class."""
     integrators = {}
     for name in INTEGRALS:
-        settings = run.integral(name)
+        settings = settings_of.integral(run, name)
         integrators[name] = engine.integrator(
             settings.scenario, settings.energies, settings.at_truth
         )
     rows = []
     for dataset in DATASETS:
-        simulated = run.simulate(dataset)
+        simulated = settings_of.simulate(run, dataset)
         counts, truth = engine.fake(
             simulated.model.expression,
             simulated.model.parameters,
@@ -253,7 +254,7 @@ def one_spectrum(
     row: dict[str, Any],
 ) -> dict[str, Any]:
     """Return one integral of one spectrum, done in three ways."""
-    settings = run.integral(row["integral"])
+    settings = settings_of.integral(run, row["integral"])
     model = integrator.fitter.model
     fixed = {model.position[n]: float(truth[n][row["index"]]) for n in settings.at_truth}
     inside = counts[integrator.channels].astype(np.float64)

@@ -31,16 +31,20 @@ from numpy.typing import NDArray
 from scipy.stats import kstest
 
 from icflow import config
-from icflow.config import FitModel, ObserveSettings, Scenario
+from icflow import settings as settings_of
+from icflow.config import FitModel, Scenario
 from icflow.engines.base import BACKGROUND
-from icflow.engines.observed import ObservedEngine, draw_counts
+from icflow.engines.embedded.observed import ObservedEngine, draw_counts
 from icflow.files import write_json
 from icflow.models.expression import parse
 from icflow.models.scenario import at_source, complete, draw
+from icflow.observation import analysis as observe
+from icflow.observation import fits as observed_fits
+from icflow.observation import scores as observed_scores
+from icflow.observation.scores import OBSERVED, REPLICAS
+from icflow.observation.simulations import Fitter, allowed, draw_each, goodness, replicas
 from icflow.ogip.observation import read_modules
-from icflow.stages import observe, observed_fits, observed_scores
-from icflow.stages.observed_scores import OBSERVED, REPLICAS
-from icflow.stages.observed_simulations import Fitter, allowed, draw_each, goodness, replicas
+from icflow.settings import ObserveSettings
 
 Floats = NDArray[np.float64]
 
@@ -57,9 +61,8 @@ SHIFTS = {"Redshift": (0.0, 0.001, 0.002, 0.005), "nH": (0.0, 0.2, 0.5, 0.8)}
 
 @functools.cache
 def settings() -> ObserveSettings:
-    return config.load(ROOT / "config.yaml", ROOT / "config/observe-example.yaml").observing(
-        "example"
-    )
+    loaded = config.load(ROOT / "config.yaml", ROOT / "config/observe-example.yaml")
+    return settings_of.observing(loaded, "example")
 
 
 @functools.cache

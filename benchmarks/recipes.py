@@ -21,14 +21,15 @@ import numpy as np
 from astropy.table import Table, vstack
 
 from icflow import config as configuration
-from icflow.autoencoder import training
-from icflow.autoencoder.data import LabelScale, split
-from icflow.autoencoder.training import Sample
+from icflow import settings as settings_of
 from icflow.config import Config
-from icflow.detection.tables import read_table, write_table
-from icflow.figures import style
+from icflow.networks import training
+from icflow.networks.data import LabelScale, split
+from icflow.networks.training import Sample
 from icflow.ogip.response import read_rmf
+from icflow.publish.figures import style
 from icflow.stages.networks import read_inputs, training_labels
+from icflow.tables import read_table, write_table
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
 PAPER, FAST = {"recipe": "paper", "batch": 150}, {"recipe": "fast", "batch": 64}
@@ -67,7 +68,7 @@ def settings(change: dict[str, object]) -> Config:
 
 def measure(config: Config, results: Path) -> Table:
     """Train the CAE in fold 0; return CPU time and losses after each epoch."""
-    own = config.train("cae", 0)
+    own = settings_of.train(config, "cae", 0)
     cuts = own.training
     dataset = config.detection.training
     shards = range(len(config.shards(dataset, cuts.spectra)))

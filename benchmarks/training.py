@@ -30,9 +30,10 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from icflow import config as configuration
-from icflow.autoencoder import training
-from icflow.autoencoder.training import Sample
+from icflow import settings as settings_of
 from icflow.config import Config
+from icflow.networks import training
+from icflow.networks.training import Sample
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
 LENGTH = 2960
@@ -129,7 +130,7 @@ def ours(
     )
     # A selection of two spectra takes next to no time.
     training.train(
-        config.train("cae", 0),
+        settings_of.train(config, "cae", 0),
         Sample(rates, labels),
         Sample(rates[:2], labels[:2]),
         report=lambda _: mark(),

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.sparse import eye_array
 
 from icflow.config import AtomicData, Instrument
-from icflow.engines.pyxspec import PyXspecEngine
+from icflow.engines.xspec.engine import PyXspecEngine
 from icflow.ogip.response import Rmf, write_arf, write_rmf
 
 CHANNELS = 450

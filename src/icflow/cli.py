@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import icflow
 from icflow import config as configuration
+from icflow import settings as settings_of
 from icflow.config import Config, Section
 from icflow.errors import IcflowError
 
@@ -285,7 +286,7 @@ def _add_predict(commands: Commands[argparse.ArgumentParser]) -> None:
 def _predict(args: argparse.Namespace) -> None:
     if not args.exposure > 0:
         raise IcflowError(f"--exposure is {args.exposure}, allowed: seconds above 0")
-    from icflow.stages import interactive
+    from icflow.stages import fit as interactive
 
     interactive.predict(
         args.expression,
@@ -353,7 +354,7 @@ def _fit(args: argparse.Namespace) -> None:
         },
         "icflow fit",
     )
-    from icflow.stages import interactive
+    from icflow.stages import fit as interactive
 
     print(
         interactive.fit(
@@ -454,11 +455,13 @@ def _add_observe(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _observe(args: argparse.Namespace) -> None:
     from icflow import inputs
-    from icflow.figures import observation
-    from icflow.stages import figures, observe, observed_networks, train
+    from icflow.observation import analysis as observe
+    from icflow.observation import networks as observed_networks
+    from icflow.observation import page as observation
+    from icflow.stages import figures, train
 
     if args.settings is not None:
-        settings = configuration.from_json(configuration.ObserveSettings, args.settings)
+        settings = configuration.from_json(settings_of.ObserveSettings, args.settings)
         output = args.output or observe.folder(settings.name)
         print(observe.run(settings, output, _networks(settings.networks, output)))
         return
@@ -466,11 +469,11 @@ def _observe(args: argparse.Namespace) -> None:
     name = _chosen(args.name, "NAME", config.observations)
     inputs.check_observation(config, name)
     folder = args.output or observe.folder(name)
-    settings = config.observing(name)
+    settings = settings_of.observing(config, name)
     networks = _networks(settings.networks, folder)
     for network, path in networks.items():
         if not (path / train.WEIGHTS).is_file():
-            observed_networks.run(config.observing_network(name, network), path)
+            observed_networks.run(settings_of.observing_network(config, name, network), path)
     print(observe.run(settings, folder, networks))
     outputs = [folder / f"observation.{suffix}" for suffix in config.figures.formats]
     figures.write(lambda: observation.draw(folder), config.figures.dpi, outputs)
@@ -497,13 +500,14 @@ def _add_observe_network(commands: Commands[argparse.ArgumentParser]) -> None:
 def _observe_network(args: argparse.Namespace) -> None:
     settings = _settings(
         args,
-        configuration.ObserveNetworkSettings,
-        lambda config: config.observing_network(
+        settings_of.ObserveNetworkSettings,
+        lambda config: settings_of.observing_network(
+            config,
             _chosen(args.name, "NAME", config.observations),
             _chosen(args.network, "--network", config.autoencoder.networks),
         ),
     )
-    from icflow.stages import observed_networks
+    from icflow.observation import networks as observed_networks
 
     observed_networks.run(settings, args.output, threads=args.threads)
 
@@ -516,7 +520,7 @@ def _add_observation_figure(commands: Commands[argparse.ArgumentParser]) -> None
 
 
 def _observation_figure(args: argparse.Namespace) -> None:
-    from icflow.figures import observation
+    from icflow.observation import page as observation
     from icflow.stages import figures
 
     figures.write(lambda: observation.draw(args.folder), args.dpi, args.output)
@@ -540,8 +544,8 @@ def _add_responses(commands: Commands[argparse.ArgumentParser]) -> None:
 def _responses(args: argparse.Namespace) -> None:
     settings = _settings(
         args,
-        configuration.ResponseSettings,
-        lambda config: config.response(_chosen(args.name, "--name", config.responses)),
+        settings_of.ResponseSettings,
+        lambda config: settings_of.response(config, _chosen(args.name, "--name", config.responses)),
     )
     from icflow.stages import responses
 
@@ -567,11 +571,13 @@ def _simulate(args: argparse.Namespace) -> None:
     simulate.run(settings, args.shard_first, args.count, args.output)
 
 
-def _simulate_settings(args: argparse.Namespace) -> configuration.SimulateSettings:
+def _simulate_settings(args: argparse.Namespace) -> settings_of.SimulateSettings:
     return _settings(
         args,
-        configuration.SimulateSettings,
-        lambda config: config.simulate(_chosen(args.dataset, "--dataset", config.datasets)),
+        settings_of.SimulateSettings,
+        lambda config: settings_of.simulate(
+            config, _chosen(args.dataset, "--dataset", config.datasets)
+        ),
     )
 
 
@@ -608,8 +614,10 @@ def _add_integrate(commands: Commands[argparse.ArgumentParser]) -> None:
 def _integrate(args: argparse.Namespace) -> None:
     settings = _settings(
         args,
-        configuration.IntegralSettings,
-        lambda config: config.integral(_chosen(args.integral, "--integral", config.integrals)),
+        settings_of.IntegralSettings,
+        lambda config: settings_of.integral(
+            config, _chosen(args.integral, "--integral", config.integrals)
+        ),
     )
     from icflow.stages import integrate
 
@@ -623,8 +631,10 @@ def _add_fit_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_fit(args: argparse.Namespace, name: Callable[[Config], str]) -> None:
-    settings = _settings(args, configuration.FitSettings, lambda config: config.fit(name(config)))
-    from icflow.stages import fit
+    settings = _settings(
+        args, settings_of.FitSettings, lambda config: settings_of.fit(config, name(config))
+    )
+    from icflow.stages import baseline as fit
 
     fit.run(settings, args.spectra, args.output)
 
@@ -651,8 +661,8 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
 def _train(args: argparse.Namespace) -> None:
     settings = _settings(
         args,
-        configuration.TrainSettings,
-        lambda config: config.train(*_network_and_fold(args, config)),
+        settings_of.TrainSettings,
+        lambda config: settings_of.train(config, *_network_and_fold(args, config)),
     )
     from icflow.stages import train
 
@@ -682,8 +692,8 @@ def _add_score(commands: Commands[argparse.ArgumentParser]) -> None:
 def _score(args: argparse.Namespace) -> None:
     settings = _settings(
         args,
-        configuration.ScoreSettings,
-        lambda config: config.score(*_network_and_fold(args, config)),
+        settings_of.ScoreSettings,
+        lambda config: settings_of.score(config, *_network_and_fold(args, config)),
     )
     from icflow.stages import score
 
@@ -742,7 +752,7 @@ def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    settings = _settings(args, configuration.EvaluateSettings, Config.evaluate)
+    settings = _settings(args, settings_of.EvaluateSettings, settings_of.evaluate)
     from icflow.stages import evaluate
 
     evaluate.run(
@@ -788,7 +798,7 @@ def _add_scan_figure(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _scan_figure(args: argparse.Namespace) -> None:
     settings = _scan_settings(args)
-    from icflow.figures import scans
+    from icflow.publish.figures import scans
     from icflow.stages import figures
 
     figures.write(lambda: scans.draw(settings, args.folder), args.dpi, args.output)
@@ -799,11 +809,11 @@ def _add_scan_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="name under scans in the configuration")
 
 
-def _scan_settings(args: argparse.Namespace) -> configuration.ScanSettings:
+def _scan_settings(args: argparse.Namespace) -> settings_of.ScanSettings:
     return _settings(
         args,
-        configuration.ScanSettings,
-        lambda config: config.scan(_chosen(args.name, "--name", config.scans)),
+        settings_of.ScanSettings,
+        lambda config: settings_of.scan(config, _chosen(args.name, "--name", config.scans)),
     )
 
 
@@ -817,7 +827,7 @@ def _add_fluxes(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _fluxes(args: argparse.Namespace) -> None:
-    settings = _settings(args, configuration.FluxSettings, Config.fluxes)
+    settings = _settings(args, settings_of.FluxSettings, settings_of.fluxes)
     from icflow.stages import fluxes
 
     fluxes.run(settings, args.spectra, args.output)
@@ -855,8 +865,8 @@ def _add_figure(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _figure(args: argparse.Namespace) -> None:
-    from icflow.figures import registry
-    from icflow.figures.base import FigureSettings
+    from icflow.publish.figures import registry
+    from icflow.publish.figures.base import FigureSettings
     from icflow.stages import figures
 
     settings = _settings(args, FigureSettings, lambda config: registry.settings(config, args.name))
@@ -892,7 +902,7 @@ def _add_report(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _report(args: argparse.Namespace) -> None:
     config = _settings(args, Config, lambda config: config)
-    from icflow.stages import report
+    from icflow.publish import report
 
     report.run(config, args.results, args.output)
 
@@ -922,7 +932,7 @@ def _add_results_page(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _results_page(args: argparse.Namespace) -> None:
     config = configuration.load(*args.config)
-    from icflow.stages import results_page
+    from icflow.publish import results_page
 
     for path in results_page.run(config, args.config, args.results, args.output):
         print(path)
@@ -940,7 +950,7 @@ def _add_scan_page(commands: Commands[argparse.ArgumentParser]) -> None:
 def _scan_page(args: argparse.Namespace) -> None:
     config = configuration.load(*args.config)
     _chosen(args.name, "NAME", config.scans)
-    from icflow.stages import scan_page
+    from icflow.publish import scan_page
 
     for path in scan_page.run(config, args.name, args.config, args.results, args.output):
         print(path)
@@ -977,7 +987,7 @@ def _compare(args: argparse.Namespace) -> None:
     if args.count < 1:
         raise IcflowError(f"--count is {args.count}, allowed: 1 and more")
     config = configuration.load(*args.config)
-    from icflow.stages import compare
+    from icflow.stages import compare_engines as compare
 
     print(compare.run(config, args.count, args.output, args.figure))
 

@@ -6,6 +6,7 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
+from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.engines.registry import ENGINES
 from icflow.errors import IcflowError
@@ -97,7 +98,7 @@ def check_responses(config: Config, name: str) -> None:
     IcflowError
         As `icflow.ogip.observation.check_module`.
     """
-    low, high = config.observing(name).energies
+    low, high = settings_of.observing(config, name).energies
     for module in read_modules(name, config.observations[name]):
         if all(path.is_file() for path in module.files):
             check_module(module, low, high)

@@ -16,7 +16,24 @@ from pathlib import Path
 
 # Every stage imports these. What they decide about a result reaches the stage
 # in its settings, so an edit to them alone makes no result out of date.
-_VOCABULARY = frozenset({"icflow", "icflow.config", "icflow.errors", "icflow.files"})
+_VOCABULARY = frozenset(
+    {"icflow", "icflow.errors", "icflow.files", "icflow.settings"}
+    | {
+        f"icflow.config{part}"
+        for part in (
+            "",
+            ".types",
+            ".model",
+            ".fits",
+            ".networks",
+            ".detection",
+            ".observe",
+            ".output",
+            ".tree",
+            ".reading",
+        )
+    }
+)
 
 
 def code_digest(modules: Iterable[str], data: Iterable[str] = ()) -> str:
@@ -29,7 +46,7 @@ def code_digest(modules: Iterable[str], data: Iterable[str] = ()) -> str:
     Parameters
     ----------
     modules : iterable of str
-        Dotted names, such as ``icflow.stages.fit``.
+        Dotted names, such as ``icflow.stages.baseline``.
     data : iterable of str
         Other files, such as templates, relative to the package's folder.
     """

@@ -14,6 +14,7 @@ import pytest
 from node import ROOT, Cluster, Project, finish
 
 from icflow import config
+from icflow import settings as settings_of
 from icflow.stages import simulate
 
 SHARD = "results/spectra/test_2T/shard-0000.pha"
@@ -64,7 +65,7 @@ def test_the_image_simulates_the_same_bytes_as_this_machine(
 ) -> None:
     project, _ = finished
     monkeypatch.chdir(project.folder)
-    simulate.run(small(project).simulate("test_2T"), 0, 12, tmp_path / "here.pha")
+    simulate.run(settings_of.simulate(small(project), "test_2T"), 0, 12, tmp_path / "here.pha")
     assert (tmp_path / "here.pha").read_bytes() == (project.folder / SHARD).read_bytes()
 
 

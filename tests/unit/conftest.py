@@ -11,6 +11,7 @@ import pytest
 from astropy.table import Table, vstack
 
 from icflow import config as configuration
+from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.detection.detectors import fits_read, integrals_needed
 from icflow.files import write_json
@@ -339,7 +340,7 @@ def write_scores(
             rows[f"latent_{label}"] = values[name] + scatter[label] * random.normal(size=index.size)
         for name, column in rows.items():
             columns.setdefault(name, []).append(column)
-    training = config.train(network, fold).training.model_dump(mode="json")
+    training = settings_of.train(config, network, fold).training.model_dump(mode="json")
     table = Table(
         {name: np.concatenate(c) for name, c in columns.items()}, meta={"training": training}
     )
@@ -412,7 +413,9 @@ def run_evaluation(config: Config, results: Path) -> None:
     from icflow.stages import evaluate
 
     evaluate.run(
-        configuration.from_json(configuration.EvaluateSettings, config.evaluate().json_text()),
+        configuration.from_json(
+            settings_of.EvaluateSettings, settings_of.evaluate(config).json_text()
+        ),
         sorted(results.glob("scores/*/fold-?.ecsv")),
         sorted(results.glob("fits/*/*/*.ecsv")),
         sorted(results.glob("integrals/*/*/*.ecsv")),

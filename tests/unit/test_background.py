@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from icflow.engines import folded
+from icflow.engines.embedded import folded
 from icflow.errors import IcflowError
 from icflow.models.background import BackgroundComponent, read_background
 from icflow.ogip.response import Rmf, read_arf, read_rmf, write_arf, write_rmf

@@ -15,9 +15,10 @@ import torch
 from astropy.table import Table
 
 from icflow import config as configuration
-from icflow.autoencoder.data import LabelScale
-from icflow.autoencoder.network import create
-from icflow.autoencoder.weights import Description, save_weights
+from icflow import settings as settings_of
+from icflow.networks.data import LabelScale
+from icflow.networks.network import create
+from icflow.networks.weights import Description, save_weights
 from icflow.ogip.spectrum import SpectrumSet, write_spectra
 
 ROWS = {
@@ -175,7 +176,7 @@ def test_recipes_are_compared_by_when_the_published_one_gets_there(
 def write_networks(root: Path, folder: Path, size: int) -> None:
     """Write scores of three folds, each of which takes other spectra for what they are not."""
     config = configuration.load(root / "config.yaml")
-    settings = config.train("cae", 0)
+    settings = settings_of.train(config, "cae", 0)
     names = list(settings.labels)
     scale = LabelScale(tuple(names), (0.0,) * len(names), (1.0,) * len(names))
     state = create(settings, INPUTS).state_dict()
@@ -197,7 +198,7 @@ def write_networks(root: Path, folder: Path, size: int) -> None:
         for network in config.autoencoder.networks:
             random = np.random.default_rng(fold)
             own = {f"latent_{label}": random.normal(size=taken.size) - 9 * taken
-                   for label in config.train(network, fold).labels}  # fmt: skip
+                   for label in settings_of.train(config, network, fold).labels}  # fmt: skip
             own |= {name.replace("latent", "label"): own[name] for name in list(own)}
             scores = dict.fromkeys(("R_a", "deviance"), 1.0 + taken)
             path = folder / f"scores/{network}/fold-{fold}.ecsv"

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy.optimize import nnls
 
-from icflow.engines import cells, cstat
-from icflow.engines.cstat import PLASMA, ROW, Box, Data, Minimum, Shapes
+from icflow import statistic as cstat
+from icflow.engines.embedded import cells
+from icflow.statistic import PLASMA, ROW, Box, Data, Minimum, Shapes
 
 NODES = np.array([1.0, 2.0, 4.0, 8.0, 16.0])
 N_CHANNELS = 80

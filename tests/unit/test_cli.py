@@ -150,9 +150,9 @@ def test_the_code_digest_follows_imports_and_ignores_time(
     (package / "stages").mkdir(parents=True)
     files = {
         "__init__.py": "",
-        "config.py": "SEED = 1\n",
+        "settings.py": "SEED = 1\n",
         "stages/__init__.py": "",
-        "stages/fit.py": "from icflow import config, numbers\n",
+        "stages/fit.py": "from icflow import numbers, settings\n",
         "stages/train.py": "",
         "numbers.py": "def later():\n    import icflow.deep\n    import json\n",
         "deep.py": "",
@@ -168,7 +168,7 @@ def test_the_code_digest_follows_imports_and_ignores_time(
 
     try:
         before = digest()
-        for name in ("stages/train.py", "config.py"):
+        for name in ("stages/train.py", "settings.py"):
             (package / name).write_text("# edited\n")
             os.utime(package / "deep.py", (0, 0))
             assert digest() == before

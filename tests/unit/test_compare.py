@@ -18,7 +18,7 @@ from icflow.engines.base import FitResult
 from icflow.models.expression import parse
 from icflow.models.scenario import complete, draw
 from icflow.ogip.response import read_rmf
-from icflow.stages import compare
+from icflow.stages import compare_engines as compare
 
 CHANNELS = 4096
 

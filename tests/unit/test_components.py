@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from icflow import config
-from icflow.detection.tables import read_table
+from icflow import settings as settings_of
 from icflow.stages import components, simulate
+from icflow.tables import read_table
 
 
 def test_components_add_up_to_what_was_expected_of_that_spectrum(
     root: Path, rmf_path: Path, arf_path: Path, atomdb: Path, tmp_path: Path
 ) -> None:
     run = config.load(root / "config.yaml")
-    settings = run.simulate("test_2T")
+    settings = settings_of.simulate(run, "test_2T")
     files = {
         "rmf": str(rmf_path),
         "arf": str(arf_path),

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from icflow import config, inputs, schema
+from icflow import settings as settings_of
 from icflow.errors import IcflowError
 from icflow.models import scenario
 
@@ -224,7 +225,7 @@ def test_an_overlay_changes_its_own_keys_only(tmp_path: Path) -> None:
 
 def test_networks_depart_from_the_common_settings_where_they_say_so() -> None:
     default = config.load(DEFAULT)
-    cae, dense = default.train("cae", 0), default.train("dense", 0)
+    cae, dense = settings_of.train(default, "cae", 0), settings_of.train(default, "dense", 0)
     assert (cae.kind, dense.kind) == ("convolutional", "dense")
     assert cae.labels == default.autoencoder.labels
     assert list(dense.labels) == ["kT_cool", "kT_hot", "ln_norm_cool", "ln_norm_hot"]
@@ -301,17 +302,23 @@ def test_every_key_of_the_schema_is_explained() -> None:
 def stage_settings(configuration: config.Config) -> dict[str, str]:
     """Return the settings of every kind of job as the workflow compares them."""
     return {
-        **{f"simulate {n}": configuration.simulate(n).json_text() for n in configuration.datasets},
         **{
-            f"fit {n}": configuration.fit(n).json_text()
+            f"simulate {n}": settings_of.simulate(configuration, n).json_text()
+            for n in configuration.datasets
+        },
+        **{
+            f"fit {n}": settings_of.fit(configuration, n).json_text()
             for n in ("label", *configuration.fits.baseline)
         },
-        **{f"integral {n}": configuration.integral(n).json_text() for n in configuration.integrals},
         **{
-            f"train {n}": configuration.train(n, 0).json_text()
+            f"integral {n}": settings_of.integral(configuration, n).json_text()
+            for n in configuration.integrals
+        },
+        **{
+            f"train {n}": settings_of.train(configuration, n, 0).json_text()
             for n in configuration.autoencoder.networks
         },
-        "evaluate": configuration.evaluate().json_text(),
+        "evaluate": settings_of.evaluate(configuration).json_text(),
     }
 
 
@@ -357,12 +364,12 @@ def test_settings_survive_the_command_line(default: dict[str, Any]) -> None:
     whole = config.validate(default, "c")
     for settings in (
         whole,
-        whole.simulate("train_2T"),
-        whole.fit("label"),
-        whole.fit("1T+IC_free"),
-        whole.train("cae", 1),
-        whole.score("ae", 0),
-        whole.evaluate(),
+        settings_of.simulate(whole, "train_2T"),
+        settings_of.fit(whole, "label"),
+        settings_of.fit(whole, "1T+IC_free"),
+        settings_of.train(whole, "cae", 1),
+        settings_of.score(whole, "ae", 0),
+        settings_of.evaluate(whole),
     ):
         assert config.from_json(type(settings), settings.json_text()) == settings
 
@@ -370,7 +377,7 @@ def test_settings_survive_the_command_line(default: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("text", "words"), [("{", "not JSON"), ('{"seed": 1.5}', "seed")])
 def test_settings_that_are_none(text: str, words: str) -> None:
     with pytest.raises(IcflowError, match=words):
-        config.from_json(config.SimulateSettings, text)
+        config.from_json(settings_of.SimulateSettings, text)
 
 
 def test_the_order_of_keys_means_nothing(default: dict[str, Any]) -> None:
@@ -468,7 +475,7 @@ def test_a_dataset_like_another_one_differs_in_what_it_says(default: dict[str, A
         }
     }
     run = config.validate(config.overlay(default, above), "here")
-    base, short, hot = (run.simulate(name) for name in ("test_1T+IC", "short", "hot"))
+    base, short, hot = (settings_of.simulate(run, name) for name in ("test_1T+IC", "short", "hot"))
     assert run.datasets["short"].size == 1000
     assert run.datasets["hot"].size == 7
     assert (short.dataset, short.draws, short.scenario) == ("short", "test_1T+IC", "1T+IC")

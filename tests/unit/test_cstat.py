@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from icflow.engines import cstat
-from icflow.engines.cstat import CURVE, PLASMA, ROW, Box, Data, Shapes
+from icflow import statistic as cstat
+from icflow.statistic import CURVE, PLASMA, ROW, Box, Data, Shapes
 
 N_CHANNELS = 60
 NODES = np.array([1.0, 2.0, 4.0, 8.0])

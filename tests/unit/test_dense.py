@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from icflow.autoencoder.dense import GROUP, DenseAutoencoder, deviance
-from icflow.autoencoder.scoring import LEAST, reconstruction_deviance
 from icflow.errors import IcflowError
+from icflow.networks.dense import GROUP, DenseAutoencoder, deviance
+from icflow.networks.scoring import LEAST, reconstruction_deviance
 from icflow.stages.networks import Inputs, training_labels, true_labels
 
 LENGTH = 64

@@ -16,6 +16,7 @@ import pytest
 from astropy.table import Table
 
 from icflow import config as configuration
+from icflow import settings as settings_of
 from icflow.config import Config, Detector
 from icflow.detection import table1
 from icflow.detection.detectors import in_order
@@ -134,7 +135,7 @@ def run_point(
     from icflow.stages import evaluate
 
     evaluate.run(
-        config.evaluate().model_copy(update=changes),
+        settings_of.evaluate(config).model_copy(update=changes),
         scores,
         sorted(results.glob("fits/*/*/*.ecsv")),
         sorted(results.glob("integrals/*/*/*.ecsv")),
@@ -319,7 +320,7 @@ def test_bytes_do_not_depend_on_the_order_of_files(
 
     again = tmp_path / "again"
     evaluate.run(
-        config.evaluate(),
+        settings_of.evaluate(config),
         sorted(evaluated.glob("scores/*/fold-?.ecsv"))[::-1],
         sorted(evaluated.glob("fits/*/*/*.ecsv"))[::-1],
         sorted(evaluated.glob("integrals/*/*/*.ecsv"))[::-1],

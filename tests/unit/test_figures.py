@@ -19,7 +19,7 @@ from icflow.config import Config
 from icflow.detection import metrics, quality
 from icflow.detection.published import PUBLISHED
 from icflow.errors import IcflowError
-from icflow.figures import (
+from icflow.publish.figures import (
     architecture,
     dependence,
     efficiency,
@@ -32,7 +32,7 @@ from icflow.figures import (
     reliability,
     style,
 )
-from icflow.figures.base import FigureSettings
+from icflow.publish.figures.base import FigureSettings
 from icflow.stages import figures
 
 ROOT = Path(__file__).parents[2]
@@ -116,7 +116,8 @@ def test_bytes_are_the_same_in_another_process(
     names = ("1", "7")  # many lines, and an image within vector graphics
     script = (
         "import sys; from pathlib import Path; from icflow.config import from_json\n"
-        "from icflow.figures.base import FigureSettings; from icflow.stages import figures\n"
+        "from icflow.publish.figures.base import FigureSettings\n"
+        "from icflow.stages import figures\n"
         "text, inputs, outputs = sys.argv[1:]\n"
         "figures.run(from_json(FigureSettings, text), [Path(p) for p in inputs.split('|')],"
         " [Path(p) for p in outputs.split('|')])"
@@ -281,7 +282,7 @@ def test_components_without_exposure_are_refused(config: Config, results: Path) 
 def test_blocks_are_those_of_the_network(config: Config, length: int) -> None:
     import torch
 
-    from icflow.autoencoder import network
+    from icflow.networks import network
 
     shape = config.autoencoder.architecture
     model = network.SpectrumAutoencoder(shape, length).eval()

@@ -11,6 +11,7 @@ from astropy.table import Table
 
 from icflow import config as configuration
 from icflow import resources
+from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.errors import IcflowError
 from icflow.models.inverse_compton import KEV
@@ -52,7 +53,7 @@ def plasma(name: str, kT: list[float], norm: list[float]) -> dict[str, list[floa
 
 def make(default: Config, *paths: Path) -> Table:
     output = paths[0].with_suffix(".ecsv")
-    fluxes.run(default.fluxes(), paths, output)
+    fluxes.run(settings_of.fluxes(default), paths, output)
     return Table.read(output, format="ascii.ecsv")
 
 

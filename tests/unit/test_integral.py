@@ -11,11 +11,11 @@ from scipy.integrate import dblquad, quad
 from scipy.stats import multivariate_normal, norm
 
 from icflow import config
+from icflow import statistic as cstat
 from icflow.config import AtomicData, Instrument, Prior, Scenario
-from icflow.engines import cstat
-from icflow.engines.embedded import EmbeddedEngine
-from icflow.engines.norms import Norms, log_integrals, log_interval
-from icflow.engines.sampling import Kernel, fit_mixture, integrate
+from icflow.engines.embedded.engine import EmbeddedEngine
+from icflow.engines.evidence.norms import Norms, log_integrals, log_interval
+from icflow.engines.evidence.sampling import Kernel, fit_mixture, integrate
 from icflow.errors import IcflowError
 from icflow.models.scenario import generator
 

@@ -10,17 +10,19 @@ import numpy as np
 import pytest
 
 from icflow import config as configuration
-from icflow.config import AtomicData, FitModel, Free, ObserveSettings
-from icflow.engines import cstat
+from icflow import settings as settings_of
+from icflow import statistic as cstat
+from icflow.config import AtomicData, FitModel, Free
 from icflow.engines.base import FitResult
-from icflow.engines.embedded import EmbeddedEngine
-from icflow.engines.joint import JointEngine
-from icflow.engines.observed import ObservedEngine, draw_counts
+from icflow.engines.embedded.engine import EmbeddedEngine
+from icflow.engines.embedded.joint import JointEngine
+from icflow.engines.embedded.observed import ObservedEngine, draw_counts
 from icflow.models.scenario import at_source
 from icflow.ogip.grouping import group_counts
 from icflow.ogip.observation import Module
 from icflow.ogip.response import read_arf, write_arf
 from icflow.ogip.spectrum import read_spectrum
+from icflow.settings import ObserveSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 REDSHIFT, NH = 0.05, 0.00858
@@ -33,7 +35,7 @@ TRUTH = {
 @pytest.fixture(scope="module")
 def settings() -> ObserveSettings:
     paths = (ROOT / "config.yaml", ROOT / "config" / "observe-example.yaml")
-    return configuration.load(*paths).observing("example")
+    return settings_of.observing(configuration.load(*paths), "example")
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from astropy.table import Table
 from icflow.config import Detector
 from icflow.detection import detectors, learned
 from icflow.detection.evidence import Evidence, Sample, Verdict
-from icflow.detection.tables import stack
 from icflow.errors import IcflowError
+from icflow.tables import stack
 
 WITH_IC = {"hot": False, "ic": True}
 NAMES = ("apec.kT", "apec.norm", "apec_3.kT", "apec_3.norm", "background.lines")

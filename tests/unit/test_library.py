@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from icflow.config import AtomicData
-from icflow.engines import folded
+from icflow.engines.embedded import folded
 from icflow.errors import IcflowError
 from icflow.models import library
 from icflow.models.expression import parse

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from icflow.autoencoder.network import BatchNorm, SpectrumAutoencoder, TransposedConvolution
 from icflow.config import Architecture
 from icflow.errors import IcflowError
+from icflow.networks.network import BatchNorm, SpectrumAutoencoder, TransposedConvolution
 
 PAPER = Architecture(
     widths=[4, 16, 32, 64, 128], dense=[500, 50], latents=4, kernel=3, decoder_skips=False

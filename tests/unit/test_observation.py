@@ -16,6 +16,7 @@ from astropy.io import fits
 
 from icflow import config as configuration
 from icflow import inputs
+from icflow import settings as settings_of
 from icflow.cli import main
 from icflow.config import Config
 from icflow.errors import IcflowError
@@ -238,9 +239,9 @@ def test_several_spectra_are_checked_one_by_one(folder: Path) -> None:
 
 def test_the_settings_survive_the_command_line() -> None:
     settings = observing(radio={"flux_density": 1.0, "frequency": 1.0, "spectral_index": 1.0})
-    observing_settings = settings.observing("mine")
+    observing_settings = settings_of.observing(settings, "mine")
     text = observing_settings.json_text()
-    assert configuration.from_json(configuration.ObserveSettings, text) == observing_settings
+    assert configuration.from_json(settings_of.ObserveSettings, text) == observing_settings
     assert copy.copy(observing_settings).models.keys() == {"1T", "2T", "1T+IC", "2T+IC"}
 
 

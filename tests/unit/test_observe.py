@@ -15,25 +15,24 @@ import yaml
 from scipy.stats import kstest
 
 from icflow import config as configuration
+from icflow import settings as settings_of
 from icflow.cli import main
 from icflow.config import Config
 from icflow.detection.learned import Features
-from icflow.detection.tables import read_table
-from icflow.engines.observed import ObservedEngine, draw_counts
+from icflow.engines.embedded.observed import ObservedEngine, draw_counts
 from icflow.errors import IcflowError
-from icflow.figures import observation as page
 from icflow.models.scenario import at_source
+from icflow.observation import analysis as observe
+from icflow.observation import fits as observed_fits
+from icflow.observation import networks as observed_networks
+from icflow.observation import page as page
+from icflow.observation import scores as observed_scores
+from icflow.observation import words as observed_words
+from icflow.observation.scores import OBSERVED, REPLICAS
+from icflow.observation.simulations import Fitter, Spectra, allowed, draw_each, replicas
 from icflow.ogip.observation import read_modules
 from icflow.ogip.spectrum import read_spectrum, write_spectrum
-from icflow.stages import (
-    observe,
-    observed_fits,
-    observed_networks,
-    observed_scores,
-    observed_words,
-)
-from icflow.stages.observed_scores import OBSERVED, REPLICAS
-from icflow.stages.observed_simulations import Fitter, Spectra, allowed, draw_each, replicas
+from icflow.tables import read_table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -82,8 +81,10 @@ def made(folder: Path) -> Path:
     radio = {"flux_density": 100.0, "frequency": 1400.0, "spectral_index": 1.0}
     config = with_network(loaded(example={"radio": radio}), "ae")
     network = folder / "example" / "networks" / "ae"
-    observed_networks.run(config.observing_network("example", "ae"), network)
-    verdict = observe.run(config.observing("example"), folder / "example", {"ae": network})
+    observed_networks.run(settings_of.observing_network(config, "example", "ae"), network)
+    verdict = observe.run(
+        settings_of.observing(config, "example"), folder / "example", {"ae": network}
+    )
     assert verdict == summary_of(folder / "example")["verdict"]
     return folder / "example"
 
@@ -100,13 +101,13 @@ def summary(made: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def engine(folder: Path) -> ObservedEngine:
-    settings = loaded().observing("example")
+    settings = settings_of.observing(loaded(), "example")
     (module,) = read_modules("example", settings.observation)
     return ObservedEngine([module], settings, False, (0.8, 1.25), settings.atomic_data)
 
 
 def models(redshift: float = 0.0432, nH: float = 0.00858) -> dict[str, Any]:
-    settings = loaded().observing("example")
+    settings = settings_of.observing(loaded(), "example")
     return {name: at_source(model, redshift, nH) for name, model in settings.models.items()}
 
 
@@ -229,7 +230,7 @@ def test_bright_ic_is_detected_in_two_spectra(folder: Path, engine: ObservedEngi
         write_spectrum(f"{name}.pha", replace(spectrum, counts=counts, exposure=5e5))
     spectra = {name: {**files, "spectrum": f"{name}.pha"} for name in "AB"}
     config = loaded(bright={**given, "spectra": spectra})
-    sentence = observe.run(config.observing("bright"), folder / "bright")
+    sentence = observe.run(settings_of.observing(config, "bright"), folder / "bright")
     summary = summary_of(folder / "bright")
     assert summary["decision"] == "IC" and sentence.startswith("Inverse Compton emission is detec")
     assert summary["false_alarm"] == pytest.approx(1 / 21)
@@ -369,7 +370,9 @@ def test_a_detector_that_cannot_score_is_refused_first(
     detectors = config.observe.detectors | {"ic_added": detector}
     with pytest.raises(IcflowError) as caught:
         observe_settings = config.observe.model_copy(update={"detectors": detectors})
-        settings = config.observing("example").model_copy(update={"observe": observe_settings})
+        settings = settings_of.observing(config, "example").model_copy(
+            update={"observe": observe_settings}
+        )
         observed_scores.check(settings)
     assert all(word in str(caught.value) for word in words)
 
@@ -384,7 +387,9 @@ def test_a_detector_that_learns_needs_twice_the_simulations_to_decide() -> None:
         "decides": "learns",
     }
     observe_settings = given.model_copy(update=change)
-    settings = loaded().observing("example").model_copy(update={"observe": observe_settings})
+    settings = settings_of.observing(loaded(), "example").model_copy(
+        update={"observe": observe_settings}
+    )
     with pytest.raises(IcflowError, match=r"is 50, too few for observe.decides: .* 100 and more"):
         observed_scores.check(settings)
     enough = observe_settings.model_copy(update={"simulations": 100})
@@ -392,12 +397,12 @@ def test_a_detector_that_learns_needs_twice_the_simulations_to_decide() -> None:
 
 
 def test_networks_that_cannot_be_trained_are_refused_first(folder: Path) -> None:
-    settings = with_network(loaded(), "cae").observing("example")
+    settings = settings_of.observing(with_network(loaded(), "cae"), "example")
     with pytest.raises(IcflowError, match=r"detectors.ae.network: .*label fits \(kT, norm\)"):
         observe.run(settings, folder / "refused", {})
     files = {key: f"{key}.fits" for key in ("spectrum", "rmf", "arf")}
     several = loaded(two={"redshift": 0.05, "nH": 0.01, "spectra": {"A": files, "B": files}})
-    settings = with_network(several, "ae").observing("two")
+    settings = settings_of.observing(with_network(several, "ae"), "two")
     with pytest.raises(IcflowError, match=r"networks read one spectrum, but observations\.two has"):
         observe.run(settings, folder / "refused", {})
     with pytest.raises(IcflowError, match=r"detectors.ae.network is 'magic', allowed: ae, cae"):
@@ -408,7 +413,9 @@ def test_a_network_of_other_settings_is_refused(made: Path) -> None:
     config = with_network(loaded(), "ae")
     training = config.autoencoder.training.model_copy(update={"spectra": 90})
     autoencoder = config.autoencoder.model_copy(update={"training": training})
-    settings = config.model_copy(update={"autoencoder": autoencoder}).observing("example")
+    settings = settings_of.observing(
+        config.model_copy(update={"autoencoder": autoencoder}), "example"
+    )
     modules = read_modules("example", settings.observation)
     dark = Spectra(np.zeros((1, modules[0].spectrum.counts.size), dtype=np.int32), {}, np.zeros(1))
     with pytest.raises(IcflowError, match=r"trained with training\.spectra 60, wanted is 90"):

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from scipy.sparse import eye_array
 
-from icflow.config import FitModel, FitSettings, Instrument, Scenario, SimulateSettings
+from icflow.config import FitModel, Instrument, Scenario
 from icflow.engines.base import FitResult
 from icflow.ogip.response import Rmf, write_rmf
 from icflow.ogip.spectrum import SpectrumSet, read_spectra, write_spectra
-from icflow.stages import fit, simulate
+from icflow.settings import FitSettings, SimulateSettings
+from icflow.stages import baseline as fit
+from icflow.stages import simulate
 from icflow.stages.partial import Partial
 
 CHANNELS = 4

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from icflow.engines.profile import end_of_interval
+from icflow.engines.embedded.profile import end_of_interval
 
 
 @pytest.mark.parametrize("guess", [0.01, 0.5, 1.0, 7.0])

@@ -19,15 +19,17 @@ from astropy.table import Table
 from scipy.sparse import eye_array
 
 from icflow import cli
-from icflow.config import AtomicData, FitControl, FitModel, FitSettings, Instrument
-from icflow.engines import pyxspec, pyxspec_worker
+from icflow.config import AtomicData, FitControl, FitModel, Instrument
 from icflow.engines.base import FitResult
-from icflow.engines.pyxspec import PyXspecEngine
+from icflow.engines.xspec import engine as pyxspec
+from icflow.engines.xspec import worker as pyxspec_worker
+from icflow.engines.xspec.engine import PyXspecEngine
 from icflow.errors import IcflowError
 from icflow.models.scenario import background_factors
 from icflow.ogip.response import Rmf, read_rmf, write_arf, write_rmf
 from icflow.ogip.spectrum import SpectrumSet, read_spectra, write_spectra
-from icflow.stages import fit as fit_stage
+from icflow.settings import FitSettings
+from icflow.stages import baseline as fit_stage
 
 CHANNELS = 12
 EXPOSURE = 1000.0

@@ -14,8 +14,8 @@ from icflow import config as configuration
 from icflow.config import Config
 from icflow.detection.detectors import fits_read
 from icflow.errors import IcflowError
-from icflow.figures import registry
-from icflow.stages import report
+from icflow.publish import report
+from icflow.publish.figures import registry
 
 # The smallest PNG: what matters here is that its bytes arrive.
 PNG = base64.b64decode(

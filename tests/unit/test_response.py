@@ -15,15 +15,7 @@ from astropy.io import fits
 from scipy.sparse import csr_array
 
 from icflow.errors import IcflowError
-from icflow.ogip.response import (
-    Arf,
-    Rmf,
-    check_same_grid,
-    read_arf,
-    read_rmf,
-    write_arf,
-    write_rmf,
-)
+from icflow.ogip.response import Arf, Rmf, check_same_grid, read_arf, read_rmf, write_arf, write_rmf
 
 # A small response: 3 energies, 5 channels; row 0 has two groups, row 2 none.
 DENSE = np.array(

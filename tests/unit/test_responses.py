@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from scipy.sparse import eye_array
 
-from icflow.config import ResponseSettings
 from icflow.errors import IcflowError
 from icflow.ogip.response import Rmf, read_arf, read_rmf, write_arf, write_rmf
 from icflow.ogip.spectrum import Spectrum, read_spectrum, write_spectrum
+from icflow.settings import ResponseSettings
 from icflow.stages import responses
 
 SEQUENCE = "60201056002"

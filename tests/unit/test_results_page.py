@@ -14,8 +14,8 @@ import pytest
 from icflow.config import Config
 from icflow.detection.detectors import in_order
 from icflow.errors import IcflowError
-from icflow.figures import registry
-from icflow.stages import results_page
+from icflow.publish import results_page
+from icflow.publish.figures import registry
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = (

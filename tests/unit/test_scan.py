@@ -13,13 +13,16 @@ import pytest
 from astropy.table import Table
 
 from icflow import config as configuration
-from icflow.config import Config, ScanSettings
+from icflow import settings as settings_of
+from icflow.config import Config
 from icflow.detection import scan, scan_tables
 from icflow.detection.metrics import Floats
 from icflow.detection.scan import Point, Spectra, Weights
 from icflow.errors import IcflowError
-from icflow.figures import scans
-from icflow.stages import figures, scan_page
+from icflow.publish import scan_page
+from icflow.publish.figures import scans
+from icflow.settings import ScanSettings
+from icflow.stages import figures
 from icflow.stages import scan as stage
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +58,7 @@ def test_the_scans_that_ship_with_the_project_are_valid(name: str) -> None:
     scan.check(run)
     default = configuration.load(ROOT / "config.yaml")
     for dataset in default.datasets:
-        assert run.simulate(dataset) == default.simulate(dataset)
+        assert settings_of.simulate(run, dataset) == settings_of.simulate(default, dataset)
 
 
 @pytest.mark.parametrize(
@@ -150,15 +153,15 @@ def test_a_point_changes_what_it_says_and_nothing_else() -> None:
     assert detection.test == ["test_2T", "faint"]
     assert detection.validation == run.detection.validation
     assert set(detection.detectors) == {"fit_density", "cae"}
-    settings = run.evaluate(detection)
+    settings = settings_of.evaluate(run, detection)
     assert settings.held_out
     assert "test_1T+IC" not in settings.datasets and "faint" in settings.datasets
     assert run.scanned("mine", "test") == ["faint"]
-    scores = run.score_scan("mine", "cae", 0)
+    scores = settings_of.score_scan(run, "mine", "cae", 0)
     assert (scores.training, scores.validation, scores.test) == (None, [], ["faint"])
-    for given in (scores, settings, run.scan("mine")):
+    for given in (scores, settings, settings_of.scan(run, "mine")):
         assert configuration.from_json(type(given), given.json_text()) == given
-    assert run.scan("mine").sources["faint"] == "test_1T+IC"
+    assert settings_of.scan(run, "mine").sources["faint"] == "test_1T+IC"
 
 
 def test_a_detector_may_read_others_at_a_point() -> None:
@@ -178,8 +181,9 @@ def test_the_ceiling_knows_of_a_scatter_where_thresholds_do() -> None:
     for point in run.scans["background"].points:
         detector = run.at_point("background", point.name).detectors["bayes_factor"]
         pair = (str(detector.thermal), str(detector.alternative))
-        (scatters[point.name],) = {run.integral(n).instrument.background_scatter for n in pair}
-        assert [run.integral(name).scenario for name in pair] == [
+        integrals = [settings_of.integral(run, name) for name in pair]
+        (scatters[point.name],) = {one.instrument.background_scatter for one in integrals}
+        assert [one.scenario for one in integrals] == [
             run.scenarios[name] for name in ("2T", "1T+IC")
         ]
     assert scatters == {"none": 0, "b05": 0.05, "b10": 0.1, "b05_unaware": 0, "b10_unaware": 0}
@@ -284,13 +288,13 @@ def test_the_flux_that_is_needed_is_found_again() -> None:
 # --- table and figure ---------------------------------------------------------------------
 
 
-def settings_of(figure: str, detectors: list[str]) -> ScanSettings:
+def scan_settings(figure: str, detectors: list[str]) -> ScanSettings:
     third = {**SECOND, "name": "none", "label": "none", "test": ["3T"], "value": 2.0}
     run = with_scan(
         scan_of(FIRST | {"value": 0.5}, SECOND, third, figure=figure, detectors=detectors),
         bootstrap=100,
     )
-    return configuration.from_json(ScanSettings, run.scan("mine").json_text())
+    return configuration.from_json(ScanSettings, settings_of.scan(run, "mine").json_text())
 
 
 def write_points(folder: Path, settings: ScanSettings, size: int = 300) -> dict[str, Path]:
@@ -325,7 +329,7 @@ def write_points(folder: Path, settings: ScanSettings, size: int = 300) -> dict[
 
 @pytest.mark.parametrize("figure", ["rates", "changes", "fluxes"])
 def test_the_table_and_the_figure_of_a_scan(figure: str, tmp_path: Path) -> None:
-    settings = settings_of(figure, ["cae", "fit_density"])
+    settings = scan_settings(figure, ["cae", "fit_density"])
     points = write_points(tmp_path, settings)
     output = tmp_path / "scan"
     stage.run(settings, points, output)
@@ -361,11 +365,11 @@ def test_the_table_and_the_figure_of_a_scan(figure: str, tmp_path: Path) -> None
 
 
 def test_a_missing_point_or_detector_is_named(tmp_path: Path) -> None:
-    settings = settings_of("rates", ["cae"])
+    settings = scan_settings("rates", ["cae"])
     points = write_points(tmp_path, settings)
     with pytest.raises(IcflowError, match="no evaluation of the point second was given"):
         stage.run(settings, {"first": points["first"]}, tmp_path / "out")
-    more = settings_of("rates", ["cae", "ae"])
+    more = scan_settings("rates", ["cae", "ae"])
     with pytest.raises(IcflowError, match=r"scores.ecsv: lacks the column ae"):
         stage.run(more, points, tmp_path / "out")
     stage.run(settings, points, tmp_path / "out")
@@ -377,7 +381,7 @@ def test_a_missing_point_or_detector_is_named(tmp_path: Path) -> None:
 
 def test_the_page_of_a_scan_shows_its_table_and_says_how_it_was_made(tmp_path: Path) -> None:
     run = with_scan(scan_of(FIRST, SECOND, figure="changes", detectors=["cae"]), bootstrap=100)
-    settings, made = run.scan("mine"), tmp_path / "results/scans/mine"
+    settings, made = settings_of.scan(run, "mine"), tmp_path / "results/scans/mine"
     stage.run(settings, write_points(tmp_path, settings, size=50), made)
     files = ["config.yaml", "config/my scan.yaml"]
     output = tmp_path / "page"
@@ -401,7 +405,8 @@ def test_the_published_pages_of_scans_are_those_of_the_project(name: str) -> Non
     folder = ROOT / "docs/results"
     page = (folder / f"{name}_scan.md").read_text()
     (command,) = re.findall(rf"^icflow scan-page {name} --config (.+)$", page, re.MULTILINE)
-    settings = configuration.load(*(ROOT / file for file in command.split())).scan(name)
+    loaded = configuration.load(*(ROOT / file for file in command.split()))
+    settings = settings_of.scan(loaded, name)
     with (folder / f"{name}_scan.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {(row["point"], row["detector"]) for row in rows} == {

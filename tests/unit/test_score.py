@@ -15,11 +15,11 @@ import pytest
 import torch
 from astropy.table import Table
 
-from icflow.autoencoder import training, weights
-from icflow.autoencoder.data import split
-from icflow.config import ScoreSettings
 from icflow.errors import IcflowError
+from icflow.networks import training, weights
+from icflow.networks.data import split
 from icflow.ogip.spectrum import SpectrumSet, write_spectra
+from icflow.settings import ScoreSettings
 from icflow.stages import score, train
 
 N_TRAIN, N_OTHER, CHANNELS = 60, 12, 4096
@@ -192,8 +192,9 @@ def test_order_and_size_of_the_files_do_not_matter(run: Run, tmp_path: Path) -> 
 KILLED = """
 import functools, os, signal, sys
 from pathlib import Path
-from icflow.autoencoder import training
-from icflow.config import TrainSettings, from_json
+from icflow.networks import training
+from icflow.config import from_json
+from icflow.settings import TrainSettings
 from icflow.stages import train
 
 def die(line):

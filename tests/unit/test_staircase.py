@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from icflow import config
+from icflow import settings as settings_of
+from icflow import statistic as cstat
 from icflow.config import AtomicData, Instrument
-from icflow.engines import cstat, staircase
-from icflow.engines.cstat import Box, Data
-from icflow.engines.embedded import EmbeddedEngine
-from icflow.engines.parameters import build_model
-from icflow.engines.staircase import Survey
-from icflow.engines.tables import Tables
+from icflow.engines.embedded import staircase
+from icflow.engines.embedded.engine import EmbeddedEngine
+from icflow.engines.embedded.parameters import build_model
+from icflow.engines.embedded.staircase import Survey
+from icflow.engines.embedded.tables import Tables
+from icflow.statistic import Box, Data
 
 CHANNELS = slice(35, 1959)
 Z = 0.05
@@ -27,7 +29,7 @@ def tables(root: Path, rmf_path: Path, arf_path: Path, atomdb: Path) -> Tables:
         Instrument(rmf=str(rmf_path), arf=str(arf_path), exposure=1e6),
         AtomicData(folder=str(atomdb)),
     )
-    settings = config.load(root / "config.yaml").fit("2T_free")
+    settings = settings_of.fit(config.load(root / "config.yaml"), "2T_free")
     made = engine._tables(build_model(settings.model, settings, (), ()), CHANNELS)
     assert made is not None
     return made

@@ -12,22 +12,16 @@ import pytest
 import torch
 from astropy.table import Table
 
-from icflow.autoencoder import training, weights
-from icflow.autoencoder.data import (
-    LabelScale,
-    derive_seed,
-    input_rates,
-    select_channels,
-    split,
-)
-from icflow.autoencoder.dense import DenseAutoencoder
-from icflow.autoencoder.network import SpectrumAutoencoder
-from icflow.autoencoder.scoring import reconstruct
-from icflow.autoencoder.training import Sample, Trained, distance, fast_rate, train
-from icflow.autoencoder.weights import Description, load_weights, save_weights
-from icflow.config import TrainSettings
 from icflow.errors import IcflowError
+from icflow.networks import training, weights
+from icflow.networks.data import LabelScale, derive_seed, input_rates, select_channels, split
+from icflow.networks.dense import DenseAutoencoder
+from icflow.networks.network import SpectrumAutoencoder
+from icflow.networks.scoring import reconstruct
+from icflow.networks.training import Sample, Trained, distance, fast_rate, train
+from icflow.networks.weights import Description, load_weights, save_weights
 from icflow.ogip.response import read_rmf
+from icflow.settings import TrainSettings
 
 LENGTH = 64
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from icflow.config import AtomicData, FitControl, FitModel, Instrument
-from icflow.engines import pyxspec
-from icflow.engines.pyxspec import PyXspecEngine
+from icflow.engines.xspec import engine as pyxspec
+from icflow.engines.xspec.engine import PyXspecEngine
 from icflow.models.expression import parse
 from icflow.models.scenario import complete, resolve
 from icflow.resources import RESOURCES, PipArchive, Resource

@@ -14,9 +14,9 @@ from running import ROOT, Project
 
 from icflow import config
 from icflow.detection.detectors import fits_read, in_order
-from icflow.detection.tables import read_table
-from icflow.figures import registry
 from icflow.ogip.spectrum import read_spectra
+from icflow.publish.figures import registry
+from icflow.tables import read_table
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from running import ROOT, Project
 
-from icflow.figures import registry
+from icflow.publish.figures import registry
 
 SIMULATIONS = {"simulate": 7}
 LABELS = {"label": 2}

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from running import ROOT, Project
 
-from icflow.detection.tables import read_table
 from icflow.ogip.spectrum import read_spectra
+from icflow.tables import read_table
 
 # Two points that take what they can from the finished run: its fits, its networks.
 CHANGE: dict[str, Any] = {

@@ -11,12 +11,13 @@ from snakemake.settings.types import DeploymentMethod
 try:
     from icflow import config as configuration
     from icflow import inputs, provenance
+    from icflow import settings as settings_of
     from icflow.detection import detectors
     from icflow.detection.scan import check as check_scans
     from icflow.engines.registry import ENGINES
     from icflow.errors import IcflowError
-    from icflow.figures import registry
     from icflow.files import canonical_json
+    from icflow.publish.figures import registry
 except ImportError as error:
     raise WorkflowError(
         f"{error}: Snakemake runs in {sys.prefix}, where icflow is not installed; "
@@ -146,7 +147,8 @@ ENGINE_MODULE, _ = ENGINES[CONFIG.engine]
 
 def code(stage, *others, **data):
     """SHA-256 of the sources that a stage consists of: an edit to one of them reruns it."""
-    return provenance.code_digest([f"icflow.stages.{stage}", *others], **data)
+    stage = stage if "." in stage else f"stages.{stage}"
+    return provenance.code_digest([f"icflow.{stage}", *others], **data)
 
 
 def digests(*paths):

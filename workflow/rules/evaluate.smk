@@ -25,7 +25,7 @@ rule fluxes:
         mem_mb=growing(1000),
         runtime=growing(30),
     params:
-        settings=CONFIG.fluxes().json_text(),
+        settings=settings_of.fluxes(CONFIG).json_text(),
         files=digests(),
         code=code("fluxes"),
     message:
@@ -59,7 +59,7 @@ rule evaluate:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        settings=CONFIG.evaluate().json_text(),
+        settings=settings_of.evaluate(CONFIG).json_text(),
         code=code("evaluate"),
     message:
         "Evaluate the detectors"

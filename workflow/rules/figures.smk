@@ -28,7 +28,7 @@ rule components:
         mem_mb=growing(1000),
         runtime=growing(30),
     params:
-        settings=lambda wildcards: CONFIG.simulate(wildcards.dataset).json_text(),
+        settings=lambda wildcards: settings_of.simulate(CONFIG, wildcards.dataset).json_text(),
         index=CONFIG.figures.example,
         files=digests(),
         code=code("components"),

@@ -18,9 +18,9 @@ rule label:
         mem_mb=growing(3000),
         runtime=growing(120),
     params:
-        settings=CONFIG.fit("label").json_text(),
+        settings=settings_of.fit(CONFIG, "label").json_text(),
         files=digests(),
-        code=code("fit", ENGINE_MODULE),
+        code=code("baseline", ENGINE_MODULE),
     message:
         "Fit the labels of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
@@ -47,9 +47,9 @@ rule fit:
         mem_mb=growing(3000),
         runtime=growing(240),
     params:
-        settings=lambda wildcards: CONFIG.fit(wildcards.fit).json_text(),
+        settings=lambda wildcards: settings_of.fit(CONFIG, wildcards.fit).json_text(),
         files=digests(),
-        code=code("fit", ENGINE_MODULE),
+        code=code("baseline", ENGINE_MODULE),
     message:
         "Fit {wildcards.fit} to {wildcards.dataset}, shard {wildcards.shard}"
     shell:

@@ -25,11 +25,11 @@ rule observation_network:
         runtime=growing(720),
         trainings=1,
     params:
-        settings=lambda wildcards: CONFIG.observing_network(
-            wildcards.observation, wildcards.network
+        settings=lambda wildcards: settings_of.observing_network(
+            CONFIG, wildcards.observation, wildcards.network
         ).json_text(),
         files=lambda wildcards: canonical_json(OBSERVED[wildcards.observation]),
-        code=code("observed_networks", ENGINE_MODULE),
+        code=code("observation.networks", ENGINE_MODULE),
         folder=subpath(output[0], parent=True),
     message:
         "Train {wildcards.network} for {wildcards.observation}"
@@ -65,9 +65,9 @@ rule observe:
         mem_mb=growing(3000),
         runtime=growing(240),
     params:
-        settings=lambda wildcards: CONFIG.observing(wildcards.observation).json_text(),
+        settings=lambda wildcards: settings_of.observing(CONFIG, wildcards.observation).json_text(),
         files=lambda wildcards: canonical_json(OBSERVED[wildcards.observation]),
-        code=code("observe", ENGINE_MODULE),
+        code=code("observation.analysis", ENGINE_MODULE),
         folder=subpath(output.summary, parent=True),
     message:
         "Look for IC in {wildcards.observation}"
@@ -99,7 +99,7 @@ rule observation_figure:
     params:
         dpi=CONFIG.figures.dpi,
         folder=subpath(input.summary, parent=True),
-        code=provenance.code_digest(["icflow.figures.observation"]),
+        code=provenance.code_digest(["icflow.observation.page"]),
     message:
         "Draw the page of {wildcards.observation}"
     shell:

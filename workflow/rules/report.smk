@@ -48,7 +48,7 @@ rule write_report:
         runtime=growing(30),
     params:
         settings=CONFIG.json_text(),
-        code=code("report", data=["stages/templates/report.html.j2"]),
+        code=code("publish.report", data=["publish/templates/report.html.j2"]),
     message:
         "Write the report"
     shell:

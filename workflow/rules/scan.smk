@@ -26,7 +26,7 @@ rule scan_fluxes:
         mem_mb=growing(1000),
         runtime=growing(30),
     params:
-        settings=lambda wildcards: CONFIG.fluxes(tested(wildcards.scan)).json_text(),
+        settings=lambda wildcards: settings_of.fluxes(CONFIG, tested(wildcards.scan)).json_text(),
         files=digests(),
         code=code("fluxes"),
     message:
@@ -56,8 +56,8 @@ rule scan_score:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
-        settings=lambda wildcards: CONFIG.score_scan(
-            wildcards.scan, wildcards.network, int(wildcards.fold)
+        settings=lambda wildcards: settings_of.score_scan(
+            CONFIG, wildcards.scan, wildcards.network, int(wildcards.fold)
         ).json_text(),
         spectra=lambda wildcards: [
             f"{name}={shard}" for name in scanned(wildcards.scan) for shard in spectra(name)
@@ -96,8 +96,8 @@ rule scan_point:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        settings=lambda wildcards: CONFIG.evaluate(
-            CONFIG.at_point(wildcards.scan, wildcards.point)
+        settings=lambda wildcards: settings_of.evaluate(
+            CONFIG, CONFIG.at_point(wildcards.scan, wildcards.point)
         ).json_text(),
         folder=subpath(output.metrics, parent=True),
         code=code("evaluate"),
@@ -136,7 +136,7 @@ rule scan:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        settings=lambda wildcards: CONFIG.scan(wildcards.scan).json_text(),
+        settings=lambda wildcards: settings_of.scan(CONFIG, wildcards.scan).json_text(),
         points=lambda wildcards: [
             f"{point}=results/scans/{wildcards.scan}/points/{point}"
             for point in points(wildcards.scan)
@@ -169,10 +169,10 @@ rule scan_figure:
         mem_mb=growing(1000),
         runtime=growing(30),
     params:
-        settings=lambda wildcards: CONFIG.scan(wildcards.scan).json_text(),
+        settings=lambda wildcards: settings_of.scan(CONFIG, wildcards.scan).json_text(),
         dpi=CONFIG.figures.dpi,
         folder=subpath(input.table, parent=True),
-        code=provenance.code_digest(["icflow.figures.scans"]),
+        code=provenance.code_digest(["icflow.publish.figures.scans"]),
     message:
         "Draw the scan {wildcards.scan}"
     shell:

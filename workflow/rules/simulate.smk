@@ -17,7 +17,7 @@ rule simulate:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        settings=lambda wildcards: CONFIG.simulate(wildcards.dataset).json_text(),
+        settings=lambda wildcards: settings_of.simulate(CONFIG, wildcards.dataset).json_text(),
         first=lambda wildcards: CONFIG.shard_range(wildcards.dataset, int(wildcards.shard))[0],
         number=lambda wildcards: CONFIG.shard_range(wildcards.dataset, int(wildcards.shard))[1],
         files=digests(),

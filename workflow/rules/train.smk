@@ -31,7 +31,9 @@ rule train:
         # Of these `--resources trainings=N` allows N at a time: those that share a GPU.
         trainings=1,
     params:
-        settings=lambda wildcards: CONFIG.train(wildcards.network, int(wildcards.fold)).json_text(),
+        settings=lambda wildcards: settings_of.train(
+            CONFIG, wildcards.network, int(wildcards.fold)
+        ).json_text(),
         files=digests(os.path.normpath(CONFIG.instrument.rmf)),
         code=code("train"),
         folder=subpath(output.weights, parent=True),
@@ -66,7 +68,9 @@ rule score:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
-        settings=lambda wildcards: CONFIG.score(wildcards.network, int(wildcards.fold)).json_text(),
+        settings=lambda wildcards: settings_of.score(
+            CONFIG, wildcards.network, int(wildcards.fold)
+        ).json_text(),
         spectra=[f"{name}={shard}" for name, shards in SCORED.items() for shard in shards],
         files=digests(os.path.normpath(CONFIG.instrument.rmf)),
         code=code("score"),

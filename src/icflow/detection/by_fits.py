@@ -10,7 +10,7 @@ from astropy.table import Table
 from icflow.config import Detector
 from icflow.detection.evidence import TEST, VALIDATION, Evidence, Verdict
 from icflow.detection.metrics import Floats
-from icflow.detection.tables import floats
+from icflow.tables import floats
 
 
 def cstat_rule(detector: Detector, evidence: Evidence) -> Verdict:

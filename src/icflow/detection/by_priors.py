@@ -9,7 +9,7 @@ import numpy as np
 from icflow.config import Detector
 from icflow.detection.evidence import TEST, VALIDATION, Evidence, Verdict
 from icflow.detection.metrics import Floats
-from icflow.detection.tables import floats
+from icflow.tables import floats
 
 # Fewer effective points than this make an evidence uncertain.
 FEWEST = 50

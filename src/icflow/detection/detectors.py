@@ -31,8 +31,8 @@ from icflow.detection.evidence import (
 )
 from icflow.detection.metrics import Floats, best_threshold
 from icflow.detection.published import PUBLISHED
-from icflow.detection.tables import floats, rows_of, strings
 from icflow.errors import IcflowError
+from icflow.tables import floats, rows_of, strings
 
 
 def reconstruction_error(detector: Detector, evidence: Evidence) -> Verdict:

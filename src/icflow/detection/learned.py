@@ -21,8 +21,8 @@ from icflow.detection.by_fits import pair, reduced_cstat, statistic, unconverged
 from icflow.detection.components import in_order
 from icflow.detection.evidence import TEST, TRAINING, TRAINING_IC, VALIDATION, Evidence, Verdict
 from icflow.detection.metrics import Bools, Estimate, Floats, auc, interval
-from icflow.detection.tables import floats, parameters
 from icflow.errors import IcflowError
+from icflow.tables import floats, parameters
 
 # Gradient boosting: small trees, many small steps.
 BOOSTING = {

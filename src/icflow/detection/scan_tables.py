@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from csv import DictWriter
 from typing import Any
 
-from icflow.config import ScanSettings
 from icflow.detection.table1 import bar, escape_bar, interval
+from icflow.settings import ScanSettings
 
 Row = Mapping[str, Any]
 

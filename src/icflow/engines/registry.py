@@ -10,8 +10,8 @@ from icflow.engines.base import Engine
 
 # Name in the configuration: module and class, imported when used.
 ENGINES = {
-    "embedded": ("icflow.engines.embedded", "EmbeddedEngine"),
-    "xspec": ("icflow.engines.pyxspec", "PyXspecEngine"),
+    "embedded": ("icflow.engines.embedded.engine", "EmbeddedEngine"),
+    "xspec": ("icflow.engines.xspec.engine", "PyXspecEngine"),
 }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from scipy.special import ndtri
 
+from icflow import settings as settings_of
 from icflow.config import Config, FitModel, Free, Link, Prior, Scenario
 from icflow.errors import IcflowError
 from icflow.models.expression import Expression, parse
@@ -154,7 +155,7 @@ def at_source(model: FitModel, redshift: float, nH: float) -> FitModel:
 
 def _check_observation(config: Config, name: str) -> None:
     """Check the models of an observation: values within limits, names that exist."""
-    settings = config.observing(name)
+    settings = settings_of.observing(config, name)
     observe, observation = settings.observe, settings.observation
     for role, model in settings.models.items():
         source = at_source(model, observation.redshift, observation.nH)

@@ -8,12 +8,12 @@ import numpy as np
 from astropy import units
 from astropy.table import Table
 
-from icflow.config import SimulateSettings
 from icflow.engines.base import BACKGROUND
-from icflow.engines.embedded import EmbeddedEngine
+from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.errors import IcflowError
 from icflow.files import atomic_path
 from icflow.ogip.spectrum import read_spectra
+from icflow.settings import SimulateSettings
 
 
 def run(settings: SimulateSettings, spectra: Path, index: int, output: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from astropy.table import Column, Table
 
-from icflow.config import Detection, EvaluateSettings
+from icflow.config import Detection
 from icflow.detection import differences, metrics, quality, table1
 from icflow.detection.calibration import Calibration, probability_of
 from icflow.detection.detectors import METHODS, in_order, judge
@@ -29,10 +29,11 @@ from icflow.detection.evidence import (
 )
 from icflow.detection.published import PUBLISHED
 from icflow.detection.quality import Resampling
-from icflow.detection.tables import floats, read_table, rows_of, stack, strings, write_table
 from icflow.errors import IcflowError
 from icflow.files import write_json, write_text
 from icflow.ogip.spectrum import SpectrumSet, read_spectra
+from icflow.settings import EvaluateSettings
+from icflow.tables import floats, read_table, rows_of, stack, strings, write_table
 
 SCORE_COLUMNS = ("dataset", "index", "part", "R_a")
 FIT_COLUMNS = ("index", "cstat", "dof", "converged")

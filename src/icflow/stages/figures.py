@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from icflow.errors import IcflowError
-from icflow.figures import registry, style
-from icflow.figures.base import FigureSettings
+from icflow.publish.figures import registry, style
+from icflow.publish.figures.base import FigureSettings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,9 +23,9 @@ def run(settings: FigureSettings, inputs: Sequence[Path], outputs: Sequence[Path
     ----------
     settings : FigureSettings
         Its name and the settings that it depends on
-        (`icflow.figures.registry.settings`).
+        (`icflow.publish.figures.registry.settings`).
     inputs : sequence of path
-        The files that `icflow.figures.registry.inputs` names, in that order.
+        The files that `icflow.publish.figures.registry.inputs` names, in that order.
     outputs : sequence of path
         Files to write, each in the format of its suffix.
 

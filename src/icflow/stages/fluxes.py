@@ -15,13 +15,13 @@ from astropy import units
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from icflow.config import FluxSettings
-from icflow.detection.tables import stack, write_table
 from icflow.errors import IcflowError
 from icflow.models import library
 from icflow.models.expression import Component, parse
 from icflow.models.inverse_compton import energy_flux
 from icflow.ogip.spectrum import SpectrumSet, read_spectra
+from icflow.settings import FluxSettings
+from icflow.tables import stack, write_table
 
 FLUX = units.erg / units.cm**2 / units.s
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from astropy.table import Table
 from tqdm import tqdm
 
-from icflow.config import IntegralSettings
-from icflow.detection.tables import write_table
-from icflow.engines.embedded import EmbeddedEngine
+from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.errors import IcflowError
 from icflow.models.scenario import generator
 from icflow.ogip.spectrum import read_spectra
+from icflow.settings import IntegralSettings
+from icflow.tables import write_table
 
 # Digits of the logarithm of an evidence: more than its error can use.
 DIGITS = 9

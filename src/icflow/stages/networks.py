@@ -11,13 +11,13 @@ import numpy as np
 from astropy import units
 from numpy.typing import NDArray
 
-from icflow.autoencoder.data import Floats, Rates, counts_per_rate, input_rates
 from icflow.config import LabelSource
 from icflow.detection.components import in_order
-from icflow.detection.tables import floats, read_table, rows_of
 from icflow.errors import IcflowError
+from icflow.networks.data import Floats, Rates, counts_per_rate, input_rates
 from icflow.ogip.response import Rmf
 from icflow.ogip.spectrum import read_spectra
+from icflow.tables import floats, read_table, rows_of
 
 RATE = units.ct / units.s / units.keV
 SQUARED_RATE = RATE**2

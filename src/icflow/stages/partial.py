@@ -17,10 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from icflow.config import FitSettings, SimulateSettings
 from icflow.engines.registry import ENGINES
 from icflow.files import canonical_json, sha256
 from icflow.provenance import code_digest
+from icflow.settings import FitSettings, SimulateSettings
 
 
 def key_of(settings: SimulateSettings | FitSettings, *parts: str) -> str:

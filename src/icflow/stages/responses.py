@@ -20,10 +20,10 @@ from pathlib import Path
 from astropy.io import fits
 
 from icflow import heasoft
-from icflow.config import ResponseSettings
 from icflow.errors import IcflowError
 from icflow.files import atomic_path
 from icflow.ogip.response import check_same_grid, read_arf, read_rmf
+from icflow.settings import ResponseSettings
 
 NO_TOOL = (
     "{tool} is not there: response files are made by HEASoft; run in the Apptainer image built "

@@ -12,15 +12,15 @@ import numpy as np
 from astropy import units
 from astropy.table import Table
 
-from icflow.config import ScanSettings
 from icflow.detection import scan, scan_tables
 from icflow.detection.detectors import in_order
 from icflow.detection.metrics import Bools, Estimate, Floats
 from icflow.detection.quality import estimate
 from icflow.detection.scan import Measured, Point, Spectra, Weights
-from icflow.detection.tables import floats, read_table, strings, write_table
 from icflow.errors import IcflowError
 from icflow.files import write_text
+from icflow.settings import ScanSettings
+from icflow.tables import floats, read_table, strings, write_table
 
 FLUX = "truth.ic_flux"
 

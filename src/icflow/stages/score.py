@@ -10,21 +10,16 @@ from astropy import units
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from icflow.autoencoder import training, weights
-from icflow.autoencoder.data import Floats, Indices, Rates, select_channels, split
-from icflow.autoencoder.dense import DenseAutoencoder
-from icflow.autoencoder.network import SpectrumAutoencoder
-from icflow.autoencoder.scoring import (
-    reconstruct,
-    reconstruction_deviance,
-    reconstruction_error,
-)
-from icflow.autoencoder.weights import Description
-from icflow.config import ScoreSettings
-from icflow.detection.tables import rows_of, stack, write_table
 from icflow.errors import IcflowError
 from icflow.files import sha256
+from icflow.networks import training, weights
+from icflow.networks.data import Floats, Indices, Rates, select_channels, split
+from icflow.networks.dense import DenseAutoencoder
+from icflow.networks.network import SpectrumAutoencoder
+from icflow.networks.scoring import reconstruct, reconstruction_deviance, reconstruction_error
+from icflow.networks.weights import Description
 from icflow.ogip.response import Rmf, read_rmf
+from icflow.settings import ScoreSettings
 from icflow.stages.networks import (
     RATE,
     SQUARED_RATE,
@@ -33,6 +28,7 @@ from icflow.stages.networks import (
     training_labels,
     true_labels,
 )
+from icflow.tables import rows_of, stack, write_table
 
 DIGITS = 7  # of numbers computed in single precision
 

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from icflow.config import SimulateSettings
 from icflow.engines.registry import make_engine
 from icflow.ogip.response import read_rmf
 from icflow.ogip.spectrum import SpectrumSet, write_spectra
+from icflow.settings import SimulateSettings
 from icflow.stages.partial import Partial, key_of
 
 # Spectra between two updates of the progress bar, and what a crash can lose.

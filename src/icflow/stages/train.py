@@ -9,15 +9,15 @@ from pathlib import Path
 
 from astropy.table import Table
 
-from icflow.autoencoder import training
-from icflow.autoencoder.data import LabelScale, split
-from icflow.autoencoder.training import Sample, Trained
-from icflow.autoencoder.weights import Description, save_weights
-from icflow.config import TrainSettings
-from icflow.detection.tables import write_table
 from icflow.files import sha256
+from icflow.networks import training
+from icflow.networks.data import LabelScale, split
+from icflow.networks.training import Sample, Trained
+from icflow.networks.weights import Description, save_weights
 from icflow.ogip.response import read_rmf
+from icflow.settings import TrainSettings
 from icflow.stages.networks import SQUARED_RATE, read_inputs, training_labels
+from icflow.tables import write_table
 
 WEIGHTS = "weights.safetensors"
 HISTORY = "history.ecsv"
@@ -49,7 +49,7 @@ def run(
     Raises
     ------
     IcflowError
-        If the input does not fit, or as `icflow.autoencoder.training.train`.
+        If the input does not fit, or as `icflow.networks.training.train`.
     """
     training.prepare(threads)
     output = Path(output)

@@ -1,0 +1,111 @@
+"""Detectors, and scans of them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import (
+    Field,
+)
+
+from icflow.config.types import (
+    Energies,
+    Fraction,
+    Number,
+    Section,
+)
+
+
+class Detector(Section):
+    """A row of Table 1: a method of the registry and what it reads."""
+
+    title: str = Field(description="name in tables and figures")
+    method: str = Field(description="method of the score")
+    network: str | None = Field(
+        None, description="network that it reads, for methods that need one"
+    )
+    thermal: str | None = Field(
+        None, description="fit of the thermal model, or integral, for methods that read them"
+    )
+    alternative: str | None = Field(None, description="the same of the model with IC")
+    parts: list[str] | None = Field(
+        None, min_length=2, description="detectors that it combines, for methods that do"
+    )
+
+
+class Detection(Section):
+    """Which datasets play which part, and the detectors."""
+
+    training: str = Field(description="dataset without IC that trains the networks")
+    training_ic: str | None = Field(
+        None, description="dataset with IC, for detectors that learn from both classes"
+    )
+    fitted: int = Field(
+        1000,
+        ge=10,
+        description="spectra of each of them, the first ones, that are fitted for detectors that "
+        "learn from fits",
+    )
+    validation: list[str] = Field(
+        min_length=1, description="datasets that choose thresholds and calibrate scores"
+    )
+    test: list[str] = Field(min_length=1, description="datasets of the final evaluation")
+    bootstrap: int = Field(ge=100, description="resamplings behind the 68 % intervals")
+    recalls: list[Fraction] = Field(
+        [0.5, 0.8, 0.9], description="recalls at which the false-alarm rate is measured"
+    )
+    false_alarms: list[Fraction] = Field(
+        [0.01, 0.05], description="false-alarm rates at which the recall is measured"
+    )
+    score_energies: Energies = Field(description="energies of the reconstruction error (keV)")
+    detectors: dict[str, Detector] = Field(description="rows of Table 1, by name")
+    ceiling: str | None = Field(
+        None, description="detector that no other can beat: the distance of all from it is reported"
+    )
+
+
+class Pair(Section):
+    """What a detector reads instead of what is said under its name."""
+
+    thermal: str = Field(description="fit or integral without IC")
+    alternative: str = Field(description="fit or integral with IC")
+
+
+class ScanPoint(Section):
+    """One evaluation of the detectors; what is not given is as in the default run."""
+
+    name: str = Field(description="name of its files; each point has one of its own")
+    label: str = Field(description="what is different, in tables and figures")
+    value: Number | None = Field(None, description="where it is drawn, if the scan has an axis")
+    series: str = Field(
+        "", description="which points belong together, if there are several at one value"
+    )
+    test: list[str] = Field(min_length=1, description="datasets that are tested")
+    validation: list[str] | None = Field(
+        None, min_length=1, description="datasets that choose its thresholds"
+    )
+    training: str | None = Field(
+        None, description="dataset without IC that detectors of fits learn from"
+    )
+    training_ic: str | None = Field(
+        None, description="dataset with IC that detectors of fits learn from"
+    )
+    reads: dict[str, Pair] = Field(
+        default_factory=dict, description="fits or integrals that detectors read here instead"
+    )
+
+
+class Scan(Section):
+    """The same detectors at several points: other spectra, calibrated otherwise."""
+
+    title: str = Field(description="what differs between the points")
+    figure: Literal["rates", "changes", "fluxes"] = Field(
+        description="figure: `rates` or `fluxes` of IC that are needed for a detection, against "
+        "the value, or `changes` from the first point"
+    )
+    points: list[ScanPoint] = Field(
+        min_length=2, description="the points; the first is what the others are compared with"
+    )
+    detectors: list[str] | None = Field(
+        None, min_length=1, description="detectors that take part (default: all)"
+    )

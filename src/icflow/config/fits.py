@@ -1,0 +1,80 @@
+"""Fits and integrals."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+)
+
+from icflow.config.model import (
+    FitModel,
+)
+from icflow.config.types import (
+    Energies,
+    Interval,
+    Scatter,
+    Section,
+    _finite,
+)
+
+Errors = Literal["hessian", "profile"]
+Delta = Annotated[float, BeforeValidator(_finite), Field(gt=0)]
+
+
+class Fit(Section):
+    """One fit of every spectrum of a dataset."""
+
+    model: str = Field(description="name under `fits.models`")
+    at_truth: list[str] = Field([], description="parameters frozen at their simulated values")
+
+
+class Fits(Section):
+    """Settings that all fits share, the models, and which fits are made."""
+
+    energies: Energies = Field(description="energies that are fitted (keV)")
+    group_min: int = Field(ge=0, description="lowest number of counts in a group of channels")
+    background_range: Annotated[float, BeforeValidator(_finite)] = Field(
+        ge=0, lt=1, description="fraction by which each background norm may leave its default"
+    )
+    starts: int = Field(ge=1, description="starting points per fit; the best minimum is kept")
+    max_iterations: int = Field(ge=1, description="most iterations from one starting point")
+    errors: Errors = Field(
+        "hessian",
+        description="errors: `hessian`, from the curvature at the minimum, or `profile`, "
+        "intervals in which C rises by `delta` as well (slower)",
+    )
+    delta: Delta = Field(
+        1.0, description="rise of C at the ends of an interval: 1 for 68 %, 2.706 for 90 %"
+    )
+    models: dict[str, FitModel] = Field(description="models to fit, by name")
+    label: Fit = Field(description="fit of the training spectra that gives the labels")
+    baseline: dict[str, Fit] = Field(description="fits of the test spectra, by name")
+
+
+class Integrated(Section):
+    """An evidence: the likelihood of a spectrum averaged over the priors of a scenario."""
+
+    scenario: str = Field(description="name under `scenarios`, of the priors")
+    at_truth: list[str] = Field([], description="parameters that are known, as simulated")
+    background_scatter: Scatter | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="scatter of the background norms that the priors know of (default: "
+        "`instrument.background_scatter`)",
+    )
+
+
+class FitControl(Section):
+    """Settings that all fits share."""
+
+    energies: Interval
+    group_min: Annotated[int, Field(ge=0)]
+    background_range: Annotated[float, Field(ge=0, lt=1)]
+    starts: Annotated[int, Field(ge=1)]
+    max_iterations: Annotated[int, Field(ge=1)]
+    errors: Errors = "hessian"
+    delta: Delta = 1.0

@@ -1,0 +1,166 @@
+"""Autoencoders and their training."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    model_validator,
+)
+
+from icflow.config.types import (
+    Energies,
+    Positive,
+    Section,
+    _finite,
+)
+
+
+class Architecture(Section):
+    """Shape of the residual convolutional autoencoder."""
+
+    widths: list[Annotated[int, Field(ge=1)]] = Field(
+        min_length=1, description="channels after each convolutional stage"
+    )
+    dense: list[Annotated[int, Field(ge=1)]] = Field(
+        description="units of the encoder's dense layers"
+    )
+    latents: int = Field(ge=1, description="number of latents")
+    kernel: int = Field(ge=1, description="width of the convolution kernels")
+    decoder_skips: bool = Field(description="residual connections in the decoder too")
+
+    @model_validator(mode="after")
+    def _odd_kernel(self) -> Architecture:
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel is {self.kernel}, allowed: odd numbers")
+        return self
+
+
+_SOURCE = re.compile(r"(log )?(fit|truth|ordered):(.+)")
+
+
+class LabelSource(NamedTuple):
+    """Where a label comes from.
+
+    Attributes
+    ----------
+    logarithm : bool
+        Whether the label is the natural logarithm of the parameter.
+    origin : str
+        ``fit``: the label fit, ``truth``: as simulated, ``ordered``: as simulated,
+        like components in order of temperature, the cooler one first.
+    parameter : str
+        Name of the parameter.
+    """
+
+    logarithm: bool
+    origin: str
+    parameter: str
+
+    @classmethod
+    def parse(cls, text: str) -> LabelSource | None:
+        """Return the source that `text` means, None if it means nothing."""
+        found = _SOURCE.fullmatch(text)
+        return None if found is None else cls(found[1] is not None, found[2], found[3])
+
+
+def _sources(labels: dict[str, str]) -> dict[str, str]:
+    for name, source in labels.items():
+        if LabelSource.parse(source) is None:
+            raise ValueError(
+                f"{name} is {source!r}, allowed: fit:parameter, truth:parameter or "
+                "ordered:parameter, each with or without `log ` before it"
+            )
+    return labels
+
+
+Labels = Annotated[dict[str, str], AfterValidator(_sources)]
+
+
+class Network(Section):
+    """One network to train: its kind, its constraint, and where it departs from the others."""
+
+    kind: Literal["convolutional", "dense"] = Field(
+        "convolutional",
+        description="`convolutional`, as published, or `dense`: reads whitened counts, learns by "
+        "their Poisson deviance",
+    )
+
+    constraint: Annotated[float, BeforeValidator(_finite)] = Field(
+        ge=0, description="weight of the latents' distance from the labels in the loss"
+    )
+    labels: Labels | None = Field(None, description="labels of its latents, if not the common ones")
+    latents: int | None = Field(None, ge=1, description="number of latents, if not the common one")
+    epochs: int | None = Field(None, ge=1, description="epochs, if not the common number")
+
+
+class Training(Section):
+    """Optimiser, schedule and cross-validation."""
+
+    recipe: Literal["paper", "fast"] = Field(description="optimiser and learning rate schedule")
+    spectra: int = Field(ge=2, description="spectra used, the first ones of the training dataset")
+    folds: int = Field(
+        ge=3,
+        description="folds of the cross-validation: one chooses the epoch, one the threshold, "
+        "the rest train",
+    )
+    folds_trained: int = Field(ge=1, description="folds that are trained, the first ones")
+    epochs: int = Field(ge=1, description="passes over the training spectra")
+    batch: int = Field(ge=2, description="spectra in a batch")
+    learning_rate: Positive = Field(description="learning rate: initial (paper), highest (fast)")
+    patience: int = Field(
+        ge=1, description="recipe paper: epochs without improvement before the rate falls"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(description="where networks are trained")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="arithmetic of convolutional networks while they train: `bfloat16` is mixed "
+        "precision, faster where the processor has it",
+    )
+
+    @model_validator(mode="after")
+    def _folds(self) -> Training:
+        if self.folds_trained > self.folds:
+            raise ValueError(
+                f"folds_trained is {self.folds_trained}, more than folds, {self.folds}"
+            )
+        if self.spectra < self.folds:
+            raise ValueError(f"spectra is {self.spectra}, fewer than folds, {self.folds}")
+        return self
+
+
+class Autoencoder(Section):
+    """Input, shape and training of the autoencoders."""
+
+    energies: Energies = Field(description="energies of the input channels (keV)")
+    labels: Labels = Field(
+        description="labels of the latents: `fit:parameter` from the label fit, "
+        "`truth:parameter` as simulated, `ordered:parameter` as simulated with the cooler of like "
+        "components first; `log ` before it takes the logarithm"
+    )
+    architecture: Architecture = Field(description="shape of the networks")
+    networks: dict[str, Network] = Field(description="networks to train, by name")
+    training: Training = Field(description="optimiser, schedule and cross-validation")
+
+    @model_validator(mode="after")
+    def _labelled(self) -> Autoencoder:
+        for name, network in self.networks.items():
+            labels, latents = self.labels_of(network), self.latents_of(network)
+            if latents < len(labels):
+                where = f"networks.{name}" if network.latents is not None else "architecture"
+                raise ValueError(
+                    f"{where}.latents is {latents}, fewer than the {len(labels)} labels"
+                )
+        return self
+
+    def labels_of(self, network: Network) -> dict[str, str]:
+        """Labels of the latents of a network."""
+        return self.labels if network.labels is None else network.labels
+
+    def latents_of(self, network: Network) -> int:
+        """Number of latents of a network."""
+        return self.architecture.latents if network.latents is None else network.latents

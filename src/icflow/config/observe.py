@@ -1,0 +1,171 @@
+"""Observed sources, and how they are analysed."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    model_validator,
+)
+
+from icflow.config.detection import Detector
+from icflow.config.model import (
+    Prior,
+)
+from icflow.config.types import (
+    Energies,
+    Interval,
+    Measured,
+    Positive,
+    Section,
+    _finite,
+)
+
+
+class _Companions(Section):
+    """The files that belong to a spectrum."""
+
+    rmf: str | None = Field(
+        None, description="redistribution matrix (default: RESPFILE of the spectrum)"
+    )
+    arf: str | None = Field(
+        None,
+        description="effective area (default: ANCRFILE of the spectrum); `none` if the RMF "
+        "includes it",
+    )
+    background: str | None = Field(
+        None, description="background components and norms; `none` for none"
+    )
+
+
+class ObservedSpectrum(_Companions):
+    """An observed spectrum and what belongs to it."""
+
+    spectrum: str = Field(description="spectrum, OGIP PHA type I with COUNTS")
+
+
+class Radio(Section):
+    """Synchrotron emission of the electrons that make the inverse Compton emission."""
+
+    flux_density: Positive = Field(description="radio flux density (mJy)")
+    frequency: Positive = Field(description="frequency at which it was measured (MHz)")
+    spectral_index: Annotated[float, BeforeValidator(_finite)] = Field(
+        gt=0, lt=4, description="spectral index α, flux density ∝ frequency^−α"
+    )
+
+
+class Observation(_Companions):
+    """A source that was observed: one spectrum, or several that are fitted jointly."""
+
+    spectrum: str | None = Field(
+        None, description="spectrum, OGIP PHA type I with COUNTS; or give `spectra`"
+    )
+    spectra: dict[str, ObservedSpectrum] | None = Field(
+        None, description="spectra of several modules or pointings by name, fitted jointly"
+    )
+    cross_normalisation: Interval = Field(
+        [0.8, 1.25],
+        description="limits of the factors between the first spectrum, by name, and the others",
+    )
+    redshift: Measured = Field(ge=0, le=10, description="redshift, frozen in all fits")
+    nH: Measured = Field(
+        ge=0, description="Galactic column density (1e22 cm^-2), frozen in all fits"
+    )
+    energies: Energies | None = Field(
+        None, description="energies that are fitted (keV; default: fits.energies)"
+    )
+    group_min: int | None = Field(
+        None,
+        ge=0,
+        description="lowest number of counts in a group of channels (default: the grouping in the "
+        "file, or fits.group_min if it has none)",
+    )
+    radio: Radio | None = Field(
+        None, description="radio emission, for the magnetic field; leave out if there is none"
+    )
+    priors: dict[str, dict[str, Prior]] = Field(
+        {},
+        description="for each model, priors that parameters of its simulated spectra are drawn "
+        "from instead of being fitted",
+    )
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Observation:
+        if (self.spectrum is None) == (self.spectra is None):
+            raise ValueError("give either spectrum, or spectra by name for a joint fit")
+        if self.spectra is not None:
+            if not self.spectra:
+                raise ValueError("spectra is empty; name at least one spectrum")
+            given = [key for key in ("rmf", "arf", "background") if getattr(self, key) is not None]
+            if given:
+                raise ValueError(f"give {given[0]} with each of the spectra, not beside them")
+        if self.cross_normalisation[0] <= 0:
+            raise ValueError(
+                f"cross_normalisation is {self.cross_normalisation}; factors are positive"
+            )
+        return self
+
+    def modules(self) -> dict[str, ObservedSpectrum]:
+        """Return the spectra by name; the name of a single one is empty."""
+        if self.spectra is not None:
+            return dict(sorted(self.spectra.items()))
+        keys = ObservedSpectrum.model_fields
+        return {"": ObservedSpectrum(**{key: getattr(self, key) for key in keys})}
+
+
+class Observe(Section):
+    """How observations are analysed."""
+
+    thermal: str = Field("2T", description="model without IC, name under `fits.models`")
+    with_ic: str = Field("1T+IC", description="model with IC that competes with it")
+    both: str = Field(
+        "2T+IC", description="model without IC plus IC: tests whether IC is needed, limits its flux"
+    )
+    others: list[str] = Field(["1T"], description="models that are fitted too")
+    ic: str = Field("powerlaw", description="component of these models that is the IC emission")
+    ic_energies: Energies = Field([20.0, 80.0], description="energies of its flux (keV)")
+    simulations: int = Field(
+        400, ge=20, description="simulated spectra of each kind behind every distribution"
+    )
+    false_alarm: Annotated[float, BeforeValidator(_finite)] = Field(
+        0.01, gt=0, lt=0.5, description="IC counts as detected below this false-alarm probability"
+    )
+    decides: str = Field("ic_added", description="detector whose false-alarm probability decides")
+    detectors: dict[str, Detector] = Field(
+        {
+            "ic_added": Detector(
+                title="ΔC, IC added", method="delta_cstat", thermal="2T", alternative="2T+IC"
+            ),
+            "delta_cstat": Detector(
+                title="ΔC, IC instead", method="delta_cstat", thermal="2T", alternative="1T+IC"
+            ),
+            "cstat_rule": Detector(
+                title="C/dof closer to 1", method="cstat_rule", thermal="2T", alternative="1T+IC"
+            ),
+            "fit_discriminant": Detector(
+                title="Discriminant on fits",
+                method="fit_discriminant",
+                thermal="2T",
+                alternative="1T+IC",
+            ),
+        },
+        description="detectors that score the observed spectrum, by name",
+    )
+
+    def networks(self) -> list[str]:
+        """Return the networks that detectors read, each once."""
+        named = [detector.network for detector in self.detectors.values()]
+        return sorted({network for network in named if network is not None})
+
+    @model_validator(mode="after")
+    def _enough(self) -> Observe:
+        least = math.ceil(1 / self.false_alarm)
+        if self.simulations < least:
+            raise ValueError(
+                f"simulations is {self.simulations}, too few for a false-alarm probability below "
+                f"false_alarm, {self.false_alarm:g}; allowed: {least} and more"
+            )
+        return self

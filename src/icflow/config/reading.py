@@ -1,0 +1,116 @@
+"""Reading configurations and settings, and saying what is wrong with them."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import (
+    ValidationError,
+)
+
+from icflow.config.tree import Config, overlay
+from icflow.config.types import (
+    Settings,
+)
+from icflow.errors import IcflowError
+
+
+def load(*paths: str | os.PathLike[str]) -> Config:
+    """Read a configuration, later files laid over earlier ones key by key.
+
+    Raises
+    ------
+    IcflowError
+        If a file is missing or not YAML, or a key is unknown or its value is
+        not allowed; the message names every such key.
+    """
+    tree: dict[str, Any] = {}
+    for path in paths:
+        tree = overlay(tree, _read_yaml(Path(path)))
+    return validate(tree, ", ".join(str(path) for path in paths))
+
+
+def validate(tree: Any, source: str) -> Config:
+    """Check a configuration tree; `source` names it in errors.
+
+    Raises
+    ------
+    IcflowError
+        As `load`.
+    """
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise IcflowError(f"{source}: {explain(error)}") from None
+
+
+def from_json(model: type[Settings], text: str) -> Settings:
+    """Read one stage's settings from the JSON that the workflow hands over."""
+    try:
+        return checked(model, json.loads(text), "--settings")
+    except json.JSONDecodeError as error:
+        raise IcflowError(f"--settings is not JSON: {error}") from None
+
+
+def checked(model: type[Settings], tree: Any, source: str) -> Settings:
+    """Return checked settings; `source` names them in errors."""
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        raise IcflowError(f"{source}: {explain(error)}") from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise IcflowError(f"{path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise IcflowError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise IcflowError(f"{path}: holds no settings; expected a mapping of keys to values")
+    return tree
+
+
+_MOST_ERRORS = 5
+
+
+def explain(error: ValidationError) -> str:
+    """Return the errors of a validation in one line: key, value, what is allowed."""
+    messages: list[str] = []
+    for item in error.errors(include_url=False):
+        key = ".".join(str(part) for part in item["loc"] if not str(part).startswith("<"))
+        if item["type"] == "unknown_keys":
+            context = item["ctx"]
+            messages += [_unknown(key, name, context["allowed"]) for name in context["unknown"]]
+        elif item["type"] == "missing":
+            messages.append(f"{key}: this key is missing")
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            if item["type"] != "value_error":
+                message = f"is {_brief(item['input'])}; {message[0].lower() + message[1:]}"
+            messages.append(f"{key}: {message}" if key else message)
+    more = len(messages) - _MOST_ERRORS
+    return "; ".join(messages[:_MOST_ERRORS]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _unknown(section: str, name: str, allowed: list[str]) -> str:
+    key = f"{section}.{name}" if section else name
+    close = difflib.get_close_matches(name, allowed, 1)
+    hint = f", did you mean {close[0]}?" if close else ""
+    return f"{key}: unknown key{hint} (allowed: {', '.join(allowed)})"
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of the configuration, for editors."""
+    return Config.model_json_schema()

@@ -1,0 +1,249 @@
+"""Where to start a fit: a lattice of shape parameters, ranked.
+
+Every combination of table temperatures, abundances and redshifts is judged by
+the best non-negative norms in a quadratic approximation of C, which costs a
+microsecond a point.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from icflow import statistic as cstat
+from icflow.engines.embedded.parameters import Model
+from icflow.engines.embedded.tables import Tables
+from icflow.statistic import Shapes
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+ABUNDANCES = (0.15, 0.4, 0.8)  # at which the lattice looks
+CURVE_PROBES = 5
+
+
+class Lattice:
+    """Ranks combinations of shape parameters by the C that the best norms give them."""
+
+    def __init__(self, model: Model, tables: Tables) -> None:
+        self.model, self.tables = model, tables
+        n_sources = len(tables.terms) - tables.n_backgrounds
+        self.sources = tables.terms[:n_sources]
+        self.background_rows = tables.terms[n_sources:, cstat.TABLE]
+        self.background_norms = tables.terms[n_sources:, cstat.NORM]
+        n_t = len(tables.temperatures)
+        self.n_plasma = 2 * n_t * len(tables.plasma)
+        # Slots: shape parameters that the lattice varies, each with its values.
+        self.slots: dict[int, Floats] = {}
+        for term in self.sources:
+            if term[cstat.KIND] == cstat.PLASMA:
+                self._add_slot(term[cstat.FIRST], tables.temperatures)
+                self._add_slot(term[cstat.SECOND], np.array(ABUNDANCES))
+            elif term[cstat.KIND] == cstat.CURVE:
+                _, n, first, step = tables.curves[term[cstat.TABLE]]
+                self._add_slot(
+                    term[cstat.FIRST], first + step * np.linspace(1, n - 2, CURVE_PROBES)
+                )
+        self.sizes = np.array([len(v) for v in self.slots.values()], dtype=np.int64)
+        self._known: tuple[Integers, Floats, Integers] | None = None
+
+    def _add_slot(self, position: int, values: Floats) -> None:
+        if position in self.slots:
+            return
+        model = self.model
+        if position not in model.free:
+            self.slots[position] = np.array([model.start[position]])
+            return
+        low, high = model.lower[position], model.upper[position]
+        inside = values[(values >= low) & (values <= high)]
+        self.slots[position] = inside if len(inside) else np.array([0.5 * (low + high)])
+
+    def starts(self, shapes: Shapes, counts: Floats, theta: Floats, number: int) -> list[Floats]:
+        """Return the most promising, distinct starting points."""
+        return [start for _, start in self.ranked(shapes, counts, theta, number)]
+
+    def ranked(
+        self, shapes: Shapes, counts: Floats, theta: Floats, number: int
+    ) -> list[tuple[float, Floats]]:
+        """Return (approximate C, starting point) pairs, best first."""
+        values = [v if not np.isnan(v[0]) else np.array([theta[p]]) for p, v in self.slots.items()]
+        gram, pull = self._normal_equations(shapes, counts)
+        if self._known is None or any(np.isnan(v[0]) for v in self.slots.values()):
+            self._known = self._combinations(shapes, values)
+        rows, weights, combinations = self._known
+        scores, norms = _screen(gram, pull, rows, weights, self._held(theta))
+        order = np.argsort(scores, kind="stable")
+        chosen = self._distinct(order, combinations, number)
+        return [
+            (float(scores[k]), self._start(theta, values, combinations[k], norms[k]))
+            for k in chosen
+        ]
+
+    def _held(self, theta: Floats) -> Floats:
+        """Return the norms of the sources that are not free, NaN for those that are."""
+        norms = self.sources[:, cstat.NORM]
+        return np.where(np.isin(norms, self.model.free), np.nan, theta[norms])
+
+    def _normal_equations(self, shapes: Shapes, counts: Floats) -> tuple[Floats, Floats]:
+        """Return the quadratic approximation of C/2 in the norms of all source rows.
+
+        Background factors are marginalised over their ranges.
+        """
+        plasma = shapes.plasma.reshape(self.n_plasma, shapes.rows.shape[1])
+        rows = np.concatenate([plasma, shapes.rows]) if self.n_plasma else shapes.rows
+        window = np.ones(3) / 3
+        weight = 1 / np.maximum(np.convolve(counts, window, mode="same"), 1 / 3)
+        weighted = rows * weight
+        gram = weighted @ rows.T
+        pull = weighted @ counts
+        b = self.n_plasma + self.background_rows
+        if len(b) == 0:
+            return gram, pull
+        norms = self.background_norms
+        middle = 0.5 * (self.model.lower[norms] + self.model.upper[norms])
+        spread = (self.model.upper[norms] - self.model.lower[norms]) / np.sqrt(12)
+        pull = pull - gram[:, b] @ middle
+        precision = gram[np.ix_(b, b)] + np.diag(1 / np.maximum(spread, 1e-9) ** 2)
+        project = np.linalg.solve(precision, gram[b])
+        return gram - gram[:, b] @ project, pull - project.T @ pull[b]
+
+    def _combinations(
+        self, shapes: Shapes, values: list[Floats]
+    ) -> tuple[Integers, Floats, Integers]:
+        """Return, for every lattice point and source, two rows with weights."""
+        sizes = [len(v) for v in values]
+        # One point where there is nothing to vary.
+        combinations = np.indices(sizes).reshape(len(sizes), math.prod(sizes)).T
+        mirror = self._mirror()
+        if mirror is not None:
+            # One of two mirror images is enough.
+            one, other = np.flatnonzero(mirror != np.arange(len(mirror)))
+            combinations = combinations[combinations[:, one] <= combinations[:, other]]
+        slot = {position: i for i, position in enumerate(self.slots)}
+        n, m = len(combinations), len(self.sources)
+        rows, weights = np.zeros((n, m, 2), dtype=np.int64), np.zeros((n, m, 2))
+        weights[..., 0] = 1.0
+        temperatures = shapes.temperatures
+        for s, term in enumerate(self.sources):
+            kind, table = term[cstat.KIND], term[cstat.TABLE]
+            if kind == cstat.ROW:
+                rows[:, s, 0] = self.n_plasma + table
+                continue
+            i = slot[term[cstat.FIRST]]
+            value = values[i][combinations[:, i]]
+            if kind == cstat.CURVE:
+                first_row, count, first, step = self.tables.curves[table]
+                nearest = np.clip(np.rint((value - first) / step), 0, count - 1)
+                rows[:, s, 0] = self.n_plasma + first_row + nearest
+                continue
+            node = np.abs(temperatures - value[:, None]).argmin(axis=1)
+            rows[:, s, 0] = (table * len(temperatures) + node) * 2
+            rows[:, s, 1] = rows[:, s, 0] + 1
+            j = slot[term[cstat.SECOND]]
+            weights[:, s, 1] = values[j][combinations[:, j]]
+        return rows, weights, combinations
+
+    def _distinct(self, order: Integers, combinations: Integers, number: int) -> list[int]:
+        """Pick the best points that are not neighbours, nor mirror images, of better ones."""
+        chosen: list[int] = []
+        seen: list[Integers] = []
+        mirror = self._mirror()
+        for k in order[: 50 * number]:
+            point = combinations[k]
+            images = [point] if mirror is None else [point, point[mirror]]
+            if any(np.abs(image - other).max() < 2 for image in images for other in seen):
+                continue
+            chosen.append(int(k))
+            seen.append(point)
+            if len(chosen) == number:
+                break
+        return chosen
+
+    def _mirror(self) -> Integers | None:
+        """Return the order of slots with the temperatures of two like plasmas exchanged."""
+        plasma = [t for t in self.sources if t[cstat.KIND] == cstat.PLASMA]
+        if len(plasma) != 2 or plasma[0][cstat.TABLE] != plasma[1][cstat.TABLE]:
+            return None
+        if plasma[0][cstat.SECOND] != plasma[1][cstat.SECOND]:
+            return None
+        slots = list(self.slots)
+        i, j = (slots.index(t[cstat.FIRST]) for t in plasma)
+        if i == j or self.sizes[i] != self.sizes[j]:
+            return None
+        order = np.arange(len(slots))
+        order[i], order[j] = j, i
+        return order
+
+    def _start(
+        self, theta: Floats, values: list[Floats], combination: Integers, norms: Floats
+    ) -> Floats:
+        model, start = self.model, theta.copy()
+        for (position, _), value, k in zip(self.slots.items(), values, combination, strict=True):
+            start[position] = value[k]
+        for term, norm in zip(self.sources, norms, strict=True):
+            start[term[cstat.NORM]] = norm
+        free = np.array(model.free)
+        given = model.start[free]
+        start[free] = np.where(np.isnan(given), start[free], given)
+        start[free] = np.clip(start[free], model.lower[free], model.upper[free])
+        return start
+
+
+@njit(cache=True, nogil=True)
+def _screen(
+    gram: Floats, pull: Floats, rows: Integers, weights: Floats, held: Floats
+) -> tuple[Floats, Floats]:
+    """Solve for the best non-negative norms of every lattice point.
+
+    Parameters
+    ----------
+    held : ndarray, shape (n_sources,)
+        Norms that are not free, NaN for those that are.
+
+    Returns
+    -------
+    scores : ndarray, shape (n_points,)
+        The quadratic approximation of C, up to a constant.
+    norms : ndarray, shape (n_points, n_sources)
+    """
+    n, m = rows.shape[0], rows.shape[1]
+    scores, norms = np.zeros(n), np.zeros((n, m))
+    a, b, x = np.empty((m, m)), np.empty(m), np.empty(m)
+    for k in range(n):
+        for s in range(m):
+            b[s] = 0.0
+            for p in range(2):
+                if weights[k, s, p] != 0:
+                    b[s] += weights[k, s, p] * pull[rows[k, s, p]]
+            for t in range(s + 1):
+                total = 0.0
+                for p in range(2):
+                    for q in range(2):
+                        w = weights[k, s, p] * weights[k, t, q]
+                        if w != 0:
+                            total += w * gram[rows[k, s, p], rows[k, t, q]]
+                a[s, t] = total
+                a[t, s] = total
+        # Non-negative least squares by cyclic descent: few unknowns, a ranking is all we need.
+        for s in range(m):
+            x[s] = 0.0 if np.isnan(held[s]) else held[s]
+        for _ in range(15):
+            for s in range(m):
+                if a[s, s] > 0 and np.isnan(held[s]):
+                    rest = b[s]
+                    for t in range(m):
+                        if t != s:
+                            rest -= a[s, t] * x[t]
+                    x[s] = max(rest / a[s, s], 0.0)
+        value = 0.0
+        for s in range(m):
+            rest = -2 * b[s]
+            for t in range(m):
+                rest += a[s, t] * x[t]
+            value += x[s] * rest
+        scores[k] = value
+        norms[k] = x
+    return scores, norms

@@ -1,0 +1,188 @@
+"""The evidence of a scenario: the likelihood of a spectrum averaged over its priors.
+
+The norms are integrated over at given shapes (`icflow.engines.evidence.norms`), the
+shapes by sampling (`icflow.engines.evidence.sampling`). Sampling starts from the minima
+of C inside the priors, each with the curvature there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icflow import statistic as cstat
+from icflow.config import Prior
+from icflow.engines.embedded.fitting import Fitter
+from icflow.engines.embedded.parameters import Model
+from icflow.engines.evidence.norms import MOST, Norms, log_integrals
+from icflow.engines.evidence.sampling import Integral, Kernel, integrate
+from icflow.models.scenario import Setting
+from icflow.statistic import Data, Minimum, Shapes
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+WITHIN, MOST_MINIMA = 10.0, 6  # minima to start from: how much higher in C, how many
+SCALES = (1.0, 9.0)  # of the covariances of the kernels at each
+UNIFORM = 12.0  # one over the variance of a uniform prior of width 1
+# How far the fits to the minima let background norms move: in units of their scatter, at most.
+REACH, MOST_REACH = 3.0, 0.9
+
+
+def background_reach(scatter: float) -> float:
+    """Return how far from 1 background norms may lie at the minima that sampling starts from."""
+    return min(REACH * scatter, MOST_REACH)
+
+
+class Integrator:
+    """Evidences of one scenario, any number of spectra.
+
+    Parameters
+    ----------
+    fitter : Fitter
+        Of the scenario as a model: the free parameters are those with priors,
+        their limits the bounds of these, and background norms that scatter.
+    settings : mapping
+        The scenario's parameters.
+    scatter : float
+        Standard deviation of the background norms around 1.
+    channels : slice
+        The channels that the tables of the fitter hold.
+    """
+
+    def __init__(
+        self, fitter: Fitter, settings: Mapping[str, Setting], scatter: float, channels: slice
+    ) -> None:
+        self.channels = channels
+        self.fitter, model = fitter, fitter.model
+        self.free = np.array(model.free, dtype=np.int64)
+        sources = fitter.tables.terms[: len(fitter.tables.terms) - fitter.tables.n_backgrounds]
+        backgrounds = fitter.tables.terms[len(sources) :, cstat.NORM]
+        bounded = _bounded(model, settings, sources[:, cstat.NORM].tolist())
+        self.norms = Norms(
+            np.array(bounded, dtype=np.int64),
+            model.lower[bounded],
+            model.upper[bounded],
+            backgrounds if scatter > 0 else np.empty(0, dtype=np.int64),
+            scatter,
+        )
+        self.sampled = np.array(
+            [p for p in model.free if p not in bounded and p not in self.norms.scattered],
+            dtype=np.int64,
+        )
+        self.logarithmic = np.array([_is_logarithmic(model, settings, p) for p in model.free])
+        self.mirror = _mirror(sources, self.sampled, model, self.logarithmic)
+
+    def integrate(
+        self, channel_counts: Floats, fixed: Mapping[int, float], random: np.random.Generator
+    ) -> Integral:
+        """Return the evidence, in units in which the likelihood is exp(-C/2).
+
+        C is that of coarse bins, half as wide as the resolution, which is as
+        good as that of single channels.
+
+        Parameters
+        ----------
+        channel_counts : ndarray, shape (n_channels,)
+        fixed : mapping of int to float
+            True values of parameters that are known, by position.
+        """
+        theta = self.fitter.model.start.copy()
+        for position, value in fixed.items():
+            theta[position] = value
+        shapes, data, minima = self.fitter.minima(channel_counts, theta, WITHIN, MOST_MINIMA)
+
+        def function(points: Floats) -> Floats:
+            thetas = np.repeat(minima[0].theta[None], len(points), axis=0)
+            thetas[:, self.sampled] = self._values(points)
+            return np.asarray(log_integrals(shapes, data.counts, self.norms, thetas))
+
+        if len(self.sampled) == 0:
+            return Integral(float(function(np.empty((1, 0)))[0]), 0.0, math.inf, 1)
+        kernels = [
+            kernel for one in minima for kernel in self._kernels(shapes, data, one, minima[0])
+        ]
+        return integrate(function, kernels, random, self.mirror)
+
+    def _values(self, points: Floats) -> Floats:
+        """Return the sampled parameters at points of the unit cube."""
+        low, high = self._limits(self.sampled)
+        logarithmic = np.isin(self.sampled, self.free[self.logarithmic])
+        ratio = np.where(logarithmic, high / np.where(logarithmic, low, 1.0), 1.0)
+        return np.where(logarithmic, low * ratio**points, low + (high - low) * points)
+
+    def _limits(self, positions: Integers) -> tuple[Floats, Floats]:
+        return self.fitter.model.lower[positions], self.fitter.model.upper[positions]
+
+    def _kernels(
+        self, shapes: Shapes, data: Data, minimum: Minimum, lowest: Minimum
+    ) -> list[Kernel]:
+        """Return kernels at a minimum: a Gaussian of the curvature there, as wide as the priors.
+
+        At a limit the likelihood falls as an exponential, in which the slope
+        stands for a curvature.
+        """
+        low, high = self._limits(self.free)
+        values = minimum.theta[self.free]
+        info, slope = cstat.information(shapes, data, self.fitter.box, minimum.theta)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            width = np.where(self.logarithmic, values * np.log(high / low), high - low)
+            logs = np.log(values / low) / np.log(high / low)
+        places = np.where(self.logarithmic, logs, (values - low) / (high - low))
+        at_limit = (values <= low) | (values >= high)
+        precision = info * np.outer(width, width) + np.diag(self._priors(width))
+        precision += np.diag(np.where(at_limit, slope * width, 0.0) ** 2)
+        covariance = np.linalg.inv(0.5 * (precision + precision.T))
+        chosen = np.flatnonzero(np.isin(self.free, self.sampled))
+        height = math.exp(-0.25 * (minimum.cstat - lowest.cstat))
+        return [
+            Kernel(places[chosen], scale * covariance[np.ix_(chosen, chosen)], height / scale**0.5)
+            for scale in SCALES
+        ]
+
+    def _priors(self, width: Floats) -> Floats:
+        """Return one over the variances of the priors of the free parameters, in their widths."""
+        if not self.norms.scatter:
+            return np.full(len(width), UNIFORM)
+        scattered = np.isin(self.free, self.norms.scattered)
+        return np.where(scattered, (width / self.norms.scatter) ** 2, UNIFORM)
+
+
+def _is_logarithmic(model: Model, settings: Mapping[str, Setting], position: int) -> bool:
+    # Background norms have no setting.
+    prior = settings.get(model.names[position])
+    return isinstance(prior, Prior) and prior.log_uniform is not None
+
+
+def _bounded(model: Model, settings: Mapping[str, Setting], norms: Sequence[int]) -> list[int]:
+    """Return the norms to integrate over: free, uniform, and of one term alone."""
+    found = [
+        p for p in model.free if norms.count(p) == 1 and not _is_logarithmic(model, settings, p)
+    ]
+    return found[:MOST]
+
+
+def _mirror(
+    sources: Integers, sampled: Integers, model: Model, logarithmic: NDArray[np.bool_]
+) -> Integers | None:
+    """Return the order of the sampled parameters in which two like plasmas are exchanged."""
+    plasmas = [term for term in sources if term[cstat.KIND] == cstat.PLASMA]
+    if len(plasmas) != 2 or plasmas[0][cstat.TABLE] != plasmas[1][cstat.TABLE]:
+        return None
+    swap: dict[int, int] = {}
+    for column in (cstat.NORM, cstat.FIRST, cstat.SECOND, cstat.THIRD):
+        one, other = int(plasmas[0][column]), int(plasmas[1][column])
+        swap |= {one: other, other: one}
+        free = [p in model.free for p in (one, other)]
+        kinds = [bool(logarithmic[model.free.index(p)]) for p in (one, other) if p in model.free]
+        same = model.lower[one] == model.lower[other] and model.upper[one] == model.upper[other]
+        if one != other and not (all(free) and same and kinds[0] == kinds[1]):
+            return None
+    order = sampled.tolist()
+    if any(swap.get(p, p) not in order for p in order):
+        return None
+    mirror = np.array([order.index(swap.get(p, p)) for p in order], dtype=np.int64)
+    return mirror if (mirror != np.arange(len(mirror))).any() else None

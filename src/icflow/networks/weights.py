@@ -1,0 +1,191 @@
+"""Trained networks as safetensors files, with everything needed to use them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from icflow.errors import IcflowError
+from icflow.files import atomic_path, canonical_json
+from icflow.networks.data import LabelScale
+from icflow.networks.dense import DenseAutoencoder
+from icflow.networks.network import SpectrumAutoencoder, create
+from icflow.settings import TrainSettings
+
+# One metadata entry only: safetensors writes several in no fixed order.
+_KEY = "icflow"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What weights were trained as.
+
+    Attributes
+    ----------
+    settings : TrainSettings
+        Network, fold, architecture, input energies, labels and training.
+    scale : LabelScale
+        Ranges of the labels that map to [0, 1].
+    channels : int
+        Number of input channels.
+    response : str
+        SHA-256 of the RMF file that gives their energies.
+    best_epoch : int
+        Epoch of these weights, from 0.
+    selection_loss : float
+        Loss of the selection spectra in that epoch.
+    """
+
+    settings: TrainSettings
+    scale: LabelScale
+    channels: int
+    response: str
+    best_epoch: int
+    selection_loss: float
+
+
+def save_tensors(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], description: Mapping[str, Any]
+) -> None:
+    """Write tensors and a description atomically; the bytes depend on these alone."""
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(save(whole, metadata={_KEY: canonical_json(description)}))
+
+
+def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save_tensors` wrote.
+
+    Raises
+    ------
+    IcflowError
+        If the file is missing, damaged, or not written by `save_tensors`.
+    """
+    if not Path(path).is_file():
+        raise IcflowError(f"{path}: no such file; train the network first")
+    try:
+        with safe_open(path, framework="pt") as file:
+            description = json.loads((file.metadata() or {})[_KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise IcflowError(
+            f"{path}: not whole weights of an autoencoder of this project ({error}); delete it and "
+            "train again"
+        ) from None
+    return tensors, description
+
+
+def save_weights(
+    path: str | os.PathLike[str], state: Mapping[str, Tensor], description: Description
+) -> None:
+    """Write the weights of a trained network with its description."""
+    scale = description.scale
+    tree = {
+        "settings": description.settings.model_dump(mode="json"),
+        "labels": [list(row) for row in zip(scale.names, scale.low, scale.high, strict=True)],
+        "channels": description.channels,
+        "response": description.response,
+        "best_epoch": description.best_epoch,
+        "selection_loss": description.selection_loss,
+    }
+    save_tensors(path, state, tree)
+
+
+def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], Description]:
+    """Read the weights of a trained network and their description.
+
+    Raises
+    ------
+    IcflowError
+        As `load_tensors`.
+    """
+    state, tree = load_tensors(path)
+    try:
+        rows = [(str(name), float(low), float(high)) for name, low, high in tree["labels"]]
+        description = Description(
+            settings=TrainSettings.model_validate(tree["settings"]),
+            scale=LabelScale(
+                names=tuple(row[0] for row in rows),
+                low=tuple(row[1] for row in rows),
+                high=tuple(row[2] for row in rows),
+            ),
+            channels=tree["channels"],
+            response=tree["response"],
+            best_epoch=tree["best_epoch"],
+            selection_loss=tree["selection_loss"],
+        )
+    except (KeyError, TypeError, ValueError):
+        raise IcflowError(
+            f"{path}: weights without the settings of this version; delete it and train again"
+        ) from None
+    return state, description
+
+
+def check(
+    path: str | os.PathLike[str],
+    found: Description,
+    settings: TrainSettings,
+    response: str,
+    channels: int,
+) -> None:
+    """Refuse weights that do not belong to what they are used for.
+
+    Epochs, learning rate and the like may differ, what fixes the input, the output
+    and the split of the spectra may not.
+
+    Raises
+    ------
+    IcflowError
+        The message names the file, what differs and both values.
+    """
+    pairs = [
+        (key, getattr(found.settings, key), getattr(settings, key))
+        for key in ("network", "kind", "fold", "seed", "energies", "labels", "architecture")
+    ]
+    pairs += [
+        (f"training.{key}", getattr(found.settings.training, key), getattr(settings.training, key))
+        for key in ("spectra", "folds")
+    ]
+    pairs += [("response (SHA-256)", found.response, response)]
+    pairs += [("number of input channels", found.channels, channels)]
+    for key, theirs, ours in pairs:
+        if theirs != ours:
+            raise IcflowError(
+                f"{path}: trained with {key} {_brief(theirs)}, wanted is {_brief(ours)}; train the "
+                "network again or use the settings that it was trained with"
+            )
+
+
+def _brief(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 90 else f"{text[:87]}..."
+
+
+def build(
+    path: str | os.PathLike[str], state: Mapping[str, Tensor], description: Description
+) -> SpectrumAutoencoder | DenseAutoencoder:
+    """Return the network with its weights, ready to use on a CPU.
+
+    Raises
+    ------
+    IcflowError
+        If the weights do not fit the architecture that the file states.
+    """
+    with torch.random.fork_rng(devices=[]):
+        network = create(description.settings, description.channels)
+    try:
+        network.load_state_dict(dict(state))
+    except RuntimeError:
+        raise IcflowError(
+            f"{path}: the weights do not fit the architecture stated in the file; train again"
+        ) from None
+    return network.eval()

@@ -1,0 +1,164 @@
+"""Networks for one observation: trained on spectra like the observed one, and their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from astropy.table import Table, vstack
+from numpy.typing import NDArray
+
+from icflow.config import Observe
+from icflow.detection.evidence import TEST, VALIDATION
+from icflow.engines.embedded.observed import ObservedEngine
+from icflow.errors import IcflowError
+from icflow.models.scenario import at_source
+from icflow.observation import fits as observed_fits
+from icflow.observation.simulations import Spectra, allowed, draw_each, replicas
+from icflow.ogip.observation import Module
+from icflow.ogip.spectrum import SpectrumSet, write_spectra
+from icflow.settings import ObserveNetworkSettings, ScoreSettings, SourceSettings
+from icflow.tables import read_table
+
+# The spectra that the network is trained with, as a dataset.
+TRAINING = "training"
+SPECTRA = "training.pha"
+
+
+def run(settings: ObserveNetworkSettings, output: Path, threads: int = 1) -> None:
+    """Simulate spectra without IC that the observed one allows, and train a network with them.
+
+    Parameters
+    ----------
+    output : path
+        Folder that gets the spectra, ``training.pha``, and what
+        `icflow.stages.train.run` writes.
+
+    Raises
+    ------
+    IcflowError
+        If an input is missing or cannot be used, or the network cannot be trained.
+    """
+    from icflow.stages import train
+
+    check(settings.score, settings, f"autoencoder.networks.{settings.score.train.network}")
+    (module,), engine = observed_fits.open_source(settings)
+    truth = _truth(settings, engine)
+    number = settings.score.train.training.spectra
+    repeated = [truth[row % len(truth)] for row in range(number)]
+    model = at_source(settings.model, settings.observation.redshift, settings.observation.nH)
+    key = f"observations/{settings.name}/{TRAINING}"
+    counts = draw_each(engine, model, repeated, settings.seed, key)
+    _write(output / SPECTRA, module, TRAINING, counts, repeated)
+    train.run(_of(settings.score, module).train, [output / SPECTRA], [], output, threads)
+
+
+def _truth(settings: ObserveNetworkSettings, engine: ObservedEngine) -> list[dict[str, float]]:
+    """Return parameters that the observed spectrum allows, as in its analysis."""
+    name, seed, observation = settings.scenario, settings.seed, settings.observation
+    model = at_source(settings.model, observation.redshift, observation.nH)
+    fit = observed_fits.best_fits(engine, {name: model})[name]
+    key = f"observations/{settings.name}/{name}"
+    counts = replicas(engine, model, fit, settings.simulations, seed, f"{key}/replicas")
+    priors = observation.priors.get(name, {})
+    return allowed(engine, model, counts, engine.fit(model, counts), priors, seed, key)
+
+
+def check(score: ScoreSettings, settings: SourceSettings, key: str) -> None:
+    """Check that a network can be trained for an observation.
+
+    Raises
+    ------
+    IcflowError
+        If it needs fits of its training spectra, or the observation has
+        several spectra; `key` names the network.
+    """
+    train = score.train
+    fitted = [name for name, source in train.labels.items() if "fit:" in source]
+    if fitted:
+        raise IcflowError(
+            f"{key}: the latents of {train.network!r} are held to label fits "
+            f"({', '.join(fitted)}), which are not made for observations; name a network with "
+            "constraint 0"
+        )
+    if settings.observation.spectra is not None:
+        raise IcflowError(
+            f"{key} is {train.network!r}, and networks read one spectrum, but observations."
+            f"{settings.name} has several; leave detectors with networks out, or analyse the "
+            "spectra one by one"
+        )
+
+
+def scores(
+    settings: ScoreSettings,
+    folder: Path,
+    modules: Sequence[Module],
+    spectra: Mapping[str, Spectra],
+    observe: Observe,
+) -> Table:
+    """Return what a network says about each set of spectra, as detectors read it.
+
+    Parameters
+    ----------
+    folder : path
+        What `run` wrote.
+    """
+    from icflow.stages import score, train
+
+    (module,) = modules
+    first, *others = spectra
+    known = settings.model_copy(
+        update={"training": TRAINING, "test": [first], "validation": others, "example": 0}
+    )
+    with TemporaryDirectory() as temporary:
+        files = {TRAINING: [folder / SPECTRA]}
+        for number, (name, one) in enumerate(spectra.items()):
+            path = Path(temporary, f"{number}.pha")
+            _write(path, module, name, np.asarray(one.counts, dtype=np.int32), ())
+            files[name] = [path]
+        outputs = Path(temporary, "scores.ecsv"), Path(temporary, "reconstructions.ecsv")
+        score.run(_of(known, module), folder / train.WEIGHTS, files, [], *outputs)
+        table = read_table(outputs[0])
+    # Spectra that are judged choose the threshold too, as they do for the other detectors.
+    dataset = np.asarray(table["dataset"])
+    parts = {
+        VALIDATION: table[np.isin(dataset, (observe.thermal, observe.with_ic))],
+        TEST: table[dataset != TRAINING],
+    }
+    for part, rows in parts.items():
+        rows["part"] = part
+    return vstack([table[dataset == TRAINING], *parts.values()], metadata_conflicts="silent")
+
+
+def _of(settings: ScoreSettings, module: Module) -> ScoreSettings:
+    """Return the settings with the response of the observed spectrum."""
+    train = settings.train.model_copy(update={"rmf": str(module.rmf)})
+    return settings.model_copy(update={"train": train})
+
+
+def _write(
+    path: Path,
+    module: Module,
+    dataset: str,
+    counts: NDArray[np.int32],
+    truth: Sequence[Mapping[str, float]],
+) -> None:
+    spectrum = module.spectrum
+    write_spectra(
+        path,
+        SpectrumSet(
+            counts=counts,
+            index=np.arange(len(counts)),
+            exposure=spectrum.exposure,
+            truth={n: np.array([one[n] for one in truth]) for n in (truth[0] if truth else ())},
+            channel=spectrum.channel,
+            respfile=module.rmf.name,
+            ancrfile=None if module.arf is None else module.arf.name,
+            dataset=dataset,
+            scenario=dataset,
+            telescope=spectrum.telescope,
+            instrument=spectrum.instrument,
+        ),
+    )

@@ -1,0 +1,364 @@
+"""Scores of an observed spectrum among those of simulated ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from icflow.config import Detector, Observe
+from icflow.detection import detectors
+from icflow.detection.evidence import (
+    PARTS,
+    TEST,
+    TRAINING,
+    TRAINING_IC,
+    VALIDATION,
+    Evidence,
+    Sample,
+)
+from icflow.detection.learned import FEWEST, Features, Scale, fitted
+from icflow.engines.base import FitResult
+from icflow.errors import IcflowError
+from icflow.observation import networks as observed_networks
+from icflow.observation.networks import TRAINING as NETWORK_TRAINING
+from icflow.observation.simulations import Spectra
+from icflow.settings import ObserveSettings
+
+Floats = NDArray[np.float64]
+
+OBSERVED, REPLICAS = "observed", "replicas"
+SECTION = "observe.detectors"
+# How far fitted parameters count in the regression of scores, in standard deviations.
+REACH = 3.0
+# Spectra are not taken to scatter less than this, relative to the average.
+LEAST_SCATTER = 0.3
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one detector says about the observed spectrum.
+
+    Attributes
+    ----------
+    title : str
+    score, threshold : float
+        Above the threshold a spectrum is called IC; the threshold is that of
+        the highest balanced accuracy on simulated spectra.
+    expected : float
+        What spectra without IC that fit alike score on average.
+    false_alarm : float
+        Probability that a spectrum without IC exceeds what is expected of it as much.
+    missed : float
+        Fraction of the simulated spectra with IC that exceed it no more.
+    scores, excess : dict of ndarray
+        Scores of each set of simulated spectra, and what is above the
+        expectation (`excess_given_fits`); NaN of those that the detector has learnt from.
+    """
+
+    title: str
+    score: float
+    threshold: float
+    expected: float
+    false_alarm: float
+    missed: float
+    scores: dict[str, Floats]
+    excess: dict[str, Floats]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all but the simulated scores."""
+        return {
+            "title": self.title,
+            "score": self.score,
+            "threshold": self.threshold,
+            "above_threshold": self.score > self.threshold,
+            "expected": self.expected,
+            "false_alarm": self.false_alarm,
+            "missed": self.missed,
+            "excess": {name: _spread(excess) for name, excess in self.excess.items()},
+        }
+
+
+def _spread(scores: Floats) -> dict[str, Any]:
+    known = scores[np.isfinite(scores)]
+    levels = (0.05, 0.5, 0.95)
+    values = np.quantile(known, levels).tolist() if known.size else [None] * len(levels)
+    return {
+        "number": int(known.size),
+        "quantiles": dict(zip(map(str, levels), values, strict=True)),
+    }
+
+
+def false_alarm(score: float, simulated: Floats) -> float:
+    """Return the probability of a score as high without IC.
+
+    It is the rank of the observed spectrum among itself and the simulated
+    ones, so that it is at most α in a fraction α of observations without IC,
+    whatever their number, and never 0.
+    """
+    known = simulated[np.isfinite(simulated)]
+    if not np.isfinite(score):
+        return 1.0
+    return float((1 + np.sum(known >= score)) / (1 + known.size))
+
+
+def excess_given_fits(
+    fits: Features, scores: Floats, without_ic: NDArray[np.bool_], observed: int
+) -> Floats:
+    """Return by how much scores exceed what spectra without IC that fit alike score on average.
+
+    What a spectrum says about its parameters is in its fit, and given the fit its score hardly
+    depends on them. So spectra simulated with other parameters tell what is expected of it: by a
+    regression of the scores on the fitted parameters and their squares.
+
+    The expectation is surest for the observed spectrum, about whose fit the others scatter, and
+    how far scores scatter about it depends on the fit too, as the same regression tells. So every
+    excess is divided by how much more than the observed spectrum such a spectrum scatters.
+
+    Parameters
+    ----------
+    fits : Features
+        Parameters fitted without IC, background factors among them.
+    scores : ndarray, shape (n,)
+    without_ic : ndarray of bool, shape (n,)
+        The spectra that are learnt from.
+    observed : int
+        Row of the observed spectrum.
+    """
+    usable = np.isfinite(fits.values).all(axis=1) & np.isfinite(scores)
+    learnt = np.flatnonzero(without_ic & usable)
+    # Equal scores stay equal: rounding does not rank them.
+    scores = scores - np.median(scores[learnt])
+    parameters = Scale.of(fits.names, fits.values[learnt]).apply(fits.values)
+    weights = _weights_of_others(parameters, learnt)
+    expected = weights @ scores[learnt]
+    excess = scores - expected
+    certainty = np.sqrt(1.0 + np.sum(weights**2, axis=1))
+    scatter = np.abs(excess / certainty)[learnt]
+    unit = certainty * np.maximum(weights @ scatter, LEAST_SCATTER * scatter.mean())
+    return np.asarray(excess * (unit[observed] / unit if unit[observed] > 0 else 1.0))
+
+
+def _weights_of_others(values: Floats, learnt: NDArray[np.intp]) -> Floats:
+    """Return by how much others count in what a regression expects of each row.
+
+    The regression is on the values and their squares, and is learnt from some of
+    the rows. None of these counts in what is expected of itself.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, n_values)
+        In standard deviations.
+    learnt : ndarray of int, shape (n_learnt,)
+
+    Returns
+    -------
+    ndarray, shape (n, n_learnt)
+    """
+    steps = np.clip(values, -REACH, REACH)
+    predictors = np.column_stack([np.ones(len(steps)), steps, steps**2])
+    known = predictors[learnt]
+    # As if every predictor had been seen once more, without effect.
+    penalty = np.diag([0.0, *np.ones(known.shape[1] - 1)])
+    weights = np.asarray(predictors @ np.linalg.solve(known.T @ known + penalty, known.T))
+    itself = learnt, np.arange(len(learnt))
+    share = weights[itself]
+    weights[itself] = 0.0
+    weights[learnt] /= 1.0 - share[:, None]
+    return weights
+
+
+def judge(
+    observe: Observe,
+    spectra: Mapping[str, Spectra],
+    seed: int,
+    networks: Mapping[str, Table] = MappingProxyType({}),
+) -> dict[str, Score]:
+    """Score the observed and the simulated spectra with every detector.
+
+    Detectors that learn do so from the first half of the simulated spectra of
+    each model, and are judged by the others; and by the replicas of the second
+    half, because the parameters fitted to those of the first are the truth of
+    what is learnt from.
+
+    Parameters
+    ----------
+    spectra : mapping of str to Spectra
+        The observed spectrum, `OBSERVED`; spectra drawn from the best fit
+        without IC, `REPLICAS`; and under the names of the models without and
+        with IC spectra with parameters that the observed one allows.
+    networks : mapping of str to Table
+        For each network its scores of these spectra, as
+        `icflow.observation.networks.scores` returns them.
+    """
+    found = {}
+    for name in order(observe):
+        needed = _needed(observe, name)
+        judge = _Judge(observe, spectra, seed, networks, _learn(needed))
+        found[name] = judge.score(name, needed)
+    return found
+
+
+def _needed(observe: Observe, name: str) -> dict[str, Detector]:
+    """Return a detector after those that it combines."""
+    return {
+        part: observe.detectors[part] for part in [*(observe.detectors[name].parts or []), name]
+    }
+
+
+def _learn(needed: Mapping[str, Detector]) -> bool:
+    return any(detectors.METHODS[one.method].learns for one in needed.values())
+
+
+def order(observe: Observe) -> list[str]:
+    """Return the detectors, the one that decides first, then by name."""
+    return sorted(observe.detectors, key=lambda name: (name != observe.decides, name))
+
+
+def check(settings: ObserveSettings) -> None:
+    """Check that every detector can score the observation.
+
+    Raises
+    ------
+    IcflowError
+        If its method is unknown, lacks an input, reads what is not made for
+        observations, or needs a network that cannot be trained.
+    """
+    observe = settings.observe
+    for name, detector in observe.detectors.items():
+        method = detectors.check(name, detector, SECTION)
+        if detector.network is not None:
+            observed_networks.check(
+                settings.networks[detector.network], settings, f"{SECTION}.{name}.network"
+            )
+        if method.reads != detectors.FITS:
+            raise IcflowError(
+                f"{SECTION}.{name}.method is {detector.method!r}, which reads {method.reads}; they "
+                "are not made for observations: choose a method that reads fits or a network"
+            )
+        if method.learns and observe.simulations < 2 * FEWEST:
+            raise IcflowError(
+                f"observe.simulations is {observe.simulations}, too few for {SECTION}.{name} to "
+                f"learn from half of them; allowed: {2 * FEWEST} and more"
+            )
+    least = 2 * math.ceil(1 / observe.false_alarm)
+    if _learn(_needed(observe, observe.decides)) and observe.simulations < least:
+        raise IcflowError(
+            f"observe.simulations is {observe.simulations}, too few for observe.decides: "
+            f"{observe.decides} learns from half of them, and the others allow no false-alarm "
+            f"probability below observe.false_alarm, {observe.false_alarm:g}; allowed: {least} "
+            "and more"
+        )
+
+
+def _sample(rows: Mapping[str, range], is_ic: Mapping[str, bool]) -> Sample:
+    """Return some rows of each set of spectra as a part that they play."""
+    dataset = np.repeat(np.array(list(rows), dtype=str), [len(one) for one in rows.values()])
+    return Sample(
+        dataset,
+        np.concatenate([np.arange(one.start, one.stop) for one in rows.values()]),
+        np.array([is_ic[name] for name in dataset.tolist()], dtype=bool),
+    )
+
+
+class _Judge:
+    """The evidence for one detector."""
+
+    def __init__(
+        self,
+        observe: Observe,
+        spectra: Mapping[str, Spectra],
+        seed: int,
+        networks: Mapping[str, Table],
+        learns: bool,
+    ) -> None:
+        self.observe, self.spectra = observe, spectra
+        thermal, with_ic = observe.thermal, observe.with_ic
+        self.first = {
+            name: len(one) // 2 if learns and name in (REPLICAS, thermal, with_ic) else 0
+            for name, one in spectra.items()
+        }
+        unseen = {name: range(self.first[name], len(one)) for name, one in spectra.items()}
+        learnt = {name: range(first) for name, first in self.first.items()}
+        self.rows = {
+            TRAINING: {thermal: learnt[thermal]},
+            TRAINING_IC: {with_ic: learnt[with_ic]},
+            VALIDATION: {name: unseen[name] for name in (thermal, with_ic)},
+            TEST: unseen,
+        }
+        is_ic = {name: name == with_ic for name in spectra}
+        self.evidence = Evidence(
+            {part: _sample(self.rows[part], is_ic) for part in PARTS},
+            is_ic | {NETWORK_TRAINING: False},
+            {network: [table] for network, table in networks.items()},
+            {part: self._tables(part) for part in PARTS},
+            seed,
+            explain=False,
+        )
+
+    def score(self, name: str, needed: Mapping[str, Detector]) -> Score:
+        """Return what a detector says, given it and those that it combines."""
+        try:
+            verdict = detectors.judge(needed, self.evidence)[name]
+        except IcflowError as error:
+            raise IcflowError(f"{SECTION}: {error}") from None
+        dataset = self.evidence.samples[TEST].dataset
+        above = excess_given_fits(
+            fitted(self.evidence.fit(TEST, self.observe.thermal), ""),
+            verdict.score,
+            dataset != self.observe.with_ic,
+            int(np.flatnonzero(dataset == OBSERVED)[0]),
+        )
+        scores, excess = (
+            {
+                model: np.append(np.full(first, np.nan), values[dataset == model])
+                for model, first in self.first.items()
+            }
+            for values in (verdict.score, above)
+        )
+        (score,), (surplus,) = scores.pop(OBSERVED), excess.pop(OBSERVED)
+        with_ic = excess[self.observe.with_ic]
+        with_ic = with_ic[np.isfinite(with_ic)]
+        return Score(
+            title=needed[name].title,
+            score=float(score),
+            threshold=verdict.threshold,
+            expected=float(score - surplus),
+            false_alarm=false_alarm(float(surplus), excess[REPLICAS]),
+            missed=float(np.mean(with_ic <= surplus)) if with_ic.size else float("nan"),
+            scores=scores,
+            excess=excess,
+        )
+
+    def _tables(self, part: str) -> dict[str, Table]:
+        """Return the fits of each model to the spectra of a part."""
+        rows = [(self.spectra[n], row) for n, rows in self.rows[part].items() for row in rows]
+        if not rows:
+            return {}
+        observe = self.observe
+        tables = {
+            role: _table([spectra.fits[role][row] for spectra, row in rows])
+            for role in (observe.thermal, observe.with_ic, observe.both)
+        }
+        # By how much C falls where there is no fall, the model with both does not say.
+        added = np.array([spectra.added[row] for spectra, row in rows])
+        tables[observe.both]["cstat"] = tables[observe.thermal]["cstat"] - added
+        return tables
+
+
+def _table(fits: Sequence[FitResult]) -> Table:
+    """Return fits as detectors read them: one row each, C, dof, parameters and errors."""
+    free = fits[0].free
+    table = Table({name: [fit.values[name] for fit in fits] for name in fits[0].values})
+    table.meta["free"] = list(free)
+    for key in ("cstat", "dof", "converged"):
+        table[key] = [getattr(fit, key) for fit in fits]
+    for name in free:
+        table[f"{name}_error"] = [fit.errors[name] for fit in fits]
+    return table

@@ -1,0 +1,156 @@
+"""Spectra like an observed one, of models that its fits allow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icflow.config import FitModel, Observe, Prior
+from icflow.engines.base import FitResult
+from icflow.engines.embedded.observed import ObservedEngine, draw_counts
+from icflow.models.scenario import generator
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int32]
+
+# Fits by the name of the model, one for each spectrum.
+Fits = Mapping[str, Sequence[FitResult]]
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Spectra, simulated or observed, with what is fitted to them.
+
+    Attributes
+    ----------
+    counts : ndarray of int, shape (n, n_channels)
+    fits : mapping of str to sequence of FitResult
+    added : ndarray, shape (n,)
+        By how much C falls when IC is added to the model without it; see `Fitter`.
+    truth : list of dict
+        True value of every parameter of each spectrum; empty for observed ones.
+    """
+
+    counts: NDArray[np.integer]
+    fits: Fits
+    added: Floats
+    truth: Sequence[Mapping[str, float]] = ()
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+
+@dataclass(frozen=True)
+class Fitter:
+    """Fits the models that detectors compare to spectra of one observation.
+
+    Where no IC at all fits best, C cannot fall. How little such a spectrum looks
+    like IC is then told by how much C rises when a little IC is added, and that
+    counts as a negative fall. Otherwise half of all spectra without IC would
+    share the lowest score, and none could be told from another.
+
+    Attributes
+    ----------
+    models : mapping of str to FitModel
+    norm : str
+        The norm of the component that is the IC emission.
+    faint : float
+        A little IC: its norm, which should be about its error.
+    """
+
+    engine: ObservedEngine
+    observe: Observe
+    models: Mapping[str, FitModel]
+    norm: str
+    faint: float
+
+    def fit(
+        self, counts: NDArray[np.integer], truth: Sequence[Mapping[str, float]] = ()
+    ) -> Spectra:
+        """Fit models without IC, with IC and with both to spectra."""
+        observe = self.observe
+        names = (observe.thermal, observe.with_ic, observe.both)
+        fits = {name: self.engine.fit(self.models[name], counts) for name in names}
+        return Spectra(counts, fits, self._added(counts, fits), truth)
+
+    def _added(self, counts: NDArray[np.integer], fits: Fits) -> Floats:
+        both = self.models[self.observe.both]
+        without = cstat_of(fits[self.observe.thermal])
+        added = without - cstat_of(fits[self.observe.both])
+        lowest, _ = self.engine.range_of(both, self.norm)
+        norms = np.array([fit.values[self.norm] for fit in fits[self.observe.both]])
+        none = np.flatnonzero((norms <= lowest) | (added <= 0))
+        if len(none):
+            faint = {self.norm: np.full(len(none), self.faint)}
+            with_faint = cstat_of(self.engine.fit(both, counts[none], faint))
+            added[none] = -np.maximum(with_faint - without[none], 0.0)
+        return np.asarray(added)
+
+
+def replicas(
+    engine: ObservedEngine, model: FitModel, fit: FitResult, number: int, seed: int, name: str
+) -> Counts:
+    """Draw spectra from a best fit: the parametric bootstrap."""
+    return draw_counts(engine.expected(model, fit.values), seed, name, range(number))
+
+
+def goodness(fit: FitResult, fits: Sequence[FitResult]) -> float:
+    """Return the fraction of replicas that fit no better than the observed spectrum.
+
+    The observed spectrum counts as one of them, so it is never 0.
+    """
+    worse = sum(not replica.cstat < fit.cstat for replica in fits)
+    return (1 + worse) / (1 + len(fits))
+
+
+def allowed(
+    engine: ObservedEngine,
+    model: FitModel,
+    counts: Counts,
+    fits: Sequence[FitResult],
+    priors: Mapping[str, Prior],
+    seed: int,
+    name: str,
+) -> list[dict[str, float]]:
+    """Return sets of parameters that the observed spectrum allows, one for each replica.
+
+    They are those fitted to the replicas: they scatter about the best fit as
+    the noise of the observation makes them, with all their correlations, limits
+    and rival minima. Parameters with a prior are drawn from it, and the others
+    fitted to the replica given them.
+
+    Parameters
+    ----------
+    counts, fits : ndarray of int, shape (n, n_channels), and sequence of FitResult
+        Replicas and fits of `model` to them.
+    """
+    drawn = {
+        parameter: np.array(
+            [
+                prior.quantile(generator(seed, name, i, parameter).random())
+                for i in range(len(counts))
+            ]
+        )
+        for parameter, prior in priors.items()
+    }
+    found = engine.fit(model, counts, drawn) if drawn else fits
+    return [fit.values for fit in found if fit.status == "ok"]
+
+
+def draw_each(
+    engine: ObservedEngine,
+    model: FitModel,
+    truth: Sequence[Mapping[str, float]],
+    seed: int,
+    name: str,
+) -> Counts:
+    """Draw one spectrum for each set of parameters."""
+    return draw_counts(list(engine.expected_each(model, truth)), seed, name, range(len(truth)))
+
+
+def cstat_of(fits: Sequence[FitResult]) -> Floats:
+    """Return C of each fit, NaN where there is none."""
+    return np.array([fit.cstat for fit in fits])

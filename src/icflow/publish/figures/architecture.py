@@ -1,0 +1,184 @@
+"""Figure 2: the autoencoder, drawn from the configuration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icflow.config import Architecture, Config
+from icflow.errors import IcflowError
+from icflow.publish.figures import style
+from icflow.publish.figures.base import FigureKind, FigureSettings, label_order
+from icflow.publish.figures.reconstructions import constrained
+from icflow.tables import read_table, strings
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+HEIGHT = 2.7  # inch
+GAP = 0.2  # inch between blocks
+
+KINDS = {
+    "spectrum": (style.BLACK, "Spectrum"),
+    "convolution": (style.GREY, "Convolution"),
+    "down": (style.BLUE, "Residual stage"),
+    "dense": (style.GREEN, "Dense layer"),
+    "latent": (style.VERMILLION, "Latents"),
+    "up": (style.SKY, "Transposed stage"),
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of the drawing: its kind, length (units or bins) and channels."""
+
+    kind: str
+    length: int
+    channels: int = 1
+
+
+def inputs(config: Config) -> list[str]:
+    """Return example reconstructions: as many rows per spectrum as the network has inputs."""
+    return [f"scores/{constrained(config)[0]}/fold-0-reconstructions.ecsv"]
+
+
+def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
+    """Draw encoder, latents and decoder from left to right."""
+    assert settings.autoencoder is not None
+    architecture = settings.autoencoder.architecture
+    length = _input_length(paths[0])
+    figure, axes = style.grid(1, 1, style.DOUBLE_COLUMN, HEIGHT)
+    _schematic(axes[0, 0], blocks(architecture, length), label_order(settings.autoencoder))
+    return figure
+
+
+def _input_length(path: Path) -> int:
+    table = read_table(path, ["dataset", "index"])
+    if len(table) == 0:
+        raise IcflowError(f"{path}: holds no spectra; score the network again")
+    first = np.array(strings(table, "dataset")) == strings(table, "dataset")[0]
+    first &= np.asarray(table["index"]) == table["index"][0]
+    return int(first.sum())
+
+
+def blocks(architecture: Architecture, length: int) -> list[Block]:
+    """Return the blocks from input to output for spectra of `length` channels.
+
+    They are those of `icflow.networks.network.SpectrumAutoencoder`, each with
+    the shape of what it gives.
+    """
+    widths = architecture.widths
+    down = [
+        Block("down" if number else "convolution", math.ceil(length / 2 ** (number + 1)), width)
+        for number, width in enumerate(widths)
+    ]
+    coarse = math.ceil(length / 2 ** (len(widths) - 1))
+    up = [
+        Block("up", coarse * 2 ** (number + 1), width)
+        for number, width in enumerate(reversed(widths[:-1]))
+    ]
+    return [
+        Block("spectrum", length),
+        *down,
+        *(Block("dense", units) for units in architecture.dense),
+        Block("latent", architecture.latents),
+        Block("dense", coarse, widths[-1]),
+        *up,
+        Block("spectrum", length),
+    ]
+
+
+def _schematic(axes: Axes, parts: Sequence[Block], labels: Sequence[str]) -> None:
+    from matplotlib.patches import FancyBboxPatch, Patch
+
+    widths = [0.1 + 0.045 * math.log2(part.channels) for part in parts]
+    heights = [_height(part) for part in parts]
+    position = 0.0
+    centres = []
+    for number, (part, width, height) in enumerate(zip(parts, widths, heights, strict=True)):
+        color = KINDS[part.kind][0]
+        axes.add_patch(
+            FancyBboxPatch(
+                (position, -height / 2), width, height, boxstyle="round,pad=0,rounding_size=0.03",
+                fc=color, ec=color, alpha=0.75, lw=0.8,
+            )
+        )  # fmt: skip
+        centres.append(position + width / 2)
+        _size(axes, part, centres[-1], height)
+        if number + 1 < len(parts):
+            axes.annotate(
+                "", (position + width + GAP, 0), (position + width, 0),
+                arrowprops={"arrowstyle": "-|>", "lw": 0.6, "color": style.BLACK,
+                            "mutation_scale": 5, "shrinkA": 0.5, "shrinkB": 0.5},
+            )  # fmt: skip
+        position += width + GAP
+    total, top = position - GAP, max(heights) / 2
+    latents = next(n for n, part in enumerate(parts) if part.kind == "latent")
+    middle = centres[latents]
+    _name_latents(axes, middle, heights[latents] / 2, top, labels)
+    for x, text in ((0.5 * middle, "Encoder"), (0.5 * (middle + total), "Decoder")):
+        axes.text(x, top + 0.12, text, ha="center", va="bottom", fontsize=8)
+    axes.set(xlim=(-0.15, total + 0.15), ylim=(-top - 0.55, top + 0.3))
+    axes.set_aspect("equal")
+    axes.axis("off")
+    used = {part.kind for part in parts}
+    handles = [
+        Patch(fc=color, ec=color, alpha=0.75, label=title)
+        for kind, (color, title) in KINDS.items()
+        if kind in used
+    ]
+    axes.figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+
+
+def _height(part: Block) -> float:
+    """Height in inch, linear in the logarithm of the length."""
+    return 0.1 + 0.155 * math.log2(part.length)
+
+
+def _size(axes: Axes, part: Block, x: float, height: float) -> None:
+    """Write below a block how large it is."""
+    size = f"{part.channels}×{part.length}" if part.channels > 1 else f"{part.length}"
+    axes.text(x, -height / 2 - 0.05, size, ha="center", va="top", fontsize=7, rotation=90)
+
+
+def _name_latents(axes: Axes, x: float, bottom: float, top: float, labels: Sequence[str]) -> None:
+    """Write the names of the latents above the blocks, with a line down to theirs."""
+    names = ", ".join(f"${name}$" if len(name) <= 2 else name for name in labels)
+    axes.text(x, top + 0.12, names, ha="center", va="bottom", fontsize=8)
+    axes.plot([x, x], [bottom + 0.04, top + 0.08], color=style.VERMILLION, lw=0.7, ls=":")
+
+
+def caption(config: Config) -> str:
+    """Return the caption with the settings."""
+    architecture = config.autoencoder.architecture
+    low, high = config.autoencoder.energies
+    skips = "encoder and decoder" if architecture.decoder_skips else "the encoder only"
+    labels = ", ".join(label_order(config.autoencoder))
+    return (
+        f"The autoencoder. Input: rates of the channels between {low:g} and {high:g} keV; the "
+        f"numbers are channels × length after each convolution or stage (kernel "
+        f"{architecture.kernel}, stride 2, batch normalisation, GELU; skip connections in {skips}) "
+        "and units of dense layers. A convolution of width 1 gives the output. The "
+        f"{architecture.latents} latents of the conditional autoencoder are trained to equal the "
+        f"scaled labels {labels}."
+    )
+
+
+FIGURE = FigureKind(
+    sections=("autoencoder",),
+    inputs=inputs,
+    draw=draw,
+    caption=caption,
+    alt=(
+        "Schematic of the autoencoder from left to right: the input spectrum passes convolutional "
+        "stages of growing channel number and shrinking length and dense layers down to the "
+        "latents; the decoder leads back through one dense layer and transposed convolutional "
+        "stages to the output spectrum."
+    ),
+)

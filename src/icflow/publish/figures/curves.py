@@ -1,0 +1,172 @@
+"""Recall against false-alarm rate, and precision against recall, with bands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icflow.config import Config
+from icflow.detection import metrics
+from icflow.detection.quality import Curve, Resampling
+from icflow.publish.figures import judged, style
+from icflow.publish.figures.base import FigureSettings
+from icflow.tables import floats
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Floats = NDArray[np.float64]
+POINTS = 200
+# Black is kept for the ceiling.
+COLORS = tuple(color for color in style.SERIES if color != style.BLACK)
+LOWEST = 1e-3  # false-alarm rate on the logarithmic axis
+
+
+class _Bands:
+    """Curves of all detectors on the same resamplings, on a grid."""
+
+    def __init__(self, settings: FigureSettings, path: Path) -> None:
+        assert settings.detection is not None
+        self.detection = settings.detection
+        self.table, self.is_ic = judged.read(self.detection, path, "")
+        # The ceiling is drawn in every panel, to compare with.
+        self.ceiling = self.detection.ceiling
+        groups = {
+            key: [name for name in names if name != self.ceiling]
+            for key, names in judged.groups(self.detection).items()
+        }
+        self.groups = {key: names for key, names in groups.items() if names}
+        self.resampling = Resampling.draw(
+            self.is_ic, self.detection.bootstrap, metrics.generator(0, "curves")
+        )
+
+    def of(
+        self, name: str, grid: Floats, trace: Callable[[Curve], tuple[Floats, Floats]]
+    ) -> tuple[Floats, Floats, Floats]:
+        """Return y of the curve on the grid of x, and the ends of its 68.3 % interval."""
+        score = floats(self.table, name)
+
+        def measure(weights: Floats) -> dict[str, Floats]:
+            x, y = trace(Curve.of(score, self.is_ic, weights))
+            return {"y": np.array([np.interp(grid, *row) for row in zip(x, y, strict=True)])}
+
+        drawn = self.resampling.apply(measure)["y"]
+        low, high = np.quantile(drawn[1:], metrics.SIGMA_QUANTILES, axis=0)
+        return drawn[0], low, high
+
+    def draw(
+        self,
+        panel: Axes,
+        names: Sequence[str],
+        grid: Floats,
+        trace: Callable[[Curve], tuple[Floats, Floats]],
+    ) -> None:
+        """Draw a line with its band for each detector."""
+        for position, name in enumerate(names):
+            value, low, high = self.of(name, grid, trace)
+            color = judged.look(COLORS, position)
+            panel.fill_between(grid, low, high, color=color, alpha=0.18, lw=0)
+            panel.plot(
+                grid, value, color=color, lw=1.0, ls=judged.look(style.DASHES, position),
+                label=self.detection.detectors[name].title,
+            )  # fmt: skip
+        if self.ceiling is not None:
+            panel.plot(
+                grid, self.of(self.ceiling, grid, trace)[0], color=style.BLACK, lw=0.8,
+                ls=(0, (1, 1)), label=self.detection.detectors[self.ceiling].title,
+            )  # fmt: skip
+
+
+def _rates(curve: Curve) -> tuple[Floats, Floats]:
+    return curve.false_alarm, curve.recall
+
+
+def _precisions(curve: Curve) -> tuple[Floats, Floats]:
+    return curve.recall, curve.precision
+
+
+def draw_roc(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
+    """Draw recall against false-alarm rate, linear (above) and logarithmic (below)."""
+    bands = _Bands(settings, paths[0])
+    groups = bands.groups
+    figure, axes = style.grid(2, len(groups), style.DOUBLE_COLUMN, 6.2, sharey="row", sharex="row")
+    grids = np.linspace(0, 1, POINTS), np.geomspace(LOWEST, 1, POINTS)
+    for column, (key, names) in enumerate(groups.items()):
+        for row, grid in enumerate(grids):
+            panel = axes[row, column]
+            bands.draw(panel, names, grid, _rates)
+            panel.plot(grid, grid, color=style.GREY, lw=0.6)
+            panel.set_ylim(0, 1.02)
+        axes[0, column].set_xlim(0, 1)
+        axes[0, column].set_title(judged.GROUPS[key])
+        axes[1, column].set_xlim(LOWEST, 1)
+        style.log_axis(axes[1, column])
+        axes[1, column].set_xlabel("False-alarm rate")
+        _legend(axes[1, column])
+    for panel in axes[:, 0]:
+        panel.set_ylabel("Recall")
+    return figure
+
+
+def draw_precision(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
+    """Draw precision against recall."""
+    bands = _Bands(settings, paths[0])
+    groups = bands.groups
+    figure, axes = style.grid(1, len(groups), style.DOUBLE_COLUMN, 3.9, sharey=True, sharex=True)
+    grid = np.linspace(0, 1, POINTS)
+    for panel, (key, names) in zip(axes[0], groups.items(), strict=True):
+        bands.draw(panel, names, grid, _precisions)
+        panel.axhline(float(bands.is_ic.mean()), color=style.GREY, lw=0.6)
+        panel.set_xlim(0, 1)
+        panel.set_ylim(0, 1.02)
+        panel.set_title(judged.GROUPS[key])
+        panel.set_xlabel("Recall")
+        _legend(panel)
+    axes[0, 0].set_ylabel("Precision")
+    return figure
+
+
+def _legend(panel: Axes) -> None:
+    """Name the curves below a panel, where many names cover none of them."""
+    panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), handlelength=1.8)
+
+
+def _caption(config: Config, what: str) -> str:
+    return (
+        f"{what} of every detector on the test spectra as its threshold falls, in groups by what "
+        f"detectors see of inverse Compton emission. Bands hold 68.3 % of "
+        f"{config.detection.bootstrap:,} resamplings of the spectra within each class, the same "
+        "for all detectors. Dotted: the ceiling, where there is one. "
+        "Grey: a coin toss."
+    )
+
+
+ROC = judged.kind(
+    draw=draw_roc,
+    caption=lambda config: (
+        _caption(config, "Recall against false-alarm rate")
+        + f" The lower panels show the same on a logarithmic axis, from {LOWEST:g}."
+    ),
+    alt=(
+        "Receiver operating characteristics of all detectors with bands, one panel for each class "
+        "of detectors, above on a linear and below on a logarithmic axis of the false-alarm rate."
+    ),
+    title="Receiver operating characteristics",
+)
+PRECISION_RECALL = judged.kind(
+    draw=draw_precision,
+    caption=lambda config: (
+        _caption(config, "Precision against recall")
+        + " The precision is that at the prevalence of the test set."
+    ),
+    alt=(
+        "Precision against recall of all detectors with bands, one panel for each class of "
+        "detectors, and a grey line at the fraction of spectra with inverse Compton emission."
+    ),
+    title="Precision and recall",
+)

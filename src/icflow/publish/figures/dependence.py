@@ -1,0 +1,204 @@
+"""Figure 8: how recall, precision and balanced accuracy depend on the spectrum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from icflow.config import Config, Detection
+from icflow.detection import metrics
+from icflow.detection.detectors import in_order
+from icflow.detection.published import PUBLISHED
+from icflow.errors import IcflowError
+from icflow.publish.figures import judged, style
+from icflow.publish.figures.base import FigureSettings
+from icflow.tables import floats, read_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+REPEATS = 1000
+TRUTH = "truth."
+TITLES = {"recall": "Recall", "precision": "Precision", "bacc": "Balanced accuracy"}
+
+
+def inputs(config: Config) -> list[str]:
+    """Return the scores of the evaluation."""
+    return ["evaluation/scores.ecsv"]
+
+
+def shown(detection: Detection) -> list[str]:
+    """Return the published detectors; all, if there is none of them."""
+    names = in_order(detection.detectors)
+    return [name for name in names if name in PUBLISHED] or names
+
+
+def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
+    """Draw a panel for each metric (rows) and true parameter (columns)."""
+    assert settings.detection is not None
+    detectors = {name: settings.detection.detectors[name] for name in shown(settings.detection)}
+    needed = [column for name in detectors for column in (name, f"{name}_decision")]
+    table = read_table(paths[0], ["is_ic", *needed])
+    is_ic = np.asarray(table["is_ic"], dtype=bool)
+    parameters = observables(table)
+    if not parameters:
+        raise IcflowError(
+            f"{paths[0]}: has no true temperature, metallicity, redshift or norm to bin by; "
+            "take figure 8 out of the targets for scenarios without plasma"
+        )
+    figure, axes = style.grid(
+        len(TITLES), len(parameters), style.DOUBLE_COLUMN, 5.0, sharex="col", sharey="row"
+    )
+    for column, (quantity, values) in enumerate(parameters.items()):
+        edges = bin_edges(values[is_ic], settings.figures.bins)
+        for position, (name, detector) in enumerate(detectors.items()):
+            decision = np.asarray(table[f"{name}_decision"], dtype=bool)
+            binned = in_bins(values, edges, decision, is_ic, f"{name}:{quantity}")
+            shift = (position - 0.5 * (len(detectors) - 1)) * 0.09
+            for row, metric in enumerate(TITLES):
+                _curve(axes[row, column], edges, binned[metric], shift, position, detector.title)
+        axes[-1, column].set_xlabel(_capital(style.label(quantity)))
+        axes[-1, column].set_xlim(edges[0], edges[-1])
+    for row, title in enumerate(TITLES.values()):
+        axes[row, 0].set_ylabel(title)
+        axes[row, 0].set_ylim(0, 1.03)
+    for panel in axes[-1]:
+        panel.axhline(0.5, color=style.GREY, lw=0.6, zorder=0)
+    style.legend_above(figure, axes[0, 0], most=4)
+    return figure
+
+
+def _capital(text: str) -> str:
+    """Return a label with a capital first letter, unless it begins with a symbol."""
+    return text if text.startswith("$") else text[0].upper() + text[1:]
+
+
+def observables(table: Table) -> dict[str, NDArray[np.float64]]:
+    """Return the true quantities that all scenarios have, one value per spectrum.
+
+    So that spectra of one, two or more plasmas share an axis, ``kT`` is the
+    mean temperature of the plasmas weighted with their norms and ``norm`` is
+    the sum of the norms; redshift ``z`` and metallicity ``Z`` are those of the
+    first plasma. A quantity that some spectra lack is left out.
+    """
+    truth = {
+        name.removeprefix(TRUTH): floats(table, name)
+        for name in table.colnames
+        if name.startswith(TRUTH)
+    }
+    plasmas = [name.removesuffix(".kT") for name in truth if name.endswith(".kT")]
+    plasmas = [name for name in plasmas if f"{name}.norm" in truth]
+    found: dict[str, NDArray[np.float64]] = {}
+    for quantity, parameter in (("z", "Redshift"), ("Z", "Abundanc")):
+        column = next((truth[n] for n in truth if n.endswith(f".{parameter}")), None)
+        if column is not None:
+            found[quantity] = column
+    if plasmas:
+        norms = np.nan_to_num(np.stack([truth[f"{name}.norm"] for name in plasmas]))
+        heats = np.nan_to_num(np.stack([truth[f"{name}.kT"] for name in plasmas]))
+        total = norms.sum(axis=0)
+        weighted = (norms * heats).sum(axis=0)
+        found["kT"] = weighted / np.where(total > 0, total, np.nan)
+        found["norm"] = np.where(total > 0, total, np.nan)
+    order = [name for name in ("z", "kT", "Z", "norm") if name in found]
+    return {name: found[name] for name in order if np.isfinite(found[name]).all()}
+
+
+def bin_edges(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
+    """Return the edges of equal bins over the range of `values`.
+
+    `values` are those of the IC spectra, so that every bin can hold both
+    classes: the summed norm of two plasmas exceeds what one can have.
+    """
+    if values.size == 0:
+        return np.linspace(0.0, 1.0, bins + 1)
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    return np.linspace(low, high, bins + 1)
+
+
+def in_bins(
+    values: NDArray[np.float64],
+    edges: NDArray[np.float64],
+    decision: NDArray[np.bool_],
+    is_ic: NDArray[np.bool_],
+    name: str,
+) -> dict[str, list[metrics.Estimate]]:
+    """Return the metrics with their intervals in each bin of a parameter.
+
+    Spectra without a value count in every bin: those of a class that knows no
+    such parameter. The precision is that at the prevalence of IC in the whole sample: how many
+    spectra of either class fall into a bin was decided by the simulation, and
+    says nothing about a detector. Metrics that a bin leaves undefined, for want
+    of spectra of one class or of detections, are NaN.
+    """
+    prevalence = float(is_ic.mean())
+    wanted = metrics.METRICS | {
+        "precision": lambda counts: counts.precision_at(prevalence),
+        "false_alarm": lambda counts: 1 - counts.specificity,
+    }
+    bins = edges.size - 1
+    # The last bin holds its upper edge, as in numpy.histogram.
+    position = np.where(values == edges[-1], bins - 1, np.searchsorted(edges, values, "right") - 1)
+    random = metrics.generator(0, name)
+    found: dict[str, list[metrics.Estimate]] = {metric: [] for metric in wanted}
+    for number in range(bins):
+        here = (position == number) | np.isnan(values)
+        estimates = metrics.estimates(decision[here], is_ic[here], REPEATS, random, wanted)
+        for metric, estimate in estimates.items():
+            found[metric].append(estimate)
+    return found
+
+
+def _curve(
+    axes: Axes,
+    edges: NDArray[np.float64],
+    binned: Sequence[metrics.Estimate],
+    shift: float,
+    position: int,
+    title: str,
+) -> None:
+    """Draw a metric in bins, moved by a part of a bin so that error bars stay apart."""
+    centres = 0.5 * (edges[:-1] + edges[1:]) + shift * np.diff(edges)
+    value, low, high = (
+        np.array([getattr(estimate, key) for estimate in binned]) for key in ("value", "lo", "hi")
+    )
+    error = np.clip(np.stack([value - low, high - value]), 0, None)
+    axes.errorbar(
+        centres, value, error, label=title, lw=0.9, elinewidth=0.8,
+        color=style.SERIES[position % len(style.SERIES)],
+        marker=style.MARKERS[position % len(style.MARKERS)],
+        ls=style.DASHES[position % len(style.DASHES)],
+    )  # fmt: skip
+
+
+def caption(config: Config) -> str:
+    """Return the caption with the settings."""
+    return (
+        "Recall, precision and balanced accuracy of the published detectors against the true "
+        "redshift, temperature, metallicity and norm of the test spectra, in "
+        f"{config.figures.bins} equal bins over the range of the spectra with IC. Where a spectrum "
+        "has several plasmas, the temperature is their mean weighted with the norms, and the norm "
+        "their sum; inverse Compton emission counts in neither. The precision is that at the "
+        "prevalence of IC in the whole test set, whatever the bin holds. Bars: 68.3 % intervals of "
+        f"{REPEATS:,} bootstrap resamplings within each class; points are moved sideways for "
+        "legibility, and missing where a bin leaves the metric undefined. Grey: a coin toss."
+    )
+
+
+FIGURE = judged.kind(
+    inputs=inputs,
+    draw=draw,
+    caption=caption,
+    alt=(
+        "Recall, precision and balanced accuracy in bins of redshift, temperature, metallicity and "
+        "norm, with error bars, one line per detector."
+    ),
+)

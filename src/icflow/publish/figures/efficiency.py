@@ -1,0 +1,224 @@
+"""Detection efficiency in the plane of thermal and IC norm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icflow.config import Config, Detection
+from icflow.detection.metrics import Bools, auc
+from icflow.errors import IcflowError
+from icflow.publish.figures import judged, style
+from icflow.publish.figures.base import FigureSettings
+from icflow.publish.figures.dependence import observables
+from icflow.tables import floats
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+    from matplotlib.patches import Rectangle
+
+Floats = NDArray[np.float64]
+CONTOURS = (0.5, 0.9)
+WIDTH = 0.1  # of the kernel, as a fraction of the range of either norm
+FINE = 60  # points of the smoothed plane along each axis
+# Where the kernel finds less than this many spectra it draws no contour.
+FEWEST = 5.0
+
+
+# What a detector sees of spectra with IC, in a few words.
+WORDS = {
+    "never": "never sees IC",
+    "threshold": "IC for the threshold",
+    "training": "trained on IC",
+    "priors": "knows the priors",
+}
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Spectra with IC in the plane of the norms, in units of its ranges.
+
+    Attributes
+    ----------
+    x, y : (n,) float
+        Thermal and IC norm, 0 to 1.
+    found : (n,) float
+        How surely each is called IC: 1 or 0, or a fraction for scores equal to
+        the threshold.
+    """
+
+    x: Floats
+    y: Floats
+    found: Floats
+
+    def binned(self, bins: int) -> tuple[Floats, NDArray[np.int64]]:
+        """Return efficiency and number of spectra, (bins of y, bins of x); NaN without spectra."""
+        columns, rows = (np.minimum((v * bins).astype(int), bins - 1) for v in (self.x, self.y))
+        cell = rows * bins + columns
+        number = np.bincount(cell, minlength=bins**2)
+        with np.errstate(invalid="ignore"):
+            efficiency = np.bincount(cell, self.found, bins**2) / number
+        return efficiency.reshape(bins, bins), number.reshape(bins, bins)
+
+    def smoothed(self) -> tuple[Floats, Floats]:
+        """Return points along an axis, and the efficiency around each pair of them.
+
+        The mean over spectra weighted with a Gaussian of `WIDTH`; NaN where
+        there are too few of them to say.
+        """
+        points = np.linspace(0, 1, FINE)
+        near_x, near_y = (
+            np.exp(-0.5 * ((points[:, None] - values) / WIDTH) ** 2) for values in (self.x, self.y)
+        )
+        total = near_y @ near_x.T
+        with np.errstate(invalid="ignore"):
+            efficiency = (near_y * self.found) @ near_x.T / total
+        return points, np.where(total >= FEWEST, efficiency, np.nan)
+
+
+def best_of_each_class(
+    detection: Detection, scores: dict[str, Floats], is_ic: Bools
+) -> dict[str, str]:
+    """Return for each class of detectors the one with the largest area under the curve."""
+    return {
+        key: max(names, key=lambda name: np.nan_to_num(auc(scores[name], is_ic)))
+        for key, names in judged.groups(detection).items()
+    }
+
+
+def false_alarm(detection: Detection) -> float:
+    """Return the false-alarm rate to show, the one of those measured that is closest to 5 %."""
+    return min(detection.false_alarms, key=lambda rate: abs(rate - 0.05), default=0.05)
+
+
+def called(score: Floats, is_ic: Bools, false_alarm: float) -> Floats:
+    """Return how surely each spectrum is called IC at a false-alarm rate of the sample.
+
+    The mean over the spectra with IC is the recall at that rate.
+    """
+    score = np.where(np.isnan(score), -np.inf, score)
+    thermal = np.sort(score[~is_ic])[::-1]
+    allowed = false_alarm * thermal.size
+    threshold = thermal[min(int(allowed), thermal.size - 1)]
+    above, equal = np.sum(thermal > threshold), np.sum(thermal == threshold)
+    part = (allowed - above) / equal
+    return np.where(score > threshold, 1.0, np.where(score == threshold, part, 0.0))
+
+
+def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
+    """Draw the plane for the best detector of each class, at one false-alarm rate."""
+    detection = settings.detection
+    assert detection is not None
+    table, is_ic = judged.read(detection, paths[0], "")
+    norm = observables(table).get("norm")
+    if norm is None or "truth.ic_norm" not in table.colnames:
+        raise IcflowError(
+            f"{paths[0]}: has no true norms of plasma and IC to bin by; take the figure efficiency "
+            "out of the targets for scenarios without"
+        )
+    if not is_ic.any() or is_ic.all():
+        raise IcflowError(
+            f"{paths[0]}: the efficiency needs test spectra of both classes; name datasets of both "
+            "under detection.test"
+        )
+    scores = {name: floats(table, name) for name in detection.detectors}
+    shown = best_of_each_class(detection, scores, is_ic)
+    ic_norm = floats(table, "truth.ic_norm")
+    ranges = [_range(values[is_ic]) for values in (norm, ic_norm)]
+    x, y = (
+        (values[is_ic] - low) / (high - low)
+        for values, (low, high) in zip((norm, ic_norm), ranges, strict=True)
+    )
+    figure, axes = style.grid(1, len(shown), style.DOUBLE_COLUMN, 2.9, sharex=True, sharey=True)
+    rate = false_alarm(detection)
+    for panel, (key, name) in zip(axes[0], shown.items(), strict=True):
+        found = called(scores[name], is_ic, rate)[is_ic]
+        image = _panel(panel, Plane(x, y, found), settings.figures.bins, ranges)
+        panel.set_title(f"{detection.detectors[name].title}\n({WORDS[key]})")
+        panel.set_xlabel(f"Thermal {style.label('norm')}")
+    axes[0, 0].set_ylabel("IC norm (10$^{-3}$ photons keV$^{-1}$ cm$^{-2}$ s$^{-1}$)")
+    figure.colorbar(
+        image,
+        ax=axes[0].tolist(),
+        label=f"Fraction detected at {100 * rate:g} % false alarms",
+        pad=0.02,
+    )
+    return figure
+
+
+def _range(values: Floats) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    return (low, high) if low < high else (low - 0.5, high + 0.5)
+
+
+def _panel(axes: Axes, plane: Plane, bins: int, ranges: Sequence[tuple[float, float]]) -> AxesImage:
+    from matplotlib.patheffects import withStroke
+
+    (left, right), (low, high) = ranges[0], [1e3 * end for end in ranges[1]]
+    efficiency, number = plane.binned(bins)
+    axes.set_facecolor("white")
+    image = axes.imshow(
+        np.ma.masked_invalid(efficiency), origin="lower", extent=(left, right, low, high),
+        aspect="auto", cmap="Blues", vmin=0, vmax=1, interpolation="nearest",
+    )  # fmt: skip
+    width, height = (right - left) / bins, (high - low) / bins
+    for (row, column), value in np.ndenumerate(efficiency):
+        x, y = left + (column + 0.5) * width, low + (row + 0.5) * height
+        if number[row, column] == 0:
+            axes.add_patch(_empty(x - width / 2, y - height / 2, width, height))
+            continue
+        color = "white" if value > 0.6 else style.BLACK
+        axes.text(
+            x, y, f"{number[row, column]}", ha="center", va="center", fontsize=7, color=color,
+            zorder=5,
+        )  # fmt: skip
+    points, smooth = plane.smoothed()
+    known = smooth[np.isfinite(smooth)]
+    levels = [level for level in CONTOURS if (known < level).any() and (known > level).any()]
+    if levels:
+        styles = dict(zip(CONTOURS, ("--", "-"), strict=True))
+        lines = axes.contour(
+            left + points * (right - left), low + points * (high - low), smooth, levels,
+            colors=style.VERMILLION, linewidths=1.4, linestyles=[styles[level] for level in levels],
+        )  # fmt: skip
+        lines.set_path_effects([withStroke(linewidth=2.6, foreground="white")])
+    return image
+
+
+def _empty(x: float, y: float, width: float, height: float) -> Rectangle:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((x, y), width, height, fill=False, hatch="////", edgecolor=style.GREY, lw=0)
+
+
+def caption(config: Config) -> str:
+    """Return the caption with the settings."""
+    rate = false_alarm(config.detection)
+    return (
+        "Fraction of the test spectra with inverse Compton emission that is detected, in "
+        f"{config.figures.bins} × {config.figures.bins} bins of the norms of plasma and inverse "
+        f"Compton emission, at a false-alarm rate of {100 * rate:g} % of the thermal test spectra; "
+        "for the detector with the largest area under the curve of each class. Numbers: spectra in "
+        "a bin, hatched without any. Lines: 50 % (dashed) and 90 % (solid) after smoothing with a "
+        f"Gaussian whose standard deviation is {100 * WIDTH:g} % of either range; none are "
+        f"drawn where it finds fewer than {FEWEST:g} spectra."
+    )
+
+
+FIGURE = judged.kind(
+    draw=draw,
+    caption=caption,
+    alt=(
+        "Maps of the fraction of spectra with inverse Compton emission that is detected against "
+        "thermal norm and inverse Compton norm, one per class of detectors, with the number of "
+        "spectra in every bin and contours of 50 and 90 per cent."
+    ),
+    title="Detection efficiency",
+)

@@ -1,0 +1,105 @@
+"""The figure of `icflow compare-engines`: what two engines make of the same spectra."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from icflow.publish.figures import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Floats = NDArray[np.float64]
+
+LINEAR = 0.01  # in C: below, the axis of differences is linear
+SMALLEST = 1e-16  # relative differences that are exactly 0 are drawn here
+SUFFIX = "_difference"
+NOT_PARAMETERS = ("counts_difference", "cstat_difference", "cstat_at_truth_difference")
+
+
+def draw(table: Table) -> Figure:
+    """Draw differences of expected counts, of C and of parameters, each in a panel."""
+    figure, axes = style.grid(1, 3, style.DOUBLE_COLUMN, 2.8, width_ratios=(1, 1, 1.4))
+    counts, statistic, parameters = axes[0]
+    _counts(counts, table)
+    _statistic(statistic, table)
+    _parameters(parameters, table)
+    style.legend_above(figure, statistic)
+    return figure
+
+
+def _counts(axes: Axes, table: Table) -> None:
+    """One point for each spectrum, against how many there are."""
+    _, first = np.unique(
+        [
+            f"{dataset}/{index}"
+            for dataset, index in zip(table["dataset"], table["index"], strict=True)
+        ],
+        return_index=True,
+    )
+    values = np.sort(_floats(table, "counts_difference")[first])
+    axes.plot(
+        np.arange(1, values.size + 1), np.maximum(values, SMALLEST), "o", color=style.BLACK, ls=""
+    )
+    axes.set_yscale("log")
+    axes.axhline(1e-6, color=style.GREY, ls="--", lw=0.8)
+    _number(axes)
+    axes.set_ylabel("Largest relative difference of counts")
+
+
+def _statistic(axes: Axes, table: Table) -> None:
+    """One series of points for each fit, sorted by C."""
+    fits = list(dict.fromkeys(str(fit) for fit in table["fit"]))
+    for number, fit in enumerate(fits):
+        values = _floats(table, "cstat_difference")[np.asarray(table["fit"]) == fit]
+        values = np.sort(values[np.isfinite(values)])
+        axes.plot(
+            np.arange(1, values.size + 1),
+            values,
+            style.MARKERS[number % len(style.MARKERS)],
+            color=style.SERIES[number % len(style.SERIES)],
+            ls="",
+            label=fit,
+        )
+    axes.axhline(0, color=style.GREY, lw=0.8)
+    axes.set_yscale("symlog", linthresh=LINEAR)
+    _number(axes)
+    axes.set_ylabel("$C$ of XSPEC − $C$ of embedded")
+
+
+def _number(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel("Spectrum, sorted")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_minor_locator(MaxNLocator(1))
+
+
+def _parameters(axes: Axes, table: Table) -> None:
+    """One row for each parameter, one point for each fit."""
+    names = [
+        column.removesuffix(SUFFIX)
+        for column in table.colnames
+        if column.endswith(SUFFIX) and column not in NOT_PARAMETERS
+    ]
+    for row, name in enumerate(names):
+        values = _floats(table, name + SUFFIX)
+        values = values[np.isfinite(values)]
+        axes.plot(values, np.full(values.size, row), "|", color=style.BLUE, ms=7)
+    axes.axvline(0, color=style.GREY, lw=0.8)
+    axes.set_xscale("symlog", linthresh=1)
+    axes.margins(x=0.05)
+    axes.set_xticks([-100, -1, 0, 1, 100], ["−100", "−1", "0", "1", "100"])
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.minorticks_off()
+    axes.set_xlabel("Difference / error of embedded")
+
+
+def _floats(table: Table, column: str) -> Floats:
+    return np.asarray(table[column], dtype=np.float64)

@@ -1,0 +1,115 @@
+"""Figure 5: reconstruction errors of the test spectra of either class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icflow.config import Config, Detection
+from icflow.detection.detectors import in_order
+from icflow.publish.figures import style
+from icflow.publish.figures.base import FigureKind, FigureSettings
+from icflow.tables import floats, read_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BINS = 40
+
+
+def inputs(config: Config) -> list[str]:
+    """Return the scores of the evaluation."""
+    return ["evaluation/scores.ecsv"]
+
+
+def shown(detection: Detection) -> list[str]:
+    """Return the detectors that score by reconstruction error; all, if none does."""
+    detectors = detection.detectors
+    names = in_order(detectors)
+    return [n for n in names if detectors[n].method == "reconstruction_error"] or names
+
+
+def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
+    """Draw one panel per detector: histograms of both classes and the threshold."""
+    assert settings.detection is not None
+    names = shown(settings.detection)
+    table = read_table(paths[0], ["is_ic", *names])
+    figure, axes = style.grid(1, len(names), style.DOUBLE_COLUMN, 2.5, sharex=True, sharey=True)
+    scores = {name: floats(table, name) for name in names}
+    edges, logarithmic = bin_edges(np.concatenate(list(scores.values())))
+    is_ic = np.asarray(table["is_ic"], dtype=bool)
+    for panel, name in zip(axes[0], names, strict=True):
+        threshold = float(table.meta["thresholds"][name])
+        _panel(panel, scores[name], is_ic, edges, threshold)
+        style.note(panel, settings.detection.detectors[name].title, fontsize=8)
+        if logarithmic:
+            style.log_axis(panel)
+        panel.set_xlabel(f"Reconstruction error $R_a$ ({style.SQUARED_RATE})")
+    axes[0, 0].set_ylabel("Spectra per bin")
+    axes[0, 0].set_ylim(0, axes[0, 0].get_ylim()[1] * 1.1)
+    axes[0, 0].legend(loc="upper right")
+    return figure
+
+
+def _panel(
+    axes: Axes,
+    score: NDArray[np.float64],
+    is_ic: NDArray[np.bool_],
+    edges: NDArray[np.float64],
+    threshold: float,
+) -> None:
+    for member, title, color, dashes in (
+        (~is_ic, "Without IC", style.THERMAL, "-"),
+        (is_ic, "With IC", style.IC, "--"),
+    ):
+        counts = np.histogram(score[member & np.isfinite(score)], edges)[0]
+        axes.stairs(counts, edges, fill=True, color=color, alpha=0.18)
+        axes.stairs(counts, edges, color=color, ls=dashes, lw=1.1, label=title)
+    axes.axvline(threshold, color=style.BLACK, ls=":", lw=1.2, label="Threshold")
+
+
+def bin_edges(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
+    """Return edges of bins over all finite values, and whether they are logarithmic.
+
+    Logarithmic bins need positive values; without any spread one bin holds all.
+    """
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        return np.array([0.0, 1.0]), False
+    low, high = float(values.min()), float(values.max())
+    if low <= 0:
+        return np.linspace(low - 0.5 * (low == high), high + 0.5 * (low == high), BINS + 1), False
+    if high / low < 1.001:
+        return np.geomspace(low / 1.1, high * 1.1, BINS + 1), True
+    return np.geomspace(low * (1 - 1e-9), high * (1 + 1e-9), BINS + 1), True
+
+
+def caption(config: Config) -> str:
+    """Return the caption with the settings."""
+    low, high = config.detection.score_energies
+    count = config.autoencoder.training.folds_trained
+    return (
+        f"Distributions of the reconstruction error Rₐ ({low:g} to {high:g} keV, median of the "
+        f"networks of {count} trained fold{'s' * (count != 1)}) of test spectra with and without "
+        "inverse Compton emission. Dotted: threshold, the median of those that maximise the "
+        "balanced accuracy of each fold's held-out and validation spectra; spectra to its right "
+        "are called IC."
+    )
+
+
+FIGURE = FigureKind(
+    sections=("detection",),
+    inputs=inputs,
+    draw=draw,
+    caption=caption,
+    alt=(
+        "Histograms of the reconstruction error on a logarithmic axis, one panel per autoencoder, "
+        "of test spectra without and with inverse Compton emission; the two distributions overlap "
+        "and a dotted line marks the threshold."
+    ),
+)

@@ -1,0 +1,82 @@
+"""All figures: those of the paper by number, further ones by name.
+
+A new figure is a new module and one line here.
+"""
+
+from __future__ import annotations
+
+from icflow.config import Config
+from icflow.errors import IcflowError
+from icflow.publish.figures import (
+    architecture,
+    confusion,
+    curves,
+    dependence,
+    differences,
+    efficiency,
+    every_dependence,
+    example_spectra,
+    latents,
+    losses,
+    reconstruction_errors,
+    reconstructions,
+    reliability,
+)
+from icflow.publish.figures.base import FigureKind, FigureSettings
+
+FIGURES: dict[str, FigureKind] = {
+    "1": example_spectra.FIGURE,
+    "2": architecture.FIGURE,
+    "3": reconstructions.FIGURE,
+    "4": losses.FIGURE,
+    "5": reconstruction_errors.FIGURE,
+    "6": confusion.FIGURE,
+    "7": latents.FIGURE,
+    "8": dependence.FIGURE,
+    "roc": curves.ROC,
+    "precision_recall": curves.PRECISION_RECALL,
+    "differences": differences.FIGURE,
+    "reliability": reliability.FIGURE,
+    "dependence": every_dependence.PARAMETERS,
+    "physics": every_dependence.PHYSICS,
+    "efficiency": efficiency.FIGURE,
+}
+
+
+def kind(name: str) -> FigureKind:
+    """Return a figure of the registry.
+
+    Raises
+    ------
+    IcflowError
+        If there is none of that name.
+    """
+    if name not in FIGURES:
+        raise IcflowError(f"there is no figure {name}; choose one of {', '.join(FIGURES)}")
+    return FIGURES[name]
+
+
+def file_name(name: str) -> str:
+    """Return the name of a figure's files, without suffix."""
+    return f"figure{name}" if name.isdigit() else name
+
+
+def title(name: str) -> str:
+    """Return what a figure is called above its caption."""
+    return kind(name).title or f"Figure {name}"
+
+
+def settings(config: Config, name: str) -> FigureSettings:
+    """Return the part of the configuration that a figure depends on."""
+    sections = {section: getattr(config, section) for section in kind(name).sections}
+    return FigureSettings(name=name, figures=config.figures, **sections)
+
+
+def inputs(config: Config, name: str) -> list[str]:
+    """Return the files that a figure reads, relative to the folder of the results."""
+    return kind(name).inputs(config)
+
+
+def outputs(config: Config, name: str) -> list[str]:
+    """Return the files that a figure makes, relative to the folder of the results."""
+    return [f"figures/{file_name(name)}.{suffix}" for suffix in config.figures.formats]

@@ -1,0 +1,122 @@
+"""Reliability diagram: what becomes of the spectra that a detector is so sure about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icflow.config import Config
+from icflow.detection.detectors import in_order
+from icflow.detection.metrics import Bools, binomial
+from icflow.detection.quality import BINS
+from icflow.publish.figures import judged, style
+from icflow.publish.figures.base import FigureSettings
+from icflow.publish.figures.confusion import read_metrics
+from icflow.tables import floats, read_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Floats = NDArray[np.float64]
+PER_ROW = 4
+
+
+def inputs(config: Config) -> list[str]:
+    """Return scores and metrics of the evaluation."""
+    return ["evaluation/scores.ecsv", "evaluation/metrics.json"]
+
+
+def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
+    """Draw one panel per detector: fraction of IC against probability, and how many spectra."""
+    assert settings.detection is not None
+    detectors = settings.detection.detectors
+    names = in_order(detectors)
+    table = read_table(paths[0], ["is_ic", *(f"{name}_probability" for name in names)])
+    measured = read_metrics(paths[1])["detectors"]
+    is_ic = np.asarray(table["is_ic"], dtype=bool)
+    rows = -(-len(names) // PER_ROW)
+    columns = min(len(names), PER_ROW)
+    figure, axes = style.grid(
+        rows, columns, style.DOUBLE_COLUMN, 1.75 * rows + 0.35, sharex=True, sharey=True
+    )
+    for panel, name in zip(axes.flat, names, strict=False):
+        _panel(panel, floats(table, f"{name}_probability"), is_ic)
+        panel.set_title(detectors[name].title, pad=3)
+        style.note(panel, _note(measured[name]))
+    for panel in axes.flat[len(names) :]:
+        panel.set_visible(False)
+    for panel in axes[:, 0]:
+        panel.set_ylabel("Fraction with IC")
+    for column in range(columns):
+        lowest = [panel for panel in axes[:, column] if panel.get_visible()][-1]
+        lowest.set_xlabel("Probability of IC")
+        lowest.tick_params(labelbottom=True)
+    return figure
+
+
+def _panel(axes: Axes, probability: Floats, is_ic: Bools) -> None:
+    mean, fraction, low, high, share = reliability(probability, is_ic)
+    axes.plot([0, 1], [0, 1], color=style.GREY, lw=0.6)
+    axes.stairs(share, np.linspace(0, 1, BINS + 1), fill=True, color=style.SKY, alpha=0.5, lw=0)
+    error = np.clip(np.stack([fraction - low, high - fraction]), 0, None)
+    axes.errorbar(
+        mean, fraction, error, color=style.BLACK, marker="o", ls="", lw=0.8, elinewidth=0.8
+    )
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+
+
+def reliability(probability: Floats, is_ic: Bools) -> tuple[Floats, ...]:
+    """Return mean probability, fraction with IC and its interval, and share of spectra, per bin.
+
+    Either class counts one half, as in the fit of the probabilities. The
+    interval is that of a binomial fraction with Jeffreys' prior, which is right
+    where all spectra of a bin are of one class. Bins without spectra are NaN.
+    """
+    sizes = np.array([max(np.sum(~is_ic), 1), max(np.sum(is_ic), 1)])
+    weights = (0.5 / sizes)[is_ic.astype(int)]
+    bins = np.minimum((probability * BINS).astype(int), BINS - 1)
+    total = np.bincount(bins, weights, BINS)
+    ic = np.bincount(bins, weights * is_ic, BINS)
+    count = np.bincount(bins, minlength=BINS)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.bincount(bins, weights * probability, BINS) / total
+        fraction = ic / total
+    return mean, fraction, *binomial(fraction, count), total / max(total.sum(), 1e-300)
+
+
+def _note(entry: dict[str, Any]) -> str:
+    brier, error = (entry[key]["value"] for key in ("brier", "ece"))
+    if brier is None:
+        return "one class only"
+    return f"Brier {brier:.3f}\nerror {error:.3f}"
+
+
+def caption(config: Config) -> str:
+    """Return the caption with the settings."""
+    return (
+        f"Fraction of test spectra with inverse Compton emission in {BINS} bins of the probability "
+        "that a detector gives them, fitted to the validation spectra, at even odds; on the grey "
+        "line a probability means what it says. Bars: 68.3 % intervals of a binomial fraction. "
+        "Blue: share of the spectra in each bin. Brier: mean squared error of the probabilities, "
+        "0.25 for a detector that knows nothing; error: mean distance from the grey line, free of "
+        "what chance adds."
+    )
+
+
+FIGURE = judged.kind(
+    inputs=inputs,
+    draw=draw,
+    caption=caption,
+    alt=(
+        "Reliability diagrams, one per detector: the fraction of spectra with inverse Compton "
+        "emission against the probability stated, close to the diagonal for a calibrated detector, "
+        "above a histogram of the probabilities."
+    ),
+    title="Reliability of the probabilities",
+)

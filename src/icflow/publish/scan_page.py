@@ -1,0 +1,80 @@
+"""The page of a scan: its table and figure, and how they were made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from icflow import settings as settings_of
+from icflow.config import Config
+from icflow.errors import IcflowError
+from icflow.files import write_text
+from icflow.publish.figures import scans
+from icflow.publish.results_page import DPI, draw_small, options
+from icflow.stages import figures
+
+PAGE = """# {title}
+
+Made by
+
+```bash
+snakemake scans --cores 2 --configfile config.yaml{options}
+icflow scan-page {name} --config config.yaml{options}
+```
+
+The second command writes this page. All numbers, those of other thresholds too:
+[{name}_scan.csv]({name}_scan.csv). What they say: [scans.md](scans.md).
+
+{table}
+![{title}]({name}_scan.png)
+"""
+
+
+def run(config: Config, name: str, files: Sequence[str], results: Path, output: Path) -> list[Path]:
+    """Write the page of a scan, the table behind it and its image.
+
+    Parameters
+    ----------
+    config : Config
+        The whole configuration.
+    name : str
+        The scan.
+    files : sequence of str
+        The files that the configuration was read from, for the commands on the page.
+    results : path
+        Folder of the results of a finished run.
+    output : path
+        Folder that gets ``NAME_scan.md``, ``NAME_scan.csv`` and ``NAME_scan.png``.
+
+    Returns
+    -------
+    list of path
+        The files written.
+
+    Raises
+    ------
+    IcflowError
+        If the scan has not been made.
+    """
+    settings, made = settings_of.scan(config, name), results / "scans" / name
+    page, table, image = (output / f"{name}_scan.{suffix}" for suffix in ("md", "csv", "png"))
+    # The figure checks that the table is of these detectors.
+    draw_small(lambda drawn: figures.write(lambda: scans.draw(settings, made), DPI, [drawn]), image)
+    write_text(table, _read(made / "table.csv"))
+    write_text(
+        page,
+        PAGE.format(
+            title=settings.scan.title,
+            name=name,
+            options=options(files),
+            table=_read(made / "table.md"),
+        ),
+    )
+    return [page, table, image]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise IcflowError(f"{path}: cannot be read ({error.strerror or error})") from None

@@ -1,0 +1,356 @@
+"""What each stage needs of the configuration.
+
+The workflow hands it to the command line as canonical JSON, so a job reruns
+exactly when something that it depends on has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from icflow.config import (
+    Architecture,
+    Archival,
+    AtomicData,
+    Config,
+    Dataset,
+    Detection,
+    Detector,
+    Energies,
+    FitControl,
+    FitModel,
+    Instrument,
+    Interval,
+    Observation,
+    Observe,
+    Scan,
+    Scenario,
+    Section,
+    Training,
+    listed,
+)
+
+
+class SimulateSettings(Section):
+    """What the simulation of a dataset depends on."""
+
+    engine: Literal["embedded", "xspec"]
+    seed: int
+    atomic_data: AtomicData
+    instrument: Instrument
+    dataset: str
+    draws: str
+    scenario: str
+    model: Scenario
+
+
+class FitSettings(FitControl):
+    """What one fit of a dataset depends on."""
+
+    engine: Literal["embedded", "xspec"]
+    atomic_data: AtomicData
+    instrument: Instrument
+    name: str
+    model: FitModel
+    at_truth: list[str]
+
+
+class IntegralSettings(Section):
+    """What an evidence of every spectrum of a dataset depends on."""
+
+    seed: int
+    atomic_data: AtomicData
+    instrument: Instrument
+    name: str
+    scenario: Scenario
+    at_truth: list[str]
+    energies: Interval
+
+
+class ResponseSettings(Archival):
+    """What response files made from archival data depend on."""
+
+    name: str
+
+
+class TrainSettings(Section):
+    """What the training of one network in one fold depends on."""
+
+    seed: int
+    rmf: str
+    energies: Interval
+    labels: dict[str, str]
+    architecture: Architecture
+    training: Training
+    network: str
+    kind: Literal["convolutional", "dense"] = "convolutional"
+    constraint: float
+    fold: int
+
+
+class ScoreSettings(Section):
+    """What the scores of one trained network depend on."""
+
+    train: TrainSettings
+    score_energies: Interval
+    training: str | None = None
+    validation: list[str]
+    test: list[str]
+    example: int
+
+
+class EvaluateSettings(Section):
+    """What thresholds, metrics and Table 1 depend on."""
+
+    seed: int
+    detection: Detection
+    datasets: dict[str, Dataset]
+    held_out: bool
+    folds_trained: int
+
+
+class FluxSettings(Section):
+    """What the true fluxes of the test spectra depend on."""
+
+    atomic_data: AtomicData
+    energies: Energies
+    thermal: str
+    expressions: dict[str, str]
+
+
+class ScanSettings(Section):
+    """What the table of a scan depends on besides the evaluations of its points."""
+
+    seed: int
+    name: str
+    scan: Scan
+    sources: dict[str, str]
+    detectors: dict[str, Detector]
+    bootstrap: int
+    false_alarms: list[float]
+    energies: Energies
+
+
+class SourceSettings(FitControl):
+    """What every stage that works on one observation depends on."""
+
+    engine: Literal["embedded", "xspec"]
+    seed: int
+    atomic_data: AtomicData
+    name: str
+    observation: Observation
+
+
+class ObserveSettings(SourceSettings):
+    """What the analysis of one observation depends on."""
+
+    observe: Observe
+    models: dict[str, FitModel]
+    networks: dict[str, ScoreSettings]
+
+
+class ObserveNetworkSettings(SourceSettings):
+    """What a network for one observation depends on."""
+
+    scenario: str
+    model: FitModel
+    simulations: int
+    score: ScoreSettings
+
+
+def simulate(config: Config, dataset: str) -> SimulateSettings:
+    """Settings of the simulation of one dataset."""
+    settings = config.datasets[dataset]
+    own = {
+        key: getattr(settings, key)
+        for key in ("exposure", "background_scatter")
+        if getattr(settings, key) is not None
+    }
+    return SimulateSettings(
+        engine=config.engine,
+        seed=config.seed,
+        atomic_data=config.atomic_data,
+        instrument=config.instrument.model_copy(update=own),
+        dataset=dataset,
+        draws=config.source(dataset),
+        scenario=settings.scenario,
+        model=config.simulated(dataset),
+    )
+
+
+def fit(config: Config, name: str) -> FitSettings:
+    """Settings of one fit: ``label``, or a name under ``fits.baseline``."""
+    fit = config.fits.label if name == "label" else config.fits.baseline[name]
+    return FitSettings(
+        engine=config.engine,
+        atomic_data=config.atomic_data,
+        instrument=config.instrument,
+        name=name,
+        model=config.fits.models[fit.model],
+        at_truth=fit.at_truth,
+        **{key: getattr(config.fits, key) for key in FitControl.model_fields},
+    )
+
+
+def integral(config: Config, name: str) -> IntegralSettings:
+    """Settings of one entry of ``integrals``."""
+    integral = config.integrals[name]
+    scatter = integral.background_scatter
+    own = {} if scatter is None else {"background_scatter": scatter}
+    return IntegralSettings(
+        seed=config.seed,
+        atomic_data=config.atomic_data,
+        instrument=config.instrument.model_copy(update=own),
+        name=name,
+        scenario=config.scenarios[integral.scenario],
+        at_truth=integral.at_truth,
+        energies=config.fits.energies,
+    )
+
+
+def response(config: Config, name: str) -> ResponseSettings:
+    """Settings of response files made from archival data."""
+    return ResponseSettings(name=name, **config.responses[name].model_dump())
+
+
+def train(config: Config, network: str, fold: int) -> TrainSettings:
+    """Settings of the training of one network in one fold."""
+    shared = config.autoencoder
+    own = shared.networks[network]
+    return TrainSettings(
+        seed=config.seed,
+        rmf=config.instrument.rmf,
+        energies=shared.energies,
+        labels=shared.labels_of(own),
+        architecture=shared.architecture.model_copy(update={"latents": shared.latents_of(own)}),
+        training=shared.training
+        if own.epochs is None
+        else shared.training.model_copy(update={"epochs": own.epochs}),
+        network=network,
+        kind=own.kind,
+        constraint=own.constraint,
+        fold=fold,
+    )
+
+
+def score(config: Config, network: str, fold: int) -> ScoreSettings:
+    """Settings of the scores that one trained network gives."""
+    return ScoreSettings(
+        train=train(config, network, fold),
+        score_energies=config.detection.score_energies,
+        training=config.detection.training,
+        validation=config.detection.validation,
+        test=config.detection.test,
+        example=config.figures.example,
+    )
+
+
+def score_scan(config: Config, scan: str, network: str, fold: int) -> ScoreSettings:
+    """Settings of the scores that a network gives the spectra of a scan."""
+    return score(config, network, fold).model_copy(
+        update={
+            "training": None,
+            "validation": config.scanned(scan, "validation"),
+            "test": config.scanned(scan, "test"),
+        }
+    )
+
+
+def evaluate(config: Config, detection: Detection | None = None) -> EvaluateSettings:
+    """Settings of thresholds, metrics and Table 1, by default those of the default run."""
+    settings = detection or config.detection
+    roles = (settings.training, settings.training_ic, settings.validation, settings.test)
+    used = {name for role in roles for name in listed(role)}
+    used.add(config.detection.training)
+    return EvaluateSettings(
+        seed=config.seed,
+        detection=settings,
+        datasets={name: config.datasets[name] for name in sorted(used)},
+        held_out=settings.validation == config.detection.validation,
+        folds_trained=config.autoencoder.training.folds_trained,
+    )
+
+
+def scan(config: Config, name: str) -> ScanSettings:
+    """Settings of the table of a scan."""
+    scan = config.scans[name]
+    first = config.at_point(name, scan.points[0].name)
+    return ScanSettings(
+        seed=config.seed,
+        name=name,
+        scan=scan,
+        sources={
+            dataset: config.source(dataset)
+            for point in scan.points
+            for role in (point.test, point.validation or config.detection.validation)
+            for dataset in role
+        },
+        detectors=first.detectors,
+        bootstrap=config.detection.bootstrap,
+        false_alarms=config.detection.false_alarms,
+        energies=config.observe.ic_energies,
+    )
+
+
+def fluxes(config: Config, datasets: Sequence[str] | None = None) -> FluxSettings:
+    """Settings of the true fluxes of some spectra, by default the test spectra."""
+    names = config.detection.test if datasets is None else datasets
+    scenarios = {config.datasets[name].scenario for name in names}
+    return FluxSettings(
+        atomic_data=config.atomic_data,
+        energies=config.observe.ic_energies,
+        thermal=config.scenarios[config.datasets[config.detection.training].scenario].expression,
+        expressions={name: config.scenarios[name].expression for name in scenarios},
+    )
+
+
+def observing(config: Config, name: str) -> ObserveSettings:
+    """Settings of the analysis of one observation."""
+    observe = config.observe
+    roles = dict.fromkeys([observe.thermal, observe.with_ic, observe.both, *observe.others])
+    return ObserveSettings(
+        observe=observe,
+        models={model: config.fits.models[model] for model in roles},
+        networks={network: _score_observed(config, network) for network in observe.networks()},
+        **_source(config, name),
+    )
+
+
+def observing_network(config: Config, name: str, network: str) -> ObserveNetworkSettings:
+    """Settings of a network for one observation."""
+    return ObserveNetworkSettings(
+        scenario=config.observe.thermal,
+        model=config.fits.models[config.observe.thermal],
+        simulations=config.observe.simulations,
+        score=_score_observed(config, network),
+        **_source(config, name),
+    )
+
+
+def _source(config: Config, name: str) -> dict[str, Any]:
+    observation = config.observations[name]
+    control = {key: getattr(config.fits, key) for key in FitControl.model_fields}
+    if observation.energies is not None:
+        control["energies"] = observation.energies
+    if observation.group_min is not None:
+        control["group_min"] = observation.group_min
+    return control | {
+        "engine": config.engine,
+        "seed": config.seed,
+        "atomic_data": config.atomic_data,
+        "name": name,
+        "observation": observation,
+    }
+
+
+def _score_observed(config: Config, network: str) -> ScoreSettings:
+    """Settings of a network's scores of the spectra of an observation.
+
+    Without constraint it needs no labels.
+    """
+    settings = score(config, network, 0)
+    if settings.train.constraint > 0:
+        return settings
+    train = settings.train.model_copy(update={"labels": {}})
+    return settings.model_copy(update={"train": train})

@@ -1,0 +1,126 @@
+"""Stage: one fit of every spectrum of a shard.
+
+Finished fits are kept beside the output until all are done: see
+`icflow.stages.partial`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy import units
+from astropy.table import Table
+from tqdm import tqdm
+
+from icflow.engines.base import FitResult
+from icflow.engines.registry import make_engine
+from icflow.errors import IcflowError
+from icflow.files import atomic_path, sha256
+from icflow.models.expression import parse
+from icflow.ogip.spectrum import SpectrumSet, read_spectra
+from icflow.settings import FitSettings
+from icflow.stages.partial import Partial, key_of
+
+# Numbers in the tables: more digits than any error bar can use, fewer than depend on the machine.
+DIGITS = 9
+
+
+def run(settings: FitSettings, spectra: Path, output: Path) -> None:
+    """Fit every spectrum of a type II file and write one row for each."""
+    shard = read_spectra(spectra)
+    missing = [name for name in settings.at_truth if name not in shard.truth]
+    if missing:
+        raise IcflowError(f"{spectra}: has no column {missing[0]}, which the fit freezes")
+    # Datasets may differ in exposure.
+    instrument = settings.instrument.model_copy(update={"exposure": shard.exposure})
+    engine = make_engine(settings.engine, instrument, settings.atomic_data)
+    with Partial(output, key_of(settings, sha256(spectra))) as partial:
+        results = [_from_json(kept) for kept in partial.results]
+        done, total = len(results), len(shard.counts)
+        truth = {name: values[done:] for name, values in shard.truth.items()}
+        fits = engine.fit(settings.model, settings, shard.counts[done:], truth, settings.at_truth)
+        with tqdm(
+            desc=settings.name, unit=" fits", initial=done, total=total, mininterval=5
+        ) as progress:
+            for result in fits:
+                partial.add(_as_json(result))
+                results.append(result)
+                progress.update()
+        table = tabulate(results, settings, shard)
+        table.meta.update(engine.versions())
+        with atomic_path(output) as temporary:
+            table.write(temporary, format="ascii.ecsv", overwrite=True)
+
+
+def _as_json(result: FitResult) -> dict[str, Any]:
+    """Return a result as plain numbers and texts; JSON gives floats back bit by bit."""
+    return {field.name: _plain(getattr(result, field.name)) for field in dataclasses.fields(result)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(member) for name, member in value.items()}
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def _from_json(kept: Mapping[str, Any]) -> FitResult:
+    """Return the result that `_as_json` was given."""
+    size = len(kept["covariance"])
+    return FitResult(
+        **{
+            **kept,
+            "free": tuple(kept["free"]),
+            "at_bound": tuple(kept["at_bound"]),
+            "intervals": {name: tuple(ends) for name, ends in kept["intervals"].items()},
+            "covariance": np.array(kept["covariance"], dtype=np.float64).reshape(size, size),
+        }
+    )
+
+
+def tabulate(results: Sequence[FitResult], settings: FitSettings, shard: SpectrumSet) -> Table:
+    """Return fits as a table: one row per spectrum, a value and an error per parameter."""
+    table = Table()
+    table["index"] = shard.index
+    table["cstat"] = _rounded([result.cstat for result in results])
+    for name in ("dof", "bins", "converged", "starts", "agreeing", "iterations"):
+        table[name] = [getattr(result, name) for result in results]
+    # Of the size of rounding errors where a fit has converged.
+    table["gradient"] = [float(f"{result.gradient:.1e}") for result in results]
+    table["at_bound"] = [",".join(result.at_bound) for result in results]
+    table["status"] = [result.status for result in results]
+    declared = parse(settings.model.expression).parameters
+    for name in results[0].values:
+        table[name] = _rounded([result.values[name] for result in results])
+        if name in declared and declared[name].unit == "keV":
+            table[name].unit = units.keV
+        if any(result.errors[name] != 0 for result in results):
+            table[f"{name}_error"] = _rounded([result.errors[name] for result in results])
+            table[f"{name}_error"].unit = table[name].unit
+        if settings.errors == "profile" and name in results[0].free:
+            for end, column in enumerate(("lower", "upper")):
+                values = [_interval(result, name)[end] for result in results]
+                table[f"{name}_{column}"] = _rounded(values)
+                table[f"{name}_{column}"].unit = table[name].unit
+    table.meta.update(
+        fit=settings.name,
+        expression=settings.model.expression,
+        dataset=shard.dataset,
+        scenario=shard.scenario,
+        at_truth=list(settings.at_truth),
+        free=list(results[0].free),
+        energies=list(settings.energies),
+        group_min=settings.group_min,
+    )
+    return table
+
+
+def _interval(result: FitResult, name: str) -> tuple[float, float]:
+    return result.intervals.get(name, (np.nan, np.nan))
+
+
+def _rounded(values: Sequence[float]) -> np.ndarray:
+    return np.array([float(f"{value:.{DIGITS}g}") for value in values])

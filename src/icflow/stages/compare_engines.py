@@ -1,0 +1,163 @@
+"""Stage: the same spectra through both engines, as a user's test of the XSPEC at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from icflow import settings as settings_of
+from icflow.config import Config
+from icflow.engines.base import Engine, FitResult
+from icflow.engines.registry import make_engine
+from icflow.files import atomic_path
+from icflow.models.expression import parse
+from icflow.models.scenario import complete, draw
+from icflow.ogip.grouping import group_counts, grouped_selection
+from icflow.ogip.response import read_rmf
+from icflow.publish.figures import engine_comparison, style
+from icflow.settings import FitSettings
+from icflow.statistic import cstat
+
+Floats = NDArray[np.float64]
+
+# Channels with fewer expected counts, relative to the most, are not compared.
+FAINT = 1e-7
+
+
+def run(config: Config, count: int, output: Path, figures: Sequence[Path]) -> str:
+    """Compare the engines on the first `count` spectra of every test dataset.
+
+    The parameters are those of the datasets; the counts are drawn by the
+    embedded engine. Every fit under ``fits.baseline`` is made by both.
+
+    Parameters
+    ----------
+    output : Path
+        Table to write, one row for each spectrum and fit: the largest relative
+        difference of expected counts, that of C at the true parameters, C of
+        both fits, and for every free parameter the difference in units of the
+        embedded engine's error. Differences are xspec minus embedded.
+    figures : sequence of Path
+        Files of the figure, each in the format of its suffix.
+
+    Returns
+    -------
+    str
+        The largest differences, in a few lines.
+    """
+    engines = [
+        make_engine(name, config.instrument, config.atomic_data) for name in ("xspec", "embedded")
+    ]
+    xspec, embedded = engines
+    rows: list[dict[str, Any]] = []
+    total = count * len(config.detection.test) * len(config.fits.baseline)
+    with tqdm(desc="compare-engines", unit=" fits", total=total, mininterval=5) as progress:
+        for dataset in config.detection.test:
+            for row in _compare(config, dataset, count, xspec, embedded):
+                rows.append(row)
+                progress.update()
+    table = tabulate(rows)
+    for name, engine in (("xspec", xspec), ("embedded", embedded)):
+        table.meta.update({f"{name}_{key}": value for key, value in engine.versions().items()})
+    table.meta.update(spectra=count, starts=config.fits.starts)
+    with atomic_path(output) as temporary:
+        table.write(temporary, format="ascii.ecsv", overwrite=True)
+    with style.context():
+        figure = engine_comparison.draw(table)
+        for path in figures:
+            style.save(figure, path, config.figures.dpi)
+    return summary(table)
+
+
+def _compare(
+    config: Config, dataset: str, count: int, xspec: Engine, embedded: Engine
+) -> Iterator[dict[str, Any]]:
+    """Compare the engines on one dataset; yield a row for each spectrum and fit."""
+    simulation = settings_of.simulate(config, dataset)
+    expression = simulation.model.expression
+    settings = complete(parse(expression), simulation.model.parameters, "parameters")
+    counts, truth = embedded.fake(expression, settings, config.seed, dataset, range(count))
+    fits = {name: settings_of.fit(config, name) for name in config.fits.baseline}
+    for index in range(count):
+        values = draw(settings, config.seed, dataset, index)
+        # Values alone: a link to a value that is given is a given value too.
+        of_xspec, of_embedded = (engine.predict(expression, values) for engine in (xspec, embedded))
+        shared = {
+            "dataset": dataset,
+            "index": index,
+            "counts_difference": _largest(of_xspec, of_embedded),
+            "cstat_at_truth_difference": _at_truth(config, counts[index], of_xspec)
+            - _at_truth(config, counts[index], of_embedded),
+        }
+        here = {name: value[index : index + 1] for name, value in truth.items()}
+        for name, fit in fits.items():
+            pair = [_fit(engine, fit, counts[index], here) for engine in (xspec, embedded)]
+            yield {**shared, "fit": name, **_differences(*pair)}
+
+
+def _largest(first: Floats, second: Floats) -> float:
+    big = second > FAINT * second.max()
+    return float(np.abs(first[big] / second[big] - 1).max())
+
+
+def _at_truth(config: Config, counts: NDArray[np.int32], expected: Floats) -> float:
+    """Return C of a spectrum for given expected counts, grouped as the fits group it."""
+    rmf, fits = read_rmf(config.instrument.rmf), config.fits
+    low, high = fits.energies
+    starts, stops = grouped_selection(counts, rmf.e_min, rmf.e_max, low, high, fits.group_min)
+    grouped = group_counts(counts.astype(np.float64), starts, stops)
+    return float(cstat(grouped, group_counts(expected, starts, stops)))
+
+
+def _fit(
+    engine: Engine, fit: FitSettings, counts: NDArray[np.int32], truth: dict[str, Floats]
+) -> FitResult:
+    (result,) = engine.fit(fit.model, fit, counts[None], truth, fit.at_truth)
+    return result
+
+
+def _differences(xspec: FitResult, embedded: FitResult) -> dict[str, Any]:
+    """Return the columns that compare two fits."""
+    columns: dict[str, Any] = {
+        "cstat_xspec": xspec.cstat,
+        "cstat_embedded": embedded.cstat,
+        "cstat_difference": xspec.cstat - embedded.cstat,
+        "status_xspec": xspec.status,
+        "status_embedded": embedded.status,
+    }
+    for name in embedded.free:
+        difference = xspec.values[name] - embedded.values[name]
+        columns[f"{name}_difference"] = difference / embedded.errors[name]
+    return columns
+
+
+def tabulate(rows: Sequence[dict[str, Any]]) -> Table:
+    """Return rows as a table; a parameter that a fit does not have is NaN."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return Table({name: [row.get(name, np.nan) for row in rows] for name in names})
+
+
+def summary(table: Table) -> str:
+    """Say how far the engines are apart, for a person to read."""
+    difference = np.asarray(table["cstat_difference"], dtype=np.float64)
+    failed = int(np.sum(~np.isfinite(difference)))
+    known = difference[np.isfinite(difference)]
+    extremes = f"{known.min():+.3f} to {known.max():+.3f}" if known.size else "none to compare"
+    at_truth = np.abs(np.asarray(table["cstat_at_truth_difference"])).max()
+    lines = [
+        f"XSPEC {table.meta['xspec_XSPECVER']} against the embedded engine, "
+        f"{table.meta['embedded_XSPECVER']}, AtomDB {table.meta['xspec_ATOMDB']}",
+        f"expected counts differ by at most {np.max(table['counts_difference']):.1e}, relative",
+        f"C at the true parameters differs by at most {at_truth:.1e}",
+        f"C of fits, XSPEC minus embedded: {extremes}, median {np.median(known):+.3f}"
+        if known.size
+        else f"C of fits: {extremes}",
+        f"failed fits: {failed} of {len(table)}",
+    ]
+    return "\n".join(lines)
