@@ -31,7 +31,7 @@ def load(*paths: str | os.PathLike[str]) -> Config:
     """
     tree: dict[str, Any] = {}
     for path in paths:
-        tree = overlay(tree, _read_yaml(Path(path)))
+        tree = overlay(tree, read_yaml(Path(path)))
     return validate(tree, ", ".join(str(path) for path in paths))
 
 
@@ -65,7 +65,7 @@ def checked(model: type[Settings], tree: Any, source: str) -> Settings:
         raise IcflowError(f"{source}: {explain(error)}") from None
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -25,7 +25,7 @@ from icflow.settings import ScanSettings
 from icflow.stages import figures
 from icflow.stages import scan as stage
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OVERLAYS = ("background", "prior", "exposure")
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 

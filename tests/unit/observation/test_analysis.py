@@ -34,7 +34,7 @@ from icflow.ogip.observation import read_modules
 from icflow.ogip.spectrum import read_spectrum, write_spectrum
 from icflow.tables import read_table
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")

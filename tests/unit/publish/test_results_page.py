@@ -17,7 +17,7 @@ from icflow.errors import IcflowError
 from icflow.publish import results_page
 from icflow.publish.figures import registry
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COLUMNS = (
     "detector,precision,precision_lo,precision_hi,recall,recall_lo,recall_hi,"
     "bacc,bacc_lo,bacc_hi,n_test"

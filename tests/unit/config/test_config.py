@@ -14,7 +14,7 @@ from icflow import settings as settings_of
 from icflow.errors import IcflowError
 from icflow.models import scenario
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 DEFAULT = ROOT / "config.yaml"
 
 

@@ -35,7 +35,7 @@ from icflow.publish.figures import (
 from icflow.publish.figures.base import FigureSettings
 from icflow.stages import figures
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def draw(config: Config, results: Path, name: str) -> object:

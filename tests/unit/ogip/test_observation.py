@@ -24,7 +24,7 @@ from icflow.ogip.observation import observed_groups, read_modules
 from icflow.ogip.response import read_rmf, write_rmf
 from icflow.ogip.spectrum import Spectrum, read_spectrum, write_spectrum
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 RMF = "resources/responses/nustar_fpma.rmf"
 
 

@@ -21,7 +21,7 @@ from icflow.models.expression import parse
 from icflow.models.scenario import complete, resolve
 from icflow.resources import RESOURCES, PipArchive, Resource
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 REFERENCE = ROOT / "tests" / "data" / "xspec_reference"
 EXPRESSIONS = {"2T": "tbabs*(apec+apec)", "1T+IC": "tbabs*(apec+powerlaw)"}
 # The limits of the paper's fits and the starting points of the reference fits.

@@ -24,7 +24,7 @@ def heasoft(folder: Path, *tables: str) -> Path:
 
 def run_test(root: Path, headas: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the image's test with the stand-in for XSPEC."""
-    shutil.copy(root / "tests/unit/fake_xspec.py", headas / "xspec.py")
+    shutil.copy(root / "tests/unit/engines/xspec/fake_xspec.py", headas / "xspec.py")
     path = os.pathsep.join((str(headas), os.environ.get("PYTHONPATH", "")))
     return subprocess.run(
         [sys.executable, root / "containers" / "test_xspec.py"],

@@ -18,7 +18,7 @@ from icflow.models.inverse_compton import KEV
 from icflow.ogip.spectrum import SpectrumSet, write_spectra
 from icflow.stages import fluxes
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
