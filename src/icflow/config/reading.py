@@ -66,6 +66,7 @@ def checked(model: type[Settings], tree: Any, source: str) -> Settings:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a file of settings, a mapping of keys to values."""
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
