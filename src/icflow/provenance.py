@@ -17,7 +17,7 @@ from pathlib import Path
 # Every stage imports these. What they decide about a result reaches the stage
 # in its settings, so an edit to them alone makes no result out of date.
 _VOCABULARY = frozenset(
-    {"icflow", "icflow.errors", "icflow.files", "icflow.settings"}
+    {"icflow", "icflow.errors", "icflow.files", "icflow.settings", "icflow.typing"}
     | {
         f"icflow.config{part}"
         for part in (

@@ -21,11 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Booleans = NDArray[np.bool_]
+from icflow.typing import Booleans, Floats, Integers
 
 # Kinds of terms.
 ROW, CURVE, PLASMA = 0, 1, 2

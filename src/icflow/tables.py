@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table, vstack
 from astropy.utils.metadata import MergeConflictWarning
-from numpy.typing import NDArray
 
 from icflow.errors import IcflowError
 from icflow.files import atomic_path
+from icflow.typing import Floats, Integers
 
 
 def read_table(path: str | os.PathLike[str], columns: Iterable[str] = ()) -> Table:
@@ -48,7 +48,7 @@ def write_table(path: str | os.PathLike[str], table: Table) -> None:
         table.write(temporary, format="ascii.ecsv", overwrite=True)
 
 
-def floats(table: Table, name: str) -> NDArray[np.float64]:
+def floats(table: Table, name: str) -> Floats:
     """Return a column as plain numbers, NaN where it is masked."""
     column = table[name]
     values = np.array(np.ma.getdata(column), dtype=float)
@@ -92,7 +92,7 @@ def stack(tables: Sequence[Table]) -> Table:
     return whole
 
 
-def rows_of(index: NDArray[np.int64], wanted: NDArray[np.int64], what: str) -> NDArray[np.int64]:
+def rows_of(index: Integers, wanted: Integers, what: str) -> Integers:
     """Return the rows that hold the wanted spectra, in the wanted order.
 
     Parameters
@@ -120,5 +120,5 @@ def rows_of(index: NDArray[np.int64], wanted: NDArray[np.int64], what: str) -> N
             f"{what}: {number} for spectrum {first} ({int(np.sum(found != 1))} such spectra); "
             "delete it and run the workflow again"
         )
-    rows: NDArray[np.int64] = order[left]
+    rows: Integers = order[left]
     return rows

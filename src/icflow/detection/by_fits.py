@@ -9,8 +9,8 @@ from astropy.table import Table
 
 from icflow.config import Detector
 from icflow.detection.evidence import TEST, VALIDATION, Evidence, Verdict
-from icflow.detection.metrics import Floats
 from icflow.tables import floats
+from icflow.typing import Floats
 
 
 def cstat_rule(detector: Detector, evidence: Evidence) -> Verdict:

@@ -8,8 +8,8 @@ import numpy as np
 
 from icflow.config import Detector
 from icflow.detection.evidence import TEST, VALIDATION, Evidence, Verdict
-from icflow.detection.metrics import Floats
 from icflow.tables import floats
+from icflow.typing import Floats
 
 # Fewer effective points than this make an evidence uncertain.
 FEWEST = 50

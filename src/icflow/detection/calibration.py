@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icflow.detection.metrics import Bools, Floats, of_both_classes
+from icflow.detection.metrics import of_both_classes
+from icflow.typing import Booleans, Floats
 
 UNKNOWN = 0.5  # without a score, at even odds
 
@@ -41,7 +42,7 @@ class Calibration:
     probability: Floats
 
     @classmethod
-    def fit(cls, score: Floats, is_ic: Bools) -> Calibration:
+    def fit(cls, score: Floats, is_ic: Booleans) -> Calibration:
         """Fit the probability at even odds to spectra of known class.
 
         Either class counts one half, whatever its size, so the probabilities

@@ -6,9 +6,8 @@ import re
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from icflow.typing import Floats
 
 
 def in_order(columns: Mapping[str, Floats]) -> dict[str, Floats]:

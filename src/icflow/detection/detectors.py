@@ -29,10 +29,11 @@ from icflow.detection.evidence import (
     Verdict,
     sizes_of,
 )
-from icflow.detection.metrics import Floats, best_threshold
+from icflow.detection.metrics import best_threshold
 from icflow.detection.published import PUBLISHED
 from icflow.errors import IcflowError
 from icflow.tables import floats, rows_of, strings
+from icflow.typing import Floats
 
 
 def reconstruction_error(detector: Detector, evidence: Evidence) -> Verdict:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from icflow.detection.metrics import Estimate, Floats
+from icflow.detection.metrics import Estimate
 from icflow.detection.quality import TITLES, estimate
 from icflow.detection.table1 import bar, escape_bar
+from icflow.typing import Floats
 
 # Quantities of which a detector wants little.
 LOWER_IS_BETTER = ("brier", "log_loss", "ece", "false_alarm")

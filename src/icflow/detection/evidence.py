@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from astropy.table import Table
-from numpy.typing import NDArray
 
 from icflow.config import Dataset, Detection
-from icflow.detection.metrics import Bools, Estimate, Floats, best_threshold, decide
+from icflow.detection.metrics import Estimate, best_threshold, decide
 from icflow.errors import IcflowError
+from icflow.typing import Booleans, Floats, Integers, Strings
 
 # The parts that spectra play: keys of `Detection` that name datasets.
 TRAINING, TRAINING_IC, VALIDATION, TEST = PARTS = ("training", "training_ic", "validation", "test")
@@ -34,9 +34,9 @@ class Sample:
         Whether it holds IC emission.
     """
 
-    dataset: NDArray[np.str_]
-    index: NDArray[np.int64]
-    is_ic: Bools
+    dataset: Strings
+    index: Integers
+    is_ic: Booleans
 
     @classmethod
     def of(cls, sizes: Mapping[str, int], with_ic: Mapping[str, bool]) -> Sample:
@@ -171,7 +171,7 @@ class Verdict:
     importances: Mapping[str, Estimate] = field(default_factory=dict)
 
     @property
-    def decision(self) -> Bools:
+    def decision(self) -> Booleans:
         """Whether each spectrum is called IC; False where the score is NaN."""
         return decide(self.score, self.threshold)
 

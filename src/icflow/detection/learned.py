@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 from astropy.table import Table
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from icflow.config import Detector
 from icflow.detection.by_fits import pair, reduced_cstat, statistic, unconverged
 from icflow.detection.components import in_order
 from icflow.detection.evidence import TEST, TRAINING, TRAINING_IC, VALIDATION, Evidence, Verdict
-from icflow.detection.metrics import Bools, Estimate, Floats, auc, interval
+from icflow.detection.metrics import Estimate, auc, interval
 from icflow.errors import IcflowError
 from icflow.tables import floats, parameters
+from icflow.typing import Booleans, Floats
 
 # Gradient boosting: small trees, many small steps.
 BOOSTING = {
@@ -149,7 +149,7 @@ def _importances(
     evidence: Evidence,
 ) -> dict[str, Estimate]:
     """Return by how much shuffling each feature lowers the area under the ROC."""
-    is_ic: Bools = evidence.samples[VALIDATION].is_ic
+    is_ic: Booleans = evidence.samples[VALIDATION].is_ic
     whole = auc(score(values), is_ic)
     random = np.random.default_rng(evidence.seed)
     found = {}
@@ -253,7 +253,7 @@ def of_source(features: Features) -> Features:
 class Scale:
     """Parameters in units in which they scatter alike."""
 
-    factor: Bools
+    factor: Booleans
     least: Floats
     mean: Floats
     spread: Floats
@@ -324,7 +324,7 @@ def _deviates(reference: Floats, score: Floats) -> Floats:
     """Return the normal deviates that belong to the ranks of scores in a reference."""
     from scipy.special import ndtri
 
-    known: NDArray[np.float64] = np.sort(reference[np.isfinite(reference)])
+    known: Floats = np.sort(reference[np.isfinite(reference)])
     below = 0.5 * (np.searchsorted(known, score, "left") + np.searchsorted(known, score, "right"))
     rank = (below + 0.5) / (known.size + 1.0)
     return np.where(np.isfinite(score), ndtri(rank), math.nan)

@@ -14,12 +14,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from icflow.errors import IcflowError
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from icflow.typing import Booleans, Floats
 
 # The central interval that holds as much as one standard deviation each side.
 SIGMA_QUANTILES = (0.15865525393145707, 0.8413447460685429)
@@ -79,7 +77,7 @@ def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else math.nan
 
 
-def confusion(decision: Bools, is_ic: Bools) -> Confusion:
+def confusion(decision: Booleans, is_ic: Booleans) -> Confusion:
     """Count the outcomes of decisions.
 
     Parameters
@@ -95,15 +93,15 @@ def confusion(decision: Bools, is_ic: Bools) -> Confusion:
     )
 
 
-def decide(score: Floats, threshold: float) -> Bools:
+def decide(score: Floats, threshold: float) -> Booleans:
     """Call IC every score above the threshold; NaN is not above anything."""
-    decision: Bools = score > threshold
+    decision: Booleans = score > threshold
     return decision
 
 
 def of_both_classes(
-    score: Floats, is_ic: Bools, needed: str, advice: str = ""
-) -> tuple[Floats, Bools]:
+    score: Floats, is_ic: Booleans, needed: str, advice: str = ""
+) -> tuple[Floats, Booleans]:
     """Return the finite scores, with their classes.
 
     Parameters
@@ -129,7 +127,7 @@ def of_both_classes(
     return score, is_ic
 
 
-def best_threshold(score: Floats, is_ic: Bools) -> float:
+def best_threshold(score: Floats, is_ic: Booleans) -> float:
     """Return the threshold of the highest balanced accuracy.
 
     The candidates lie half way between neighbouring distinct scores, so equal
@@ -167,7 +165,7 @@ def best_threshold(score: Floats, is_ic: Bools) -> float:
     return middle if middle < high else low
 
 
-def roc_curve(score: Floats, is_ic: Bools) -> tuple[Floats, Floats, Floats]:
+def roc_curve(score: Floats, is_ic: Booleans) -> tuple[Floats, Floats, Floats]:
     """Return the receiver operating characteristic.
 
     NaN scores count as the lowest of all: they are the last to be called IC.
@@ -193,7 +191,7 @@ def roc_curve(score: Floats, is_ic: Bools) -> tuple[Floats, Floats, Floats]:
     return false_alarm, recall, np.concatenate([[np.inf], values[::-1]])
 
 
-def auc(score: Floats, is_ic: Bools) -> float:
+def auc(score: Floats, is_ic: Booleans) -> float:
     """Return the area under the receiver operating characteristic.
 
     It is the probability that an IC spectrum scores higher than a thermal one,
@@ -262,8 +260,8 @@ METRICS: dict[str, Metric] = {
 
 
 def estimates(
-    decision: Bools,
-    is_ic: Bools,
+    decision: Booleans,
+    is_ic: Booleans,
     repeats: int,
     random: np.random.Generator,
     metrics: Mapping[str, Metric] = METRICS,

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from icflow.detection.metrics import Bools, Estimate, Floats, interval
+from icflow.detection.metrics import Estimate, interval
+from icflow.typing import Booleans, Floats, Indices
 
 # Spectra times resamplings that are worked on at once, so that memory stays small.
 BLOCK = 1_000_000
@@ -48,11 +49,11 @@ class Resampling:
         was drawn in the others.
     """
 
-    is_ic: Bools
+    is_ic: Booleans
     times: NDArray[np.uint16]
 
     @classmethod
-    def draw(cls, is_ic: Bools, repeats: int, random: np.random.Generator) -> Resampling:
+    def draw(cls, is_ic: Booleans, repeats: int, random: np.random.Generator) -> Resampling:
         """Draw with replacement as many spectra of each class as there are.
 
         Resampling within the classes keeps their sizes, which the simulation chose.
@@ -88,7 +89,7 @@ def estimate(draws: Floats) -> Estimate:
 # --- decisions --------------------------------------------------------------------
 
 
-def of_decisions(decision: Bools, is_ic: Bools, weights: Floats) -> dict[str, Floats]:
+def of_decisions(decision: Booleans, is_ic: Booleans, weights: Floats) -> dict[str, Floats]:
     """Return precision, recall, balanced accuracy and false-alarm rate, (m,) each.
 
     Parameters
@@ -127,7 +128,7 @@ class Curve:
     precision: Floats
 
     @classmethod
-    def of(cls, score: Floats, is_ic: Bools, weights: Floats) -> Curve:
+    def of(cls, score: Floats, is_ic: Booleans, weights: Floats) -> Curve:
         """Return the curve of a score; NaN is the lowest of all."""
         known = np.where(np.isnan(score), -np.inf, score)
         order = np.argsort(-known, kind="stable")
@@ -170,7 +171,7 @@ class Curve:
         return _crossing(self.false_alarm, self.recall, above, false_alarm)
 
 
-def _crossing(x: Floats, y: Floats, after: NDArray[np.intp], wanted: float) -> Floats:
+def _crossing(x: Floats, y: Floats, after: Indices, wanted: float) -> Floats:
     """Return y where x, increasing along each row, reaches `wanted` just before column `after`."""
     rows = np.arange(len(x))
     right = np.minimum(after, x.shape[1] - 1)
@@ -182,7 +183,7 @@ def _crossing(x: Floats, y: Floats, after: NDArray[np.intp], wanted: float) -> F
 
 def of_scores(
     score: Floats,
-    is_ic: Bools,
+    is_ic: Booleans,
     recalls: Sequence[float],
     false_alarms: Sequence[float],
     weights: Floats,
@@ -227,7 +228,7 @@ def measured(metrics: Mapping[str, Any]) -> list[str]:
 # --- probabilities ------------------------------------------------------------------
 
 
-def of_probabilities(probability: Floats, is_ic: Bools, weights: Floats) -> dict[str, Floats]:
+def of_probabilities(probability: Floats, is_ic: Booleans, weights: Floats) -> dict[str, Floats]:
     """Return Brier score, log loss and expected calibration error, (m,) each.
 
     Either class counts one half, whatever its size: the probabilities are those

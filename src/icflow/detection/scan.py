@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icflow.config import Config
 from icflow.detection.detectors import METHODS, check_names, fits_needed
 from icflow.detection.evidence import with_ic
-from icflow.detection.metrics import SIGMA_QUANTILES, Estimate, Floats, generator
+from icflow.detection.metrics import SIGMA_QUANTILES, Estimate, generator
 from icflow.detection.quality import estimate
 from icflow.errors import IcflowError
+from icflow.typing import Floats, Integers, Strings
 
 # What is measured at each point, and how it changes from the first one.
 RATES = ("false_alarm", "recall", "bacc")
@@ -105,7 +105,7 @@ class Spectra:
         IC flux, erg/cm²/s; NaN if it is not known.
     """
 
-    sources: NDArray[np.str_]
+    sources: Strings
     scores: Mapping[str, Floats]
     flux: Floats
 
@@ -290,8 +290,6 @@ def band(draws: Floats) -> tuple[Floats, Floats]:
     return low, high
 
 
-def sources_of(
-    datasets: NDArray[np.str_], index: NDArray[np.int64], known_as: Mapping[str, str]
-) -> NDArray[np.str_]:
+def sources_of(datasets: Strings, index: Integers, known_as: Mapping[str, str]) -> Strings:
     """Return names of the sources of spectra: dataset that they are drawn as, and index."""
     return np.array([f"{known_as[d]}/{i}" for d, i in zip(datasets, index, strict=True)], dtype=str)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icflow.config import FitControl, FitModel
 from icflow.models.scenario import Setting
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from icflow.typing import Counts, DrawnCounts, Floats
 
 # Start of the names of the factors in front of background components.
 BACKGROUND = "background."
@@ -122,14 +119,14 @@ class Engine(Protocol):
         seed: int,
         dataset: str,
         indices: Sequence[int],
-    ) -> tuple[NDArray[np.int32], dict[str, Floats]]:
+    ) -> tuple[DrawnCounts, dict[str, Floats]]:
         """Return counts, shape (n, n_channels), and the true value of every parameter."""
 
     def fit(
         self,
         model: FitModel,
         control: FitControl,
-        counts: NDArray[np.integer[Any]],
+        counts: Counts,
         truth: Mapping[str, Floats],
         at_truth: Sequence[str],
     ) -> Iterable[FitResult]:

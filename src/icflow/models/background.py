@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import yaml
-from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
 from icflow.config import Number, Positive, Section, explain
@@ -16,9 +15,7 @@ from icflow.errors import IcflowError
 from icflow.models.expression import Expression, parse
 from icflow.models.scenario import complete, resolve
 from icflow.ogip.response import SAME_GRID, read_arf
-
-Floats = NDArray[np.float64]
-
+from icflow.typing import Floats
 
 Node = Annotated[list[Positive], Field(min_length=2, max_length=2)]
 

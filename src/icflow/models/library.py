@@ -21,12 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icflow.config import AtomicData
 from icflow.errors import IcflowError
-
-Floats = NDArray[np.float64]
+from icflow.typing import AnyArray, Floats
 
 ADDITIVE, MULTIPLICATIVE = "add", "mul"
 
@@ -282,7 +280,7 @@ def _fortran(call: Any, kind: type) -> Callable[[Floats, Floats, Floats, Floats]
     call.restype = None
 
     def function(edges: Floats, parameters: Floats, flux: Floats, error: Floats) -> None:
-        arrays: list[NDArray[Any]] = [
+        arrays: list[AnyArray] = [
             np.ascontiguousarray(a, dtype=kind) for a in (edges, parameters, flux, error)
         ]
         pointers = [a.ctypes.data_as(ctypes.c_void_p) for a in arrays]

@@ -18,12 +18,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icflow.config import AtomicData
 from icflow.models import library
-
-Floats = NDArray[np.float64]
+from icflow.typing import Booleans, Floats
 
 # A line is tracked when it holds more than this fraction of the continuum
 # photons of its neighbourhood, NEIGHBOURHOOD wide.
@@ -136,7 +134,7 @@ def _lines(temperatures: Floats, edges: Floats) -> Floats:
     return photons
 
 
-def _stand_out(temperatures: Floats, photons: Floats, edges: Floats) -> NDArray[np.bool_]:
+def _stand_out(temperatures: Floats, photons: Floats, edges: Floats) -> Booleans:
     """Return which bins hold lines that are to be tracked, shape (n_bins,)."""
     tracked = np.zeros(len(edges) - 1, dtype=bool)
     width = np.diff(edges)
@@ -148,7 +146,7 @@ def _stand_out(temperatures: Floats, photons: Floats, edges: Floats) -> NDArray[
 
 
 def _locate(
-    temperatures: Floats, energy: Floats, edges: Floats, tracked: NDArray[np.bool_]
+    temperatures: Floats, energy: Floats, edges: Floats, tracked: Booleans
 ) -> tuple[Floats, Floats]:
     """Return energies and photons of the lines inside the tracked bins.
 

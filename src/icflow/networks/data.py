@@ -5,17 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icflow.errors import IcflowError
 from icflow.files import canonical_json
-
-Floats = NDArray[np.float64]
-Rates = NDArray[np.float32]
-Indices = NDArray[np.intp]
+from icflow.typing import AnyArray, Floats, Indices, Singles
 
 
 def derive_seed(seed: int, *keys: str | int) -> int:
@@ -53,12 +48,12 @@ def select_channels(e_min: Floats, e_max: Floats, energies: Sequence[float]) -> 
 
 
 def input_rates(
-    counts: NDArray[Any],
+    counts: AnyArray,
     exposure: float,
     e_min: Floats,
     e_max: Floats,
     energies: Sequence[float],
-) -> Rates:
+) -> Singles:
     """Return spectra as the networks take them: counts/s/keV.
 
     Parameters
@@ -87,7 +82,7 @@ def input_rates(
             "response that they were made with"
         )
     channels = select_channels(e_min, e_max, energies)
-    rates: Rates = (
+    rates: Singles = (
         counts[:, channels] / _counts_per_rate(exposure, e_min, e_max, channels)
     ).astype(np.float32)
     return rates
@@ -95,13 +90,13 @@ def input_rates(
 
 def counts_per_rate(
     exposure: float, e_min: Floats, e_max: Floats, energies: Sequence[float]
-) -> Rates:
+) -> Singles:
     """Return the counts (n_input,) of a spectrum with a rate of one: exposure times width, s keV.
 
     The parameters are those of `input_rates`.
     """
     channels = select_channels(e_min, e_max, energies)
-    result: Rates = _counts_per_rate(exposure, e_min, e_max, channels).astype(np.float32)
+    result: Singles = _counts_per_rate(exposure, e_min, e_max, channels).astype(np.float32)
     return result
 
 
@@ -144,13 +139,13 @@ class LabelScale:
                 )
         return cls(tuple(names), tuple(low.tolist()), tuple(high.tolist()))
 
-    def scaled(self, values: Floats) -> Rates:
+    def scaled(self, values: Floats) -> Singles:
         """Return labels (n, n_labels) on the scale of the latents."""
         low, high = np.array(self.low), np.array(self.high)
-        result: Rates = ((values - low) / (high - low)).astype(np.float32)
+        result: Singles = ((values - low) / (high - low)).astype(np.float32)
         return result
 
-    def physical(self, latents: NDArray[Any]) -> Floats:
+    def physical(self, latents: AnyArray) -> Floats:
         """Return latents (n, n_labels) in the units of the labels."""
         low, high = np.array(self.low), np.array(self.high)
         result: Floats = low + np.asarray(latents, float) * (high - low)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from icflow.networks.data import Floats, Indices, Rates
 from icflow.networks.dense import DenseAutoencoder, deviance
 from icflow.networks.network import SpectrumAutoencoder
+from icflow.typing import Floats, Indices, Singles
 
 BATCH = 150
 LEAST = 0.1  # expected counts in a channel below which a reconstruction is taken to be at fault
 
 
 def reconstruct(
-    network: SpectrumAutoencoder | DenseAutoencoder, rates: Rates
-) -> tuple[Rates, Rates]:
+    network: SpectrumAutoencoder | DenseAutoencoder, rates: Singles
+) -> tuple[Singles, Singles]:
     """Return reconstructions (n, n_input) and latents (n, n_latents) of spectra.
 
     Parameters
@@ -35,9 +34,7 @@ def reconstruct(
     return np.concatenate(spectra), np.concatenate(latents)
 
 
-def reconstruction_error(
-    rates: NDArray[np.float32], reconstruction: NDArray[np.float32], channels: Indices
-) -> Floats:
+def reconstruction_error(rates: Singles, reconstruction: Singles, channels: Indices) -> Floats:
     """Return R_a (n,), the mean squared reconstruction error over some channels.
 
     Parameters
@@ -58,7 +55,7 @@ def reconstruction_error(
 
 
 def reconstruction_deviance(
-    rates: Rates, reconstruction: Rates, counts_per_rate: Rates, channels: Indices
+    rates: Singles, reconstruction: Singles, counts_per_rate: Singles, channels: Indices
 ) -> Floats:
     """Return the Poisson deviance (n,) of reconstructions, per channel, over some channels.
 

@@ -24,10 +24,11 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from icflow.errors import IcflowError
-from icflow.networks.data import Rates, derive_seed
+from icflow.networks.data import derive_seed
 from icflow.networks.network import create
 from icflow.networks.weights import load_tensors, save_tensors
 from icflow.settings import TrainSettings
+from icflow.typing import Singles
 
 CHECKPOINT_INTERVAL = 15.0  # s between checkpoints; one takes about 0.2 s to write
 PLATEAU_FACTOR = 0.1  # by which the recipe `paper` lowers the learning rate
@@ -39,8 +40,8 @@ Report = Callable[[str], None]
 class Sample(NamedTuple):
     """Spectra (n, n_input) in counts/s/keV and their labels (n, n_labels) in [0, 1]."""
 
-    rates: Rates
-    labels: Rates
+    rates: Singles
+    labels: Singles
 
 
 class Losses(NamedTuple):
@@ -161,7 +162,7 @@ def train(
     checkpoint: Path | None = None,
     report: Report = lambda _: None,
     interval: float = CHECKPOINT_INTERVAL,
-    counts_per_rate: Rates | None = None,
+    counts_per_rate: Singles | None = None,
 ) -> Trained:
     """Train one network and return the weights of its best epoch.
 
@@ -227,7 +228,7 @@ class _Trainer:
         settings: TrainSettings,
         sample: Sample,
         selection: Sample,
-        counts_per_rate: Rates | None,
+        counts_per_rate: Singles | None,
         device: torch.device,
     ) -> None:
         self.settings = settings

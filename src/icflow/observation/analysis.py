@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from astropy import units
 from astropy.table import Table
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from icflow.config import Prior
@@ -29,8 +28,7 @@ from icflow.observation.scores import OBSERVED, REPLICAS
 from icflow.observation.simulations import Fitter, Spectra, allowed, draw_each, goodness, replicas
 from icflow.settings import ObserveSettings
 from icflow.tables import write_table
-
-Floats = NDArray[np.float64]
+from icflow.typing import Floats
 
 STEPS = 10  # of the progress bar
 CURVE = 41  # points of the profile of the IC flux

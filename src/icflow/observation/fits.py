@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icflow.config import FitModel, Free
 from icflow.engines.base import BACKGROUND, FitResult
@@ -18,9 +16,7 @@ from icflow.errors import IcflowError
 from icflow.models.expression import parse
 from icflow.ogip.observation import Module, check_module, read_modules
 from icflow.settings import SourceSettings
-
-Floats = NDArray[np.float64]
-Counts = NDArray[np.integer[Any]]
+from icflow.typing import Counts, Floats
 
 # Rises of C for one parameter (Wilks 1938). Intervals are two-sided, as those of XSPEC's `error`;
 # upper limits are one-sided: 1.2816 sigma is the 90 % quantile of a normal distribution.

@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from astropy.table import Table, vstack
-from numpy.typing import NDArray
 
 from icflow.config import Observe
 from icflow.detection.evidence import TEST, VALIDATION
@@ -21,6 +20,7 @@ from icflow.ogip.observation import Module
 from icflow.ogip.spectrum import SpectrumSet, write_spectra
 from icflow.settings import ObserveNetworkSettings, ScoreSettings, SourceSettings
 from icflow.tables import read_table
+from icflow.typing import DrawnCounts
 
 # The spectra that the network is trained with, as a dataset.
 TRAINING = "training"
@@ -142,7 +142,7 @@ def _write(
     path: Path,
     module: Module,
     dataset: str,
-    counts: NDArray[np.int32],
+    counts: DrawnCounts,
     truth: Sequence[Mapping[str, float]],
 ) -> None:
     spectrum = module.spectrum

@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.table import Table
-from numpy.typing import NDArray
 
 from icflow.errors import IcflowError
 from icflow.publish.figures import style
 from icflow.publish.figures.example_spectra import BACKGROUND, last_component
 from icflow.tables import floats, read_table, strings
+from icflow.typing import Booleans, Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-Floats = NDArray[np.float64]
 
 HEIGHT = 8.15  # inch, of all but the panels with scores
 ROW_HEIGHT = 2.1  # inch, of a row of these
@@ -164,7 +163,7 @@ class _Bins:
         """Sum a quantity of the channels over each bin."""
         return np.asarray(np.add.reduceat(values, self.starts))
 
-    def of(self, name: str) -> NDArray[np.bool_]:
+    def of(self, name: str) -> Booleans:
         """Tell which bins belong to a module."""
         return np.asarray(self.module[self.starts] == name)
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from astropy.table import Table
-from numpy.typing import NDArray
 
 from icflow.config import Detector, Observe
 from icflow.detection import detectors
@@ -30,8 +29,7 @@ from icflow.observation import networks as observed_networks
 from icflow.observation.networks import TRAINING as NETWORK_TRAINING
 from icflow.observation.simulations import Spectra
 from icflow.settings import ObserveSettings
-
-Floats = NDArray[np.float64]
+from icflow.typing import Booleans, Floats, Indices
 
 OBSERVED, REPLICAS = "observed", "replicas"
 SECTION = "observe.detectors"
@@ -109,7 +107,7 @@ def false_alarm(score: float, simulated: Floats) -> float:
 
 
 def excess_given_fits(
-    fits: Features, scores: Floats, without_ic: NDArray[np.bool_], observed: int
+    fits: Features, scores: Floats, without_ic: Booleans, observed: int
 ) -> Floats:
     """Return by how much scores exceed what spectra without IC that fit alike score on average.
 
@@ -145,7 +143,7 @@ def excess_given_fits(
     return np.asarray(excess * (unit[observed] / unit if unit[observed] > 0 else 1.0))
 
 
-def _weights_of_others(values: Floats, learnt: NDArray[np.intp]) -> Floats:
+def _weights_of_others(values: Floats, learnt: Indices) -> Floats:
     """Return by how much others count in what a regression expects of each row.
 
     The regression is on the values and their squares, and is learnt from some of

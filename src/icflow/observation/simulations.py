@@ -6,15 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icflow.config import FitModel, Observe, Prior
 from icflow.engines.base import FitResult
 from icflow.engines.embedded.observed import ObservedEngine, draw_counts
 from icflow.models.scenario import generator
-
-Floats = NDArray[np.float64]
-Counts = NDArray[np.int32]
+from icflow.typing import Counts, DrawnCounts, Floats
 
 # Fits by the name of the model, one for each spectrum.
 Fits = Mapping[str, Sequence[FitResult]]
@@ -34,7 +31,7 @@ class Spectra:
         True value of every parameter of each spectrum; empty for observed ones.
     """
 
-    counts: NDArray[np.integer]
+    counts: Counts
     fits: Fits
     added: Floats
     truth: Sequence[Mapping[str, float]] = ()
@@ -67,16 +64,14 @@ class Fitter:
     norm: str
     faint: float
 
-    def fit(
-        self, counts: NDArray[np.integer], truth: Sequence[Mapping[str, float]] = ()
-    ) -> Spectra:
+    def fit(self, counts: Counts, truth: Sequence[Mapping[str, float]] = ()) -> Spectra:
         """Fit models without IC, with IC and with both to spectra."""
         observe = self.observe
         names = (observe.thermal, observe.with_ic, observe.both)
         fits = {name: self.engine.fit(self.models[name], counts) for name in names}
         return Spectra(counts, fits, self._added(counts, fits), truth)
 
-    def _added(self, counts: NDArray[np.integer], fits: Fits) -> Floats:
+    def _added(self, counts: Counts, fits: Fits) -> Floats:
         both = self.models[self.observe.both]
         without = cstat_of(fits[self.observe.thermal])
         added = without - cstat_of(fits[self.observe.both])
@@ -92,7 +87,7 @@ class Fitter:
 
 def replicas(
     engine: ObservedEngine, model: FitModel, fit: FitResult, number: int, seed: int, name: str
-) -> Counts:
+) -> DrawnCounts:
     """Draw spectra from a best fit: the parametric bootstrap."""
     return draw_counts(engine.expected(model, fit.values), seed, name, range(number))
 
@@ -109,7 +104,7 @@ def goodness(fit: FitResult, fits: Sequence[FitResult]) -> float:
 def allowed(
     engine: ObservedEngine,
     model: FitModel,
-    counts: Counts,
+    counts: DrawnCounts,
     fits: Sequence[FitResult],
     priors: Mapping[str, Prior],
     seed: int,
@@ -146,7 +141,7 @@ def draw_each(
     truth: Sequence[Mapping[str, float]],
     seed: int,
     name: str,
-) -> Counts:
+) -> DrawnCounts:
     """Draw one spectrum for each set of parameters."""
     return draw_counts(list(engine.expected_each(model, truth)), seed, name, range(len(truth)))
 

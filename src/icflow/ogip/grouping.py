@@ -7,23 +7,18 @@ selected afterwards, by whole groups. That is what a user gets from
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from icflow.errors import IcflowError
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from icflow.typing import AnyArray, Booleans, Floats, Integers
 
 # Channel edges are stored in single precision: an edge this close (relative) to
 # a limit is on the limit. A few units in the last place.
 _EDGE = 3e-7
 
 
-def noticed_channels(e_min: Floats, e_max: Floats, low: float, high: float) -> NDArray[np.bool_]:
+def noticed_channels(e_min: Floats, e_max: Floats, low: float, high: float) -> Booleans:
     """Tell which channels or groups XSPEC's ``ignore **-low high-**`` leaves.
 
     A limit lies in the channel with e_min < limit <= e_max, and the channel in
@@ -47,7 +42,7 @@ def noticed_channels(e_min: Floats, e_max: Floats, low: float, high: float) -> N
     IcflowError
         If nothing is left.
     """
-    noticed: NDArray[np.bool_] = (e_min >= low * (1 - _EDGE)) & (e_max < high * (1 - _EDGE))
+    noticed: Booleans = (e_min >= low * (1 - _EDGE)) & (e_max < high * (1 - _EDGE))
     if not noticed.any():
         raise IcflowError(
             f"the energies {low:g} to {high:g} keV select no channel (channels cover "
@@ -56,7 +51,7 @@ def noticed_channels(e_min: Floats, e_max: Floats, low: float, high: float) -> N
     return noticed
 
 
-def group_min(counts: NDArray[Any], minimum: int) -> tuple[Integers, Integers]:
+def group_min(counts: AnyArray, minimum: int) -> tuple[Integers, Integers]:
     """Group channels in turn until each group holds at least `minimum` counts.
 
     As grppha's ``group min``: from the first channel on; what remains at the end
@@ -99,7 +94,7 @@ def _fill_groups(counts: Integers, minimum: int, grouping: Integers, quality: In
     quality[start:] = 2
 
 
-def group_edges(grouping: NDArray[Any] | None, n_channels: int) -> tuple[Integers, Integers]:
+def group_edges(grouping: AnyArray | None, n_channels: int) -> tuple[Integers, Integers]:
     """Return the groups as half-open ranges of channel indices: (starts, stops).
 
     OGIP flags: -1 continues a group, anything else starts one (0 is a channel
@@ -115,7 +110,7 @@ def group_edges(grouping: NDArray[Any] | None, n_channels: int) -> tuple[Integer
     return starts, np.append(starts[1:], n_channels).astype(np.int64)
 
 
-def group_counts(values: NDArray[Any], starts: Integers, stops: Integers) -> NDArray[Any]:
+def group_counts(values: AnyArray, starts: Integers, stops: Integers) -> AnyArray:
     """Sum `values` (…, n_channels) over the channels of each group.
 
     Parameters
@@ -133,7 +128,7 @@ def group_counts(values: NDArray[Any], starts: Integers, stops: Integers) -> NDA
     boundaries = np.stack([starts, stops], axis=1).reshape(-1)
     if boundaries.size and boundaries[-1] == values.shape[-1]:
         boundaries = boundaries[:-1]
-    sums: NDArray[Any] = np.add.reduceat(values, boundaries, axis=-1)[..., ::2]
+    sums: AnyArray = np.add.reduceat(values, boundaries, axis=-1)[..., ::2]
     return sums
 
 
@@ -158,7 +153,7 @@ def select_groups(
 
 
 def grouped_selection(
-    counts: NDArray[Any], e_min: Floats, e_max: Floats, low: float, high: float, minimum: int
+    counts: AnyArray, e_min: Floats, e_max: Floats, low: float, high: float, minimum: int
 ) -> tuple[Integers, Integers]:
     """Group all channels to at least `minimum` counts, then select energies.
 

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icflow.config import Observation, ObservedSpectrum
 from icflow.errors import IcflowError
 from icflow.ogip.grouping import group_edges, group_min, select_groups
 from icflow.ogip.response import Arf, Rmf, check_same_grid, read_arf, read_rmf
 from icflow.ogip.spectrum import Spectrum, check_counts, read_spectrum
-
-Integers = NDArray[np.int64]
+from icflow.typing import Integers
 
 # Keywords that say nothing about the origin of a file.
 _UNKNOWN = ("", "UNKNOWN", "NONE")

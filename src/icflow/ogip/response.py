@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from icflow.errors import IcflowError
 from icflow.files import atomic_path
 from icflow.ogip.table import Ragged, Table, describe, is_area, is_matrix, read_tables
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from icflow.typing import AnyArray, Floats, Indices, Integers
 
 # Neighbouring bins are contiguous up to rounding: a few units in the last place
 # of single precision, or a thousandth of the bin's width.
@@ -288,7 +284,7 @@ def _check_contiguous(name: str, energy_lo: Floats, energy_hi: Floats) -> None:
         )
 
 
-def _read_energies(table: Table) -> tuple[Floats, Floats, NDArray[np.intp] | None]:
+def _read_energies(table: Table) -> tuple[Floats, Floats, Indices | None]:
     """Return the edges, increasing, and the order of rows that makes them so (None: as is)."""
     energy_lo = table.vector("ENERG_LO").astype(np.float64)
     energy_hi = table.vector("ENERG_HI").astype(np.float64)
@@ -331,7 +327,7 @@ def _check_areas(name: str, area: Floats) -> None:
 # --- the matrix ------------------------------------------------------------------
 
 
-def _flat(column: NDArray[Any] | Ragged) -> Ragged:
+def _flat(column: AnyArray | Ragged) -> Ragged:
     """Return any column as rows of arrays."""
     if isinstance(column, Ragged):
         return column
@@ -339,7 +335,7 @@ def _flat(column: NDArray[Any] | Ragged) -> Ragged:
     return Ragged(column.reshape(-1), np.full(column.shape[0], width, np.int64))
 
 
-def _leading(column: Ragged, wanted: Integers, what: str, path: str) -> NDArray[Any]:
+def _leading(column: Ragged, wanted: Integers, what: str, path: str) -> AnyArray:
     """Return the first `wanted` elements of every row, one after another."""
     if np.any(column.lengths < wanted):
         row = int(np.flatnonzero(column.lengths < wanted)[0])
@@ -392,9 +388,7 @@ def _decode(table: Table, first: int, n_channels: int) -> csr_array:
     return matrix
 
 
-def _encode(
-    matrix: csr_array, first: int
-) -> tuple[Integers, NDArray[Any], NDArray[Any], NDArray[Any]]:
+def _encode(matrix: csr_array, first: int) -> tuple[Integers, AnyArray, AnyArray, AnyArray]:
     """Return N_GRP and, one array per row, F_CHAN, N_CHAN and MATRIX."""
     matrix = csr_array(matrix)
     matrix.sort_indices()

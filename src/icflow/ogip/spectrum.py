@@ -18,13 +18,11 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from numpy.typing import NDArray
 
 from icflow.errors import IcflowError
 from icflow.files import atomic_path
 from icflow.ogip.table import Table, describe, is_spectrum, read_tables
-
-Integers = NDArray[np.int64]
+from icflow.typing import AnyArray, DrawnCounts, Floats, Integers
 
 # Columns of a type II file that are not true parameters.
 _STANDARD_COLUMNS = ("SPEC_NUM", "INDEX", "CHANNEL", "COUNTS")
@@ -106,10 +104,10 @@ class SpectrumSet:
         If the lengths of the arrays do not match.
     """
 
-    counts: NDArray[np.int32]
+    counts: DrawnCounts
     index: Integers
     exposure: float
-    truth: dict[str, NDArray[np.float64]]
+    truth: dict[str, Floats]
     channel: Integers
     respfile: str | None
     ancrfile: str | None
@@ -134,7 +132,7 @@ class SpectrumSet:
             )
 
 
-def check_counts(counts: NDArray[Any], source: str) -> None:
+def check_counts(counts: AnyArray, source: str) -> None:
     """Check that a spectrum holds counts.
 
     Raises
@@ -422,7 +420,7 @@ def _check_row(name: str, row: int | None, n_rows: int) -> int:
     return row
 
 
-def _whole_counts(name: str, counts: NDArray[Any]) -> Integers:
+def _whole_counts(name: str, counts: AnyArray) -> Integers:
     if not np.isfinite(counts).all():
         raise IcflowError(f"{name}: COUNTS holds NaN or infinity; extract the spectrum again")
     for bad, what in ((counts < 0, "negative"), (counts != np.rint(counts), "not integer")):

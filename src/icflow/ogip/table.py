@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from numpy.typing import NDArray
 
 from icflow.errors import IcflowError
+from icflow.typing import AnyArray, Integers
 
 # TFORM codes that OGIP files use: FITS code -> big-endian numpy type.
 _TYPES = {
@@ -43,8 +43,8 @@ class Ragged:
         Length of each row's array.
     """
 
-    values: NDArray[Any]
-    lengths: NDArray[np.int64]
+    values: AnyArray
+    lengths: Integers
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Table:
         value = self.number(f"TLMIN{self._column(name).number}")
         return None if value is None else int(value)
 
-    def column(self, name: str, *, text: bool = False) -> NDArray[Any] | Ragged:
+    def column(self, name: str, *, text: bool = False) -> AnyArray | Ragged:
         """Return a column, byte order that of the machine; `text` allows one of strings.
 
         Returns
@@ -146,7 +146,7 @@ class Table:
             values = values[:, 0]
         return self._scaled(values, column)
 
-    def vector(self, name: str, *, text: bool = False) -> NDArray[Any]:
+    def vector(self, name: str, *, text: bool = False) -> AnyArray:
         """Return a column of scalars, shape (n_rows,); refuse arrays.
 
         Raises
@@ -215,7 +215,7 @@ class Table:
             )
         return columns[name.upper()]
 
-    def _ragged(self, name: str, descriptors: NDArray[Any], column: _Column) -> Ragged:
+    def _ragged(self, name: str, descriptors: AnyArray, column: _Column) -> Ragged:
         assert column.variable is not None
         rows = self.n_rows * self._size("NAXIS1")
         heap = self._size("THEAP") if "THEAP" in self.header else rows
@@ -236,7 +236,7 @@ class Table:
         values = np.concatenate(arrays) if arrays else np.empty(0, column.variable)
         return Ragged(self._scaled(values, column), lengths)
 
-    def _scaled(self, values: NDArray[Any], column: _Column) -> NDArray[Any]:
+    def _scaled(self, values: AnyArray, column: _Column) -> AnyArray:
         """Apply TSCAL and TZERO (unsigned integers are stored with them)."""
         scale = self.number(f"TSCAL{column.number}")
         zero = self.number(f"TZERO{column.number}")

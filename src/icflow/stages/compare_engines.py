@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from astropy.table import Table
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from icflow import settings as settings_of
@@ -23,8 +22,7 @@ from icflow.ogip.response import read_rmf
 from icflow.publish.figures import engine_comparison, style
 from icflow.settings import FitSettings
 from icflow.statistic import cstat
-
-Floats = NDArray[np.float64]
+from icflow.typing import DrawnCounts, Floats
 
 # Channels with fewer expected counts, relative to the most, are not compared.
 FAINT = 1e-7
@@ -106,7 +104,7 @@ def _largest(first: Floats, second: Floats) -> float:
     return float(np.abs(first[big] / second[big] - 1).max())
 
 
-def _at_truth(config: Config, counts: NDArray[np.int32], expected: Floats) -> float:
+def _at_truth(config: Config, counts: DrawnCounts, expected: Floats) -> float:
     """Return C of a spectrum for given expected counts, grouped as the fits group it."""
     rmf, fits = read_rmf(config.instrument.rmf), config.fits
     low, high = fits.energies
@@ -116,7 +114,7 @@ def _at_truth(config: Config, counts: NDArray[np.int32], expected: Floats) -> fl
 
 
 def _fit(
-    engine: Engine, fit: FitSettings, counts: NDArray[np.int32], truth: dict[str, Floats]
+    engine: Engine, fit: FitSettings, counts: DrawnCounts, truth: dict[str, Floats]
 ) -> FitResult:
     (result,) = engine.fit(fit.model, fit, counts[None], truth, fit.at_truth)
     return result

@@ -34,6 +34,7 @@ from icflow.files import write_json, write_text
 from icflow.ogip.spectrum import SpectrumSet, read_spectra
 from icflow.settings import EvaluateSettings
 from icflow.tables import floats, read_table, rows_of, stack, strings, write_table
+from icflow.typing import Floats
 
 SCORE_COLUMNS = ("dataset", "index", "part", "R_a")
 FIT_COLUMNS = ("index", "cstat", "dof", "converged")
@@ -149,7 +150,7 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
 }
 
 
-def _probability(name: str, verdict: Verdict, validation: Sample) -> metrics.Floats:
+def _probability(name: str, verdict: Verdict, validation: Sample) -> Floats:
     """Return the probabilities of IC that a detector's scores of the test spectra mean."""
     if verdict.log_odds:
         return probability_of(verdict.score)
@@ -160,8 +161,8 @@ def _probability(name: str, verdict: Verdict, validation: Sample) -> metrics.Flo
 
 
 def measure(
-    verdict: Verdict, probability: metrics.Floats, resampling: Resampling, detection: Detection
-) -> dict[str, metrics.Floats]:
+    verdict: Verdict, probability: Floats, resampling: Resampling, detection: Detection
+) -> dict[str, Floats]:
     """Return how good a detector is, on the test spectra and on every resampling of them."""
     is_ic = resampling.is_ic
     return resampling.apply(
@@ -178,7 +179,7 @@ def measure(
 def describe(
     name: str,
     verdict: Verdict,
-    draws: Mapping[str, metrics.Floats],
+    draws: Mapping[str, Floats],
     sample: Sample,
     settings: EvaluateSettings,
 ) -> dict[str, Any]:
@@ -316,7 +317,7 @@ def _score_table(
     sample: Sample,
     truth: Mapping[str, np.ndarray | Column],
     verdicts: Mapping[str, Verdict],
-    probabilities: Mapping[str, metrics.Floats],
+    probabilities: Mapping[str, Floats],
 ) -> Table:
     table = Table({"dataset": sample.dataset, "index": sample.index, "is_ic": sample.is_ic})
     for name, values in truth.items():

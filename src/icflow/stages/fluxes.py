@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from astropy import units
 from astropy.table import Table
-from numpy.typing import NDArray
 
 from icflow.errors import IcflowError
 from icflow.models import library
@@ -22,6 +21,7 @@ from icflow.models.inverse_compton import energy_flux
 from icflow.ogip.spectrum import SpectrumSet, read_spectra
 from icflow.settings import FluxSettings
 from icflow.tables import stack, write_table
+from icflow.typing import Floats
 
 FLUX = units.erg / units.cm**2 / units.s
 
@@ -79,8 +79,8 @@ def _tabulate(shard: SpectrumSet, settings: FluxSettings, thermal: set[str]) -> 
 
 
 def component_flux(
-    component: Component, truth: Mapping[str, NDArray[np.float64]], energies: Sequence[float]
-) -> NDArray[np.float64]:
+    component: Component, truth: Mapping[str, Floats], energies: Sequence[float]
+) -> Floats:
     """Return the unabsorbed flux of an additive component in each spectrum, erg/cm²/s."""
     names = [f"{component.name}.{p.name}" for p in component.definition.parameters]
     low, high = energies
@@ -89,5 +89,5 @@ def component_flux(
     unit = np.array(
         [energy_flux(component, dict(zip(names, row, strict=True)), low, high) for row in shapes]
     )
-    flux: NDArray[np.float64] = truth[f"{component.name}.norm"] * unit[which.ravel()]
+    flux: Floats = truth[f"{component.name}.norm"] * unit[which.ravel()]
     return flux

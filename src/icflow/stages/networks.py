@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 from astropy import units
-from numpy.typing import NDArray
 
 from icflow.config import LabelSource
 from icflow.detection.components import in_order
 from icflow.errors import IcflowError
-from icflow.networks.data import Floats, Rates, counts_per_rate, input_rates
+from icflow.networks.data import counts_per_rate, input_rates
 from icflow.ogip.response import Rmf
 from icflow.ogip.spectrum import read_spectra
 from icflow.tables import floats, read_table, rows_of
+from icflow.typing import Floats, Integers, Singles
 
 RATE = units.ct / units.s / units.keV
 SQUARED_RATE = RATE**2
@@ -42,9 +42,9 @@ class Inputs:
     """
 
     dataset: str
-    index: NDArray[np.int64]
-    rates: Rates
-    counts_per_rate: Rates
+    index: Integers
+    rates: Singles
+    counts_per_rate: Singles
     truth: dict[str, Floats]
 
 

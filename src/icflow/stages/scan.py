@@ -14,13 +14,14 @@ from astropy.table import Table
 
 from icflow.detection import scan, scan_tables
 from icflow.detection.detectors import in_order
-from icflow.detection.metrics import Bools, Estimate, Floats
+from icflow.detection.metrics import Estimate
 from icflow.detection.quality import estimate
 from icflow.detection.scan import Measured, Point, Spectra, Weights
 from icflow.errors import IcflowError
 from icflow.files import write_text
 from icflow.settings import ScanSettings
 from icflow.tables import floats, read_table, strings, write_table
+from icflow.typing import Booleans, Floats
 
 FLUX = "truth.ic_flux"
 
@@ -160,12 +161,12 @@ def _read(folder: Path, detectors: list[str], sources: Mapping[str, str]) -> Poi
     )
 
 
-def _class(table: Table) -> Bools:
+def _class(table: Table) -> Booleans:
     return np.asarray(table["is_ic"], dtype=bool)
 
 
 def _spectra(
-    table: Table, rows: Bools, detectors: list[str], sources: Mapping[str, str]
+    table: Table, rows: Booleans, detectors: list[str], sources: Mapping[str, str]
 ) -> Spectra:
     datasets = np.array(strings(table, "dataset"))[rows]
     unknown = set(datasets.tolist()) - set(sources)

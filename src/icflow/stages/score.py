@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from icflow.errors import IcflowError
 from icflow.files import sha256
 from icflow.networks import training, weights
-from icflow.networks.data import Floats, Indices, Rates, select_channels, split
+from icflow.networks.data import select_channels, split
 from icflow.networks.dense import DenseAutoencoder
 from icflow.networks.network import SpectrumAutoencoder
 from icflow.networks.scoring import reconstruct, reconstruction_deviance, reconstruction_error
@@ -29,6 +29,7 @@ from icflow.stages.networks import (
     true_labels,
 )
 from icflow.tables import rows_of, stack, write_table
+from icflow.typing import Floats, Indices, Singles, Strings
 
 DIGITS = 7  # of numbers computed in single precision
 
@@ -141,7 +142,7 @@ class _Scorer:
         table = self._tabulate(inputs, self._parts(inputs), reconstruction, latents, labels)
         return table, [self._example(inputs, reconstruction)] if example else []
 
-    def _parts(self, inputs: Inputs) -> NDArray[np.str_]:
+    def _parts(self, inputs: Inputs) -> Strings:
         """Return the part that each spectrum plays."""
         settings = self.settings
         if inputs.dataset != settings.training:
@@ -157,9 +158,9 @@ class _Scorer:
     def _tabulate(
         self,
         inputs: Inputs,
-        parts: NDArray[np.str_],
-        reconstruction: Rates,
-        latents: Rates,
+        parts: Strings,
+        reconstruction: Singles,
+        latents: Singles,
         labels: Floats,
     ) -> Table:
         error = reconstruction_error(inputs.rates, reconstruction, self.channels)
@@ -189,7 +190,7 @@ class _Scorer:
             table[f"latent_{column}"] = _rounded(latents[:, column])
         return table
 
-    def _example(self, inputs: Inputs, reconstruction: Rates) -> Table:
+    def _example(self, inputs: Inputs, reconstruction: Singles) -> Table:
         wanted = np.array([self.settings.example])
         row = rows_of(inputs.index, wanted, f"figures.example, dataset {inputs.dataset}")[0]
         table = Table(

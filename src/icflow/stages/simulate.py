@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from icflow.engines.registry import make_engine
@@ -20,12 +19,13 @@ from icflow.ogip.response import read_rmf
 from icflow.ogip.spectrum import SpectrumSet, write_spectra
 from icflow.settings import SimulateSettings
 from icflow.stages.partial import Partial, key_of
+from icflow.typing import DrawnCounts, Floats
 
 # Spectra between two updates of the progress bar, and what a crash can lose.
 BLOCK = 100
 
 # Counts, shape (n_spectra, n_channels), and true parameters, each of shape (n_spectra,).
-_Block = tuple[NDArray[np.int32], dict[str, NDArray[np.float64]]]
+_Block = tuple[DrawnCounts, dict[str, Floats]]
 
 
 def run(settings: SimulateSettings, first: int, count: int, output: Path) -> None:

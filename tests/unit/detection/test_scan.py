@@ -16,7 +16,6 @@ from icflow import config as configuration
 from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.detection import scan, scan_tables
-from icflow.detection.metrics import Floats
 from icflow.detection.scan import Point, Spectra, Weights
 from icflow.errors import IcflowError
 from icflow.publish import scan_page
@@ -24,6 +23,7 @@ from icflow.publish.figures import scans
 from icflow.settings import ScanSettings
 from icflow.stages import figures
 from icflow.stages import scan as stage
+from icflow.typing import Floats
 
 ROOT = Path(__file__).parents[3]
 OVERLAYS = ("background", "prior", "exposure")

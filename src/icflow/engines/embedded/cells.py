@@ -12,13 +12,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icflow import statistic as cstat
 from icflow.statistic import FLOOR, Box, Data, Shapes, jit
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from icflow.typing import Floats, Integers
 
 SAME = 1e-4  # in C: combinations that share their minimum, on a node between them
 MOST_PLASMAS = 2

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import nnls
 from scipy.stats import qmc
 
@@ -20,8 +19,7 @@ from icflow.engines.embedded.fitting import AGREE, FitterBase, Found
 from icflow.engines.embedded.parameters import Model
 from icflow.errors import IcflowError
 from icflow.statistic import Box, Data, Minimum
-
-Floats = NDArray[np.float64]
+from icflow.typing import Floats
 
 # Folded counts per noticed channel of each term for norm 1, at given parameters.
 TermCounts = Callable[[Mapping[str, float]], Sequence[Floats]]

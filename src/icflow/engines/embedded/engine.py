@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from icflow import statistic as cstat
@@ -27,9 +25,8 @@ from icflow.models.background import read_background
 from icflow.models.expression import Expression, Term, parse
 from icflow.models.scenario import Setting, background_factors, complete, draw, generator, resolve
 from icflow.ogip.grouping import group_counts, grouped_selection, noticed_channels
+from icflow.typing import Counts, DrawnCounts, Floats, Integers
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 # Bins as half-open ranges of channels: first channels, and one after the last.
 Groups = tuple[Integers, Integers]
 
@@ -111,7 +108,7 @@ class EmbeddedEngine:
         seed: int,
         dataset: str,
         indices: Sequence[int],
-    ) -> tuple[NDArray[np.int32], dict[str, Floats]]:
+    ) -> tuple[DrawnCounts, dict[str, Floats]]:
         """Draw parameters and Poisson counts of the spectra with the given indices.
 
         Returns
@@ -210,7 +207,7 @@ class EmbeddedEngine:
         self,
         model: FitModel,
         control: FitControl,
-        counts: NDArray[np.integer[Any]],
+        counts: Counts,
         truth: Mapping[str, Floats],
         at_truth: Sequence[str],
         groups: Groups | None = None,
@@ -240,7 +237,7 @@ class EmbeddedEngine:
         self,
         scenario: Scenario,
         energies: Sequence[float],
-        counts: NDArray[np.integer[Any]],
+        counts: Counts,
         truth: Mapping[str, Floats],
         at_truth: Sequence[str],
         randoms: Iterable[np.random.Generator],
@@ -314,7 +311,7 @@ class EmbeddedEngine:
         self,
         fitter: FitterBase,
         control: FitControl,
-        counts: NDArray[np.integer[Any]],
+        counts: Counts,
         channels: slice,
         fixed: Mapping[int, float],
         groups: Groups | None,

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icflow import statistic as cstat
 from icflow.config import FitControl
@@ -26,8 +25,7 @@ from icflow.engines.embedded.parameters import Model
 from icflow.engines.embedded.profile import end_of_interval
 from icflow.engines.embedded.tables import Tables
 from icflow.statistic import SINGULAR, Box, Data, Minimum, Shapes
-
-Floats = NDArray[np.float64]
+from icflow.typing import Floats
 
 AGREE = 0.01  # in C: starts that end this close found the same minimum
 CLOSE, MOST_CLOSE = 0.5, 3  # combinations of cells that may win: how much higher, how many

@@ -14,11 +14,10 @@ import os
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from icflow.config import AtomicData
 from icflow.errors import IcflowError
@@ -29,11 +28,10 @@ from icflow.models.expression import Component, Term
 from icflow.ogip.response import Arf, Rmf, check_same_grid, read_arf, read_rmf
 from icflow.resources import cache_folder
 from icflow.statistic import cubic
+from icflow.typing import AnyArray, Floats, Integers, Singles
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 # Arrays by name, as a cache file holds them.
-Arrays = dict[str, NDArray[Any]]
+Arrays = dict[str, AnyArray]
 
 # Part of the key of every cached table: raise it when their content changes.
 FORMAT = 1
@@ -271,8 +269,8 @@ class PlasmaTable(NamedTuple):
     temperatures: Floats
     smooth_grid: Floats
     search_grid: Floats
-    smooth: NDArray[np.float32]
-    searching: NDArray[np.float32]
+    smooth: Singles
+    searching: Singles
     line_energy: Floats
     line_photons: Floats
     grid: Floats

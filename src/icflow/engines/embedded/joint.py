@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icflow import statistic as cstat
 from icflow.config import AtomicData, FitControl, FitModel, Instrument
@@ -27,9 +25,7 @@ from icflow.errors import IcflowError
 from icflow.models.expression import Term
 from icflow.ogip.grouping import group_counts, noticed_channels
 from icflow.statistic import Data, Minimum, Shapes
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from icflow.typing import Counts, Floats, Integers
 
 # Start of the names of the cross-normalisations.
 FACTOR = "factor."
@@ -83,7 +79,7 @@ class JointEngine:
         self,
         model: FitModel,
         control: FitControl,
-        counts: NDArray[np.integer[Any]],
+        counts: Counts,
         truth: Mapping[str, Floats],
         at_truth: Sequence[str],
         groups: Groups,

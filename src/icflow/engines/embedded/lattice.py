@@ -11,15 +11,12 @@ import math
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from icflow import statistic as cstat
 from icflow.engines.embedded.parameters import Model
 from icflow.engines.embedded.tables import Tables
 from icflow.statistic import Shapes
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from icflow.typing import Floats, Integers
 
 ABUNDANCES = (0.15, 0.4, 0.8)  # at which the lattice looks
 CURVE_PROBES = 5

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icflow.config import AtomicData, FitControl, FitModel, Free, Instrument
 from icflow.engines.base import BACKGROUND, FitResult
@@ -16,9 +14,7 @@ from icflow.engines.embedded.joint import FACTOR, JointEngine
 from icflow.models.expression import parse
 from icflow.models.scenario import complete, generator
 from icflow.ogip.observation import Module, observed_groups
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from icflow.typing import Booleans, Counts, DrawnCounts, Floats
 
 
 class ObservedEngine:
@@ -89,7 +85,7 @@ class ObservedEngine:
     def fit(
         self,
         model: FitModel,
-        counts: NDArray[np.integer[Any]] | None = None,
+        counts: Counts | None = None,
         frozen: Mapping[str, Floats] | None = None,
     ) -> list[FitResult]:
         """Fit spectra, the observed ones by default.
@@ -187,7 +183,7 @@ class ObservedEngine:
         """Number of bins that are fitted."""
         return len(self.groups[0])
 
-    def used_channels(self) -> NDArray[np.bool_]:
+    def used_channels(self) -> Booleans:
         """Tell which channels are in a bin, shape (n_channels,)."""
         change = np.zeros(len(self.counts) + 1, dtype=np.int64)
         np.add.at(change, self.groups[0], 1)
@@ -206,7 +202,7 @@ def _instrument(module: Module) -> Instrument:
 
 def draw_counts(
     expected: Floats | Sequence[Floats], seed: int, name: str, indices: Sequence[int]
-) -> NDArray[np.int32]:
+) -> DrawnCounts:
     """Draw Poisson counts; each spectrum depends on seed, name and its index alone.
 
     Parameters

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icflow.config import FitControl, FitModel, Free, Link
 from icflow.engines.base import BACKGROUND
 from icflow.models.expression import Expression, parse
 from icflow.models.scenario import Setting, complete
-
-Floats = NDArray[np.float64]
+from icflow.typing import Floats
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from dataclasses import replace
 from math import erf
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icflow import statistic as cstat
 from icflow.config import FitControl
@@ -22,8 +21,7 @@ from icflow.engines.embedded.fitting import CLOSE, MOST_CLOSE, Fitter, Found, by
 from icflow.engines.embedded.parameters import Model
 from icflow.engines.embedded.tables import Tables
 from icflow.statistic import Data, Minimum, Shapes
-
-Floats = NDArray[np.float64]
+from icflow.typing import Floats
 
 # The search on the smooth tables: every so many nodes, starts from each, starts that are followed.
 SEARCH_EVERY, PER_NODE, ROUGH_STARTS = 4, 2, 6

@@ -13,16 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from icflow import statistic as cstat
 from icflow.engines.embedded import folded
 from icflow.engines.embedded.folded import PlasmaTable
 from icflow.engines.embedded.tables import Tables
 from icflow.statistic import FLOOR, Box, Data, Shapes, jit
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from icflow.typing import Booleans, Floats
 
 # What is not a tracked line changes slowly: it is computed at redshifts this far apart.
 NODES, MOST_NODES = 0.0008, 40
@@ -124,7 +121,7 @@ def half_width(found: Survey, middle: float, fraction: float) -> float:
     return high
 
 
-def _newton_inverse(info: Floats, moving: NDArray[np.bool_]) -> Floats:
+def _newton_inverse(info: Floats, moving: Booleans) -> Floats:
     """Invert the information of the parameters that move, 0 for the others.
 
     Directions in which nothing changes, as in two plasmas that share a cell,

@@ -6,14 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icflow import statistic as cstat
 from icflow.engines.embedded.folded import PlasmaTable
 from icflow.statistic import Data, Shapes
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from icflow.typing import Floats, Integers
 
 
 @dataclass(frozen=True)

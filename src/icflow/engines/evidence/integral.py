@@ -11,7 +11,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icflow import statistic as cstat
 from icflow.config import Prior
@@ -21,9 +20,7 @@ from icflow.engines.evidence.norms import MOST, Norms, log_integrals
 from icflow.engines.evidence.sampling import Integral, Kernel, integrate
 from icflow.models.scenario import Setting
 from icflow.statistic import Data, Minimum, Shapes
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from icflow.typing import Booleans, Floats, Integers
 
 WITHIN, MOST_MINIMA = 10.0, 6  # minima to start from: how much higher in C, how many
 SCALES = (1.0, 9.0)  # of the covariances of the kernels at each
@@ -166,7 +163,7 @@ def _bounded(model: Model, settings: Mapping[str, Setting], norms: Sequence[int]
 
 
 def _mirror(
-    sources: Integers, sampled: Integers, model: Model, logarithmic: NDArray[np.bool_]
+    sources: Integers, sampled: Integers, model: Model, logarithmic: Booleans
 ) -> Integers | None:
     """Return the order of the sampled parameters in which two like plasmas are exchanged."""
     plasmas = [term for term in sources if term[cstat.KIND] == cstat.PLASMA]

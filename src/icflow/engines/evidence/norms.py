@@ -14,13 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from icflow import statistic as cstat
 from icflow.statistic import Shapes, jit
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from icflow.typing import Floats, Integers
 
 MOST = 2  # norms with uniform priors that are integrated over
 LOG_2PI = math.log(2 * math.pi)

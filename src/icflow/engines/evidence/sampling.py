@@ -14,11 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import gammaln, logsumexp
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from icflow.typing import Floats, Integers
 
 FREEDOM = 5.0  # degrees of freedom of the t distributions: tails heavier than a Gaussian's
 POINTS, ROUNDS = 200, 15  # points of a round, most rounds

@@ -26,7 +26,6 @@ from threading import Timer
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import eye_array
 
 from icflow import heasoft
@@ -41,8 +40,7 @@ from icflow.models.scenario import Setting, background_factors, complete, draw, 
 from icflow.ogip.grouping import group_min, grouped_selection, noticed_channels
 from icflow.ogip.response import Rmf, check_same_grid, read_arf, read_rmf, write_arf, write_rmf
 from icflow.ogip.spectrum import Spectrum, write_spectrum
-
-Floats = NDArray[np.float64]
+from icflow.typing import DrawnCounts, Floats
 
 PYTHON = "ICFLOW_XSPEC_PYTHON"
 NO_XSPEC = (
@@ -342,7 +340,7 @@ class PyXspecEngine:
         seed: int,
         dataset: str,
         indices: Sequence[int],
-    ) -> tuple[NDArray[np.int32], dict[str, Floats]]:
+    ) -> tuple[DrawnCounts, dict[str, Floats]]:
         """Draw parameters, and let XSPEC draw Poisson counts, of the spectra with these indices.
 
         XSPEC's generator is seeded for every spectrum by seed, dataset and
@@ -394,7 +392,7 @@ class PyXspecEngine:
         self,
         model: FitModel,
         control: FitControl,
-        counts: NDArray[np.int32],
+        counts: DrawnCounts,
         truth: Mapping[str, Floats],
         at_truth: Sequence[str],
     ) -> Iterator[FitResult]:
@@ -438,7 +436,7 @@ class PyXspecEngine:
         self,
         plan: _Model,
         control: FitControl,
-        counts: NDArray[np.int32],
+        counts: DrawnCounts,
         fixed: Mapping[str, float],
         starts: Sequence[Mapping[str, float]],
     ) -> FitResult:
@@ -466,7 +464,7 @@ class PyXspecEngine:
             fits += SEARCH * len(plan.bounds)
         return _result(plan, self._ask(request, fits), len(first), len(starts))
 
-    def _write_spectrum(self, counts: NDArray[np.int32], minimum: int) -> None:
+    def _write_spectrum(self, counts: DrawnCounts, minimum: int) -> None:
         grouping, quality = group_min(counts, minimum)
         spectrum = Spectrum(
             channel=self.rmf.channel,

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icflow.config import Config
 from icflow.detection import metrics
@@ -15,12 +14,12 @@ from icflow.detection.quality import Curve, Resampling
 from icflow.publish.figures import judged, style
 from icflow.publish.figures.base import FigureSettings
 from icflow.tables import floats
+from icflow.typing import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Floats = NDArray[np.float64]
 POINTS = 200
 # Black is kept for the ceiling.
 COLORS = tuple(color for color in style.SERIES if color != style.BLACK)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
-from numpy.typing import NDArray
 
 from icflow.config import Config, Detection
 from icflow.detection import metrics
@@ -18,6 +17,7 @@ from icflow.errors import IcflowError
 from icflow.publish.figures import judged, style
 from icflow.publish.figures.base import FigureSettings
 from icflow.tables import floats, read_table
+from icflow.typing import Booleans, Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,7 +79,7 @@ def _capital(text: str) -> str:
     return text if text.startswith("$") else text[0].upper() + text[1:]
 
 
-def observables(table: Table) -> dict[str, NDArray[np.float64]]:
+def observables(table: Table) -> dict[str, Floats]:
     """Return the true quantities that all scenarios have, one value per spectrum.
 
     So that spectra of one, two or more plasmas share an axis, ``kT`` is the
@@ -94,7 +94,7 @@ def observables(table: Table) -> dict[str, NDArray[np.float64]]:
     }
     plasmas = [name.removesuffix(".kT") for name in truth if name.endswith(".kT")]
     plasmas = [name for name in plasmas if f"{name}.norm" in truth]
-    found: dict[str, NDArray[np.float64]] = {}
+    found: dict[str, Floats] = {}
     for quantity, parameter in (("z", "Redshift"), ("Z", "Abundanc")):
         column = next((truth[n] for n in truth if n.endswith(f".{parameter}")), None)
         if column is not None:
@@ -110,7 +110,7 @@ def observables(table: Table) -> dict[str, NDArray[np.float64]]:
     return {name: found[name] for name in order if np.isfinite(found[name]).all()}
 
 
-def bin_edges(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
+def bin_edges(values: Floats, bins: int) -> Floats:
     """Return the edges of equal bins over the range of `values`.
 
     `values` are those of the IC spectra, so that every bin can hold both
@@ -125,10 +125,10 @@ def bin_edges(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
 
 
 def in_bins(
-    values: NDArray[np.float64],
-    edges: NDArray[np.float64],
-    decision: NDArray[np.bool_],
-    is_ic: NDArray[np.bool_],
+    values: Floats,
+    edges: Floats,
+    decision: Booleans,
+    is_ic: Booleans,
     name: str,
 ) -> dict[str, list[metrics.Estimate]]:
     """Return the metrics with their intervals in each bin of a parameter.
@@ -159,7 +159,7 @@ def in_bins(
 
 def _curve(
     axes: Axes,
-    edges: NDArray[np.float64],
+    edges: Floats,
     binned: Sequence[metrics.Estimate],
     shift: float,
     position: int,

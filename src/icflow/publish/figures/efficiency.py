@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icflow.config import Config, Detection
-from icflow.detection.metrics import Bools, auc
+from icflow.detection.metrics import auc
 from icflow.errors import IcflowError
 from icflow.publish.figures import judged, style
 from icflow.publish.figures.base import FigureSettings
 from icflow.publish.figures.dependence import observables
 from icflow.tables import floats
+from icflow.typing import Booleans, Floats, Integers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
     from matplotlib.patches import Rectangle
 
-Floats = NDArray[np.float64]
 CONTOURS = (0.5, 0.9)
 WIDTH = 0.1  # of the kernel, as a fraction of the range of either norm
 FINE = 60  # points of the smoothed plane along each axis
@@ -58,7 +57,7 @@ class Plane:
     y: Floats
     found: Floats
 
-    def binned(self, bins: int) -> tuple[Floats, NDArray[np.int64]]:
+    def binned(self, bins: int) -> tuple[Floats, Integers]:
         """Return efficiency and number of spectra, (bins of y, bins of x); NaN without spectra."""
         columns, rows = (np.minimum((v * bins).astype(int), bins - 1) for v in (self.x, self.y))
         cell = rows * bins + columns
@@ -84,7 +83,7 @@ class Plane:
 
 
 def best_of_each_class(
-    detection: Detection, scores: dict[str, Floats], is_ic: Bools
+    detection: Detection, scores: dict[str, Floats], is_ic: Booleans
 ) -> dict[str, str]:
     """Return for each class of detectors the one with the largest area under the curve."""
     return {
@@ -98,7 +97,7 @@ def false_alarm(detection: Detection) -> float:
     return min(detection.false_alarms, key=lambda rate: abs(rate - 0.05), default=0.05)
 
 
-def called(score: Floats, is_ic: Bools, false_alarm: float) -> Floats:
+def called(score: Floats, is_ic: Booleans, false_alarm: float) -> Floats:
     """Return how surely each spectrum is called IC at a false-alarm rate of the sample.
 
     The mean over the spectra with IC is the recall at that rate.

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
-from numpy.typing import NDArray
 
 from icflow.publish.figures import style
+from icflow.typing import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Floats = NDArray[np.float64]
 
 LINEAR = 0.01  # in C: below, the axis of differences is linear
 SMALLEST = 1e-16  # relative differences that are exactly 0 are drawn here

@@ -9,21 +9,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
-from numpy.typing import NDArray
 
 from icflow.detection.detectors import in_order
-from icflow.detection.metrics import Bools, Estimate
+from icflow.detection.metrics import Estimate
 from icflow.errors import IcflowError
 from icflow.publish.figures import judged, style
 from icflow.publish.figures.base import FigureSettings
 from icflow.publish.figures.dependence import TRUTH, bin_edges, in_bins, observables
 from icflow.tables import floats
+from icflow.typing import Booleans, Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Floats = NDArray[np.float64]
 TITLES = {
     "recall": "Recall",
     "precision": "Precision",
@@ -52,7 +51,7 @@ class Axis:
     logarithmic: bool = False
 
 
-def parameters(table: Table, is_ic: Bools, bins: int) -> list[Axis]:
+def parameters(table: Table, is_ic: Booleans, bins: int) -> list[Axis]:
     """Return redshift, temperature, metallicity and norm, in equal bins."""
     return [
         Axis(style.label(name), values, bin_edges(values[is_ic], bins))
@@ -60,7 +59,7 @@ def parameters(table: Table, is_ic: Bools, bins: int) -> list[Axis]:
     ]
 
 
-def physics(table: Table, is_ic: Bools, bins: int) -> list[Axis]:
+def physics(table: Table, is_ic: Booleans, bins: int) -> list[Axis]:
     """Return IC flux, IC-to-thermal ratio and spread of temperatures, in bins of equal numbers."""
     found = []
     if {f"{TRUTH}ic_flux", f"{TRUTH}thermal_flux"} <= set(table.colnames):
@@ -96,7 +95,7 @@ def equal_numbers(values: Floats, bins: int) -> Floats:
 
 
 def _draw(
-    settings: FigureSettings, path: Path, axes_of: Callable[[Table, Bools, int], list[Axis]]
+    settings: FigureSettings, path: Path, axes_of: Callable[[Table, Booleans, int], list[Axis]]
 ) -> Figure:
     """Draw a row of panels for each detector and a column for each quantity."""
     detection = settings.detection

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.table import Table
-from numpy.typing import NDArray
 
 from icflow.config import Config
 from icflow.errors import IcflowError
 from icflow.publish.figures import style
 from icflow.publish.figures.base import FigureKind, FigureSettings
 from icflow.tables import floats, read_table
+from icflow.typing import Floats
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -78,7 +78,7 @@ def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, path: Path, table: Table) -> NDArray[np.float64]:
+def _panel(axes: Axes, path: Path, table: Table) -> Floats:
     """Draw one spectrum and return the rates of its bins."""
     low, high = floats(table, "energy_lo"), floats(table, "energy_hi")
     inside = (low >= ENERGIES[0]) & (high <= ENERGIES[1])
@@ -92,7 +92,7 @@ def _panel(axes: Axes, path: Path, table: Table) -> NDArray[np.float64]:
     edges = style.stairs_edges(low, high, starts)
     scale = 1 / (float(table.meta["exposure"]) * np.diff(edges))
 
-    def rate(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def rate(values: Floats) -> Floats:
         return np.add.reduceat(values[inside], starts) * scale
 
     counts = rate(floats(table, "counts"))

@@ -12,9 +12,9 @@ from astropy.table import Table
 
 from icflow.config import Config, Detection
 from icflow.detection.detectors import METHODS, in_order
-from icflow.detection.metrics import Bools
 from icflow.publish.figures.base import FigureKind
 from icflow.tables import read_table
+from icflow.typing import Booleans
 
 # Titles of the groups of detectors, by what they see of spectra with IC.
 GROUPS = {
@@ -36,7 +36,7 @@ kind = partial(FigureKind, sections=("detection",), inputs=inputs)
 
 def read(
     detection: Detection, path: Path, *suffixes: str, columns: Sequence[str] = ()
-) -> tuple[Table, Bools]:
+) -> tuple[Table, Booleans]:
     """Return the table of scores, checked for columns of every detector, and the true classes."""
     names = [f"{name}{suffix}" for name in detection.detectors for suffix in suffixes]
     table = read_table(path, ["is_ic", *names, *columns])

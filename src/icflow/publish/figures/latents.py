@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icflow import settings as settings_of
 from icflow.config import Config
@@ -16,6 +15,7 @@ from icflow.publish.figures import style
 from icflow.publish.figures.base import FigureKind, FigureSettings, folds, label_order, many
 from icflow.publish.figures.reconstructions import constrained
 from icflow.tables import floats, read_table, stack, strings
+from icflow.typing import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +51,7 @@ def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, truth: NDArray[np.float64], latent: NDArray[np.float64], name: str) -> None:
+def _panel(axes: Axes, truth: Floats, latent: Floats, name: str) -> None:
     from matplotlib.colors import LogNorm
 
     usable = np.isfinite(truth) & np.isfinite(latent)
@@ -76,7 +76,7 @@ def _panel(axes: Axes, truth: NDArray[np.float64], latent: NDArray[np.float64], 
     style.note(axes, text, bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1})
 
 
-def limits(truth: NDArray[np.float64], latent: NDArray[np.float64]) -> tuple[float, float]:
+def limits(truth: Floats, latent: Floats) -> tuple[float, float]:
     """Return axis limits that show all labels and nearly all latents."""
     low = min(float(truth.min()), float(np.quantile(latent, 0.005)))
     high = max(float(truth.max()), float(np.quantile(latent, 0.995)))
@@ -84,9 +84,7 @@ def limits(truth: NDArray[np.float64], latent: NDArray[np.float64]) -> tuple[flo
     return low - margin, high + margin
 
 
-def bias_and_scatter(
-    truth: NDArray[np.float64], latent: NDArray[np.float64]
-) -> tuple[float, float]:
+def bias_and_scatter(truth: Floats, latent: Floats) -> tuple[float, float]:
     """Return the median of latent − label, and its robust standard deviation.
 
     The scatter is half the distance of the quartiles over that of a Gaussian of

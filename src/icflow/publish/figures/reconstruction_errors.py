@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icflow.config import Config, Detection
 from icflow.detection.detectors import in_order
 from icflow.publish.figures import style
 from icflow.publish.figures.base import FigureKind, FigureSettings
 from icflow.tables import floats, read_table
+from icflow.typing import Booleans, Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,9 +58,9 @@ def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
 
 def _panel(
     axes: Axes,
-    score: NDArray[np.float64],
-    is_ic: NDArray[np.bool_],
-    edges: NDArray[np.float64],
+    score: Floats,
+    is_ic: Booleans,
+    edges: Floats,
     threshold: float,
 ) -> None:
     for member, title, color, dashes in (
@@ -73,7 +73,7 @@ def _panel(
     axes.axvline(threshold, color=style.BLACK, ls=":", lw=1.2, label="Threshold")
 
 
-def bin_edges(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
+def bin_edges(values: Floats) -> tuple[Floats, bool]:
     """Return edges of bins over all finite values, and whether they are logarithmic.
 
     Logarithmic bins need positive values; without any spread one bin holds all.

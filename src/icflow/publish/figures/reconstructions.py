@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
-from numpy.typing import NDArray
 
 from icflow.config import Config
 from icflow.errors import IcflowError
 from icflow.publish.figures import style
 from icflow.publish.figures.base import FigureKind, FigureSettings, network_order
 from icflow.tables import floats, read_table, strings
+from icflow.typing import AnyArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +61,7 @@ def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
     return figure
 
 
-def _column(panels: NDArray[Any], table: Table, settings: FigureSettings, name: str) -> None:
+def _column(panels: AnyArray, table: Table, settings: FigureSettings, name: str) -> None:
     assert settings.detection is not None
     assert settings.instrument is not None
     assert settings.datasets is not None

@@ -7,22 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icflow.config import Config
 from icflow.detection.detectors import in_order
-from icflow.detection.metrics import Bools, binomial
+from icflow.detection.metrics import binomial
 from icflow.detection.quality import BINS
 from icflow.publish.figures import judged, style
 from icflow.publish.figures.base import FigureSettings
 from icflow.publish.figures.confusion import read_metrics
 from icflow.tables import floats, read_table
+from icflow.typing import Booleans, Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Floats = NDArray[np.float64]
 PER_ROW = 4
 
 
@@ -59,7 +58,7 @@ def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, probability: Floats, is_ic: Bools) -> None:
+def _panel(axes: Axes, probability: Floats, is_ic: Booleans) -> None:
     mean, fraction, low, high, share = reliability(probability, is_ic)
     axes.plot([0, 1], [0, 1], color=style.GREY, lw=0.6)
     axes.stairs(share, np.linspace(0, 1, BINS + 1), fill=True, color=style.SKY, alpha=0.5, lw=0)
@@ -71,7 +70,7 @@ def _panel(axes: Axes, probability: Floats, is_ic: Bools) -> None:
     axes.set_ylim(0, 1)
 
 
-def reliability(probability: Floats, is_ic: Bools) -> tuple[Floats, ...]:
+def reliability(probability: Floats, is_ic: Booleans) -> tuple[Floats, ...]:
     """Return mean probability, fraction with IC and its interval, and share of spectra, per bin.
 
     Either class counts one half, as in the fit of the probabilities. The

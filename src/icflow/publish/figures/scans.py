@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.table import Table
-from numpy.typing import NDArray
 
 from icflow.detection.detectors import in_order
 from icflow.detection.scan import LEVELS
@@ -17,12 +16,12 @@ from icflow.detection.scan_tables import BEST, flux_key, shown, threshold_for
 from icflow.errors import IcflowError
 from icflow.publish.figures import style
 from icflow.settings import ScanSettings
+from icflow.typing import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Floats = NDArray[np.float64]
 
 TITLES = {"false_alarm": "False-alarm rate", "recall": "Recall"}
 ALL_TITLES = TITLES | {"bacc": "Balanced accuracy"}

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icflow.files import atomic_path
+from icflow.typing import AnyArray, Floats, Indices
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,7 +99,7 @@ def context() -> Iterator[None]:
 
 def grid(
     rows: int, columns: int, width: float, height: float, **keywords: Any
-) -> tuple[Figure, NDArray[Any]]:
+) -> tuple[Figure, AnyArray]:
     """Return a figure of `width` × `height` inch and its axes, (rows, columns)."""
     figure = page(width, height)
     return figure, figure.subplots(rows, columns, squeeze=False, **keywords)
@@ -184,9 +184,7 @@ def energy_ticks(axes: Axes, low: float, high: float) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def log_groups(
-    low: NDArray[np.float64], high: NDArray[np.float64], ratio: float
-) -> NDArray[np.intp]:
+def log_groups(low: Floats, high: Floats, ratio: float) -> Indices:
     """Return where groups of channels begin that span at least `ratio` in energy.
 
     Parameters
@@ -211,8 +209,6 @@ def log_groups(
     return np.array(starts, dtype=np.intp)
 
 
-def stairs_edges(
-    low: NDArray[np.float64], high: NDArray[np.float64], starts: Sequence[int] | NDArray[np.intp]
-) -> NDArray[np.float64]:
+def stairs_edges(low: Floats, high: Floats, starts: Sequence[int] | Indices) -> Floats:
     """Return the m + 1 edges of groups of channels, for `Axes.stairs`."""
     return np.append(low[np.asarray(starts)], high[-1])
