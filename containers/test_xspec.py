@@ -45,7 +45,7 @@ def main() -> None:
             rmf=f"{folder}/test.rmf", arf=f"{folder}/test.arf", exposure=EXPOSURE
         )
         version = newest_atomdb(Path(os.environ["HEADAS"]))
-        engine = PyXspecEngine(instrument, AtomicData(atomdb=version, folder=folder))
+        engine = PyXspecEngine([instrument], AtomicData(atomdb=version, folder=folder))
         model = {"TBabs.nH": 0.01, "apec.kT": 3.0, "apec.Abundanc": 0.3, "apec.norm": 0.01}
         expected = engine.predict("tbabs*apec", model).sum()
         counts, _ = engine.fake("tbabs*apec", model, 1, "test", [0])

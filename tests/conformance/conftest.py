@@ -42,7 +42,7 @@ def make(
             background=str(root / "resources/background/nustar_fpma.yaml") if background else None,
             background_scatter=scatter,
         )
-        return make_engine(name, instrument, AtomicData(folder=str(atomdb)))
+        return make_engine(name, [instrument], AtomicData(folder=str(atomdb)))
 
     return build
 

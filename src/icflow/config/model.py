@@ -171,3 +171,8 @@ class Instrument(Section):
         le=1,
         description="relative standard deviation of each background norm from spectrum to spectrum",
     )
+
+    @property
+    def name(self) -> str:
+        """The module's name; a single one needs none."""
+        return ""

@@ -100,10 +100,39 @@ def failed_fit(fixed: Mapping[str, bool], free: Sequence[str], reason: str) -> F
     )
 
 
+class Module(Protocol):
+    """One module of an instrument: what its spectra are folded with."""
+
+    @property
+    def name(self) -> str:
+        """Its name; empty for a single module."""
+
+    @property
+    def rmf(self) -> str:
+        """Response matrix file."""
+
+    @property
+    def arf(self) -> str | None:
+        """Ancillary response file; None where the RMF includes the area."""
+
+    @property
+    def exposure(self) -> float:
+        """Seconds."""
+
+    @property
+    def background(self) -> str | None:
+        """File of the background components."""
+
+    @property
+    def background_scatter(self) -> float:
+        """Relative standard deviation of each background norm."""
+
+
 class Engine(Protocol):
     """A way to predict, fake and fit spectra of one instrument.
 
-    Channels are those of the RMF, all of them, in its order.
+    Channels are those of the RMF, all of them, in its order; the channels of
+    several modules stand one after another.
     """
 
     def versions(self) -> dict[str, str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from icflow.config import AtomicData, Instrument
-from icflow.engines.base import Engine
+from icflow.config import AtomicData
+from icflow.engines.base import Engine, Module
 
 # Name in the configuration: module and class, imported when used.
 ENGINES = {
@@ -15,8 +15,8 @@ ENGINES = {
 }
 
 
-def make_engine(name: str, instrument: Instrument, atomic_data: AtomicData) -> Engine:
-    """Return the engine of that name for one instrument."""
-    module, kind = ENGINES[name]
-    factory: Callable[[Instrument, AtomicData], Engine] = getattr(import_module(module), kind)
-    return factory(instrument, atomic_data)
+def make_engine(name: str, modules: Sequence[Module], atomic_data: AtomicData) -> Engine:
+    """Return the engine of that name for the modules of an instrument."""
+    place, kind = ENGINES[name]
+    factory: Callable[[Sequence[Module], AtomicData], Engine] = getattr(import_module(place), kind)
+    return factory(modules, atomic_data)

@@ -37,7 +37,7 @@ def run(settings: FitSettings, spectra: Path, output: Path) -> None:
         raise IcflowError(f"{spectra}: has no column {missing[0]}, which the fit freezes")
     # Datasets may differ in exposure.
     instrument = settings.instrument.model_copy(update={"exposure": shard.exposure})
-    engine = make_engine(settings.engine, instrument, settings.atomic_data)
+    engine = make_engine(settings.engine, [instrument], settings.atomic_data)
     with Partial(output, key_of(settings, sha256(spectra))) as partial:
         results = [_from_json(kept) for kept in partial.results]
         done, total = len(results), len(shard.counts)

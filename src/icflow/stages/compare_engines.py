@@ -50,7 +50,7 @@ def run(config: Config, count: int, output: Path, figures: Sequence[Path]) -> st
         The largest differences, in a few lines.
     """
     engines = [
-        make_engine(name, config.instrument, config.atomic_data) for name in ("xspec", "embedded")
+        make_engine(name, [config.instrument], config.atomic_data) for name in ("xspec", "embedded")
     ]
     xspec, embedded = engines
     rows: list[dict[str, Any]] = []

@@ -29,7 +29,7 @@ def run(settings: SimulateSettings, spectra: Path, index: int, output: Path) -> 
     if len(rows) == 0:
         raise IcflowError(f"{spectra}: holds no spectrum {index} of dataset {shard.dataset}")
     row = int(rows[0])
-    engine = EmbeddedEngine(settings.instrument, settings.atomic_data)
+    engine = EmbeddedEngine([settings.instrument], settings.atomic_data)
     values = {name: float(column[row]) for name, column in shard.truth.items()}
     truth = {name: value for name, value in values.items() if not name.startswith(BACKGROUND)}
     terms = engine.components_of(settings.model.expression, truth)

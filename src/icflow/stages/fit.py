@@ -39,7 +39,7 @@ def predict(
     output: Path,
 ) -> None:
     """Write the expected counts of a model: ``channel, energy_lo, energy_hi, counts``."""
-    engine = EmbeddedEngine(_instrument(rmf, arf, exposure, background), atomic_data)
+    engine = EmbeddedEngine([_instrument(rmf, arf, exposure, background)], atomic_data)
     counts = engine.predict(expression, dict(values))
     response = engine.response.rmf
     table = Table(
@@ -84,7 +84,7 @@ def fit(
     if arf is None and data.ancrfile is not None:
         found_arf = companion(spectrum, data.ancrfile, "ANCRFILE", "--arf")
     engine = EmbeddedEngine(
-        _instrument(found_rmf, found_arf, data.exposure, background), atomic_data
+        [_instrument(found_rmf, found_arf, data.exposure, background)], atomic_data
     )
     if len(data.counts) != engine.response.n_channels:
         raise IcflowError(

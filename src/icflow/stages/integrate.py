@@ -32,7 +32,7 @@ def run(settings: IntegralSettings, spectra: Path, output: Path) -> None:
         )
     # Datasets may differ in exposure.
     instrument = settings.instrument.model_copy(update={"exposure": shard.exposure})
-    engine = EmbeddedEngine(instrument, settings.atomic_data)
+    engine = EmbeddedEngine([instrument], settings.atomic_data)
     purpose = f"integral/{settings.name}"
     randoms = (
         generator(settings.seed, shard.dataset, int(index), purpose) for index in shard.index

@@ -35,7 +35,7 @@ def run(settings: SimulateSettings, first: int, count: int, output: Path) -> Non
     and its own index alone, so shards of any size hold the same spectra.
     """
     instrument, model = settings.instrument, settings.model
-    engine = make_engine(settings.engine, instrument, settings.atomic_data)
+    engine = make_engine(settings.engine, [instrument], settings.atomic_data)
     with Partial(output, key_of(settings, f"{first}+{count}")) as partial:
         blocks = [_from_json(kept) for kept in partial.results]
         done = sum(len(counts) for counts, _ in blocks)

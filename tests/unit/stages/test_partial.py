@@ -231,8 +231,8 @@ def test_spectra_are_drawn_as_those_that_they_are_like_and_fitted_with_their_own
 ) -> None:
     made: list[tuple[Engine, Instrument]] = []
 
-    def make(_: str, instrument: Instrument, __: Any) -> Engine:
-        made.append((Engine(), instrument))
+    def make(_: str, modules: list[Instrument], __: Any) -> Engine:
+        made.append((Engine(), modules[0]))
         return made[-1][0]
 
     for stage in (simulate, fit):

@@ -9,8 +9,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from icflow import statistic as cstat
-from icflow.config import AtomicData, FitControl, FitModel, Free, Instrument, Link, Prior, Scenario
-from icflow.engines.base import BACKGROUND, FitResult, failed_fit
+from icflow.config import AtomicData, FitControl, FitModel, Free, Link, Prior, Scenario
+from icflow.engines.base import BACKGROUND, FitResult, Module, failed_fit
 from icflow.engines.embedded import folded
 from icflow.engines.embedded.direct import DirectFitter
 from icflow.engines.embedded.fitting import Fitter, FitterBase
@@ -39,13 +39,14 @@ class EmbeddedEngine:
 
     Parameters
     ----------
-    instrument : Instrument
+    modules : sequence of Module
         Response files, exposure and background file.
     atomic_data : AtomicData
         Abundances, cross sections and AtomDB tables.
     """
 
-    def __init__(self, instrument: Instrument, atomic_data: AtomicData) -> None:
+    def __init__(self, modules: Sequence[Module], atomic_data: AtomicData) -> None:
+        (instrument,) = modules
         library.configure(atomic_data)
         # Small matrix products: threads cost more than they bring, and jobs run side by side.
         threadpool_limits(1)

@@ -72,7 +72,7 @@ class JointEngine:
         atomic_data: AtomicData,
         limits: tuple[float, float],
     ) -> None:
-        self.engines = {n: _Spectrum(one, atomic_data) for n, one in instruments.items()}
+        self.engines = {n: _Spectrum([one], atomic_data) for n, one in instruments.items()}
         self.limits = limits
 
     def fit(

@@ -60,7 +60,7 @@ class ObservedEngine:
         self.engines: dict[str, EmbeddedEngine] = (
             dict(self.joint.engines)
             if self.joint is not None
-            else {name: EmbeddedEngine(one, atomic_data) for name, one in instruments.items()}
+            else {name: EmbeddedEngine([one], atomic_data) for name, one in instruments.items()}
         )
         self.factors = factors
         # Intervals are found by `icflow.observation.fits`.

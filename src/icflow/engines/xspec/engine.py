@@ -29,8 +29,8 @@ import numpy as np
 from scipy.sparse import eye_array
 
 from icflow import heasoft
-from icflow.config import AtomicData, FitControl, FitModel, Free, Instrument, Link
-from icflow.engines.base import BACKGROUND, FitResult, failed_fit
+from icflow.config import AtomicData, FitControl, FitModel, Free, Link
+from icflow.engines.base import BACKGROUND, FitResult, Module, failed_fit
 from icflow.engines.xspec import worker as pyxspec_worker
 from icflow.errors import IcflowError
 from icflow.models.background import BackgroundComponent, read_background
@@ -227,7 +227,7 @@ class PyXspecEngine:
 
     Parameters
     ----------
-    instrument : Instrument
+    modules : sequence of Module
         Response files, exposure and background file.
     atomic_data : AtomicData
         Abundances, cross sections and AtomDB tables; if the folder holds none,
@@ -239,7 +239,8 @@ class PyXspecEngine:
         If there is no XSPEC, or a file is missing or not what it should be.
     """
 
-    def __init__(self, instrument: Instrument, atomic_data: AtomicData) -> None:
+    def __init__(self, modules: Sequence[Module], atomic_data: AtomicData) -> None:
+        (instrument,) = modules
         self.atomic_data = atomic_data
         self.exposure = instrument.exposure
         self.background_scatter = instrument.background_scatter
@@ -254,7 +255,7 @@ class PyXspecEngine:
         weakref.finalize(self, self.worker.stop)
         self.worker.start()
 
-    def _setup(self, instrument: Instrument) -> dict[str, Any]:
+    def _setup(self, instrument: Module) -> dict[str, Any]:
         """Put the files that XSPEC reads into the folder; return the first request."""
         self._link(instrument.rmf, "source.rmf")
         if instrument.arf is not None:

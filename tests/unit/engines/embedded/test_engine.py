@@ -44,7 +44,7 @@ def engine(root: Path, rmf_path: Path, arf_path: Path, atomdb: Path) -> Embedded
     instrument = Instrument(
         rmf=str(rmf_path), arf=str(arf_path), exposure=1e6, background=str(root / BACKGROUND)
     )
-    return EmbeddedEngine(instrument, AtomicData(folder=str(atomdb)))
+    return EmbeddedEngine([instrument], AtomicData(folder=str(atomdb)))
 
 
 @pytest.fixture(scope="module")
@@ -271,7 +271,7 @@ def test_another_instrument(tmp_path: Path, atomdb: Path, run: config.Config) ->
     instrument = Instrument(
         rmf=str(tmp_path / "ccd.rmf"), arf=str(tmp_path / "ccd.arf"), exposure=1e5, background=None
     )
-    ccd = EmbeddedEngine(instrument, AtomicData(folder=str(atomdb)))
+    ccd = EmbeddedEngine([instrument], AtomicData(folder=str(atomdb)))
     truth = {"TBabs.nH": 0.05, "apec.kT": 4.3, "apec.Abundanc": 0.4, "apec.Redshift": 0.083,
              "apec.norm": 0.02}  # fmt: skip
     counts, _ = ccd.fake("tbabs*apec", truth, 3, "ccd", range(3))

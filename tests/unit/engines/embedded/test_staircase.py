@@ -26,7 +26,7 @@ LOW, HIGH = Z - 0.001, Z + 0.001
 @pytest.fixture(scope="module")
 def tables(root: Path, rmf_path: Path, arf_path: Path, atomdb: Path) -> Tables:
     engine = EmbeddedEngine(
-        Instrument(rmf=str(rmf_path), arf=str(arf_path), exposure=1e6),
+        [Instrument(rmf=str(rmf_path), arf=str(arf_path), exposure=1e6)],
         AtomicData(folder=str(atomdb)),
     )
     settings = settings_of.fit(config.load(root / "config.yaml"), "2T_free")

@@ -212,7 +212,7 @@ def instrument(root: Path, rmf_path: Path, arf_path: Path) -> Instrument:
 
 @pytest.fixture(scope="module")
 def engine(instrument: Instrument, atomdb: Path) -> EmbeddedEngine:
-    return EmbeddedEngine(instrument, AtomicData(folder=str(atomdb)))
+    return EmbeddedEngine([instrument], AtomicData(folder=str(atomdb)))
 
 
 def scenarios(low: float, high: float) -> dict[str, Scenario]:
@@ -249,7 +249,7 @@ def test_odds_are_probabilities_if_the_priors_are_right(
 ) -> None:
     """Spectra and priors have the same scatter of the background norms."""
     own = instrument.model_copy(update={"background_scatter": scatter, "exposure": exposure})
-    engine = EmbeddedEngine(own, AtomicData(folder=str(atomdb)))
+    engine = EmbeddedEngine([own], AtomicData(folder=str(atomdb)))
     n, classes = 250, scenarios(*norms)
     odds, is_curved = [], np.repeat([False, True], n)
     for name, drawn in classes.items():

@@ -99,7 +99,7 @@ def instrument(tmp_path: Path) -> Instrument:
 
 @pytest.fixture
 def engine(calls: Path, instrument: Instrument) -> PyXspecEngine:
-    return PyXspecEngine(instrument, AtomicData(folder="nowhere"))
+    return PyXspecEngine([instrument], AtomicData(folder="nowhere"))
 
 
 def script(calls: Path) -> str:
@@ -173,7 +173,7 @@ def test_tables_of_the_folder_are_used_where_they_are(
 ) -> None:
     for part in ("coco", "line"):
         (tmp_path / f"apec_v3.0.9_{part}.fits").touch()
-    engine = PyXspecEngine(instrument, AtomicData(folder=str(tmp_path)))
+    engine = PyXspecEngine([instrument], AtomicData(folder=str(tmp_path)))
     root = engine.folder / "apec_v3.0.9"
     assert f"Xset.addModelString('APECROOT', {str(root)!r})" in calls.read_text()
     assert Path(f"{root}_coco.fits").resolve() == tmp_path / "apec_v3.0.9_coco.fits"
@@ -207,7 +207,7 @@ def test_the_script_of_a_fake_spectrum_with_scattered_backgrounds(
     calls: Path, instrument: Instrument
 ) -> None:
     scattered = instrument.model_copy(update={"background_scatter": 0.1})
-    engine = PyXspecEngine(scattered, AtomicData(folder="nowhere"))
+    engine = PyXspecEngine([scattered], AtomicData(folder="nowhere"))
     _, truth = engine.fake("tbabs*powerlaw", POWERLAW, 3, "test", [5])
     names = [name for name in truth if name.startswith("background.")]
     assert {name: truth[name][0] for name in names} == background_factors(names, 0.1, 3, "test", 5)
@@ -553,7 +553,7 @@ def test_missing_tables_are_named(
 ) -> None:
     monkeypatch.setenv("FAKE_XSPEC_NO_TABLES", "1")
     with pytest.raises(IcflowError, match=r"apec is zero everywhere.*AtomDB tables 3\.0\.9"):
-        PyXspecEngine(instrument, AtomicData(folder="nowhere"))
+        PyXspecEngine([instrument], AtomicData(folder="nowhere"))
 
 
 def test_other_parameter_names_are_refused(engine: PyXspecEngine) -> None:
@@ -616,7 +616,7 @@ def test_a_wrong_headas_is_named(
     monkeypatch.setenv("HEADAS", "/no/heasoft")
     monkeypatch.setenv(pyxspec.PYTHON, "false")
     with pytest.raises(IcflowError, match=r"HEADAS is /no/heasoft, where no HEASoft is\); run in"):
-        PyXspecEngine(instrument, AtomicData(folder="nowhere"))
+        PyXspecEngine([instrument], AtomicData(folder="nowhere"))
 
 
 def test_xspec_has_a_home_of_its_own(

@@ -7,7 +7,7 @@ To write that file anew: ``python tests/unit/test_xspec_requests.py``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from icflow.config import AtomicData, FitControl, FitModel, Instrument
+from icflow.engines.base import Module
 from icflow.engines.xspec import engine as pyxspec
 from icflow.engines.xspec.engine import PyXspecEngine
 from icflow.models.expression import parse
@@ -77,9 +78,9 @@ def truth(entry: Mapping[str, Any]) -> dict[str, float]:
 class Recorder(PyXspecEngine):
     """An engine that keeps its requests."""
 
-    def __init__(self, instrument: Instrument, atomic_data: AtomicData) -> None:
+    def __init__(self, modules: Sequence[Module], atomic_data: AtomicData) -> None:
         self.requests: list[dict[str, Any]] = []
-        super().__init__(instrument, atomic_data)
+        super().__init__(modules, atomic_data)
 
     def _ask(self, request: Mapping[str, Any], fits: int = 1) -> dict[str, Any]:
         self.requests.append(dict(request))
@@ -89,12 +90,14 @@ class Recorder(PyXspecEngine):
 def requests() -> dict[str, Any]:
     """Return what the engine asks for the reference spectra."""
     engine = Recorder(
-        Instrument(
-            rmf=str(ROOT / "resources/responses/nustar_fpma.rmf"),
-            arf=str(ROOT / "resources/responses/nustar_fpma.arf"),
-            exposure=1e6,
-            background=str(ROOT / "resources/background/nustar_fpma.yaml"),
-        ),
+        [
+            Instrument(
+                rmf=str(ROOT / "resources/responses/nustar_fpma.rmf"),
+                arf=str(ROOT / "resources/responses/nustar_fpma.arf"),
+                exposure=1e6,
+                background=str(ROOT / "resources/background/nustar_fpma.yaml"),
+            )
+        ],
         AtomicData(folder="nowhere"),
     )
     entries = json.loads((REFERENCE / "fits.json").read_text(encoding="utf-8"))
