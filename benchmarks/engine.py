@@ -64,7 +64,8 @@ ONE_SIGMA = 68.27  # per cent
 
 @functools.cache
 def fit_settings(name: str) -> FitSettings:
-    return settings_of.fit(config.load(ROOT / "config.yaml"), name)
+    run = config.load(ROOT / "config.yaml")
+    return settings_of.label(run) if name == "label" else settings_of.baseline(run, name)
 
 
 @functools.cache

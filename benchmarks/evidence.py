@@ -213,7 +213,7 @@ def measure(engine: EmbeddedEngine, run: config.Config, number: int) -> list[dic
     """Integrate in three ways for some spectra of each class."""
     integrators = {}
     for name in INTEGRALS:
-        settings = settings_of.integral(run, name)
+        settings = settings_of.integrate(run, name)
         integrators[name] = engine.integrator(
             settings.scenario, settings.energies, settings.at_truth
         )
@@ -254,7 +254,7 @@ def one_spectrum(
     row: dict[str, Any],
 ) -> dict[str, Any]:
     """Return one integral of one spectrum, done in three ways."""
-    settings = settings_of.integral(run, row["integral"])
+    settings = settings_of.integrate(run, row["integral"])
     model = integrator.fitter.model
     fixed = {model.position[n]: float(truth[n][row["index"]]) for n in settings.at_truth}
     inside = counts[integrator.channels].astype(np.float64)

@@ -62,7 +62,7 @@ SHIFTS = {"Redshift": (0.0, 0.001, 0.002, 0.005), "nH": (0.0, 0.2, 0.5, 0.8)}
 @functools.cache
 def settings() -> ObserveSettings:
     loaded = config.load(ROOT / "config.yaml", ROOT / "config/observe-example.yaml")
-    return settings_of.observing(loaded, "example")
+    return settings_of.observe(loaded, "example")
 
 
 @functools.cache

@@ -469,11 +469,11 @@ def _observe(args: argparse.Namespace) -> None:
     name = _chosen(args.name, "NAME", config.observations)
     inputs.check_observation(config, name)
     folder = args.output or observe.folder(name)
-    settings = settings_of.observing(config, name)
+    settings = settings_of.observe(config, name)
     networks = _networks(settings.networks, folder)
     for network, path in networks.items():
         if not (path / train.WEIGHTS).is_file():
-            observed_networks.run(settings_of.observing_network(config, name, network), path)
+            observed_networks.run(settings_of.observe_network(config, name, network), path)
     print(observe.run(settings, folder, networks))
     outputs = [folder / f"observation.{suffix}" for suffix in config.figures.formats]
     figures.write(lambda: observation.draw(folder), config.figures.dpi, outputs)
@@ -501,7 +501,7 @@ def _observe_network(args: argparse.Namespace) -> None:
     settings = _settings(
         args,
         settings_of.ObserveNetworkSettings,
-        lambda config: settings_of.observing_network(
+        lambda config: settings_of.observe_network(
             config,
             _chosen(args.name, "NAME", config.observations),
             _chosen(args.network, "--network", config.autoencoder.networks),
@@ -545,7 +545,9 @@ def _responses(args: argparse.Namespace) -> None:
     settings = _settings(
         args,
         settings_of.ResponseSettings,
-        lambda config: settings_of.response(config, _chosen(args.name, "--name", config.responses)),
+        lambda config: settings_of.responses(
+            config, _chosen(args.name, "--name", config.responses)
+        ),
     )
     from icflow.stages import responses
 
@@ -587,7 +589,7 @@ def _add_label(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _label(args: argparse.Namespace) -> None:
-    _run_fit(args, lambda _: "label")
+    _run_fit(args, settings_of.label)
 
 
 def _add_baseline(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -597,7 +599,12 @@ def _add_baseline(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _baseline(args: argparse.Namespace) -> None:
-    _run_fit(args, lambda config: _chosen(args.fit, "--fit", config.fits.baseline))
+    _run_fit(
+        args,
+        lambda config: settings_of.baseline(
+            config, _chosen(args.fit, "--fit", config.fits.baseline)
+        ),
+    )
 
 
 def _add_integrate(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -615,7 +622,7 @@ def _integrate(args: argparse.Namespace) -> None:
     settings = _settings(
         args,
         settings_of.IntegralSettings,
-        lambda config: settings_of.integral(
+        lambda config: settings_of.integrate(
             config, _chosen(args.integral, "--integral", config.integrals)
         ),
     )
@@ -630,10 +637,8 @@ def _add_fit_arguments(parser: argparse.ArgumentParser) -> None:
     _add_output(parser, "ECSV table to write")
 
 
-def _run_fit(args: argparse.Namespace, name: Callable[[Config], str]) -> None:
-    settings = _settings(
-        args, settings_of.FitSettings, lambda config: settings_of.fit(config, name(config))
-    )
+def _run_fit(args: argparse.Namespace, of: Callable[[Config], settings_of.FitSettings]) -> None:
+    settings = _settings(args, settings_of.FitSettings, of)
     from icflow.stages import baseline as fit
 
     fit.run(settings, args.spectra, args.output)

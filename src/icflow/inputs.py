@@ -98,7 +98,7 @@ def check_responses(config: Config, name: str) -> None:
     IcflowError
         As `icflow.ogip.observation.check_module`.
     """
-    low, high = settings_of.observing(config, name).energies
+    low, high = settings_of.observe(config, name).energies
     for module in read_modules(name, config.observations[name]):
         if all(path.is_file() for path in module.files):
             check_module(module, low, high)

@@ -18,6 +18,7 @@ from icflow.config import (
     Detection,
     Detector,
     Energies,
+    Fit,
     FitControl,
     FitModel,
     Instrument,
@@ -179,9 +180,17 @@ def simulate(config: Config, dataset: str) -> SimulateSettings:
     )
 
 
-def fit(config: Config, name: str) -> FitSettings:
-    """Settings of one fit: ``label``, or a name under ``fits.baseline``."""
-    fit = config.fits.label if name == "label" else config.fits.baseline[name]
+def label(config: Config) -> FitSettings:
+    """Settings of the fit that gives the labels."""
+    return _fit(config, "label", config.fits.label)
+
+
+def baseline(config: Config, name: str) -> FitSettings:
+    """Settings of one entry of ``fits.baseline``."""
+    return _fit(config, name, config.fits.baseline[name])
+
+
+def _fit(config: Config, name: str, fit: Fit) -> FitSettings:
     return FitSettings(
         engine=config.engine,
         atomic_data=config.atomic_data,
@@ -193,7 +202,7 @@ def fit(config: Config, name: str) -> FitSettings:
     )
 
 
-def integral(config: Config, name: str) -> IntegralSettings:
+def integrate(config: Config, name: str) -> IntegralSettings:
     """Settings of one entry of ``integrals``."""
     integral = config.integrals[name]
     scatter = integral.background_scatter
@@ -209,7 +218,7 @@ def integral(config: Config, name: str) -> IntegralSettings:
     )
 
 
-def response(config: Config, name: str) -> ResponseSettings:
+def responses(config: Config, name: str) -> ResponseSettings:
     """Settings of response files made from archival data."""
     return ResponseSettings(name=name, **config.responses[name].model_dump())
 
@@ -246,7 +255,7 @@ def score(config: Config, network: str, fold: int) -> ScoreSettings:
     )
 
 
-def score_scan(config: Config, scan: str, network: str, fold: int) -> ScoreSettings:
+def scan_score(config: Config, scan: str, network: str, fold: int) -> ScoreSettings:
     """Settings of the scores that a network gives the spectra of a scan."""
     return score(config, network, fold).model_copy(
         update={
@@ -305,7 +314,7 @@ def fluxes(config: Config, datasets: Sequence[str] | None = None) -> FluxSetting
     )
 
 
-def observing(config: Config, name: str) -> ObserveSettings:
+def observe(config: Config, name: str) -> ObserveSettings:
     """Settings of the analysis of one observation."""
     observe = config.observe
     roles = dict.fromkeys([observe.thermal, observe.with_ic, observe.both, *observe.others])
@@ -317,7 +326,7 @@ def observing(config: Config, name: str) -> ObserveSettings:
     )
 
 
-def observing_network(config: Config, name: str, network: str) -> ObserveNetworkSettings:
+def observe_network(config: Config, name: str, network: str) -> ObserveNetworkSettings:
     """Settings of a network for one observation."""
     return ObserveNetworkSettings(
         scenario=config.observe.thermal,

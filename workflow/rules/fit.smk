@@ -18,7 +18,7 @@ rule label:
         mem_mb=growing(3000),
         runtime=growing(120),
     params:
-        settings=settings_of.fit(CONFIG, "label").json_text(),
+        settings=settings_of.label(CONFIG).json_text(),
         files=digests(),
         code=code("baseline", ENGINE_MODULE),
     message:
@@ -47,7 +47,7 @@ rule fit:
         mem_mb=growing(3000),
         runtime=growing(240),
     params:
-        settings=lambda wildcards: settings_of.fit(CONFIG, wildcards.fit).json_text(),
+        settings=lambda wildcards: settings_of.baseline(CONFIG, wildcards.fit).json_text(),
         files=digests(),
         code=code("baseline", ENGINE_MODULE),
     message:

@@ -18,7 +18,7 @@ rule integrate:
         mem_mb=growing(3000),
         runtime=growing(120),
     params:
-        settings=lambda wildcards: settings_of.integral(CONFIG, wildcards.integral).json_text(),
+        settings=lambda wildcards: settings_of.integrate(CONFIG, wildcards.integral).json_text(),
         files=digests(),
         code=code("integrate"),
     message:

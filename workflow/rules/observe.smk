@@ -25,7 +25,7 @@ rule observation_network:
         runtime=growing(720),
         trainings=1,
     params:
-        settings=lambda wildcards: settings_of.observing_network(
+        settings=lambda wildcards: settings_of.observe_network(
             CONFIG, wildcards.observation, wildcards.network
         ).json_text(),
         files=lambda wildcards: canonical_json(OBSERVED[wildcards.observation]),
@@ -65,7 +65,7 @@ rule observe:
         mem_mb=growing(3000),
         runtime=growing(240),
     params:
-        settings=lambda wildcards: settings_of.observing(CONFIG, wildcards.observation).json_text(),
+        settings=lambda wildcards: settings_of.observe(CONFIG, wildcards.observation).json_text(),
         files=lambda wildcards: canonical_json(OBSERVED[wildcards.observation]),
         code=code("observation.analysis", ENGINE_MODULE),
         folder=subpath(output.summary, parent=True),

@@ -25,7 +25,7 @@ rule make_responses:
         mem_mb=growing(4000),
         runtime=growing(240),
     params:
-        settings=lambda wildcards: settings_of.response(CONFIG, wildcards.response).json_text(),
+        settings=lambda wildcards: settings_of.responses(CONFIG, wildcards.response).json_text(),
         region=lambda wildcards: inputs.region_digest(CONFIG, wildcards.response),
         code=code("responses"),
         folder=subpath(output[0], parent=True),

@@ -56,7 +56,7 @@ rule scan_score:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
-        settings=lambda wildcards: settings_of.score_scan(
+        settings=lambda wildcards: settings_of.scan_score(
             CONFIG, wildcards.scan, wildcards.network, int(wildcards.fold)
         ).json_text(),
         spectra=lambda wildcards: [

@@ -155,7 +155,7 @@ def at_source(model: FitModel, redshift: float, nH: float) -> FitModel:
 
 def _check_observation(config: Config, name: str) -> None:
     """Check the models of an observation: values within limits, names that exist."""
-    settings = settings_of.observing(config, name)
+    settings = settings_of.observe(config, name)
     observe, observation = settings.observe, settings.observation
     for role, model in settings.models.items():
         source = at_source(model, observation.redshift, observation.nH)

@@ -81,7 +81,7 @@ def _compare(
     expression = simulation.model.expression
     settings = complete(parse(expression), simulation.model.parameters, "parameters")
     counts, truth = embedded.fake(expression, settings, config.seed, dataset, range(count))
-    fits = {name: settings_of.fit(config, name) for name in config.fits.baseline}
+    fits = {name: settings_of.baseline(config, name) for name in config.fits.baseline}
     for index in range(count):
         values = draw(settings, config.seed, dataset, index)
         # Values alone: a link to a value that is given is a given value too.

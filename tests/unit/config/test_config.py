@@ -306,12 +306,13 @@ def stage_settings(configuration: config.Config) -> dict[str, str]:
             f"simulate {n}": settings_of.simulate(configuration, n).json_text()
             for n in configuration.datasets
         },
+        "fit label": settings_of.label(configuration).json_text(),
         **{
-            f"fit {n}": settings_of.fit(configuration, n).json_text()
-            for n in ("label", *configuration.fits.baseline)
+            f"fit {n}": settings_of.baseline(configuration, n).json_text()
+            for n in configuration.fits.baseline
         },
         **{
-            f"integral {n}": settings_of.integral(configuration, n).json_text()
+            f"integral {n}": settings_of.integrate(configuration, n).json_text()
             for n in configuration.integrals
         },
         **{
@@ -365,8 +366,8 @@ def test_settings_survive_the_command_line(default: dict[str, Any]) -> None:
     for settings in (
         whole,
         settings_of.simulate(whole, "train_2T"),
-        settings_of.fit(whole, "label"),
-        settings_of.fit(whole, "1T+IC_free"),
+        settings_of.label(whole),
+        settings_of.baseline(whole, "1T+IC_free"),
         settings_of.train(whole, "cae", 1),
         settings_of.score(whole, "ae", 0),
         settings_of.evaluate(whole),

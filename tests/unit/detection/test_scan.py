@@ -157,7 +157,7 @@ def test_a_point_changes_what_it_says_and_nothing_else() -> None:
     assert settings.held_out
     assert "test_1T+IC" not in settings.datasets and "faint" in settings.datasets
     assert run.scanned("mine", "test") == ["faint"]
-    scores = settings_of.score_scan(run, "mine", "cae", 0)
+    scores = settings_of.scan_score(run, "mine", "cae", 0)
     assert (scores.training, scores.validation, scores.test) == (None, [], ["faint"])
     for given in (scores, settings, settings_of.scan(run, "mine")):
         assert configuration.from_json(type(given), given.json_text()) == given
@@ -181,7 +181,7 @@ def test_the_ceiling_knows_of_a_scatter_where_thresholds_do() -> None:
     for point in run.scans["background"].points:
         detector = run.at_point("background", point.name).detectors["bayes_factor"]
         pair = (str(detector.thermal), str(detector.alternative))
-        integrals = [settings_of.integral(run, name) for name in pair]
+        integrals = [settings_of.integrate(run, name) for name in pair]
         (scatters[point.name],) = {one.instrument.background_scatter for one in integrals}
         assert [one.scenario for one in integrals] == [
             run.scenarios[name] for name in ("2T", "1T+IC")

@@ -81,9 +81,9 @@ def made(folder: Path) -> Path:
     radio = {"flux_density": 100.0, "frequency": 1400.0, "spectral_index": 1.0}
     config = with_network(loaded(example={"radio": radio}), "ae")
     network = folder / "example" / "networks" / "ae"
-    observed_networks.run(settings_of.observing_network(config, "example", "ae"), network)
+    observed_networks.run(settings_of.observe_network(config, "example", "ae"), network)
     verdict = observe.run(
-        settings_of.observing(config, "example"), folder / "example", {"ae": network}
+        settings_of.observe(config, "example"), folder / "example", {"ae": network}
     )
     assert verdict == summary_of(folder / "example")["verdict"]
     return folder / "example"
@@ -101,13 +101,13 @@ def summary(made: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def engine(folder: Path) -> ObservedEngine:
-    settings = settings_of.observing(loaded(), "example")
+    settings = settings_of.observe(loaded(), "example")
     (module,) = read_modules("example", settings.observation)
     return ObservedEngine([module], settings, False, (0.8, 1.25), settings.atomic_data)
 
 
 def models(redshift: float = 0.0432, nH: float = 0.00858) -> dict[str, Any]:
-    settings = settings_of.observing(loaded(), "example")
+    settings = settings_of.observe(loaded(), "example")
     return {name: at_source(model, redshift, nH) for name, model in settings.models.items()}
 
 
@@ -230,7 +230,7 @@ def test_bright_ic_is_detected_in_two_spectra(folder: Path, engine: ObservedEngi
         write_spectrum(f"{name}.pha", replace(spectrum, counts=counts, exposure=5e5))
     spectra = {name: {**files, "spectrum": f"{name}.pha"} for name in "AB"}
     config = loaded(bright={**given, "spectra": spectra})
-    sentence = observe.run(settings_of.observing(config, "bright"), folder / "bright")
+    sentence = observe.run(settings_of.observe(config, "bright"), folder / "bright")
     summary = summary_of(folder / "bright")
     assert summary["decision"] == "IC" and sentence.startswith("Inverse Compton emission is detec")
     assert summary["false_alarm"] == pytest.approx(1 / 21)
@@ -370,7 +370,7 @@ def test_a_detector_that_cannot_score_is_refused_first(
     detectors = config.observe.detectors | {"ic_added": detector}
     with pytest.raises(IcflowError) as caught:
         observe_settings = config.observe.model_copy(update={"detectors": detectors})
-        settings = settings_of.observing(config, "example").model_copy(
+        settings = settings_of.observe(config, "example").model_copy(
             update={"observe": observe_settings}
         )
         observed_scores.check(settings)
@@ -387,7 +387,7 @@ def test_a_detector_that_learns_needs_twice_the_simulations_to_decide() -> None:
         "decides": "learns",
     }
     observe_settings = given.model_copy(update=change)
-    settings = settings_of.observing(loaded(), "example").model_copy(
+    settings = settings_of.observe(loaded(), "example").model_copy(
         update={"observe": observe_settings}
     )
     with pytest.raises(IcflowError, match=r"is 50, too few for observe.decides: .* 100 and more"):
@@ -397,12 +397,12 @@ def test_a_detector_that_learns_needs_twice_the_simulations_to_decide() -> None:
 
 
 def test_networks_that_cannot_be_trained_are_refused_first(folder: Path) -> None:
-    settings = settings_of.observing(with_network(loaded(), "cae"), "example")
+    settings = settings_of.observe(with_network(loaded(), "cae"), "example")
     with pytest.raises(IcflowError, match=r"detectors.ae.network: .*label fits \(kT, norm\)"):
         observe.run(settings, folder / "refused", {})
     files = {key: f"{key}.fits" for key in ("spectrum", "rmf", "arf")}
     several = loaded(two={"redshift": 0.05, "nH": 0.01, "spectra": {"A": files, "B": files}})
-    settings = settings_of.observing(with_network(several, "ae"), "two")
+    settings = settings_of.observe(with_network(several, "ae"), "two")
     with pytest.raises(IcflowError, match=r"networks read one spectrum, but observations\.two has"):
         observe.run(settings, folder / "refused", {})
     with pytest.raises(IcflowError, match=r"detectors.ae.network is 'magic', allowed: ae, cae"):
@@ -413,7 +413,7 @@ def test_a_network_of_other_settings_is_refused(made: Path) -> None:
     config = with_network(loaded(), "ae")
     training = config.autoencoder.training.model_copy(update={"spectra": 90})
     autoencoder = config.autoencoder.model_copy(update={"training": training})
-    settings = settings_of.observing(
+    settings = settings_of.observe(
         config.model_copy(update={"autoencoder": autoencoder}), "example"
     )
     modules = read_modules("example", settings.observation)

@@ -239,7 +239,7 @@ def test_several_spectra_are_checked_one_by_one(folder: Path) -> None:
 
 def test_the_settings_survive_the_command_line() -> None:
     settings = observing(radio={"flux_density": 1.0, "frequency": 1.0, "spectral_index": 1.0})
-    observing_settings = settings_of.observing(settings, "mine")
+    observing_settings = settings_of.observe(settings, "mine")
     text = observing_settings.json_text()
     assert configuration.from_json(settings_of.ObserveSettings, text) == observing_settings
     assert copy.copy(observing_settings).models.keys() == {"1T", "2T", "1T+IC", "2T+IC"}

@@ -121,7 +121,7 @@ def test_fits_end_no_higher_than_those_of_xspec(
     spectra: np.ndarray,
     name: str,
 ) -> None:
-    settings = settings_of.fit(run, name)
+    settings = settings_of.baseline(run, name)
     truth = {"apec.Redshift": np.array([fit["z"] for fit in fits])}
     results = list(engine.fit(settings.model, settings, spectra, truth, settings.at_truth))
     for fit, result in zip(fits, results, strict=True):
@@ -243,7 +243,7 @@ def test_other_scenarios(
 def test_redshift_and_its_error_of_a_free_fit(
     engine: EmbeddedEngine, run: config.Config, fits: list[dict[str, Any]], spectra: np.ndarray
 ) -> None:
-    settings = settings_of.fit(run, "1T+IC_free").model_copy(update={"errors": "profile"})
+    settings = settings_of.baseline(run, "1T+IC_free").model_copy(update={"errors": "profile"})
     rows = [1, 5, 9]
     results = list(engine.fit(settings.model, settings, spectra[rows], {}, ()))
     for row, result in zip(rows, results, strict=True):
@@ -324,7 +324,7 @@ def test_bad_spectra_are_flagged_and_the_batch_goes_on(
     few = np.zeros_like(spectra[0])
     few[100:105] = 1
     batch = np.stack([np.zeros_like(spectra[0]), few, spectra[1]])
-    settings = settings_of.fit(run, "1T+IC_fixed")
+    settings = settings_of.baseline(run, "1T+IC_fixed")
     truth = {"apec.Redshift": np.full(3, 0.04320938)}
     nothing, handful, good = engine.fit(settings.model, settings, batch, truth, settings.at_truth)
     assert np.isnan(nothing.cstat) and not nothing.converged
@@ -337,7 +337,7 @@ def test_bad_spectra_are_flagged_and_the_batch_goes_on(
 def test_a_norm_that_is_not_free_stays_where_it_is(
     engine: EmbeddedEngine, run: config.Config, fits: list[dict[str, Any]], spectra: np.ndarray
 ) -> None:
-    settings = settings_of.fit(run, "1T+IC_fixed")
+    settings = settings_of.baseline(run, "1T+IC_fixed")
     norms = np.array([0.0, 7.7e-4, 2e-3])
     truth = {"apec.Redshift": np.full(3, fits[1]["z"]), "powerlaw.norm": norms}
     results = list(engine.fit(settings.model, settings, spectra[[1, 1, 1]], truth, tuple(truth)))

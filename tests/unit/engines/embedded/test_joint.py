@@ -35,7 +35,7 @@ TRUTH = {
 @pytest.fixture(scope="module")
 def settings() -> ObserveSettings:
     paths = (ROOT / "config.yaml", ROOT / "config" / "observe-example.yaml")
-    return settings_of.observing(configuration.load(*paths), "example")
+    return settings_of.observe(configuration.load(*paths), "example")
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def tables(root: Path, rmf_path: Path, arf_path: Path, atomdb: Path) -> Tables:
         [Instrument(rmf=str(rmf_path), arf=str(arf_path), exposure=1e6)],
         AtomicData(folder=str(atomdb)),
     )
-    settings = settings_of.fit(config.load(root / "config.yaml"), "2T_free")
+    settings = settings_of.baseline(config.load(root / "config.yaml"), "2T_free")
     made = engine._tables(build_model(settings.model, settings, (), ()), CHANNELS)
     assert made is not None
     return made
