@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,24 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # What depends on when and how a result was made: not compared.
 _CHANGING = re.compile(r"(logs|benchmarks)/|report\.html$|(.*/)?\.[^/]*$")
+
+
+# Runs are forked from a process that has imported Snakemake and the library already.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["snakemake.cli", "snakemake.api", "icflow.inputs"])
+
+
+def _snakemake(arguments: Sequence[str], folder: Path, output: str) -> None:
+    """Run Snakemake in this process, which ends with it; what it says goes into a file."""
+    file = os.open(output, os.O_WRONLY)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.chdir(folder)
+    os.environ["NO_COLOR"] = "1"
+    sys.argv = ["snakemake", *arguments]
+    from snakemake.cli import main
+
+    main(list(arguments))
 
 
 def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,14 +95,13 @@ class Project:
         `change` holds settings that are laid over it: paths of keys, and values.
         `around` is a command that starts the rest of its arguments.
         """
-        configs = ["config/tiny.yaml"]
-        if change is not None:
-            (self.folder / "change.yaml").write_text(yaml.safe_dump(nest(change)))
-            configs.append("change.yaml")
         command = [
-            *around, sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
-            "--cores", "2", "--configfile", *configs, *options, "--", *targets,
-        ]  # fmt: skip
+            *around,
+            sys.executable,
+            "-m",
+            "snakemake",
+            *self._arguments(targets, change, options),
+        ]
         return subprocess.Popen(
             command,
             cwd=self.folder,
@@ -92,11 +111,37 @@ class Project:
             text=True,
         )
 
-    def run(self, *targets: str, **how: Any) -> tuple[int, str]:
+    def _arguments(
+        self, targets: Sequence[str], change: Mapping[str, Any] | None, options: Sequence[str]
+    ) -> list[str]:
+        configs = ["config/tiny.yaml"]
+        if change is not None:
+            (self.folder / "change.yaml").write_text(yaml.safe_dump(nest(change)))
+            configs.append("change.yaml")
+        return [
+            *("--snakefile", str(ROOT / "Snakefile"), "--cores", "2"),
+            *("--configfile", *configs, *options, "--", *targets),
+        ]
+
+    def run(
+        self,
+        *targets: str,
+        change: Mapping[str, Any] | None = None,
+        options: Sequence[str] = (),
+        **how: Any,
+    ) -> tuple[int, str]:
         """Run Snakemake, as `start`; return its exit status and what it said."""
-        process = self.start(*targets, **how)
-        output, _ = process.communicate()
-        return process.returncode, output
+        if how:
+            # An environment of its own: not that of the process that has imported the library.
+            process = self.start(*targets, change=change, options=options, **how)
+            output, _ = process.communicate()
+            return process.returncode, output
+        with tempfile.NamedTemporaryFile("r") as said:
+            arguments = self._arguments(targets, change, options)
+            fork = _FORKS.Process(target=_snakemake, args=(arguments, self.folder, said.name))
+            fork.start()
+            fork.join()
+            return int(fork.exitcode or 0), said.read()
 
     def jobs(self, *targets: str, **how: Any) -> dict[str, int]:
         """Return how many jobs of each rule a dry run announces."""
