@@ -1,19 +1,38 @@
-"""Reading and writing the ECSV tables that the stages hand to each other."""
+"""Tables: reading and writing them, their numbers as text, and as Markdown, LaTeX and CSV.
+
+What the stages hand to each other are ECSV tables of astropy, which keep units
+and metadata. What is made for readers (confusion matrices, Table 1, scans) is
+put together as a data frame of pandas, numbers with intervals as text.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from astropy.table import Table, vstack
 from astropy.utils.metadata import MergeConflictWarning
 
 from icflow.errors import IcflowError
 from icflow.files import atomic_path
-from icflow.typing import Floats, Integers
+from icflow.typing import AnyArray, Floats, Integers
+
+_LATEX_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "–": "--",
+    "Δ": r"$\Delta$",
+    **{letter: "\\" + letter for letter in "&%$#_{}"},
+}
+
+
+# --- files --------------------------------------------------------------------------
 
 
 def read_table(path: str | os.PathLike[str], columns: Iterable[str] = ()) -> Table:
@@ -33,12 +52,7 @@ def read_table(path: str | os.PathLike[str], columns: Iterable[str] = ()) -> Tab
         raise IcflowError(
             f"{path}: not a whole ECSV table ({reason}); delete it and run the workflow again"
         ) from None
-    missing = [name for name in columns if name not in table.colnames]
-    if missing:
-        raise IcflowError(
-            f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
-            "delete it and run the workflow again"
-        )
+    _check_columns(path, columns, table.colnames)
     return table
 
 
@@ -46,6 +60,55 @@ def write_table(path: str | os.PathLike[str], table: Table) -> None:
     """Write an ECSV table atomically; the bytes depend on the table alone."""
     with atomic_path(path) as temporary:
         table.write(temporary, format="ascii.ecsv", overwrite=True)
+
+
+def read_csv(
+    path: str | os.PathLike[str],
+    columns: Iterable[str] = (),
+    *,
+    separator: str = ",",
+    undefined: Sequence[str] = ("nan",),
+) -> pd.DataFrame:
+    """Read a CSV table and check that it has certain columns.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    columns : iterable of str
+        Columns that it must have.
+    separator : str
+        What stands between two cells.
+    undefined : sequence of str
+        Cells that stand for NaN.
+
+    Raises
+    ------
+    IcflowError
+        If the file is missing, is not a table, or lacks a column.
+    """
+    try:
+        frame = pd.read_csv(path, sep=separator, keep_default_na=False, na_values=list(undefined))
+    except OSError as error:
+        raise IcflowError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except ValueError as error:  # pandas' own errors are values that it cannot use
+        raise IcflowError(f"{path}: not a table ({error}); make it again") from None
+    _check_columns(path, columns, frame.columns)
+    return frame
+
+
+def _check_columns(
+    path: str | os.PathLike[str], columns: Iterable[str], present: Iterable[str]
+) -> None:
+    missing = [name for name in columns if name not in set(present)]
+    if missing:
+        raise IcflowError(
+            f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
+            "delete it and run the workflow again"
+        )
+
+
+# --- columns and rows ---------------------------------------------------------------
 
 
 def floats(table: Table, name: str) -> Floats:
@@ -122,3 +185,79 @@ def rows_of(index: Integers, wanted: Integers, what: str) -> Integers:
         )
     rows: Integers = order[left]
     return rows
+
+
+# --- numbers ------------------------------------------------------------------------
+
+
+def rounded(values: Sequence[float] | AnyArray, digits: int) -> Floats:
+    """Return numbers with so many significant digits, as the shortest text gives them.
+
+    Parameters
+    ----------
+    values : (n,) numbers
+        In single or double precision.
+    digits : int
+        Nine keep what a fit is good for, seven what single precision holds.
+
+    Returns
+    -------
+    (n,) float
+    """
+    numbers = np.asarray(values, dtype=np.float64).tolist()
+    return np.array([float(f"{value:.{digits}g}") for value in numbers], dtype=np.float64)
+
+
+def decimal(value: float | None, digits: int) -> str:
+    """Return a number with so many decimals, ``nan`` where it is undefined."""
+    return "nan" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+# --- text ---------------------------------------------------------------------------
+
+
+def csv(frame: pd.DataFrame, form: str = ".6g") -> str:
+    """Return a data frame as CSV without its index, ``nan`` where undefined.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Of texts, integers and floating-point numbers.
+    form : str
+        How floating-point numbers are written, as in an f-string.
+    """
+    texts = frame.map(lambda cell: f"{cell:{form}}" if isinstance(cell, float) else cell)
+    text: str = texts.to_csv(index=False, na_rep="nan", lineterminator="\n")
+    return text
+
+
+def markdown(frame: pd.DataFrame, words: int = 1) -> str:
+    """Return a data frame of texts as a Markdown table without its index.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Of texts; several columns may have the same name.
+    words : int
+        So many leading columns hold words, aligned to the left. The others hold
+        numbers, aligned to the right.
+
+    Returns
+    -------
+    str
+        Without a line break at its end.
+    """
+    header = [str(name) for name in frame.columns]
+    rules = ["---" if column < words else "---:" for column in range(len(header))]
+    rows = [[str(cell).replace("|", r"\|") for cell in row] for row in frame.to_numpy()]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rules, *rows))
+
+
+def latex_rows(frame: pd.DataFrame) -> list[str]:
+    """Return the rows of a data frame of LaTeX as lines of a ``tabular``."""
+    return [" & ".join(map(str, row)) + r" \\" for row in frame.to_numpy()]
+
+
+def latex_text(text: str) -> str:
+    """Return text in which LaTeX finds nothing special."""
+    return "".join(_LATEX_SPECIAL.get(letter, letter) for letter in text)
