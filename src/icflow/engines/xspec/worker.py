@@ -1,8 +1,8 @@
 """XSPEC in a process of its own: the only file that imports `xspec` (PyXspec).
 
-`icflow.engines.xspec.engine` starts this file as a program, in any Python 3.8 or
-later that has PyXspec, and talks to it through pipes: one request a line, one
-reply a line, both JSON. It needs the standard library and `xspec`, nothing
+`icflow.engines.xspec.process` starts this file as a program, in any Python 3.8
+or later that has PyXspec, and talks to it through pipes: one request a line,
+one reply a line, both JSON. It needs the standard library and `xspec`, nothing
 else. If XSPEC crashes, only this process dies.
 
 XSPEC's state is global, and many of its errors are printed instead of raised.
@@ -10,8 +10,16 @@ So data and models are cleared before every request, every setting that
 matters is made here, and the effect of each call is checked. File names are
 relative to the working directory, which belongs to this process alone.
 
-The first source is the spectrum's own; each background component is a further
-source with a response of its own, in front of which stands a `constant`.
+Requests
+--------
+``do`` says what: ``setup`` (first, see `Session`), ``predict``, ``fake`` or
+``fit``, which are methods of the session. The last three hold ``models``, one
+for each source of the set-up: {``expression``, ``parameters``}, the latter
+{name: setting} in XSPEC's order. A setting is a number (fixed), [value, lower,
+upper limit] (free) or ``"=3"`` (linked to the third parameter of its model).
+
+The reply is what the method returns, or {``error``: what went wrong}, or
+{``missing``: why there is no PyXspec}.
 """
 # Python 3.8 knows no zip(strict=True).
 # ruff: noqa: B905
@@ -47,18 +55,23 @@ def check(condition: bool, sentence: str) -> None:
         raise Unexpected(sentence)
 
 
+def same(value: float, wanted: float) -> bool:
+    """Whether XSPEC has taken a number."""
+    return math.isclose(value, wanted, rel_tol=SAME_VALUE, abs_tol=1e-30)
+
+
 class Session:
-    """XSPEC with one instrument, one set of backgrounds and one set of tables.
+    """XSPEC with the responses of all sources and one set of tables.
+
+    The first source is the spectrum's own, each background component a further
+    one. Free are, in this order, all parameters with limits of all sources.
 
     Parameters
     ----------
     setup : dict
-        ``rmf``, ``arf`` (or None), ``exposure`` (s), ``channels`` (their
-        number), ``abundances``, ``cross_sections``, ``apec_root`` and
-        ``backgrounds``, a list of {``model``, ``rmf``, ``arf``}. A model is
-        {``expression``, ``parameters``}, the latter a list in XSPEC's order of
-        {``name``, ``value``} if fixed, with ``low`` and ``high`` if free, or
-        {``name``, ``link``: number of another one}.
+        ``sources``, a list of {``rmf``, ``arf`` (or None)}, ``exposure`` (s),
+        ``channels`` (their number), ``abundances``, ``cross_sections`` and
+        ``apec_root``.
     """
 
     def __init__(self, setup: dict[str, Any]) -> None:
@@ -66,8 +79,11 @@ class Session:
 
         self.xspec = xspec
         self.setup = setup
-        self.names = ["", *(f"background{i}" for i in range(2, len(setup["backgrounds"]) + 2))]
+        self.names = ["", *(f"background{i}" for i in range(2, len(setup["sources"]) + 1))]
+        # Source, counted from 0, and number, counted from 1, of the free parameters.
+        self.free: list[tuple[int, int]] = []
         self._configure()
+        self._check_tables()
 
     def _configure(self) -> None:
         """Make every setting that XSPEC would otherwise read from a file of the user's."""
@@ -75,34 +91,28 @@ class Session:
         xset.allowPrompting = False
         xset.chatter = 0
         xset.logChatter = 0
-        xset.abund = setup["abundances"]
-        check(
-            xset.abund.startswith(setup["abundances"]),
-            f"the abundance table is {xset.abund} after `abund {setup['abundances']}`",
-        )
-        xset.xsect = setup["cross_sections"]
-        check(
-            xset.xsect.startswith(setup["cross_sections"]),
-            f"the cross sections are {xset.xsect} after `xsect {setup['cross_sections']}`",
-        )
+        self._assign(xset, "abund", setup["abundances"])
+        self._assign(xset, "xsect", setup["cross_sections"])
         xset.cosmo = COSMOLOGY
         xset.addModelString("APECROOT", setup["apec_root"])
         check(
             dict(xset.modelStrings).get("APECROOT") == setup["apec_root"],
             f"`xset APECROOT {setup['apec_root']}` left {xset.modelStrings}",
         )
-        fit.statMethod = "cstat"
+        self._assign(fit, "statMethod", "cstat")
         fit.method = "leven"
-        fit.criticalDelta = CRITICAL_DELTA
+        self._assign(fit, "criticalDelta", CRITICAL_DELTA)
         fit.delta = PARAMETER_STEP
         fit.query = "no"
         fit.renorm("prefit")
-        check(fit.statMethod == "cstat", f"the fit statistic is {fit.statMethod}, not cstat")
-        check(
-            math.isclose(fit.criticalDelta, CRITICAL_DELTA),
-            f"the critical delta is {fit.criticalDelta}, not {CRITICAL_DELTA}",
-        )
-        self._check_tables()
+
+    @staticmethod
+    def _assign(owner: Any, name: str, value: Any) -> None:
+        """Make one setting and read it back; XSPEC adds an explanation to a name."""
+        setattr(owner, name, value)
+        now = getattr(owner, name)
+        taken = now.startswith(value) if isinstance(value, str) else math.isclose(now, value)
+        check(taken, f"{name} is {now} after setting it to {value}")
 
     def _check_tables(self) -> None:
         """Check that `apec` finds its tables: without them it prints a line and returns zeros."""
@@ -124,16 +134,13 @@ class Session:
     # --- requests ------------------------------------------------------------------------
 
     def predict(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the expected counts per channel of a ``model`` and the backgrounds."""
-        self._fake_sources(request["model"])
+        """Return the expected ``counts`` per channel, all sources together."""
+        self._fake_sources(request["models"])
         return {"counts": self._expected()}
 
     def fake(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return Poisson counts of a ``model`` and the backgrounds, drawn with a ``seed``.
-
-        The request may hold ``factors``, one for each background.
-        """
-        settings = self._fake_sources(request["model"], request.get("factors"))
+        """Return Poisson ``counts`` of all sources together, drawn with a ``seed``."""
+        settings = self._fake_sources(request["models"])
         self.xspec.Xset.seed = request["seed"]
         # With responses and models of all sources in place, this one adds them.
         spectrum = self._fakeit(settings)
@@ -151,68 +158,45 @@ class Session:
         return {"counts": counts}
 
     def fit(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Fit a ``model`` to the grouped spectrum in the file ``pha``.
+        """Fit the models to the grouped spectrum in the file ``pha``.
 
         Parameters
         ----------
         request : dict
             Besides these: ``energies`` (keV), ``bins`` (how many the selection
-            leaves), ``factors`` (parameters of all background constants, as in
-            a model), ``iterations`` (most, of one start), ``starts``, a list
-            with the values of the free parameters of the source, and ``delta``,
-            the rise of C at the ends of intervals, None for no intervals.
+            leaves), ``iterations`` (most, of one start), ``starts``, a list
+            with the values of the free parameters, and ``delta``, the rise of C
+            at the ends of intervals, None for no intervals.
 
         Returns
         -------
         dict
-            ``values`` and ``sigma`` of all parameters of the source, then of
-            the background factors; ``cstat``, ``dof``, ``covariance`` (lower
-            triangle by rows), ``cstats`` (where each start ended), ``gain``, by
-            how much a repeated fit lowers C, and ``intervals`` of the free
-            parameters of the source and the factors: (low, high, status) as
-            XSPEC's `error` gives them, none if there is no `delta`.
+            ``cstat``, ``dof``, ``values`` and ``sigma`` (a list for each source),
+            ``covariance`` (lower triangle by rows), ``cstats`` (where each start
+            ended), ``gain``, by how much a repeated fit lowers C, and
+            ``intervals`` of the free parameters: (low, high, status) as XSPEC's
+            `error` gives them, none if there is no `delta`.
         """
         self._load(request)
-        self._fit_settings(request)
-        model = request["model"]
-        free = [i for i, p in enumerate(model["parameters"], 1) if "low" in p]
-        bounded = "low" in request["factors"]
-        ones = [1.0] * len(self.setup["backgrounds"]) if bounded else None
-        fits: list[dict[str, Any]] = []
-        problem: Exception | None = None
-        for start in request["starts"]:
-            try:
-                fits.append(self._perform(dict(zip(free, start)), ones))
-            except Exception as error:
-                problem = error
-        if not fits:
-            raise problem or Unexpected("no starting points were given")
-        best = min(fits, key=lambda one: one["cstat"])
-        n_free = len(free) + (len(self.setup["backgrounds"]) if bounded else 0)
+        self._assign(self.xspec.Fit, "nIterations", request["iterations"])
+        ends = self._fits(request["starts"])
+        best = min(ends, key=lambda end: end["cstat"])
         check(
-            best["dof"] == request["bins"] - n_free,
+            best["dof"] == request["bins"] - len(self.free),
             f"XSPEC counts {best['dof']} degrees of freedom, expected {request['bins']} bins less "
-            f"{n_free} free parameters",
+            f"{len(self.free)} free parameters",
         )
-        values = best["values"]
-        factors = values[len(model["parameters"]) :] if bounded else None
         try:
-            again = self._perform({i: values[i - 1] for i in free}, factors)
+            again = self._fit([best["values"][source][i - 1] for source, i in self.free])
             gain = best["cstat"] - again["cstat"]
         except Exception:
             again, gain = best, math.inf
         # One start is XSPEC's fit as it stands; with several, the lowest C is wanted.
-        found = best if len(request["starts"]) == 1 or gain <= 0 else again
-        found = {**found, "gain": gain, "intervals": []}
+        result = best if len(request["starts"]) == 1 or gain <= 0 else again
+        result = {**result, "gain": gain, "intervals": []}
         if request["delta"] is not None and math.isfinite(gain):
-            places = [("", number) for number in free]
-            places += [(name, 1) for name in self.names[1:] if bounded]
-            found = {**again, "gain": gain, "intervals": []}
-            try:
-                found = self._with_intervals(found, places, request["delta"])
-            except Exception as error:  # costs the intervals, not the fit
-                sys.stderr.write(f"no intervals: {explain(error)}\n")
-        return {**found, "cstats": [one["cstat"] for one in fits]}
+            result = self._with_intervals({**again, "gain": gain}, request["delta"])
+        return {**result, "cstats": [end["cstat"] for end in ends]}
 
     # --- sources ---------------------------------------------------------------------------
 
@@ -220,28 +204,39 @@ class Session:
         self.xspec.AllData.clear()
         self.xspec.AllModels.clear()
         check(self.xspec.AllData.nSpectra == 0, "spectra stayed after `data none`")
+        self.free = []
 
-    def _fake_sources(self, model: dict[str, Any], factors: list[float] | None = None) -> Any:
+    def _fake_sources(self, models: list[dict[str, Any]]) -> Any:
         """Set all sources up around a fake spectrum; return the settings of `fakeit`."""
         self._clear()
-        self._model(model, 1)
+        self._define(0, models[0])
         settings = self.xspec.FakeitSettings(
-            response=self.setup["rmf"],
-            arf=self.setup["arf"] or "",
+            response=self.setup["sources"][0]["rmf"],
+            arf=self.setup["sources"][0]["arf"] or "",
             exposure=repr(self.setup["exposure"]),
             fileName="fake.pha",
         )
-        self._respond(self._fakeit(settings))
-        for position, background in enumerate(self.setup["backgrounds"]):
-            constant = {} if factors is None else {"value": factors[position]}
-            self._background(background["model"], constant, position + 2)
+        self._respond(self._fakeit(settings), range(1, len(self.names)))
+        for source in range(1, len(self.names)):
+            self._define(source, models[source])
         return settings
 
-    def _background(self, model: dict[str, Any], constant: dict[str, Any], source: int) -> None:
-        """Define a background source with changes to the `constant` in front of it."""
-        first, *others = model["parameters"]
-        parameters = [{**first, **constant}, *others]
-        self._model({"expression": model["expression"], "parameters": parameters}, source)
+    def _load(self, request: dict[str, Any]) -> None:
+        """Load a grouped spectrum with all its sources, and select energies."""
+        self._clear()
+        spectrum = self.xspec.Spectrum(request["pha"])
+        data = self.xspec.AllData
+        check(data.nSpectra == 1, f"{data.nSpectra} spectra are loaded, not 1")
+        self._respond(spectrum, range(len(self.names)))
+        for source, model in enumerate(request["models"]):
+            self._define(source, model)
+        low, high = request["energies"]
+        spectrum.ignore(f"**-{float(low)!r} {float(high)!r}-**")
+        check(
+            len(spectrum.noticed) == request["bins"],
+            f"XSPEC leaves {len(spectrum.noticed)} bins between {low} and {high} keV, expected "
+            f"{request['bins']}",
+        )
 
     def _fakeit(self, settings: Any) -> Any:
         """Fake one spectrum in memory and return it."""
@@ -251,7 +246,7 @@ class Session:
         spectrum = data(1)
         exposure, channels = self.setup["exposure"], self.setup["channels"]
         check(
-            math.isclose(spectrum.exposure, exposure, rel_tol=SAME_VALUE),
+            same(spectrum.exposure, exposure),
             f"the fake spectrum has an exposure of {spectrum.exposure} s, not {exposure} s",
         )
         check(
@@ -260,94 +255,39 @@ class Session:
         )
         return spectrum
 
-    def _respond(self, spectrum: Any) -> None:
-        """Give a spectrum the responses of the background sources."""
-        for position, background in enumerate(self.setup["backgrounds"], start=1):
-            spectrum.multiresponse[position] = background["rmf"]
-            if background["arf"] is not None:
-                spectrum.multiresponse[position].arf = background["arf"]
-            self._check_response(spectrum.multiresponse[position], background, position + 1)
+    def _respond(self, spectrum: Any, sources: range) -> None:
+        """Give a spectrum the responses of some sources."""
+        for source in sources:
+            files = self.setup["sources"][source]
+            spectrum.multiresponse[source] = files["rmf"]
+            if files["arf"] is not None:
+                spectrum.multiresponse[source].arf = files["arf"]
+            for kind in ("rmf", "arf"):
+                if files[kind] is not None:
+                    path = getattr(spectrum.multiresponse[source], kind)
+                    check(
+                        os.path.basename(path).startswith(files[kind]),
+                        f"the {kind} of source {source + 1} is {path}, not {files[kind]}",
+                    )
 
-    def _check_response(self, response: Any, files: dict[str, Any], source: int) -> None:
-        found = os.path.basename(response.rmf)
-        check(
-            found.startswith(files["rmf"]),
-            f"the response of source {source} is {found}, not {files['rmf']}",
-        )
-        if files["arf"] is not None:
-            found = os.path.basename(response.arf)
-            check(
-                found.startswith(files["arf"]),
-                f"the effective area of source {source} is {found}, not {files['arf']}",
-            )
-
-    def _model(self, model: dict[str, Any], source: int) -> Any:
+    def _define(self, source: int, model: dict[str, Any]) -> None:
         """Define the model of one source and set its parameters."""
-        name, parameters = self.names[source - 1], model["parameters"]
-        if source == 1:
-            made = self.xspec.Model(model["expression"])
-        else:
-            made = self.xspec.Model(model["expression"], name, source)
-        found = [
+        expression, parameters = model["expression"], model["parameters"]
+        named = (self.names[source], source + 1) if source else ()
+        made = self.xspec.Model(expression, *named)
+        names = [
             f"{component}.{parameter}"
             for component in made.componentNames
             for parameter in getattr(made, component).parameterNames
         ]
-        expected = [parameter["name"] for parameter in parameters]
         check(
-            found == expected,
-            f"XSPEC names the parameters of {model['expression']} {', '.join(found)}; expected "
-            f"{', '.join(expected)}",
+            names == list(parameters),
+            f"XSPEC names the parameters of {expression} {', '.join(names)}; expected "
+            f"{', '.join(parameters)}",
         )
-        self._set(made, dict(enumerate(parameters, start=1)))
-        return made
-
-    def _set(self, model: Any, parameters: dict[int, dict[str, Any]]) -> None:
-        """Set parameters by number, and check values, limits, links and what is frozen."""
-        texts = {
-            number: self._text(model(number), parameter) for number, parameter in parameters.items()
-        }
-        model.setPars(texts)
-        for number, parameter in parameters.items():
-            found = model(number)
-            if "link" in parameter:
-                check(bool(found.link), f"{parameter['name']} is not linked after {texts[number]}")
-                continue
-            check(
-                math.isclose(
-                    found.values[0], parameter["value"], rel_tol=SAME_VALUE, abs_tol=1e-30
-                ),
-                f"{parameter['name']} is {found.values[0]} after setting {texts[number]}",
-            )
-            if "low" in parameter:
-                low, high = parameter["low"], parameter["high"]
-                check(
-                    all(
-                        math.isclose(limit, wanted, rel_tol=SAME_VALUE, abs_tol=1e-30)
-                        for limit, wanted in zip(found.values[2:6], (low, low, high, high))
-                    ),
-                    f"{parameter['name']} has the limits {list(found.values[2:6])} after setting "
-                    f"{texts[number]}",
-                )
-            check(
-                len(found.values) == 1 or bool(found.frozen) != ("low" in parameter),
-                f"{parameter['name']} is {'' if found.frozen else 'not '}frozen after setting "
-                f"{texts[number]}",
-            )
-
-    @staticmethod
-    def _text(found: Any, parameter: dict[str, Any]) -> str:
-        """Return the text that sets a parameter: value, step and hard and soft limits, or link."""
-        if "link" in parameter:
-            return f"={parameter['link']}"
-        value = parameter["value"]
-        if len(found.values) == 1:  # a switch of the model, not a parameter to fit
-            return f"{value:g}"
-        if "low" not in parameter:
-            return f"{value!r},-1"
-        step = abs(found.values[1]) or PARAMETER_STEP
-        low, high = parameter["low"], parameter["high"]
-        return f"{value!r},{step!r},{low!r},{low!r},{high!r},{high!r}"
+        set_parameters(made, parameters)
+        settings = enumerate(parameters.values(), start=1)
+        self.free += [(source, number) for number, s in settings if isinstance(s, list)]
 
     def _models(self) -> list[Any]:
         return [self.xspec.AllModels(1, name) for name in self.names]
@@ -370,94 +310,74 @@ class Session:
 
     # --- fits ----------------------------------------------------------------------------------
 
-    def _load(self, request: dict[str, Any]) -> None:
-        """Load a grouped spectrum with all its sources, and select energies."""
-        self._clear()
-        spectrum = self.xspec.Spectrum(request["pha"])
-        data = self.xspec.AllData
-        check(data.nSpectra == 1, f"{data.nSpectra} spectra are loaded, not 1")
-        spectrum.response = self.setup["rmf"]
-        if self.setup["arf"] is not None:
-            spectrum.response.arf = self.setup["arf"]
-        self._check_response(spectrum.response, self.setup, 1)
-        self._respond(spectrum)
-        self._model(request["model"], 1)
-        for source, background in enumerate(self.setup["backgrounds"], start=2):
-            self._background(background["model"], request["factors"], source)
-        low, high = request["energies"]
-        spectrum.ignore(f"**-{float(low)!r} {float(high)!r}-**")
-        check(
-            len(spectrum.noticed) == request["bins"],
-            f"XSPEC leaves {len(spectrum.noticed)} bins between {low} and {high} keV, expected "
-            f"{request['bins']}",
-        )
+    def _fits(self, starts: list[list[float]]) -> list[dict[str, Any]]:
+        """Fit from every starting point; return the fits that did not fail, at least one."""
+        ends: list[dict[str, Any]] = []
+        problem: Exception = Unexpected("no starting points were given")
+        for start in starts:
+            try:
+                ends.append(self._fit(start))
+            except Exception as error:
+                problem = error
+        if not ends:
+            raise problem
+        return ends
 
-    def _fit_settings(self, request: dict[str, Any]) -> None:
-        fit = self.xspec.Fit
-        fit.nIterations = request["iterations"]
-        check(
-            fit.nIterations == request["iterations"],
-            f"the number of iterations is {fit.nIterations}, not {request['iterations']}",
-        )
+    def _fit(self, start: list[float]) -> dict[str, Any]:
+        """Fit from given values of the free parameters.
 
-    def _perform(self, start: dict[int, float], factors: list[float] | None) -> dict[str, Any]:
-        """Fit from given values of the source's and the backgrounds' free parameters."""
-        models = self._models()
-        self._start(models[0], start)
-        for model, factor in zip(models[1:], factors or []):
-            self._start(model, {1: factor})
-        return self._perform_here()
+        This is the plain way to a minimum; any other strategy, such as frozen
+        backgrounds first, stands here.
+        """
+        for source, model in enumerate(self._models()):
+            values = {i: value for (of, i), value in zip(self.free, start) if of == source}
+            if values:
+                model.setPars(values)
+            for number, value in values.items():
+                parameter = model(number)
+                check(
+                    same(parameter.values[0], value),
+                    f"{parameter.name} is {parameter.values[0]} after setting it to {value!r}",
+                )
+        return self._perform()
 
-    @staticmethod
-    def _start(model: Any, values: dict[int, float]) -> None:
-        """Set values of free parameters, and check that they were taken."""
-        if values:
-            model.setPars(values)
-        for number, value in values.items():
-            found = model(number)
-            check(
-                math.isclose(found.values[0], value, rel_tol=SAME_VALUE, abs_tol=1e-30),
-                f"{found.name} is {found.values[0]} after setting it to {value!r}",
-            )
-
-    def _perform_here(self) -> dict[str, Any]:
+    def _perform(self) -> dict[str, Any]:
         """Fit from where the parameters are."""
-        models = self._models()
         fit = self.xspec.Fit
         fit.perform()
         check(math.isfinite(fit.statistic), f"the fit ended with C = {fit.statistic}")
-        numbers = range(1, models[0].nParameters + 1)
-        parameters = [models[0](number) for number in numbers] + [m(1) for m in models[1:]]
+        parameters = [[m(i) for i in range(1, m.nParameters + 1)] for m in self._models()]
         return {
             "cstat": fit.statistic,
             "dof": fit.dof,
-            "values": [parameter.values[0] for parameter in parameters],
-            "sigma": [parameter.sigma for parameter in parameters],
+            "values": [[parameter.values[0] for parameter in source] for source in parameters],
+            "sigma": [[parameter.sigma for parameter in source] for source in parameters],
             "covariance": list(fit.covariance),
         }
 
-    def _with_intervals(
-        self, found: dict[str, Any], places: list[tuple[str, int]], delta: float
-    ) -> dict[str, Any]:
-        """Return a fit with the intervals of the free parameters: (name of the model, number).
+    def _with_intervals(self, result: dict[str, Any], delta: float) -> dict[str, Any]:
+        """Return a fit, at which XSPEC stands, with the intervals of the free parameters.
 
-        XSPEC stands at the fit. Where `error` meets a lower C it moves there: then
-        a fit from there takes the place of the old one, and all intervals are
-        searched anew.
+        Where `error` meets a lower C it moves there: then a fit from there takes
+        the place of the old one, and all intervals are searched anew. What goes
+        wrong costs the intervals, not the fit.
         """
         fit = self.xspec.Fit
-        for _ in range(MOST_MOVES):
-            intervals = []
-            for name, number in places:
-                intervals.append(self._interval(name, number, delta))
-                if fit.statistic < found["cstat"] - CRITICAL_DELTA:
-                    break
-            else:
-                return {**found, "intervals": intervals}
-            lower = fit.statistic
-            found = self._perform_here()
-            found["gain"] = lower - found["cstat"]
-        return {**found, "intervals": []}
+        try:
+            for _ in range(MOST_MOVES):
+                intervals = []
+                for source, number in self.free:
+                    intervals.append(self._interval(self.names[source], number, delta))
+                    if fit.statistic < result["cstat"] - CRITICAL_DELTA:
+                        break
+                else:
+                    return {**result, "intervals": intervals}
+                lower = fit.statistic
+                result = self._perform()
+                result["gain"] = lower - result["cstat"]
+        except Exception as error:
+            sys.stderr.write(f"no intervals: {explain(error)}\n")
+        return {**result, "intervals": []}
 
     def _interval(self, name: str, number: int, delta: float) -> list[Any]:
         """Search the interval of one parameter; return its ends and XSPEC's status of them."""
@@ -471,6 +391,46 @@ class Session:
             return [math.nan, math.nan, explain(problem)]
         low, high, status = self.xspec.AllModels(1, name)(number).error
         return [float(low), float(high), str(status)]
+
+
+# --- parameters ------------------------------------------------------------------------------
+
+
+def set_parameters(model: Any, settings: dict[str, Any]) -> None:
+    """Set all parameters of a model; check values, limits, links and what is frozen."""
+    texts = {i: as_text(model(i), setting) for i, setting in enumerate(settings.values(), 1)}
+    model.setPars(texts)
+    for number, (name, setting) in enumerate(settings.items(), 1):
+        parameter, then = model(number), f"after setting {texts[number]}"
+        if isinstance(setting, str):
+            check(bool(parameter.link), f"{name} is not linked {then}")
+            continue
+        value, *limits = setting if isinstance(setting, list) else [setting]
+        now = list(parameter.values)
+        check(same(now[0], value), f"{name} is {now[0]} {then}")
+        if limits:
+            low, high = limits
+            check(
+                all(map(same, now[2:6], (low, low, high, high))),
+                f"{name} has the limits {now[2:6]} {then}",
+            )
+        check(
+            len(now) == 1 or bool(parameter.frozen) != bool(limits),
+            f"{name} is {'' if parameter.frozen else 'not '}frozen {then}",
+        )
+
+
+def as_text(parameter: Any, setting: Any) -> str:
+    """Return what sets a parameter: value, step and hard and soft limits, or link."""
+    if isinstance(setting, str):
+        return setting
+    if isinstance(setting, list):
+        value, low, high = setting
+        step = abs(parameter.values[1]) or PARAMETER_STEP
+        return f"{value!r},{step!r},{low!r},{low!r},{high!r},{high!r}"
+    if len(parameter.values) == 1:  # a switch of the model, not a parameter to fit
+        return f"{setting:g}"
+    return f"{setting!r},-1"
 
 
 # --- the program -----------------------------------------------------------------------------
