@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from icflow import resources
-from icflow.models.library import is_heasoft
+from icflow.heasoft import is_heasoft
 
 ROOT = Path(__file__).resolve().parents[1]
 

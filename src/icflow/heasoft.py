@@ -27,3 +27,12 @@ def environment(home: Path) -> dict[str, str]:
     if not system and "HEADAS" in os.environ:
         system = os.path.join(os.environ["HEADAS"], "syspfiles")
     return environment | {"PFILES": f"{home};{system}"}
+
+
+def is_heasoft(headas: str) -> bool:
+    """Tell whether a value of ``HEADAS`` may be a HEASoft of the user's.
+
+    An empty one is none, and neither is the model library inside the wheel,
+    which sets the variable for all processes that its own one starts.
+    """
+    return bool(headas) and "xspectrampoline" not in Path(headas).parts

@@ -28,7 +28,7 @@ from astropy.io import fits
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "tests" / "data" / "xspec_reference"
 CACHE = Path(os.environ.get("ICFLOW_CACHE") or Path.home() / ".cache" / "icflow")
-WORKER = ROOT / "src" / "icflow" / "engines" / "pyxspec_worker.py"
+WORKER = ROOT / "src" / "icflow" / "engines" / "xspec" / "worker.py"
 REQUESTS = json.loads((Path(__file__).parent / "requests.json").read_text(encoding="utf-8"))
 CASES = json.loads((REFERENCE / "models.json").read_text(encoding="utf-8"))
 FITS = json.loads((REFERENCE / "fits.json").read_text(encoding="utf-8"))
@@ -195,7 +195,7 @@ def session(worker, setup):
 @pytest.fixture(scope="session")
 def bare(session, worker, setup):
     """The same without backgrounds."""
-    return worker.Session(dict(setup, backgrounds=[]))
+    return worker.Session(dict(setup, sources=setup["sources"][:1]))
 
 
 @pytest.fixture
@@ -276,10 +276,10 @@ def test_what_set_pars_does(xspec):
     assert list(model(2).values)[2:] == [0.5, 0.5, 15.0, 15.0], "… and leaves the limits"
 
 
-def test_a_value_outside_the_limits_is_noticed(session, worker, xspec):
+def test_a_value_outside_the_limits_is_noticed(worker, xspec):
     model = xspec.Model("tbabs*(apec+apec)")
     with pytest.raises(Exception) as caught:
-        session._set(model, {2: {"name": "apec.kT", "value": 1e5}})
+        worker.set_parameters(model, {"TBabs.nH": 0.01, "apec.kT": 1e5})
     assert model(2).values[0] < 100, f"kT = 1e5 was taken ({caught.value})"
 
 
@@ -314,17 +314,17 @@ def test_a_seed_fixes_the_counts(xspec):
 
 
 def test_a_missing_response_is_noticed(session, worker, setup):
-    broken = worker.Session(dict(setup, rmf="missing.rmf", backgrounds=[]))
-    request = copy.deepcopy(REQUESTS["truths"][0]["request"])
+    source = dict(setup["sources"][0], rmf="missing.rmf")
+    broken = worker.Session(dict(setup, sources=[source]))
     with pytest.raises(Exception):  # noqa: B017 - PyXspec's own, or Unexpected
-        broken.predict(request)
+        broken.predict({"models": REQUESTS["truths"][0]["request"]["models"][:1]})
 
 
 def test_further_sources_are_added(session, bare):
     """A second fakeit sums the sources, each with its own response."""
     request = REQUESTS["truths"][0]["request"]
     everything = np.array(session.predict(copy.deepcopy(request))["counts"])
-    alone = np.array(bare.predict(copy.deepcopy(request))["counts"])
+    alone = np.array(bare.predict({"models": request["models"][:1]})["counts"])
     assert np.all(everything >= alone * (1 - 1e-9)), "backgrounds add counts in every channel"
     fake = copy.deepcopy(REQUESTS["fake"])
     counts = np.array(session.fake(fake)["counts"])
@@ -352,9 +352,8 @@ def test_expected_counts_of_65_models(bare):
     for case, rate in zip(CASES, rates):
         expression = case["expression"]
         names = REQUESTS["names"][expression]
-        parameters = [{"name": n, "value": v} for n, v in zip(names, case["parameters"])]
-        model = {"expression": expression, "parameters": parameters}
-        found = np.array(bare.predict({"model": model})["counts"]) / EXPOSURE
+        model = {"expression": expression, "parameters": dict(zip(names, case["parameters"]))}
+        found = np.array(bare.predict({"models": [model]})["counts"]) / EXPOSURE
         big = rate > 1e-7 * rate.max()
         error = np.abs(found / np.where(big, rate, 1) - 1)[big].max()
         worst[expression] = max(worst.get(expression, (0.0, None)), (error, case["parameters"]))
@@ -369,6 +368,11 @@ def test_expected_counts_of_65_models(bare):
 # --- fits ------------------------------------------------------------------------------------
 
 
+def free_parameters(model):
+    """Return the positions of the parameters of a model that have limits."""
+    return [i for i, s in enumerate(model["parameters"].values()) if isinstance(s, list)]
+
+
 def load_spectrum(session, number, request):
     counts = np.load(str(REFERENCE / "spectra.npz"))["counts"][number]
     write_grouped("spectrum.pha", counts, 100)
@@ -377,11 +381,9 @@ def load_spectrum(session, number, request):
 
 
 def at_truth(entry):
-    model = entry["request"]["model"]
     return {
         "pha": "spectrum.pha",
-        "model": model,
-        "factors": {"value": 1.0},
+        "models": entry["request"]["models"],
         "energies": [3.0, 80.0],
         "bins": FITS[entry["spectrum"]]["n_bins"],
     }
@@ -423,11 +425,14 @@ def test_a_fit_of_the_reference(entry, session):
     assert found["cstat"] < reference["cstat"] + 0.5, (
         f"the fit ends at C = {found['cstat']}, the reference fit at {reference['cstat']}"
     )
-    values = np.array(found["values"])
-    assert values.shape == (len(entry["request"]["model"]["parameters"]) + 4,)
-    sigma = np.array(found["sigma"])
-    free = [i for i, p in enumerate(entry["request"]["model"]["parameters"]) if "low" in p]
-    free += range(len(values) - 4, len(values))
+    models = entry["request"]["models"]
+    assert [len(v) for v in found["values"]] == [len(model["parameters"]) for model in models]
+    # The source, then the factor of each background.
+    values, sigma = (
+        np.array(found[key][0] + [source[0] for source in found[key][1:]])
+        for key in ("values", "sigma")
+    )
+    free = free_parameters(models[0]) + list(range(len(values) - 4, len(values)))
     known = [i for i in free if sigma[i] > 0]
     rows, columns = np.tril_indices(len(known))
     assert len(found["covariance"]) == len(rows), (
@@ -490,16 +495,19 @@ def test_intervals_of_a_fit(session):
     counts = np.load(str(REFERENCE / "spectra.npz"))["counts"][entry["spectrum"]]
     write_grouped("spectrum.pha", counts, 100)
     request = copy.deepcopy(entry["request"])
-    request.update(delta=2.706, factors={"value": 1.0})
+    source, *backgrounds = request["models"]
+    free = free_parameters(source)
+    for model in backgrounds:
+        model["parameters"]["constant.factor"] = 1.0
+    request.update(delta=2.706, starts=[start[: len(free)] for start in request["starts"]])
     found = session.fit(request)
-    free = [i for i, p in enumerate(request["model"]["parameters"]) if "low" in p]
     assert len(found["intervals"]) == len(free), (
         f"an interval for each of {len(free)} free parameters: {found['intervals']}"
     )
     kT = free[0]
     low, high, status = found["intervals"][0]
     assert status == "FFFFFFFFF", f"the search for kT ends without a flag: {status}"
-    width = (high - low) / (2 * found["sigma"][kT])
+    width = (high - low) / (2 * found["sigma"][0][kT])
     assert 1 < width < 3, f"Delta C = 2.706 lies at about 1.6 sigma: {width} sigma"
 
 
@@ -512,7 +520,7 @@ def test_the_worker_as_a_program(setup, folder, session):
         dict(setup, do="setup"),
         REQUESTS["truths"][0]["request"],
         REQUESTS["fake"],
-        {"do": "predict", "model": {"expression": "nosuchmodel", "parameters": []}},
+        {"do": "predict", "models": [{"expression": "nosuchmodel", "parameters": {}}]},
         REQUESTS["fake"],
     ]
     done = subprocess.run(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -160,3 +162,10 @@ class Engine(Protocol):
         at_truth: Sequence[str],
     ) -> Iterable[FitResult]:
         """Fit every spectrum, the parameters `at_truth` frozen at their true values."""
+
+    def keeping(self, output: Path) -> AbstractContextManager[None]:
+        """Within, finished fakes and fits may be kept beside an output until it is whole.
+
+        For engines that take hours, to go on where a crash has left them; others
+        keep nothing.
+        """

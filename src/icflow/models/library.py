@@ -24,6 +24,7 @@ import numpy as np
 
 from icflow.config import AtomicData
 from icflow.errors import IcflowError
+from icflow.heasoft import is_heasoft
 from icflow.typing import AnyArray, Floats
 
 ADDITIVE, MULTIPLICATIVE = "add", "mul"
@@ -71,15 +72,6 @@ NORM = Parameter("norm", "", 1.0, 0.0, 1e24, False)
 
 
 # --- model.dat -------------------------------------------------------------------
-
-
-def is_heasoft(headas: str) -> bool:
-    """Tell whether a value of ``HEADAS`` may be a HEASoft of the user's.
-
-    An empty one is none, and neither is the model library inside the wheel,
-    which sets the variable for all processes that its own one starts.
-    """
-    return bool(headas) and "xspectrampoline" not in Path(headas).parts
 
 
 def _headas() -> Path:

@@ -1,15 +1,9 @@
-"""Stage: one fit of every spectrum of a shard.
-
-Finished fits are kept beside the output until all are done: see
-`icflow.stages.partial`.
-"""
+"""Stage: one fit of every spectrum of a shard."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from astropy import units
@@ -19,11 +13,10 @@ from tqdm import tqdm
 from icflow.engines.base import FitResult
 from icflow.engines.registry import make_engine
 from icflow.errors import IcflowError
-from icflow.files import atomic_path, sha256
+from icflow.files import atomic_path
 from icflow.models.expression import parse
 from icflow.ogip.spectrum import SpectrumSet, read_spectra
 from icflow.settings import FitSettings
-from icflow.stages.partial import Partial, key_of
 
 # Numbers in the tables: more digits than any error bar can use, fewer than depend on the machine.
 DIGITS = 9
@@ -38,47 +31,14 @@ def run(settings: FitSettings, spectra: Path, output: Path) -> None:
     # Datasets may differ in exposure.
     instrument = settings.instrument.model_copy(update={"exposure": shard.exposure})
     engine = make_engine(settings.engine, [instrument], settings.atomic_data)
-    with Partial(output, key_of(settings, sha256(spectra))) as partial:
-        results = [_from_json(kept) for kept in partial.results]
-        done, total = len(results), len(shard.counts)
-        truth = {name: values[done:] for name, values in shard.truth.items()}
-        fits = engine.fit(settings.model, settings, shard.counts[done:], truth, settings.at_truth)
-        with tqdm(
-            desc=settings.name, unit=" fits", initial=done, total=total, mininterval=5
-        ) as progress:
-            for result in fits:
-                partial.add(_as_json(result))
-                results.append(result)
-                progress.update()
+    with engine.keeping(output):
+        fits = engine.fit(settings.model, settings, shard.counts, shard.truth, settings.at_truth)
+        total = len(shard.counts)
+        results = list(tqdm(fits, desc=settings.name, unit=" fits", total=total, mininterval=5))
         table = tabulate(results, settings, shard)
         table.meta.update(engine.versions())
         with atomic_path(output) as temporary:
             table.write(temporary, format="ascii.ecsv", overwrite=True)
-
-
-def _as_json(result: FitResult) -> dict[str, Any]:
-    """Return a result as plain numbers and texts; JSON gives floats back bit by bit."""
-    return {field.name: _plain(getattr(result, field.name)) for field in dataclasses.fields(result)}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _plain(member) for name, member in value.items()}
-    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
-
-
-def _from_json(kept: Mapping[str, Any]) -> FitResult:
-    """Return the result that `_as_json` was given."""
-    size = len(kept["covariance"])
-    return FitResult(
-        **{
-            **kept,
-            "free": tuple(kept["free"]),
-            "at_bound": tuple(kept["at_bound"]),
-            "intervals": {name: tuple(ends) for name, ends in kept["intervals"].items()},
-            "covariance": np.array(kept["covariance"], dtype=np.float64).reshape(size, size),
-        }
-    )
 
 
 def tabulate(results: Sequence[FitResult], settings: FitSettings, shard: SpectrumSet) -> Table:

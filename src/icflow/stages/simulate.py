@@ -1,15 +1,8 @@
-"""Stage: simulate the spectra of one shard.
-
-Finished blocks of spectra are kept beside the output until all are done: see
-`icflow.stages.partial`.
-"""
+"""Stage: simulate the spectra of one shard."""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -18,10 +11,9 @@ from icflow.engines.registry import make_engine
 from icflow.ogip.response import read_rmf
 from icflow.ogip.spectrum import SpectrumSet, write_spectra
 from icflow.settings import SimulateSettings
-from icflow.stages.partial import Partial, key_of
 from icflow.typing import DrawnCounts, Floats
 
-# Spectra between two updates of the progress bar, and what a crash can lose.
+# Spectra between two updates of the progress bar.
 BLOCK = 100
 
 # Counts, shape (n_spectra, n_channels), and true parameters, each of shape (n_spectra,).
@@ -36,19 +28,16 @@ def run(settings: SimulateSettings, first: int, count: int, output: Path) -> Non
     """
     instrument, model = settings.instrument, settings.model
     engine = make_engine(settings.engine, [instrument], settings.atomic_data)
-    with Partial(output, key_of(settings, f"{first}+{count}")) as partial:
-        blocks = [_from_json(kept) for kept in partial.results]
-        done = sum(len(counts) for counts, _ in blocks)
-        with tqdm(
-            desc=settings.dataset, unit=" spectra", initial=done, total=count, mininterval=5
-        ) as progress:
-            for start in range(first + done, first + count, BLOCK):
+    with engine.keeping(output):
+        blocks = []
+        with tqdm(desc=settings.dataset, unit=" spectra", total=count, mininterval=5) as progress:
+            for start in range(first, first + count, BLOCK):
                 indices = range(start, min(start + BLOCK, first + count))
-                block = engine.fake(
-                    model.expression, model.parameters, settings.seed, settings.draws, indices
+                blocks.append(
+                    engine.fake(
+                        model.expression, model.parameters, settings.seed, settings.draws, indices
+                    )
                 )
-                partial.add(_as_json(block))
-                blocks.append(block)
                 progress.update(len(indices))
         metadata: dict[str, str | float | int] = {
             **engine.versions(),
@@ -82,20 +71,3 @@ def _assemble(
         telescope=rmf.telescope,
         instrument=rmf.instrument,
     )
-
-
-def _as_json(block: _Block) -> dict[str, Any]:
-    """Return a block as texts and numbers; JSON gives floats back bit by bit."""
-    counts, truth = block
-    return {
-        "channels": counts.shape[1],
-        "counts": base64.b64encode(counts.astype("<i4").tobytes()).decode(),
-        "truth": {name: values.tolist() for name, values in truth.items()},
-    }
-
-
-def _from_json(kept: Mapping[str, Any]) -> _Block:
-    """Return the block that `_as_json` was given."""
-    counts = np.frombuffer(base64.b64decode(kept["counts"]), dtype="<i4")
-    truth = {name: np.array(values, dtype=np.float64) for name, values in kept["truth"].items()}
-    return counts.reshape(-1, kept["channels"]).astype(np.int32), truth

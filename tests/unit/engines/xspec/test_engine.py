@@ -6,7 +6,6 @@ import json
 import math
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,37 +15,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.table import Table
-from scipy.sparse import eye_array
 
 from icflow import cli
 from icflow.config import AtomicData, FitControl, FitModel, Instrument
 from icflow.engines.base import FitResult
 from icflow.engines.xspec import engine as pyxspec
+from icflow.engines.xspec import process
 from icflow.engines.xspec import worker as pyxspec_worker
 from icflow.engines.xspec.engine import PyXspecEngine
+from icflow.engines.xspec.fitting import Plan
 from icflow.errors import IcflowError
 from icflow.models.scenario import background_factors
-from icflow.ogip.response import Rmf, read_rmf, write_arf, write_rmf
 from icflow.ogip.spectrum import SpectrumSet, read_spectra, write_spectra
 from icflow.settings import FitSettings
 from icflow.stages import baseline as fit_stage
 
 CHANNELS = 12
 EXPOSURE = 1000.0
-BACKGROUND = """
-name: two components
-components:
-  continuum:
-    redistribution: identity
-    area: none
-    sum: [{model: bknpower, PhoIndx1: -0.05, BreakE: 124.0, PhoIndx2: -0.85, norm: 0.25}]
-  lines:
-    redistribution: source
-    area: {nodes: [[1.0, 2.0], [20.0, 4.0]], interpolation: loglog}
-    sum:
-      - {model: apec, kT: 1.5, Abundanc: 1.2, norm: 0.5}
-      - {model: lorentz, LineE: 3.5, Width: 0.4, norm: 0.25}
-"""
 MODEL = FitModel(
     expression="tbabs*(apec+apec)",
     parameters={
@@ -64,42 +49,6 @@ MODEL = FitModel(
 ONE = FitControl(
     energies=[2.0, 11.0], group_min=0, background_range=0.1, starts=1, max_iterations=7
 )
-
-
-@pytest.fixture
-def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The script that XSPEC was given; the stand-in takes the place of PyXspec."""
-    folder = tmp_path / "python"
-    folder.mkdir()
-    shutil.copy(Path(__file__).with_name("fake_xspec.py"), folder / "xspec.py")
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-    monkeypatch.setenv("FAKE_XSPEC_CALLS", str(tmp_path / "calls"))
-    monkeypatch.delenv(pyxspec.PYTHON, raising=False)
-    return tmp_path / "calls"
-
-
-@pytest.fixture
-def instrument(tmp_path: Path) -> Instrument:
-    """Twelve channels of 1 keV from 1 keV on, in a folder with a blank in its name."""
-    folder = tmp_path / "my files"
-    folder.mkdir()
-    low = np.arange(1.0, CHANNELS + 1)
-    channel = np.arange(CHANNELS)
-    rmf = Rmf(low, low + 1, eye_array(CHANNELS, format="csr"), channel, low, low + 1)
-    write_rmf(folder / "a.rmf", rmf)
-    write_arf(folder / "a.arf", low, low + 1, np.full(CHANNELS, 100.0))
-    (folder / "background.yaml").write_text(BACKGROUND)
-    return Instrument(
-        rmf=str(folder / "a.rmf"),
-        arf=str(folder / "a.arf"),
-        exposure=EXPOSURE,
-        background=str(folder / "background.yaml"),
-    )
-
-
-@pytest.fixture
-def engine(calls: Path, instrument: Instrument) -> PyXspecEngine:
-    return PyXspecEngine([instrument], AtomicData(folder="nowhere"))
 
 
 def script(calls: Path) -> str:
@@ -309,22 +258,22 @@ def test_the_best_of_several_starts_is_kept(engine: PyXspecEngine) -> None:
     control = ONE.model_copy(update={"starts": 5})
     counts = np.full((1, CHANNELS), 50, dtype=np.int32)
     (result,) = engine.fit(MODEL, control, counts, {}, [])
-    starts = [pyxspec._start(engine._plan(MODEL, control, []), number) for number in range(5)]
-    ends = [100 + abs(start["apec.kT"] - 3.0) for start in starts]
+    plan = Plan.of(MODEL, control, [], engine.factors)
+    ends = [100 + abs(start["apec.kT"] - 3.0) for start in plan.starts]
     assert len(set(ends)) == 5
     assert result.starts == 5
     assert result.gradient == pytest.approx(min(ends) - 100)
     assert result.cstat == 100
-    for start in starts:
-        for name, (low, high) in engine._plan(MODEL, control, []).bounds.items():
-            assert name.startswith("background") or low <= start[name] <= high
+    for start in plan.starts:
+        for name, (low, high) in plan.bounds.items():
+            assert low <= start[name] <= high
 
 
 def test_a_parameter_on_its_limit_has_no_error(
     engine: PyXspecEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_XSPEC_PEGS", "1")
-    engine.worker.stop()
+    engine.process.stop()
     counts = np.full((1, CHANNELS), 50, dtype=np.int32)
     (result,) = engine.fit(MODEL, ONE, counts, {}, [])
     assert result.at_bound == ("apec.kT",)
@@ -346,7 +295,7 @@ def profile(
 ) -> FitResult:
     """Fit with intervals, where XSPEC's `error` does as the stand-in is told."""
     monkeypatch.setenv("FAKE_XSPEC_ERRORS", json.dumps(errors))
-    engine.worker.stop()
+    engine.process.stop()
     counts = np.full((1, CHANNELS), 50, dtype=np.int32)
     (result,) = engine.fit(MODEL, PROFILE, counts, {}, [])
     assert result.status == "ok"
@@ -374,28 +323,6 @@ def test_no_intervals_unless_they_are_asked_for(engine: PyXspecEngine, calls: Pa
     (result,) = engine.fit(MODEL, ONE, counts, {}, [])
     assert result.intervals == {}
     assert "Fit.error" not in calls.read_text()
-
-
-@pytest.mark.parametrize(
-    ("status", "interval"),
-    [
-        ("FFFFFFFFF", (2.0, 4.0)),
-        ("TFFFFFFFF", (math.nan, math.nan)),  # a new minimum
-        ("FTFFFFFFF", (math.nan, math.nan)),  # C does not rise all the way
-        ("FFTFFFFFF", (math.nan, math.nan)),  # some problem
-        ("FFFTFFTFF", (0.5, 4.0)),  # the lower limit, which XSPEC calls a failure as well
-        ("FFFFTFFTF", (2.0, 15.0)),  # the upper one
-        ("FFFFFTFFF", (math.nan, math.nan)),  # frozen
-        ("FFFFFFTFF", (math.nan, 4.0)),  # not found downwards
-        ("FFFFFFFTF", (2.0, math.nan)),  # not found upwards
-        ("FFFFFFFFT", (math.nan, math.nan)),  # the fit is too bad
-        ("FFFTTFTTF", (0.5, 15.0)),
-        ("Error executing command: error", (math.nan, math.nan)),
-    ],
-)
-def test_what_the_nine_letters_of_an_error_say(status: str, interval: tuple[float, float]) -> None:
-    found = pyxspec._interval((0.5, 15.0), 2.0, 4.0, status)
-    np.testing.assert_array_equal(found, interval)
 
 
 def test_an_interval_that_is_not_found_costs_no_other(
@@ -443,26 +370,6 @@ def test_the_columns_of_intervals(calls: Path, instrument: Instrument, tmp_path:
     assert "apec.Redshift_lower" not in table.colnames
 
 
-def test_a_covariance_in_another_order_is_not_used() -> None:
-    right = [0.04, 0.0, 0.09]
-    np.testing.assert_allclose(pyxspec._covariance(right, [0.2, 0.3]), [[0.04, 0], [0, 0.09]])
-    assert np.isnan(pyxspec._covariance(right, [0.3, 0.2])).all()
-    assert np.isnan(pyxspec._covariance(right, [0.2, 0.3, 0.4])).all()
-
-
-def test_starts_of_parameters_alone() -> None:
-    declared = pyxspec.parse("tbabs*(apec+powerlaw)").parameters
-    generic = pyxspec._generic
-    assert generic(declared["apec.kT"], (0.5, 15.0), 0, 1) == pytest.approx(math.sqrt(7.5))
-    # XSPEC's default where it is inside the limits, a quarter up where it is below.
-    assert generic(declared["apec.Abundanc"], (0.0, 5.0), 0, 1) == 1.0
-    assert generic(declared["apec.Redshift"], (0.0, 0.2), 0, 1) == pytest.approx(0.05)
-    assert generic(declared["apec.Redshift"], (-0.5, -0.1), 0, 1) == pytest.approx(-0.3)
-    assert generic(declared["powerlaw.norm"], (0.0, 1.0), 0, 2) == pytest.approx(1e-3)
-    assert generic(declared["apec.norm"], (0.0, 1e24), 0, 1) == 1.0
-    assert generic(declared["apec.norm"], (0.5, 2.0), 0, 1) == 0.5
-
-
 # --- what goes wrong ---------------------------------------------------------------------------
 
 
@@ -478,7 +385,7 @@ def test_a_crash_of_xspec_costs_nothing(
 ) -> None:
     undisturbed = list(engine.fit(MODEL, ONE, spectra(600, 601), {}, []))
     monkeypatch.setenv("FAKE_XSPEC_ONCE", str(tmp_path / "once"))
-    engine.worker.stop()
+    engine.process.stop()
     results = list(engine.fit(MODEL, ONE, spectra(600, 601), {}, []))
     assert (tmp_path / "once").exists()
     assert [result.status for result in results] == ["ok", "ok"]
@@ -490,7 +397,7 @@ def test_a_spectrum_that_kills_xspec_twice_is_flagged(
 ) -> None:
     monkeypatch.setenv("FAKE_XSPEC_KILLS", "601")
     monkeypatch.setenv("FAKE_XSPEC_FAILS", "602")
-    engine.worker.stop()
+    engine.process.stop()
     first, killed, failed, last = engine.fit(MODEL, ONE, spectra(600, 601, 602, 603), {}, [])
     assert first.status == last.status == "ok"
     assert killed.status == "XSPEC ended with status -11, twice on this spectrum"
@@ -507,8 +414,8 @@ def test_an_xspec_that_hangs_is_killed(
     engine: PyXspecEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_XSPEC_HANGS", str(tmp_path / "hung"))
-    monkeypatch.setattr(pyxspec, "LIMIT", 3)
-    engine.worker.stop()
+    monkeypatch.setattr(process, "LIMIT", 3)
+    engine.process.stop()
     results = list(engine.fit(MODEL, ONE, spectra(*range(600, 607)), {}, []))
     assert (tmp_path / "hung").exists()
     assert [result.status for result in results] == ["ok"] * 7
@@ -518,7 +425,7 @@ def test_limits_that_xspec_does_not_take_are_noticed(
     engine: PyXspecEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_XSPEC_KT_BELOW", "8.0")
-    engine.worker.stop()
+    engine.process.stop()
     (result,) = engine.fit(MODEL, ONE, spectra(600), {}, [])
     assert result.status == (
         "XSPEC: apec.kT has the limits [1.0, 1.0, 8.0, 8.0] after setting "
@@ -543,7 +450,7 @@ def test_counts_of_other_models_are_refused(
     engine: PyXspecEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_XSPEC_STALE", "1")
-    engine.worker.stop()
+    engine.process.stop()
     with pytest.raises(IcflowError, match=r"spectrum 7 of test: XSPEC: XSPEC faked \d+ "):
         engine.fake("tbabs*powerlaw", POWERLAW, 3, "test", [7])
 
@@ -559,19 +466,10 @@ def test_missing_tables_are_named(
 def test_other_parameter_names_are_refused(engine: PyXspecEngine) -> None:
     request = {
         "do": "predict",
-        "model": {"expression": "powerlaw", "parameters": [{"name": "powerlaw.x", "value": 1.0}]},
+        "models": [{"expression": "powerlaw", "parameters": {"powerlaw.x": 1.0}}],
     }
     with pytest.raises(IcflowError, match=r"names the parameters of powerlaw powerlaw\.PhoIndex"):
-        engine.worker.ask(request)
-
-
-def test_an_identity_needs_as_many_channels_as_bins(instrument: Instrument) -> None:
-    rmf = read_rmf(instrument.rmf)
-    short = Rmf(
-        rmf.energy_lo[1:], rmf.energy_hi[1:], rmf.matrix[1:], rmf.channel, rmf.e_min, rmf.e_max
-    )
-    with pytest.raises(IcflowError, match=r"continuum: .*channels \(12\) as energy bins \(11\)"):
-        pyxspec.identity(short, "continuum")
+        engine.process.ask(request)
 
 
 @pytest.mark.parametrize(
@@ -591,9 +489,9 @@ def test_without_xspec_three_ways_to_get_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     if python is None:
-        monkeypatch.delenv(pyxspec.PYTHON, raising=False)
+        monkeypatch.delenv(process.PYTHON, raising=False)
     else:
-        monkeypatch.setenv(pyxspec.PYTHON, python)
+        monkeypatch.setenv(process.PYTHON, python)
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "empty"))
     settings = fit_settings(instrument).model_dump(mode="json", exclude_none=True)
@@ -610,36 +508,10 @@ def test_without_xspec_three_ways_to_get_it(
     assert list(tmp_path.glob("*.partial*")) == []
 
 
-def test_a_wrong_headas_is_named(
-    calls: Path, instrument: Instrument, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HEADAS", "/no/heasoft")
-    monkeypatch.setenv(pyxspec.PYTHON, "false")
-    with pytest.raises(IcflowError, match=r"HEADAS is /no/heasoft, where no HEASoft is\); run in"):
-        PyXspecEngine([instrument], AtomicData(folder="nowhere"))
-
-
-def test_xspec_has_a_home_of_its_own(
-    engine: PyXspecEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wheel = "/x/site-packages/xspectrampoline/LibXSPEC_v6_35_1"
-    monkeypatch.setenv("HEADAS", wheel)
-    monkeypatch.setenv("PFILES", "/home/me/pfiles;/opt/heasoft/syspfiles")
-    environment = engine.worker._environment()
-    assert environment["HOME"] == str(engine.folder)
-    assert environment["PFILES"] == f"{engine.folder};/opt/heasoft/syspfiles"
-    assert "HEADAS" not in environment
-    monkeypatch.setenv("HEADAS", "/opt/heasoft")
-    monkeypatch.delenv("PFILES")
-    environment = engine.worker._environment()
-    assert environment["HEADAS"] == "/opt/heasoft"
-    assert environment["PFILES"] == f"{engine.folder};/opt/heasoft/syspfiles"
-
-
 def test_the_process_and_its_files_go_with_the_engine(engine: PyXspecEngine) -> None:
-    folder, process = engine.folder, engine.worker.process
+    folder, process = engine.folder, engine.process.process
     assert process is not None
-    engine.worker.stop()
+    engine.process.stop()
     assert process.poll() is not None
     assert folder.is_dir()
     finalizers = list(pyxspec.weakref.finalize._registry)
@@ -737,13 +609,13 @@ def test_a_killed_shard_goes_on_where_it_was(
 def test_where_xspec_does_not_start_again_the_rest_is_left_for_another_try(
     calls: Path, engine: PyXspecEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine.worker.stop()
+    engine.process.stop()
     monkeypatch.setenv("FAKE_XSPEC_KILLS", "601")
-    engine.worker.start()
+    engine.process.start()
     truth = {"apec.Redshift": np.full(3, 0.05)}
     results = engine.fit(MODEL, ONE, spectra(600, 601, 602), truth, ["apec.Redshift"])
     assert next(results).status == "ok"
-    engine.worker.python = "/bin/false"
+    engine.process.python = "/bin/false"
     with pytest.raises(IcflowError, match="engine: xspec needs XSPEC"):
         next(results)
 

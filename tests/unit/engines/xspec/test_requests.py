@@ -1,7 +1,7 @@
 """The requests that a bare PyXspec is tested with are those that the engine makes.
 
 `tests/xspec` runs where nothing of icflow is installed, on `tests/xspec/requests.json`.
-To write that file anew: ``python tests/unit/test_xspec_requests.py``.
+To write that file anew: ``python tests/unit/engines/xspec/test_requests.py``.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import pytest
 
 from icflow.config import AtomicData, FitControl, FitModel, Instrument
 from icflow.engines.base import Module
-from icflow.engines.xspec import engine as pyxspec
+from icflow.engines.xspec import process
 from icflow.engines.xspec.engine import PyXspecEngine
+from icflow.errors import IcflowError
 from icflow.models.expression import parse
 from icflow.models.scenario import complete, resolve
 from icflow.resources import RESOURCES, PipArchive, Resource
@@ -84,7 +85,7 @@ class Recorder(PyXspecEngine):
 
     def _ask(self, request: Mapping[str, Any], fits: int = 1) -> dict[str, Any]:
         self.requests.append(dict(request))
-        raise pyxspec.XspecError("recorded")
+        raise process.XspecError("recorded")
 
 
 def requests() -> dict[str, Any]:
@@ -104,9 +105,9 @@ def requests() -> dict[str, Any]:
     counts = np.load(REFERENCE / "spectra.npz")["counts"]
     for spectrum in TRUTHS:
         entry = entries[spectrum]
-        with pytest.raises(pyxspec.IcflowError):
+        with pytest.raises(IcflowError):
             engine.predict(EXPRESSIONS[entry["kind"]], truth(entry))
-    with pytest.raises(pyxspec.IcflowError):
+    with pytest.raises(IcflowError):
         engine.fake(EXPRESSIONS["2T"], truth(entries[0]), 1, "test", [0])
     for spectrum, fit in FITS:
         known = {"apec.Redshift": np.array([entries[spectrum]["z"]])}
@@ -117,7 +118,7 @@ def requests() -> dict[str, Any]:
     models = json.loads((REFERENCE / "models.json").read_text(encoding="utf-8"))
     names = {case["expression"]: list(parse(case["expression"]).parameters) for case in models}
     return {
-        "setup": engine.worker.setup,
+        "setup": engine.process.setup,
         "truths": [
             {"spectrum": spectrum, "request": request}
             for spectrum, request in zip(TRUTHS, predictions, strict=True)
@@ -146,7 +147,7 @@ def packed(resource: Resource) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def _no_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pyxspec.Worker, "start", lambda self: None)
+    monkeypatch.setattr(process.Process, "start", lambda self: None)
 
 
 def test_the_requests_on_file_are_those_of_the_engine(rmf_path: Path, arf_path: Path) -> None:
@@ -177,6 +178,6 @@ def test_true_parameters_are_complete() -> None:
 
 
 if __name__ == "__main__":
-    pyxspec.Worker.start = lambda self: None  # type: ignore[method-assign]
+    process.Process.start = lambda self: None  # type: ignore[method-assign]
     text = json.dumps(requests(), indent=1) + "\n"
     (ROOT / "tests/xspec/requests.json").write_text(text, encoding="utf-8")

@@ -1,0 +1,260 @@
+"""What XSPEC is to fit, from where, and what its reply says."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from icflow.config import FitControl, FitModel, Free, Link
+from icflow.engines.base import FitResult, failed_fit
+from icflow.models.expression import Expression, parse
+from icflow.models.library import Parameter
+from icflow.models.scenario import Setting, complete, generator
+from icflow.typing import Floats
+
+AGREE = 0.01  # in C: starts that end this close found the same minimum
+CONVERGED = 0.01  # in C: what a repeated fit may still gain, XSPEC's critical delta
+NINE_LETTERS = re.compile("[TF]{9}")  # the status of an error
+EDGE = 1e-5  # of the range of a parameter: this close to a limit is on it
+NORM_START = 1e-3  # of its upper limit: where a norm starts before XSPEC renormalises
+
+Limits = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to fit a model to any spectrum.
+
+    Attributes
+    ----------
+    settings : dict
+        What each parameter of the source does, in XSPEC's order, then each
+        background factor.
+    bounds : dict
+        Limits of everything that is free, in the same order.
+    starts : tuple of dict
+        Starting points: values of everything that is free.
+    """
+
+    expression: Expression
+    settings: dict[str, Setting]
+    bounds: dict[str, Limits]
+    starts: tuple[dict[str, float], ...]
+
+    @classmethod
+    def of(
+        cls, model: FitModel, control: FitControl, at_truth: Sequence[str], factors: Sequence[str]
+    ) -> Plan:
+        """Return the plan for a model and these background factors."""
+        expression = parse(model.expression)
+        settings = complete(expression, model.parameters, "parameters")
+        width = control.background_range
+        factor = Free(free=[1 - width, 1 + width], start=1.0) if width > 0 else 1.0
+        settings |= dict.fromkeys(factors, factor)
+        bounds = {
+            name: (setting.free[0], setting.free[1])
+            for name, setting in settings.items()
+            if isinstance(setting, Free) and name not in at_truth
+        }
+        starts = [start(expression, settings, bounds, number) for number in range(control.starts)]
+        return cls(expression, settings, bounds, tuple(starts))
+
+    def root(self, name: str) -> str:
+        """Return the parameter that a parameter follows: that of its link, or itself."""
+        setting = self.settings[name]
+        return setting.link if isinstance(setting, Link) else name
+
+    def settings_with(self, fixed: Mapping[str, float]) -> dict[str, Any]:
+        """Return what each parameter does as `icflow.engines.xspec.worker` takes it."""
+        numbers = {name: number for number, name in enumerate(self.settings, start=1)}
+        settings: dict[str, Any] = {}
+        for name, setting in self.settings.items():
+            if name in fixed:
+                settings[name] = fixed[name]
+            elif isinstance(setting, Link):
+                settings[name] = f"={numbers[setting.link]}"
+            elif name in self.bounds:
+                settings[name] = [self.starts[0][name], *self.bounds[name]]
+            else:
+                assert isinstance(setting, (int, float))
+                settings[name] = float(setting)
+        return settings
+
+
+# --- starting points ------------------------------------------------------------------------------
+
+
+def start(
+    expression: Expression,
+    settings: Mapping[str, Setting],
+    bounds: Mapping[str, Limits],
+    number: int,
+) -> dict[str, float]:
+    """Return one starting point.
+
+    The first takes the values that the model gives, generic ones elsewhere;
+    the others are drawn between the limits, background factors apart.
+    """
+    values = {}
+    for name, limits in bounds.items():
+        setting, parameter = settings[name], expression.parameters.get(name)
+        assert isinstance(setting, Free)
+        if setting.start is not None and (number == 0 or parameter is None):
+            values[name] = setting.start
+            continue
+        assert parameter is not None
+        if number > 0:
+            random = generator(0, expression.text, number, f"start/{name}").random()
+            values[name] = drawn(parameter, limits, random)
+        else:
+            values[name] = generic(parameter, limits, *_place(expression, bounds, name))
+    return values
+
+
+def _place(expression: Expression, bounds: Mapping[str, Limits], name: str) -> tuple[int, int]:
+    """Return which of how many free parameters of the same model and name this one is."""
+    models = {c.name: c.definition.name for c in expression.components}
+
+    def kind(other: str) -> tuple[str | None, str]:
+        component, parameter = other.split(".", 1)
+        return models.get(component), parameter
+
+    alike = [other for other in bounds if kind(other) == kind(name)]
+    return alike.index(name), len(alike)
+
+
+def generic(parameter: Parameter, limits: Limits, position: int, number: int) -> float:
+    """Return a value that a fit of any spectrum may start from.
+
+    Norms start low, and XSPEC renormalises them together. Parameters with a
+    positive lower limit, temperatures among them, divide their range evenly
+    in the logarithm, so that two plasmas start at different temperatures.
+    Others start at XSPEC's default if it is inside, a quarter up their range
+    if it is below.
+    """
+    low, high = limits
+    if parameter.name == "norm":
+        return max(low, _norm(parameter, high))
+    share = (position + 1) / (number + 1)
+    if low > 0:
+        return float(low * (high / low) ** share)
+    if number == 1 and low < parameter.default < high:
+        return parameter.default
+    if number == 1 and parameter.default <= low:
+        share = 0.25
+    return low + share * (high - low)
+
+
+def drawn(parameter: Parameter, limits: Limits, random: float) -> float:
+    """Return a value for a random number between 0 and 1."""
+    low, high = limits
+    if parameter.name == "norm":
+        # A decade up and down: only ratios matter before XSPEC renormalises.
+        return float(min(max(low, _norm(parameter, high) * 10 ** (2 * random - 1)), high))
+    if low > 0:
+        return float(low * (high / low) ** random)
+    return low + random * (high - low)
+
+
+def _norm(parameter: Parameter, high: float) -> float:
+    return min(parameter.default, NORM_START * high)
+
+
+# --- results --------------------------------------------------------------------------------------
+
+
+def fit_result(plan: Plan, reply: Mapping[str, Any], bins: int) -> FitResult:
+    """Turn the reply to a fit into a result.
+
+    XSPEC tells no number of iterations (0 here); `gradient` is what a second
+    fit from the minimum gained.
+    """
+    values, sigma = _by_name(plan, reply["values"]), _by_name(plan, reply["sigma"])
+    cstats = reply["cstats"]
+    return FitResult(
+        cstat=reply["cstat"],
+        dof=reply["dof"],
+        bins=bins,
+        converged=abs(reply["gain"]) < CONVERGED,
+        starts=len(plan.starts),
+        agreeing=sum(cstat < min(cstats) + AGREE for cstat in cstats),
+        iterations=0,
+        gradient=reply["gain"],
+        values=values,
+        errors={name: _error(plan, plan.root(name), values, sigma) for name in plan.settings},
+        free=tuple(plan.bounds),
+        at_bound=tuple(name for name in plan.bounds if _on_limit(plan, name, values)),
+        covariance=covariance(reply["covariance"], [sigma[name] for name in plan.bounds]),
+        intervals={
+            name: interval(plan.bounds[name], *ends)
+            for name, ends in zip(plan.bounds, reply["intervals"], strict=False)  # or none
+        },
+    )
+
+
+def failed(plan: Plan, reason: str) -> FitResult:
+    """Return the result of a fit that was impossible."""
+    fixed = {name: plan.root(name) not in plan.bounds for name in plan.settings}
+    return failed_fit(fixed, tuple(plan.bounds), reason)
+
+
+def _by_name(plan: Plan, numbers: Sequence[Sequence[float]]) -> dict[str, float]:
+    """Return numbers of all parameters of the source and of the factor of each background."""
+    source, *backgrounds = numbers
+    return dict(zip(plan.settings, [*source, *(b[0] for b in backgrounds)], strict=True))
+
+
+def interval(limits: Limits, low: float, high: float, status: str) -> Limits:
+    """Return the ends of an interval, NaN for one that XSPEC did not find.
+
+    The nine letters of the status, T for true: a new minimum, C that does not
+    rise all the way, another problem, the hard lower and upper limit reached,
+    a parameter that is frozen, a search that failed downwards, upwards, and a
+    fit too bad. An end that lies beyond a hard limit is the limit.
+    """
+    if not NINE_LETTERS.fullmatch(status):
+        return math.nan, math.nan
+    new, uneven, problem, at_low, at_high, frozen, no_low, no_high, bad = (c == "T" for c in status)
+    if new or uneven or problem or frozen or bad:
+        no_low = no_high = True
+    lower = limits[0] if at_low else math.nan if no_low else low
+    upper = limits[1] if at_high else math.nan if no_high else high
+    return lower, upper
+
+
+def _on_limit(plan: Plan, name: str, values: Mapping[str, float]) -> bool:
+    low, high = plan.bounds[name]
+    return min(values[name] - low, high - values[name]) <= EDGE * (high - low)
+
+
+def _error(plan: Plan, name: str, values: Mapping[str, float], sigma: Mapping[str, float]) -> float:
+    """Return the error of a parameter that is no link: 0 if fixed, NaN at a limit."""
+    if name not in plan.bounds:
+        return 0.0
+    # XSPEC gives -1 to a parameter that ended on a limit.
+    if _on_limit(plan, name, values) or not sigma[name] > 0:
+        return math.nan
+    return sigma[name]
+
+
+def covariance(triangle: Sequence[float], sigma: Sequence[float]) -> Floats:
+    """Return the covariance of the free parameters, NaN for those that XSPEC left out.
+
+    XSPEC gives the lower triangle, without parameters on a limit. Its order is
+    that of sources and parameters; where the diagonal says otherwise, all is NaN.
+    """
+    kept = np.flatnonzero(np.array(sigma) > 0)
+    matrix = np.full((len(sigma), len(sigma)), np.nan)
+    rows, columns = np.tril_indices(len(kept))
+    if len(triangle) != len(rows):
+        return matrix
+    given = np.empty((len(kept), len(kept)))
+    given[rows, columns] = given[columns, rows] = triangle
+    if np.allclose(np.diag(given), np.array(sigma)[kept] ** 2, rtol=1e-3, atol=0):
+        matrix[np.ix_(kept, kept)] = given
+    return matrix
