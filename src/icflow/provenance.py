@@ -17,22 +17,8 @@ from pathlib import Path
 # Every stage imports these. What they decide about a result reaches the stage
 # in its settings, so an edit to them alone makes no result out of date.
 _VOCABULARY = frozenset(
-    {"icflow", "icflow.errors", "icflow.files", "icflow.settings", "icflow.typing"}
-    | {
-        f"icflow.config{part}"
-        for part in (
-            "",
-            ".types",
-            ".model",
-            ".fits",
-            ".networks",
-            ".detection",
-            ".observe",
-            ".output",
-            ".tree",
-            ".reading",
-        )
-    }
+    f"icflow{part}"
+    for part in ("", ".config", ".errors", ".files", ".sections", ".settings", ".typing")
 )
 
 
@@ -54,7 +40,7 @@ def code_digest(modules: Iterable[str], data: Iterable[str] = ()) -> str:
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name not in found | _VOCABULARY:
+        if name not in found | _VOCABULARY and not name.startswith("icflow.config."):
             found.add(name)
             waiting += _imports(name)
     digest = hashlib.sha256()

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from icflow.config import FitControl, FitModel, Link, Prior
+from icflow.config import FitControl, FitModel, Link
 from icflow.engines.base import Engine
 from icflow.models.expression import parse
+from icflow.models.priors import LogUniform, Uniform
 from icflow.ogip.grouping import group_counts, grouped_selection
 from icflow.ogip.response import read_rmf
 
@@ -20,12 +21,12 @@ EXPOSURE = 1e6
 EXPRESSIONS = {"2T": "tbabs*(apec+apec)", "1T+IC": "tbabs*(apec+powerlaw)"}
 SCENARIO = {
     "TBabs.nH": 0.00858,
-    "apec.kT": Prior(uniform=[1.0, 10.0]),
-    "apec.Abundanc": Prior(uniform=[0.1, 1.0]),
-    "apec.Redshift": Prior(uniform=[0.01, 0.1]),
-    "apec.norm": Prior(uniform=[0.01, 1.0]),
+    "apec.kT": Uniform(uniform=[1.0, 10.0]),
+    "apec.Abundanc": Uniform(uniform=[0.1, 1.0]),
+    "apec.Redshift": Uniform(uniform=[0.01, 0.1]),
+    "apec.norm": Uniform(uniform=[0.01, 1.0]),
     "powerlaw.PhoIndex": 2.0,
-    "powerlaw.norm": Prior(log_uniform=[2e-4, 2e-3]),
+    "powerlaw.norm": LogUniform(log_uniform=[2e-4, 2e-3]),
 }
 IC = "tbabs*(apec+powerlaw)"
 

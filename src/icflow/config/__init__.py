@@ -14,7 +14,6 @@ from icflow.config.model import (
     Free,
     Instrument,
     Link,
-    Prior,
     Scenario,
 )
 from icflow.config.networks import Architecture, Autoencoder, Labels, LabelSource, Network, Training
@@ -22,7 +21,7 @@ from icflow.config.observe import Observation, Observe, ObservedSpectrum, Radio
 from icflow.config.output import Archival, Containers, Figures
 from icflow.config.reading import checked, explain, from_json, json_schema, load, validate
 from icflow.config.tree import Config, overlay
-from icflow.config.types import (
+from icflow.sections import (
     NAME,
     Energies,
     Fraction,
@@ -73,7 +72,6 @@ __all__ = [
     "ObservedSpectrum",
     "Pair",
     "Positive",
-    "Prior",
     "Radio",
     "Scan",
     "ScanPoint",

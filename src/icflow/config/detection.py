@@ -8,7 +8,7 @@ from pydantic import (
     Field,
 )
 
-from icflow.config.types import (
+from icflow.sections import (
     Energies,
     Fraction,
     Number,

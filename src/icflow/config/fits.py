@@ -12,7 +12,7 @@ from pydantic import (
 from icflow.config.model import (
     FitModel,
 )
-from icflow.config.types import (
+from icflow.sections import (
     Energies,
     Interval,
     Scatter,

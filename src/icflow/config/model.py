@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -13,47 +12,14 @@ from pydantic import (
     model_validator,
 )
 
-from icflow.config.types import (
+from icflow.models.priors import Prior
+from icflow.sections import (
     Interval,
     Number,
     Positive,
     Scatter,
     Section,
 )
-
-
-class Prior(Section):
-    """How a parameter is drawn: exactly one of the distributions."""
-
-    uniform: Interval | None = Field(None, description="lowest and highest value, equally likely")
-    log_uniform: Interval | None = Field(
-        None, description="lowest and highest value, equally likely in the logarithm"
-    )
-
-    @model_validator(mode="after")
-    def _one_distribution(self) -> Prior:
-        given = [d for d in (self.uniform, self.log_uniform) if d is not None]
-        if len(given) != 1:
-            raise ValueError(
-                "give a number, {link: another parameter}, or exactly one of "
-                "{uniform: [low, high]}, {log_uniform: [low, high]}"
-            )
-        if self.log_uniform is not None and self.log_uniform[0] <= 0:
-            raise ValueError(f"log_uniform is {self.log_uniform}; its bounds must be positive")
-        return self
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """Lowest and highest value that the prior can give."""
-        low, high = self.uniform or self.log_uniform or (math.nan, math.nan)
-        return low, high
-
-    def quantile(self, probability: float) -> float:
-        """Return the value below which the prior holds `probability`."""
-        low, high = self.bounds
-        if self.log_uniform is not None:
-            return math.exp(math.log(low) + probability * (math.log(high) - math.log(low)))
-        return low + probability * (high - low)
 
 
 class Link(Section):

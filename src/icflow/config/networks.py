@@ -12,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from icflow.config.types import (
+from icflow.sections import (
     Energies,
     Positive,
     Section,

@@ -12,10 +12,8 @@ from pydantic import (
 )
 
 from icflow.config.detection import Detector
-from icflow.config.model import (
-    Prior,
-)
-from icflow.config.types import (
+from icflow.models.priors import Prior
+from icflow.sections import (
     Energies,
     Interval,
     Measured,

@@ -9,7 +9,7 @@ from pydantic import (
     Field,
 )
 
-from icflow.config.types import (
+from icflow.sections import (
     Section,
 )
 

@@ -14,10 +14,10 @@ from pydantic import (
 )
 
 from icflow.config.tree import Config, overlay
-from icflow.config.types import (
+from icflow.errors import IcflowError
+from icflow.sections import (
     Settings,
 )
-from icflow.errors import IcflowError
 
 
 def load(*paths: str | os.PathLike[str]) -> Config:

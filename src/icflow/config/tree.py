@@ -26,7 +26,7 @@ from icflow.config.networks import (
 )
 from icflow.config.observe import Observation, Observe
 from icflow.config.output import Archival, Containers, Figures
-from icflow.config.types import (
+from icflow.sections import (
     NAME,
     Section,
     listed,

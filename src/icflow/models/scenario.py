@@ -10,9 +10,10 @@ import numpy as np
 from scipy.special import ndtri
 
 from icflow import settings as settings_of
-from icflow.config import Config, FitModel, Free, Link, Prior, Scenario
+from icflow.config import Config, FitModel, Free, Link, Scenario
 from icflow.errors import IcflowError
 from icflow.models.expression import Expression, parse
+from icflow.models.priors import Prior
 
 Setting = float | Link | Prior | Free
 
@@ -87,7 +88,7 @@ def draw(settings: Mapping[str, Setting], seed: int, dataset: str, index: int) -
     parameter leaves the values of the others as they were.
     """
     drawn = {
-        name: setting.quantile(generator(seed, dataset, index, name).random())
+        name: float(setting.quantile(generator(seed, dataset, index, name).random()))
         for name, setting in settings.items()
         if isinstance(setting, Prior)
     }

@@ -13,11 +13,11 @@ from astropy import units
 from astropy.table import Table
 from tqdm import tqdm
 
-from icflow.config import Prior
 from icflow.engines.base import FitResult
 from icflow.files import write_json
 from icflow.models import inverse_compton
 from icflow.models.expression import parse
+from icflow.models.priors import Prior, Uniform
 from icflow.models.scenario import at_source
 from icflow.observation import fits as observed_fits
 from icflow.observation import networks as observed_networks
@@ -211,7 +211,7 @@ class _Analysis:
         """Return what is drawn for the simulated spectra of a model, instead of fitted."""
         priors = dict(self.observation.priors.get(name, {}))
         if name == self.observe.with_ic and self.norm not in priors:
-            priors[self.norm] = Prior(uniform=list(limits.interval_3_sigma))
+            priors[self.norm] = Uniform(uniform=list(limits.interval_3_sigma))
         return priors
 
     # --- results ---------------------------------------------------------------------------

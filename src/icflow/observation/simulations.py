@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icflow.config import FitModel, Observe, Prior
+from icflow.config import FitModel, Observe
 from icflow.engines.base import FitResult
 from icflow.engines.embedded.observed import ObservedEngine, draw_counts
+from icflow.models.priors import Prior
 from icflow.models.scenario import generator
 from icflow.typing import Counts, DrawnCounts, Floats
 
@@ -125,7 +126,7 @@ def allowed(
     drawn = {
         parameter: np.array(
             [
-                prior.quantile(generator(seed, name, i, parameter).random())
+                float(prior.quantile(generator(seed, name, i, parameter).random()))
                 for i in range(len(counts))
             ]
         )

@@ -13,6 +13,7 @@ from icflow import config, inputs, schema
 from icflow import settings as settings_of
 from icflow.errors import IcflowError
 from icflow.models import scenario
+from icflow.models.priors import Uniform
 
 ROOT = Path(__file__).resolve().parents[3]
 DEFAULT = ROOT / "config.yaml"
@@ -220,7 +221,7 @@ def test_an_overlay_changes_its_own_keys_only(tmp_path: Path) -> None:
     assert laid.fits.starts == 3
     assert laid.fits.model_copy(update={"starts": default.fits.starts}) == default.fits
     assert laid.scenarios["2T"].parameters["TBabs.nH"] == 0.01
-    assert laid.scenarios["2T"].parameters["apec.kT"] == config.Prior(uniform=[1.0, 10.0])
+    assert laid.scenarios["2T"].parameters["apec.kT"] == Uniform(uniform=[1.0, 10.0])
 
 
 def test_networks_depart_from_the_common_settings_where_they_say_so() -> None:

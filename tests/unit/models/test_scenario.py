@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from icflow.config import Link, Prior
+from icflow.config import Link
 from icflow.errors import IcflowError
 from icflow.models.expression import parse
+from icflow.models.priors import LogUniform, Uniform
 from icflow.models.scenario import background_factors, complete, draw, generator
 
 TWO = parse("tbabs*(apec+apec)")
 SETTINGS = {
     "TBabs.nH": 0.00858,
-    "apec.kT": Prior(uniform=[1.0, 10.0]),
-    "apec.norm": Prior(log_uniform=[0.01, 1.0]),
-    "apec_3.kT": Prior(uniform=[1.0, 10.0]),
+    "apec.kT": Uniform(uniform=[1.0, 10.0]),
+    "apec.norm": LogUniform(log_uniform=[0.01, 1.0]),
+    "apec_3.kT": Uniform(uniform=[1.0, 10.0]),
     "apec_3.Abundanc": Link(link="apec.Abundanc"),
 }
 
@@ -40,7 +41,7 @@ def test_draws_follow_the_priors() -> None:
 
 def test_a_new_prior_leaves_the_other_draws_alone() -> None:
     before = draw(complete(TWO, SETTINGS, "here"), 1, "set", 7)
-    more = {**SETTINGS, "apec.Abundanc": Prior(uniform=[0.1, 1.0])}
+    more = {**SETTINGS, "apec.Abundanc": Uniform(uniform=[0.1, 1.0])}
     after = draw(complete(TWO, more, "here"), 1, "set", 7)
     assert after["apec.kT"] == before["apec.kT"]
     assert after["apec.Abundanc"] != before["apec.Abundanc"]
@@ -67,7 +68,7 @@ PINNED = 0.7405399520374271
     [
         ({"apec.kt": 1.0}, r"here\.apec\.kt: .* has no such parameter; allowed: TBabs\.nH"),
         ({"apec.kT": 100.0}, r"here\.apec\.kT: 100 lies outside XSPEC's hard limits, 0\.008 to 64"),
-        ({"apec.kT": Prior(uniform=[1.0, 65.0])}, r"65 lies outside"),
+        ({"apec.kT": Uniform(uniform=[1.0, 65.0])}, r"65 lies outside"),
     ],
 )
 def test_refuses(given: dict[str, float], reason: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from icflow import statistic as cstat
-from icflow.config import AtomicData, FitControl, FitModel, Free, Link, Prior, Scenario
+from icflow.config import AtomicData, FitControl, FitModel, Free, Link, Scenario
 from icflow.engines.base import BACKGROUND, FitResult, Module, failed_fit
 from icflow.engines.embedded import folded
 from icflow.engines.embedded.direct import DirectFitter
@@ -25,6 +25,7 @@ from icflow.errors import IcflowError
 from icflow.models import library
 from icflow.models.background import read_background
 from icflow.models.expression import Expression, Term, parse
+from icflow.models.priors import Prior
 from icflow.models.scenario import Setting, background_factors, complete, draw, generator, resolve
 from icflow.ogip.grouping import group_counts, grouped_selection, noticed_channels
 from icflow.typing import Counts, DrawnCounts, Floats, Integers

@@ -13,14 +13,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from icflow import statistic as cstat
-from icflow.config import Prior
 from icflow.engines.embedded.fitting import Fitter
 from icflow.engines.embedded.parameters import Model
 from icflow.engines.evidence.norms import MOST, Norms, log_integrals
 from icflow.engines.evidence.sampling import Integral, Kernel, integrate
+from icflow.models.priors import Prior, Uniform
 from icflow.models.scenario import Setting
 from icflow.statistic import Data, Minimum, Shapes
-from icflow.typing import Booleans, Floats, Integers
+from icflow.typing import Floats, Integers
 
 WITHIN, MOST_MINIMA = 10.0, 6  # minima to start from: how much higher in C, how many
 SCALES = (1.0, 9.0)  # of the covariances of the kernels at each
@@ -58,7 +58,8 @@ class Integrator:
         self.free = np.array(model.free, dtype=np.int64)
         sources = fitter.tables.terms[: len(fitter.tables.terms) - fitter.tables.n_backgrounds]
         backgrounds = fitter.tables.terms[len(sources) :, cstat.NORM]
-        bounded = _bounded(model, settings, sources[:, cstat.NORM].tolist())
+        self.priors = {p: _prior(model, settings, p) for p in model.free}
+        bounded = _bounded(self.priors, sources[:, cstat.NORM].tolist())
         self.norms = Norms(
             np.array(bounded, dtype=np.int64),
             model.lower[bounded],
@@ -70,8 +71,7 @@ class Integrator:
             [p for p in model.free if p not in bounded and p not in self.norms.scattered],
             dtype=np.int64,
         )
-        self.logarithmic = np.array([_is_logarithmic(model, settings, p) for p in model.free])
-        self.mirror = _mirror(sources, self.sampled, model, self.logarithmic)
+        self.mirror = _mirror(sources, self.sampled, self.priors)
 
     def integrate(
         self, channel_counts: Floats, fixed: Mapping[int, float], random: np.random.Generator
@@ -106,13 +106,10 @@ class Integrator:
 
     def _values(self, points: Floats) -> Floats:
         """Return the sampled parameters at points of the unit cube."""
-        low, high = self._limits(self.sampled)
-        logarithmic = np.isin(self.sampled, self.free[self.logarithmic])
-        ratio = np.where(logarithmic, high / np.where(logarithmic, low, 1.0), 1.0)
-        return np.where(logarithmic, low * ratio**points, low + (high - low) * points)
-
-    def _limits(self, positions: Integers) -> tuple[Floats, Floats]:
-        return self.fitter.model.lower[positions], self.fitter.model.upper[positions]
+        values = np.empty_like(points)
+        for column, position in enumerate(self.sampled.tolist()):
+            values[:, column] = self.priors[position].quantile(points[:, column])
+        return values
 
     def _kernels(
         self, shapes: Shapes, data: Data, minimum: Minimum, lowest: Minimum
@@ -122,14 +119,12 @@ class Integrator:
         At a limit the likelihood falls as an exponential, in which the slope
         stands for a curvature.
         """
-        low, high = self._limits(self.free)
-        values = minimum.theta[self.free]
+        model, values = self.fitter.model, minimum.theta[self.free]
         info, slope = cstat.information(shapes, data, self.fitter.box, minimum.theta)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            width = np.where(self.logarithmic, values * np.log(high / low), high - low)
-            logs = np.log(values / low) / np.log(high / low)
-        places = np.where(self.logarithmic, logs, (values - low) / (high - low))
-        at_limit = (values <= low) | (values >= high)
+        priors = list(zip(self.priors.values(), values.tolist(), strict=True))
+        width = np.array([prior.slope(value) for prior, value in priors])
+        places: Floats = np.array([prior.probability(value) for prior, value in priors])
+        at_limit = (values <= model.lower[self.free]) | (values >= model.upper[self.free])
         precision = info * np.outer(width, width) + np.diag(self._priors(width))
         precision += np.diag(np.where(at_limit, slope * width, 0.0) ** 2)
         covariance = np.linalg.inv(0.5 * (precision + precision.T))
@@ -148,23 +143,20 @@ class Integrator:
         return np.where(scattered, (width / self.norms.scatter) ** 2, UNIFORM)
 
 
-def _is_logarithmic(model: Model, settings: Mapping[str, Setting], position: int) -> bool:
-    # Background norms have no setting.
-    prior = settings.get(model.names[position])
-    return isinstance(prior, Prior) and prior.log_uniform is not None
+def _prior(model: Model, settings: Mapping[str, Setting], position: int) -> Prior:
+    """Return the prior of a free parameter; that of a background norm is in `Norms`."""
+    setting = settings.get(model.names[position])
+    if isinstance(setting, Prior):
+        return setting
+    return Uniform(uniform=[float(model.lower[position]), float(model.upper[position])])
 
 
-def _bounded(model: Model, settings: Mapping[str, Setting], norms: Sequence[int]) -> list[int]:
+def _bounded(priors: Mapping[int, Prior], norms: Sequence[int]) -> list[int]:
     """Return the norms to integrate over: free, uniform, and of one term alone."""
-    found = [
-        p for p in model.free if norms.count(p) == 1 and not _is_logarithmic(model, settings, p)
-    ]
-    return found[:MOST]
+    return [p for p, prior in priors.items() if norms.count(p) == 1 and prior.flat][:MOST]
 
 
-def _mirror(
-    sources: Integers, sampled: Integers, model: Model, logarithmic: Booleans
-) -> Integers | None:
+def _mirror(sources: Integers, sampled: Integers, priors: Mapping[int, Prior]) -> Integers | None:
     """Return the order of the sampled parameters in which two like plasmas are exchanged."""
     plasmas = [term for term in sources if term[cstat.KIND] == cstat.PLASMA]
     if len(plasmas) != 2 or plasmas[0][cstat.TABLE] != plasmas[1][cstat.TABLE]:
@@ -173,10 +165,8 @@ def _mirror(
     for column in (cstat.NORM, cstat.FIRST, cstat.SECOND, cstat.THIRD):
         one, other = int(plasmas[0][column]), int(plasmas[1][column])
         swap |= {one: other, other: one}
-        free = [p in model.free for p in (one, other)]
-        kinds = [bool(logarithmic[model.free.index(p)]) for p in (one, other) if p in model.free]
-        same = model.lower[one] == model.lower[other] and model.upper[one] == model.upper[other]
-        if one != other and not (all(free) and same and kinds[0] == kinds[1]):
+        alike = one in priors and other in priors and priors[one] == priors[other]
+        if one != other and not alike:
             return None
     order = sampled.tolist()
     if any(swap.get(p, p) not in order for p in order):

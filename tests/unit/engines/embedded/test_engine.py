@@ -15,8 +15,9 @@ from scipy.stats import norm
 from icflow import config
 from icflow import settings as settings_of
 from icflow import statistic as cstat
-from icflow.config import AtomicData, FitModel, Free, Instrument, Link, Prior
+from icflow.config import AtomicData, FitModel, Free, Instrument, Link
 from icflow.engines.embedded.engine import EmbeddedEngine
+from icflow.models.priors import Uniform
 from icflow.ogip.grouping import group_counts, grouped_selection
 from icflow.ogip.response import Rmf, write_arf, write_rmf
 
@@ -140,9 +141,9 @@ def test_tables_agree_with_direct_evaluation(engine: EmbeddedEngine) -> None:
     # The whole prior range of Lin et al. (2024), every channel above 1e-7 of the peak.
     parameters = {
         "TBabs.nH": 0.00858,
-        "apec.kT": Prior(uniform=[1.0, 10.0]),
-        "apec.Abundanc": Prior(uniform=[0.1, 1.0]),
-        "apec.Redshift": Prior(uniform=[0.01, 0.1]),
+        "apec.kT": Uniform(uniform=[1.0, 10.0]),
+        "apec.Abundanc": Uniform(uniform=[0.1, 1.0]),
+        "apec.Redshift": Uniform(uniform=[0.01, 0.1]),
         "apec.norm": 1.0,
     }
     from icflow.models.expression import parse

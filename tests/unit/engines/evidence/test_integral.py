@@ -12,12 +12,15 @@ from scipy.stats import multivariate_normal, norm
 
 from icflow import config
 from icflow import statistic as cstat
-from icflow.config import AtomicData, Instrument, Prior, Scenario
+from icflow.config import AtomicData, Instrument, Scenario
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.evidence.norms import Norms, log_integrals, log_interval
 from icflow.engines.evidence.sampling import Kernel, fit_mixture, integrate
 from icflow.errors import IcflowError
+from icflow.models.priors import SHAPES, LogUniform, Prior, Uniform
 from icflow.models.scenario import generator
+from icflow.sections import Interval
+from icflow.typing import Floats
 
 ROWS = np.array([[200.0, 100.0, 50.0, 20.0], [30.0, 60.0, 90.0, 80.0], [50.0] * 4])
 
@@ -217,21 +220,55 @@ def engine(instrument: Instrument, atomdb: Path) -> EmbeddedEngine:
 
 def scenarios(low: float, high: float) -> dict[str, Scenario]:
     """Two classes that differ in shape, and in how bright they are."""
-    index = Prior(uniform=[1.6, 2.4])
+    index = Uniform(uniform=[1.6, 2.4])
     return {
         "steep": Scenario(
             expression="powerlaw",
-            parameters={"powerlaw.PhoIndex": index, "powerlaw.norm": Prior(uniform=[low, high])},
+            parameters={"powerlaw.PhoIndex": index, "powerlaw.norm": Uniform(uniform=[low, high])},
         ),
         "curved": Scenario(
             expression="tbabs*powerlaw",
             parameters={
                 "TBabs.nH": 8.0,
                 "powerlaw.PhoIndex": index,
-                "powerlaw.norm": Prior(log_uniform=[low, high]),
+                "powerlaw.norm": LogUniform(log_uniform=[low, high]),
             },
         ),
     }
+
+
+def test_a_shape_of_which_only_quantiles_are_given_is_integrated_over(
+    engine: EmbeddedEngine,
+) -> None:
+    """It is sampled in its own unit cube, never taken for uniform."""
+
+    class Steps(Prior):
+        form = "[low, high]"
+        steps: Interval
+
+        @property
+        def bounds(self) -> tuple[float, float]:
+            return LogUniform(log_uniform=self.steps).bounds
+
+        def quantile(self, probability: float | Floats) -> Floats:
+            return LogUniform(log_uniform=self.steps).quantile(probability)
+
+    del SHAPES["steps"]
+    shapes = {
+        "known": LogUniform(log_uniform=[1e-4, 1e-2]),
+        "generic": Steps(steps=[1e-4, 1e-2]),
+        "flat": Uniform(uniform=[1e-4, 1e-2]),
+    }
+    evidence = {}
+    for name, shape in shapes.items():
+        parameters = {"powerlaw.PhoIndex": Uniform(uniform=[1.6, 2.4]), "powerlaw.norm": shape}
+        scenario = Scenario.model_construct(expression="powerlaw", parameters=parameters)
+        counts, truth = engine.fake("powerlaw", {"powerlaw.norm": 1e-3}, 1, "set", range(1))
+        random = [generator(1, "set", 0, "integral")]
+        (integral,) = engine.integrate(scenario, [3.0, 80.0], counts, truth, [], random)
+        evidence[name] = integral.log
+    assert evidence["generic"] == pytest.approx(evidence["known"], abs=0.02)
+    assert abs(evidence["flat"] - evidence["known"]) > 0.3
 
 
 # Sources as bright as the background do not notice its scatter; fainter ones are overrun by it.
@@ -283,7 +320,7 @@ def test_a_spectrum_without_counts_has_an_evidence(engine: EmbeddedEngine) -> No
     counts = np.zeros((1, engine.response.n_channels), dtype=np.int64)
     fixed = Scenario(
         expression="powerlaw",
-        parameters={"powerlaw.PhoIndex": 2.0, "powerlaw.norm": Prior(uniform=[0.0, 1e-3])},
+        parameters={"powerlaw.PhoIndex": 2.0, "powerlaw.norm": Uniform(uniform=[0.0, 1e-3])},
     )
     (found,) = engine.integrate(fixed, [3.0, 80.0], counts, {}, [], [np.random.default_rng(0)])
     # C is twice the expected counts, so the likelihood is an exponential.
@@ -302,9 +339,9 @@ def test_terms_without_tables_are_refused(engine: EmbeddedEngine) -> None:
     wild = Scenario(
         expression="tbabs*powerlaw",
         parameters={
-            "TBabs.nH": Prior(uniform=[1.0, 5.0]),
-            "powerlaw.PhoIndex": Prior(uniform=[1.0, 3.0]),
-            "powerlaw.norm": Prior(uniform=[0.01, 0.1]),
+            "TBabs.nH": Uniform(uniform=[1.0, 5.0]),
+            "powerlaw.PhoIndex": Uniform(uniform=[1.0, 3.0]),
+            "powerlaw.norm": Uniform(uniform=[0.01, 0.1]),
         },
     )
     with pytest.raises(IcflowError, match="no table holds"):

@@ -1,4 +1,4 @@
-"""What sections are made of: strict subtrees, numbers, intervals."""
+"""What sections of settings are made of: strict subtrees, numbers, intervals."""
 
 from __future__ import annotations
 
