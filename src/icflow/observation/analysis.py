@@ -27,8 +27,7 @@ from icflow.observation.fits import Check, Limits
 from icflow.observation.scores import OBSERVED, REPLICAS
 from icflow.observation.simulations import Fitter, Spectra, allowed, draw_each, goodness, replicas
 from icflow.settings import ObserveSettings
-from icflow.tables import write_table
-from icflow.typing import Floats
+from icflow.tables import rounded, write_table
 
 STEPS = 10  # of the progress bar
 CURVE = 41  # points of the profile of the IC flux
@@ -39,6 +38,7 @@ DOUBTFUL = 12.0
 CHECKED = {"Redshift": "redshift", "nH": "nH"}
 # No model describes a spectrum that fits worse than all but this fraction of the replicas.
 UNFIT = 0.005
+DIGITS = 6  # of numbers that are drawn
 
 
 def folder(name: str) -> Path:
@@ -374,9 +374,9 @@ class _Analysis:
         for name in (self.observe.thermal, self.observe.with_ic):
             model, values = self.models[name], self.fits[name].values
             for component, row in self.engine.components(model, values).items():
-                table[f"{name}/{component}"] = _rounded(row[used])
+                table[f"{name}/{component}"] = rounded(row[used], DIGITS)
             for component, row in self.engine.unfolded(model, values).items():
-                table[f"{name}/unfolded/{component}"] = _rounded(row[used])
+                table[f"{name}/unfolded/{component}"] = rounded(row[used], DIGITS)
         for column in ("energy_lo", "energy_hi"):
             table[column].unit = units.keV
         table.meta["exposure"] = {m.name: m.spectrum.exposure for m in self.modules}
@@ -400,12 +400,12 @@ class _Analysis:
             table["set"] = REPLICAS if name == REPLICAS else "allowed"
             table["index"] = np.arange(len(one))
             for key in one.truth[0]:
-                table[f"truth.{key}"] = _rounded([truth[key] for truth in one.truth])
+                table[f"truth.{key}"] = rounded([truth[key] for truth in one.truth], DIGITS)
             for role, fits in one.fits.items():
-                table[f"cstat.{role}"] = _rounded([fit.cstat for fit in fits])
+                table[f"cstat.{role}"] = rounded([fit.cstat for fit in fits], DIGITS)
             for detector, score in self.scores.items():
-                table[f"score.{detector}"] = _rounded(score.scores[name])
-                table[f"excess.{detector}"] = _rounded(score.excess[name])
+                table[f"score.{detector}"] = rounded(score.scores[name], DIGITS)
+                table[f"excess.{detector}"] = rounded(score.excess[name], DIGITS)
             tables.append(table)
         return _stacked(tables)
 
@@ -422,8 +422,3 @@ def _stacked(tables: Sequence[Table]) -> Table:
             for name in names
         }
     )
-
-
-def _rounded(values: Any) -> Floats:
-    """Return numbers with six digits: more than a figure can use."""
-    return np.array([float(f"{value:.6g}") for value in np.asarray(values, dtype=np.float64)])

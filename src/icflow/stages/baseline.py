@@ -13,10 +13,10 @@ from tqdm import tqdm
 from icflow.engines.base import FitResult
 from icflow.engines.registry import make_engine
 from icflow.errors import IcflowError
-from icflow.files import atomic_path
 from icflow.models.expression import parse
 from icflow.ogip.spectrum import SpectrumSet, read_spectra
 from icflow.settings import FitSettings
+from icflow.tables import rounded, write_table
 
 # Numbers in the tables: more digits than any error bar can use, fewer than depend on the machine.
 DIGITS = 9
@@ -37,15 +37,14 @@ def run(settings: FitSettings, spectra: Path, output: Path) -> None:
         results = list(tqdm(fits, desc=settings.name, unit=" fits", total=total, mininterval=5))
         table = tabulate(results, settings, shard)
         table.meta.update(engine.versions())
-        with atomic_path(output) as temporary:
-            table.write(temporary, format="ascii.ecsv", overwrite=True)
+        write_table(output, table)
 
 
 def tabulate(results: Sequence[FitResult], settings: FitSettings, shard: SpectrumSet) -> Table:
     """Return fits as a table: one row per spectrum, a value and an error per parameter."""
     table = Table()
     table["index"] = shard.index
-    table["cstat"] = _rounded([result.cstat for result in results])
+    table["cstat"] = rounded([result.cstat for result in results], DIGITS)
     for name in ("dof", "bins", "converged", "starts", "agreeing", "iterations"):
         table[name] = [getattr(result, name) for result in results]
     # Of the size of rounding errors where a fit has converged.
@@ -54,16 +53,16 @@ def tabulate(results: Sequence[FitResult], settings: FitSettings, shard: Spectru
     table["status"] = [result.status for result in results]
     declared = parse(settings.model.expression).parameters
     for name in results[0].values:
-        table[name] = _rounded([result.values[name] for result in results])
+        table[name] = rounded([result.values[name] for result in results], DIGITS)
         if name in declared and declared[name].unit == "keV":
             table[name].unit = units.keV
         if any(result.errors[name] != 0 for result in results):
-            table[f"{name}_error"] = _rounded([result.errors[name] for result in results])
+            table[f"{name}_error"] = rounded([result.errors[name] for result in results], DIGITS)
             table[f"{name}_error"].unit = table[name].unit
         if settings.errors == "profile" and name in results[0].free:
             for end, column in enumerate(("lower", "upper")):
                 values = [_interval(result, name)[end] for result in results]
-                table[f"{name}_{column}"] = _rounded(values)
+                table[f"{name}_{column}"] = rounded(values, DIGITS)
                 table[f"{name}_{column}"].unit = table[name].unit
     table.meta.update(
         fit=settings.name,
@@ -80,7 +79,3 @@ def tabulate(results: Sequence[FitResult], settings: FitSettings, shard: Spectru
 
 def _interval(result: FitResult, name: str) -> tuple[float, float]:
     return result.intervals.get(name, (np.nan, np.nan))
-
-
-def _rounded(values: Sequence[float]) -> np.ndarray:
-    return np.array([float(f"{value:.{DIGITS}g}") for value in values])

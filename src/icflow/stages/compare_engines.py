@@ -14,7 +14,6 @@ from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.engines.base import Engine, FitResult
 from icflow.engines.registry import make_engine
-from icflow.files import atomic_path
 from icflow.models.expression import parse
 from icflow.models.scenario import complete, draw
 from icflow.ogip.grouping import group_counts, grouped_selection
@@ -22,6 +21,7 @@ from icflow.ogip.response import read_rmf
 from icflow.publish.figures import engine_comparison, style
 from icflow.settings import FitSettings
 from icflow.statistic import cstat
+from icflow.tables import write_table
 from icflow.typing import DrawnCounts, Floats
 
 # Channels with fewer expected counts, relative to the most, are not compared.
@@ -64,8 +64,7 @@ def run(config: Config, count: int, output: Path, figures: Sequence[Path]) -> st
     for name, engine in (("xspec", xspec), ("embedded", embedded)):
         table.meta.update({f"{name}_{key}": value for key, value in engine.versions().items()})
     table.meta.update(spectra=count, starts=config.fits.starts)
-    with atomic_path(output) as temporary:
-        table.write(temporary, format="ascii.ecsv", overwrite=True)
+    write_table(output, table)
     with style.context():
         figure = engine_comparison.draw(table)
         for path in figures:

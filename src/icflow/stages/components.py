@@ -11,9 +11,9 @@ from astropy.table import Table
 from icflow.engines.base import BACKGROUND
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.errors import IcflowError
-from icflow.files import atomic_path
 from icflow.ogip.spectrum import read_spectra
 from icflow.settings import SimulateSettings
+from icflow.tables import write_table
 
 
 def run(settings: SimulateSettings, spectra: Path, index: int, output: Path) -> None:
@@ -47,5 +47,4 @@ def run(settings: SimulateSettings, spectra: Path, index: int, output: Path) -> 
         },
         meta={"exposure": shard.exposure, "scenario": shard.scenario, "truth": values},
     )
-    with atomic_path(output) as temporary:
-        table.write(temporary, format="ascii.ecsv", overwrite=True)
+    write_table(output, table)

@@ -17,11 +17,12 @@ from icflow.config import AtomicData, FitControl, FitModel, Free, Instrument, Li
 from icflow.engines.base import BACKGROUND, FitResult
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.errors import IcflowError
-from icflow.files import atomic_path, write_json
+from icflow.files import write_json
 from icflow.models.expression import parse
 from icflow.models.library import Parameter
 from icflow.ogip.observation import companion
 from icflow.ogip.spectrum import Spectrum, check_counts, read_spectrum
+from icflow.tables import write_table
 
 # Limits of free parameters where the user gives none: XSPEC's hard limits are wider than tables
 # and spectra make sense. Keyed by the name of the parameter.
@@ -56,8 +57,7 @@ def predict(
             **engine.versions(),
         },
     )
-    with atomic_path(output) as temporary:
-        table.write(temporary, format="ascii.ecsv", overwrite=True)
+    write_table(output, table)
 
 
 def fit(

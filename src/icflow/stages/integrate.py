@@ -16,7 +16,7 @@ from icflow.errors import IcflowError
 from icflow.models.scenario import generator
 from icflow.ogip.spectrum import read_spectra
 from icflow.settings import IntegralSettings
-from icflow.tables import write_table
+from icflow.tables import rounded, write_table
 
 # Digits of the logarithm of an evidence: more than its error can use.
 DIGITS = 9
@@ -44,7 +44,7 @@ def run(settings: IntegralSettings, spectra: Path, output: Path) -> None:
         tqdm(integrals, desc=settings.name, unit=" spectra", total=len(shard.counts), mininterval=5)
     )
     table = Table({"index": shard.index})
-    table["log_evidence"] = [float(f"{one.log:.{DIGITS}g}") for one in found]
+    table["log_evidence"] = rounded([one.log for one in found], DIGITS)
     for column, digits in (("error", 3), ("effective", 4)):
         table[column] = [float(f"{getattr(one, column):.{digits}g}") for one in found]
     table["evaluations"] = [one.evaluations for one in found]

@@ -20,7 +20,7 @@ from icflow.detection.scan import Measured, Point, Spectra, Weights
 from icflow.errors import IcflowError
 from icflow.files import write_text
 from icflow.settings import ScanSettings
-from icflow.tables import floats, read_table, strings, write_table
+from icflow.tables import floats, read_table, rounded, strings, write_table
 from icflow.typing import Booleans, Floats
 
 FLUX = "truth.ic_flux"
@@ -132,7 +132,7 @@ def _curve_table(curves: list[dict[str, Any]], settings: ScanSettings) -> Table:
     )
     for name in ("efficiency", "lo", "hi"):
         table[name] = np.round(table[name], 4)
-    table["flux"] = [float(f"{value:.5g}") for value in table["flux"]]
+    table["flux"] = rounded(table["flux"], 5)
     table["flux"].unit = units.erg / units.cm**2 / units.s
     return table
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from astropy import units
 from astropy.table import Table
-from numpy.typing import NDArray
 
 from icflow.errors import IcflowError
 from icflow.files import sha256
@@ -28,7 +27,7 @@ from icflow.stages.networks import (
     training_labels,
     true_labels,
 )
-from icflow.tables import rows_of, stack, write_table
+from icflow.tables import rounded, rows_of, stack, write_table
 from icflow.typing import Floats, Indices, Singles, Strings
 
 DIGITS = 7  # of numbers computed in single precision
@@ -172,8 +171,8 @@ class _Scorer:
                 "dataset": np.full(inputs.index.size, inputs.dataset),
                 "index": inputs.index,
                 "part": parts,
-                "R_a": _rounded(error),
-                "deviance": _rounded(deviance),
+                "R_a": rounded(error, DIGITS),
+                "deviance": rounded(deviance, DIGITS),
             },
             meta=self.meta,
         )
@@ -181,13 +180,13 @@ class _Scorer:
         names = self.scale.names
         physical = self.scale.physical(latents[:, : len(names)])
         for column, name in enumerate(names):
-            table[f"latent_{name}"] = _rounded(physical[:, column])
+            table[f"latent_{name}"] = rounded(physical[:, column], DIGITS)
             table[f"label_{name}"] = labels[:, column]
             for kind in ("latent", "label"):
                 table[f"{kind}_{name}"].unit = self.units.get(name)
         # Latents beyond the labels have no unit: they are written as they are.
         for column in range(len(names), latents.shape[1]):
-            table[f"latent_{column}"] = _rounded(latents[:, column])
+            table[f"latent_{column}"] = rounded(latents[:, column], DIGITS)
         return table
 
     def _example(self, inputs: Inputs, reconstruction: Singles) -> Table:
@@ -197,9 +196,9 @@ class _Scorer:
             {
                 "dataset": np.full(self.energy.size, inputs.dataset),
                 "index": np.full(self.energy.size, inputs.index[row]),
-                "energy": _rounded(self.energy),
-                "rate": _rounded(inputs.rates[row]),
-                "reconstruction": _rounded(reconstruction[row]),
+                "energy": rounded(self.energy, DIGITS),
+                "rate": rounded(inputs.rates[row], DIGITS),
+                "reconstruction": rounded(reconstruction[row], DIGITS),
             },
             meta=self.meta,
         )
@@ -207,8 +206,3 @@ class _Scorer:
         for name in ("rate", "reconstruction"):
             table[name].unit = RATE
         return table
-
-
-def _rounded(values: NDArray[np.floating]) -> Floats:
-    """Return numbers with the digits that single precision has."""
-    return np.array([float(f"{value:.{DIGITS}g}") for value in values.tolist()])
