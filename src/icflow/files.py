@@ -1,4 +1,4 @@
-"""Writing files so that they are either whole or absent."""
+"""Reading and writing files: they are either whole or absent."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from icflow.errors import IcflowError
 
 
 @contextmanager
@@ -51,6 +53,30 @@ def canonical_json(value: Any) -> str:
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write `value` to `path` atomically as indented JSON."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | os.PathLike[str], key: str, what: str, remedy: str) -> dict[str, Any]:
+    """Read a JSON object that must have a certain key.
+
+    Parameters
+    ----------
+    what, remedy : str
+        What the file should be, and what to do if it is not, for the error.
+
+    Raises
+    ------
+    IcflowError
+        If the file is missing or is not whole.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise IcflowError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or key not in content:
+        raise IcflowError(f"{path}: not {what}; {remedy}")
+    return content
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

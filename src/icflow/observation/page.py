@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.table import Table
 
-from icflow.errors import IcflowError
+from icflow.files import read_json
+from icflow.observation import words
 from icflow.publish.figures import style
-from icflow.publish.figures.example_spectra import BACKGROUND, last_component
+from icflow.publish.figures.example_spectra import (
+    Component,
+    backgrounds,
+    is_background,
+    last_component,
+)
 from icflow.tables import floats, read_table, strings
 from icflow.typing import Booleans, Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
-
 
 HEIGHT = 8.15  # inch, of all but the panels with scores
 ROW_HEIGHT = 2.1  # inch, of a row of these
@@ -30,7 +35,11 @@ DECADES = 4.2  # of count rate that are drawn below the brightest bin
 BINS = 30
 WRAP = 104  # letters in a line of the verdict
 FILES = ("summary.json", "spectrum.ecsv", "simulations.ecsv", "profile.ecsv")
-PLASMAS = ((style.BLUE, "-"), (style.SKY, "--"), (style.GREEN, ":"))
+PLASMAS = (
+    ("Plasma", style.BLUE, "-"),
+    ("Second plasma", style.SKY, "--"),
+    ("Second plasma", style.GREEN, ":"),
+)
 FLUX = r"$E^2 N(E)$ (keV cm$^{-2}$ s$^{-1}$)"
 BAND_UNIT = r"erg cm$^{-2}$ s$^{-1}$"
 IN_A_ROW = 4  # panels with scores
@@ -61,14 +70,7 @@ def read_summary(path: Path) -> dict[str, Any]:
     IcflowError
         If the file is missing or is not whole.
     """
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-        assert isinstance(summary, dict) and "verdict" in summary
-    except (OSError, ValueError, AssertionError):
-        raise IcflowError(
-            f"{path}: not the summary of an observation; run `icflow observe` again"
-        ) from None
-    return summary
+    return read_json(path, "verdict", "the summary of an observation", "run `icflow observe` again")
 
 
 # --- words -------------------------------------------------------------------------------
@@ -83,19 +85,14 @@ def _head(part: SubFigure, summary: Mapping[str, Any]) -> None:
         for s in observation["spectra"]
     )
     part.text(0.01, 0.97, summary["name"], fontsize=13, fontweight="bold", va="top")
-    part.text(
-        0.99, 0.95,
-        f"{exposures}   $z$ = {observation['redshift']:g}   "
-        f"$N_\\mathrm{{H}}$ = {observation['nH']:g} × 10$^{{22}}$ cm$^{{-2}}$",
-        fontsize=7.5, ha="right", va="top", color=style.GREY,
-    )  # fmt: skip
-    color = style.IC if summary["decision"] == "IC" else style.BLACK
+    galactic = f"$N_\\mathrm{{H}}$ = {observation['nH']:g} × 10$^{{22}}$ cm$^{{-2}}$"
+    text = f"{exposures}   $z$ = {observation['redshift']:g}   {galactic}"
+    part.text(0.99, 0.95, text, fontsize=7.5, ha="right", va="top", color=style.GREY)
     # Numbers stay with their unit.
     verdict = summary["verdict"].replace(" σ", "\N{NO-BREAK SPACE}σ")
-    part.text(
-        0.01, 0.56, textwrap.fill(verdict + ".", WRAP), fontsize=8.5, va="top",
-        color=color, linespacing=1.35,
-    )  # fmt: skip
+    verdict = textwrap.fill(verdict + ".", WRAP)
+    color = style.IC if summary["decision"] == "IC" else style.BLACK
+    part.text(0.01, 0.56, verdict, fontsize=8.5, va="top", color=color, linespacing=1.35)
 
 
 # --- spectra -----------------------------------------------------------------------------
@@ -104,36 +101,34 @@ def _head(part: SubFigure, summary: Mapping[str, Any]) -> None:
 def _spectra(part: SubFigure, summary: Mapping[str, Any], table: Table) -> None:
     """Draw a column for each of the two models: folded, residuals, unfolded."""
     models = [summary["models"][role] for role in ("thermal", "with_ic")]
+    touching: dict[str, Any] = {"hspace": 0.0, "wspace": 0.0}
+    heights = (3.0, 1.0, 2.2)
     axes = part.subplots(
-        3, len(models), sharex="col", sharey="row", squeeze=False,
-        height_ratios=(3.0, 1.0, 2.2), gridspec_kw={"hspace": 0.0, "wspace": 0.0},
-    )  # fmt: skip
+        *(3, len(models)),
+        sharex="col",
+        sharey="row",
+        squeeze=False,
+        height_ratios=heights,
+        gridspec_kw=touching,
+    )
     bins = _Bins(table)
-    for column, model in enumerate(models):
-        folded, residuals, unfolded = axes[:, column]
-        parts = components(table, model)
-        _folded(folded, bins, table, parts)
-        _residuals(residuals, bins, table, parts)
-        _unfolded(unfolded, bins, table, model, parts)
-        fit = summary["fits"][model]
-        style.note(
-            folded,
-            f"{model}\n$C$ = {fit['cstat']:.1f}, {fit['dof']} dof\n"
-            f"goodness {_percent(fit['goodness'])}",
-            x=0.97, ha="right", fontsize=8,
-        )  # fmt: skip
+    for (folded, residuals, unfolded), name in zip(axes.T, models, strict=True):
+        model = _Model(table, name, bins)
+        _folded(folded, model)
+        _residuals(residuals, model)
+        _unfolded(unfolded, model)
+        fit = summary["fits"][name]
+        numbers = f"$C$ = {fit['cstat']:.1f}, {fit['dof']} dof"
+        text = f"{name}\n{numbers}\ngoodness {words.percent(fit['goodness'])}"
+        style.note(folded, text, x=0.97, ha="right", fontsize=8)
         style.energy_ticks(unfolded, *bins.range)
         unfolded.set_xlabel(style.ENERGY)
     axes[0, 0].set_ylabel(style.RATE)
     axes[1, 0].set_ylabel("Residual (σ)")
     axes[2, 0].set_ylabel(FLUX)
-    handles: dict[str, Any] = {}
-    for panel in axes[0]:
-        handles |= dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
-    part.legend(
-        handles.values(), handles.keys(), loc="outside upper center", ncols=5, fontsize=7,
-        columnspacing=1.4,
-    )  # fmt: skip
+    entries = style.entries(axes[0])
+    place: style.Look = {"loc": "outside upper center", "ncols": 5, "columnspacing": 1.4}
+    part.legend(entries.values(), entries.keys(), fontsize=7, **place)
 
 
 class _Bins:
@@ -154,8 +149,9 @@ class _Bins:
         self.stops = np.append(self.starts[1:], len(self.low))
         self.edges = np.column_stack([self.low[self.starts], self.high[self.stops - 1]])
         exposures = table.meta["exposure"]
-        self.exposure = np.array([float(exposures[name]) for name in self.module[self.starts]])
-        self.width = np.diff(self.edges, axis=1)[:, 0]
+        exposure = np.array([float(exposures[name]) for name in self.module[self.starts]])
+        # From counts to a rate, counts/s/keV.
+        self.scale = 1 / (exposure * np.diff(self.edges, axis=1)[:, 0])
         self.centre = np.sqrt(self.edges[:, 0] * self.edges[:, 1])
         self.range = (float(self.low.min()), float(self.high.max()))
 
@@ -167,117 +163,116 @@ class _Bins:
         """Tell which bins belong to a module."""
         return np.asarray(self.module[self.starts] == name)
 
+    def stairs(self, name: str) -> Floats:
+        """Return the edges of the bins of a module, for `Axes.stairs`."""
+        here = self.of(name)
+        return np.append(self.edges[here, 0], self.edges[here, 1][-1])
 
-def components(table: Table, model: str) -> list[tuple[str, str, str, Any]]:
-    """Return column, title, colour and line style of each component of a model."""
+    def points(
+        self, axes: Axes, values: Floats, errors: Floats, which: Booleans, **keywords: Any
+    ) -> None:
+        """Draw values with their errors in some of the bins, modules told apart by markers."""
+        for number, name in enumerate(self.names):
+            here = which & self.of(name)
+            look: style.Look = {"fmt": style.MARKERS[number], "color": style.BLACK, "capsize": 0}
+            look |= {"mfc": style.BLACK if number == 0 else "white"}
+            if "label" in keywords:
+                look["label"] = f"{keywords['label']} {name}".strip()
+            axes.errorbar(self.centre[here], values[here], errors[here], **keywords | look)
+
+
+class _Model:
+    """The best fit of one model beside the data, in counts of each bin."""
+
+    def __init__(self, table: Table, name: str, bins: _Bins) -> None:
+        self.bins = bins
+        self.parts = components(table, name)
+        self.source = [p for p in self.parts if not is_background(p.column.partition("/")[2])]
+        self.counts = bins.sum(floats(table, "counts"))
+        self.expected = {p.column: bins.sum(floats(table, p.column)) for p in self.parts}
+        size = bins.stops - bins.starts
+        # Energy² × photons/cm²/s/keV of the source before the response.
+        self.emitted = {
+            p.column: bins.sum(floats(table, p.column.replace("/", "/unfolded/", 1))) / size
+            for p in self.source
+        }
+
+    @cached_property
+    def total(self) -> Floats:
+        """All components together."""
+        return np.asarray(sum(self.expected.values()))
+
+    @cached_property
+    def folded(self) -> Floats:
+        """The components of the source together."""
+        return np.asarray(sum(self.expected[p.column] for p in self.source))
+
+
+def components(table: Table, model: str) -> list[Component]:
+    """Return the components of a model, their columns ``MODEL/TERM`` and ``MODEL/background.*``."""
     prefix = f"{model}/"
     names = [
         name.removeprefix(prefix)
         for name in table.colnames
         if name.startswith(prefix) and not name.startswith(f"{prefix}unfolded/")
     ]
-    found, plasmas = [], 0
-    ic = table.meta.get("ic", "")
+    parts, plasmas = [], 0
     for name in names:
-        component = last_component(name)
-        if name.startswith("background."):
-            known = BACKGROUND.get(name)
-            title, color, dashes = known or (
-                name.removeprefix("background.").capitalize(), style.GREY, ":",
-            )  # fmt: skip
-        elif component == ic:
-            title, color, dashes = "Inverse Compton", style.IC, "-"
+        if is_background(name):
+            parts += backgrounds([name])
+        elif last_component(name) == table.meta.get("ic", ""):
+            parts.append(Component(name, "Inverse Compton", style.IC, "-"))
         else:
-            color, dashes = PLASMAS[min(plasmas, len(PLASMAS) - 1)]
+            parts.append(Component(name, *PLASMAS[min(plasmas, len(PLASMAS) - 1)]))
             plasmas += 1
-            title = "Plasma" if plasmas == 1 else "Second plasma"
-        found.append((prefix + name, title, color, dashes))
-    return found
+    return [part._replace(column=prefix + part.column) for part in parts]
 
 
-def _total(table: Table, parts: Sequence[tuple[str, str, str, Any]]) -> Floats:
-    return np.asarray(sum(floats(table, name) for name, *_ in parts))
-
-
-def _folded(
-    axes: Axes, bins: _Bins, table: Table, parts: Sequence[tuple[str, str, str, Any]]
-) -> None:
-    scale = 1 / (bins.exposure * bins.width)
-    counts = bins.sum(floats(table, "counts"))
+def _folded(axes: Axes, model: _Model) -> None:
+    bins = model.bins
+    rate, error = model.counts * bins.scale, np.sqrt(model.counts) * bins.scale
+    everywhere = np.ones(rate.size, dtype=bool)
+    bins.points(axes, rate, error, everywhere, ms=1.8, lw=0.6, zorder=4, label="Data")
+    best_fit: style.Look = {"color": style.BLACK, "lw": 0.7, "baseline": None, "zorder": 3}
     for number, module in enumerate(bins.names):
-        here = bins.of(module)
-        axes.errorbar(
-            bins.centre[here], (counts * scale)[here], (np.sqrt(counts) * scale)[here],
-            fmt=style.MARKERS[number], color=style.BLACK, ms=1.8, lw=0.6, capsize=0, zorder=4,
-            mfc=style.BLACK if number == 0 else "white", label=f"Data {module}".strip(),
-        )  # fmt: skip
-        edges = np.append(bins.edges[here, 0], bins.edges[here, 1][-1])
-        for name, title, color, dashes in parts:
-            axes.stairs(
-                (bins.sum(floats(table, name)) * scale)[here], edges, color=color, ls=dashes,
-                lw=1.0 if number == 0 else 0.5, baseline=None, zorder=2,
-                label=title if number == 0 else None,
-            )  # fmt: skip
-        axes.stairs(
-            (bins.sum(_total(table, parts)) * scale)[here], edges, color=style.BLACK, lw=0.7,
-            baseline=None, zorder=3, label="Best fit" if number == 0 else None,
-        )  # fmt: skip
+        here, edges = bins.of(module), bins.stairs(module)
+        for part in model.parts:
+            look = part.look | {"lw": 1.0 if number == 0 else 0.5, "zorder": 2}
+            look["label"] = part.title if number == 0 else None
+            axes.stairs((model.expected[part.column] * bins.scale)[here], edges, **look)
+        label = "Best fit" if number == 0 else None
+        axes.stairs((model.total * bins.scale)[here], edges, label=label, **best_fit)
     axes.set_yscale("log")
-    highest = float((counts * scale).max())
+    highest = float(rate.max())
     axes.set_ylim(highest / 10**DECADES, highest * 3)
 
 
-def _residuals(
-    axes: Axes, bins: _Bins, table: Table, parts: Sequence[tuple[str, str, str, Any]]
-) -> None:
-    expected = bins.sum(_total(table, parts))
-    residual = (bins.sum(floats(table, "counts")) - expected) / np.sqrt(np.maximum(expected, 1e-9))
-    for number, module in enumerate(bins.names):
-        here = bins.of(module)
-        axes.errorbar(
-            bins.centre[here], residual[here], 1.0, fmt=style.MARKERS[number], color=style.BLACK,
-            ms=1.6, lw=0.5, capsize=0, mfc=style.BLACK if number == 0 else "white",
-        )  # fmt: skip
+def _residuals(axes: Axes, model: _Model) -> None:
+    residual = (model.counts - model.total) / np.sqrt(np.maximum(model.total, 1e-9))
+    everywhere = np.ones(residual.size, dtype=bool)
+    model.bins.points(axes, residual, np.ones(residual.size), everywhere, ms=1.6, lw=0.5)
     axes.axhline(0, color=style.GREY, lw=0.7)
     reach = max(4.2, 1.1 * float(np.abs(residual).max()) + 1)
     axes.set_ylim(-reach, reach)
 
 
-def _unfolded(
-    axes: Axes,
-    bins: _Bins,
-    table: Table,
-    model: str,
-    parts: Sequence[tuple[str, str, str, Any]],
-) -> None:
+def _unfolded(axes: Axes, model: _Model) -> None:
     """Draw the source as emitted; points are data over folded times unfolded model."""
-    size = bins.stops - bins.starts
-    source = [part for part in parts if not part[0].startswith(f"{model}/background.")]
-    emitted = {
-        name: bins.sum(floats(table, name.replace("/", "/unfolded/", 1))) / size
-        for name, *_ in source
-    }
-    total = np.asarray(sum(emitted.values()))
-    folded = bins.sum(_total(table, source))
-    counts = bins.sum(floats(table, "counts"))
-    rest = counts - (bins.sum(_total(table, parts)) - folded)
-    scale = total / np.maximum(folded, 1e-12)
-    error = np.sqrt(np.maximum(counts, 1.0)) * scale
-    for number, module in enumerate(bins.names):
-        here = bins.of(module)
-        seen = here & (rest * scale > error)
-        axes.errorbar(
-            bins.centre[seen], (rest * scale)[seen], error[seen], fmt=style.MARKERS[number],
-            color=style.BLACK, ms=1.8, lw=0.6, capsize=0, zorder=4,
-            mfc=style.BLACK if number == 0 else "white",
-        )  # fmt: skip
-        faint = here & ~seen
-        limit = (np.maximum(rest, 0) * scale + 2 * error)[faint]
-        axes.plot(bins.centre[faint], limit, ls="", marker="v", color=style.GREY, ms=2.2, zorder=1)
-    first = bins.of(bins.names[0])
-    edges = np.append(bins.edges[first, 0], bins.edges[first, 1][-1])
-    for name, _, color, dashes in source:
-        axes.stairs(emitted[name][first], edges, color=color, ls=dashes, lw=1.0, baseline=None)
+    bins = model.bins
+    total = np.asarray(sum(model.emitted.values()))
+    rest = model.counts - (model.total - model.folded)
+    scale = total / np.maximum(model.folded, 1e-12)
+    error = np.sqrt(np.maximum(model.counts, 1.0)) * scale
+    seen = rest * scale > error
+    bins.points(axes, rest * scale, error, seen, ms=1.8, lw=0.6, zorder=4)
+    limit = np.maximum(rest, 0) * scale + 2 * error
+    for module in bins.names:
+        faint = bins.of(module) & ~seen
+        look: style.Look = {"ls": "", "marker": "v", "color": style.GREY, "ms": 2.2, "zorder": 1}
+        axes.plot(bins.centre[faint], limit[faint], **look)
+    first, edges = bins.of(bins.names[0]), bins.stairs(bins.names[0])
+    for part in model.source:
+        axes.stairs(model.emitted[part.column][first], edges, lw=1.0, **part.look)
     axes.stairs(total[first], edges, color=style.BLACK, lw=0.7, baseline=None, zorder=3)
     axes.set_yscale("log")
     top = float(total.max())
@@ -302,13 +297,11 @@ def _answers(
     for panel in (*axes[1:, 0], *free[len(names) :]):
         panel.set_axis_off()
     free[0].set_ylabel("Fraction of spectra")
-    handles, labels = free[0].get_legend_handles_labels()
-    part.legend(
-        handles, labels, loc="outside upper right", ncols=4, fontsize=7,
-        title=f"Scores above what {summary['models']['thermal']} spectra with the fitted "
-        "parameters have on average",
-        title_fontsize=7,
-    )  # fmt: skip
+    entries = style.entries(free[:1])
+    thermal = summary["models"]["thermal"]
+    title = f"Scores above what {thermal} spectra with the fitted parameters have on average"
+    place: style.Look = {"loc": "outside upper right", "ncols": 4, "title_fontsize": 7}
+    part.legend(entries.values(), entries.keys(), fontsize=7, title=title, **place)
 
 
 def _answer_rows(summary: Mapping[str, Any]) -> int:
@@ -318,25 +311,20 @@ def _answer_rows(summary: Mapping[str, Any]) -> int:
 
 def _profile(axes: Axes, summary: Mapping[str, Any], profile: Table) -> None:
     flux = summary["ic_flux"]
-    unit = 10.0 ** math.floor(math.log10(max(float(np.max(profile["flux"])), 1e-300)))
-    axes.plot(
-        floats(profile, "flux") / unit, floats(profile, "delta_cstat"), color=style.IC, lw=1.2
-    )
+    unit = words.scientific_unit(max(float(np.max(profile["flux"])), 1e-300))
+    fluxes = floats(profile, "flux") / unit
+    axes.plot(fluxes, floats(profile, "delta_cstat"), color=style.IC, lw=1.2)
     low, high = (end / unit for end in flux["interval_90"])
     axes.axvspan(low, high, color=style.IC, alpha=0.12, lw=0)
     axes.axvline(flux["value"] / unit, color=style.IC, lw=0.7, ls=":")
+    left: style.Look = {"xytext": (-6, 0), "textcoords": "offset points", "ha": "right"}
     for key, text in (("90", "90 %"), ("3_sigma", "3 σ")):
         limit, rise = flux[f"upper_limit_{key}"] / unit, flux["rise_of_cstat"][key]
         axes.plot(limit, rise, marker="<", color=style.IC, ms=4)
-        axes.annotate(
-            text, (limit, rise), xytext=(-6, 0), textcoords="offset points", fontsize=6.5,
-            ha="right", va="center",
-        )  # fmt: skip
+        axes.annotate(text, (limit, rise), fontsize=6.5, va="center", **left)
     axes.set_ylim(0, max(13.0, 1.15 * flux["rise_of_cstat"]["3_sigma"]))
     axes.set_xlim(0, float(np.max(profile["flux"])) / unit)
-    energies = "–".join(f"{energy:g}" for energy in flux["energies"])
-    exponent = round(math.log10(unit))
-    axes.set_xlabel(f"IC flux, {energies} keV\n(10$^{{{exponent}}}$ {BAND_UNIT})", fontsize=7)
+    axes.set_xlabel(f"IC flux, {_band(flux)}\n({_power(unit)} {BAND_UNIT})", fontsize=7)
     axes.set_ylabel(f"Δ$C$ ({flux['model']})")
 
 
@@ -356,21 +344,21 @@ def _scores(axes: Axes, summary: Mapping[str, Any], simulations: Table, name: st
         (drawn, models["thermal"], style.THERMAL, "-"),
         (with_ic, models["with_ic"], style.IC, "--"),
     ):
-        known = excess[members & np.isfinite(excess)]
-        heights = np.histogram(np.clip(known, edges[0], edges[-1]), edges)[0] / max(known.size, 1)
+        shown = excess[members & np.isfinite(excess)]
+        heights = np.histogram(np.clip(shown, edges[0], edges[-1]), edges)[0] / max(shown.size, 1)
         axes.stairs(heights, edges, fill=True, color=color, alpha=0.18)
         axes.stairs(heights, edges, color=color, ls=dashes, lw=1.0, label=f"simulated {model}")
     axes.axvline(float(observed), color=style.BLACK, lw=1.3, label="observed")
     unit = f" (10$^{{{exponent}}}$)" if exponent else ""
     axes.set_xlabel(detector["title"] + unit, fontsize=7)
     axes.locator_params(axis="x", nbins=4)
-    axes.set_title(f"false alarm {_percent(detector['false_alarm'])}", fontsize=7)
+    axes.set_title(f"false alarm {words.percent(detector['false_alarm'])}", fontsize=7)
 
 
 def score_edges(scores: Floats, observed: float) -> Floats:
     """Return the edges of bins that hold all but the outermost scores, and the observed one."""
-    known = scores[np.isfinite(scores)]
-    low, high = np.quantile(known, [0.005, 0.995]) if known.size else (0.0, 1.0)
+    finite = scores[np.isfinite(scores)]
+    low, high = np.quantile(finite, [0.005, 0.995]) if finite.size else (0.0, 1.0)
     if math.isfinite(observed):
         low, high = min(low, observed), max(high, observed)
     margin = 0.05 * (high - low) or 0.5
@@ -421,12 +409,14 @@ TITLES = {
 def _parameter_rows(summary: Mapping[str, Any]) -> list[list[str]]:
     """Return a heading, and a row for each free parameter with its value in every model."""
     models = sorted(summary["fits"], key=lambda name: len(summary["fits"][name]["parameters"]))
-    names: list[str] = []
-    for model in models:
-        for name, entry in summary["fits"][model]["parameters"].items():
-            if entry["free"] and name not in names and not name.startswith("background."):
-                names.append(name)
-    names.sort(key=lambda name: _last([*summary["fits"][models[-1]]["parameters"]], name))
+    order = list(summary["fits"][models[-1]]["parameters"])
+    free = dict.fromkeys(
+        name
+        for model in models
+        for name, entry in summary["fits"][model]["parameters"].items()
+        if entry["free"] and not is_background(name)
+    )
+    names = sorted(free, key=lambda name: order.index(name) if name in order else len(order))
     rows = [["Best fits", "90 %", *models]]
     for name in names:
         component, _, kind = name.rpartition(".")
@@ -434,12 +424,8 @@ def _parameter_rows(summary: Mapping[str, Any]) -> list[list[str]]:
         rows.append([component, TITLES.get(kind, kind), *(_value(entry) for entry in entries)])
     fits = [summary["fits"][model] for model in models]
     rows.append(["", "$C$ / dof", *(f"{fit['cstat']:.1f} / {fit['dof']}" for fit in fits)])
-    rows.append(["", "goodness", *(_percent(fit["goodness"]) for fit in fits)])
+    rows.append(["", "goodness", *(words.percent(fit["goodness"]) for fit in fits)])
     return rows
-
-
-def _last(order: Sequence[str], name: str) -> int:
-    return order.index(name) if name in order else len(order)
 
 
 def _value(entry: Mapping[str, Any] | None) -> str:
@@ -450,15 +436,13 @@ def _value(entry: Mapping[str, Any] | None) -> str:
     if not entry["free"] or interval is None:
         return f"{value:.4g}"
     errors = [None if end is None else abs(end - value) for end in interval]
-    known = [error for error in errors if error]
-    digits = 1 - math.floor(math.log10(min(known))) if known else 3
-    if abs(value) < 1e-2 and known:
-        unit = 10.0 ** math.floor(math.log10(abs(value) or max(known)))
+    sizes = [error for error in errors if error]
+    digits = 1 - math.floor(math.log10(min(sizes))) if sizes else 3
+    if abs(value) < 1e-2 and sizes:
+        unit = words.scientific_unit(abs(value) or max(sizes))
         digits = max(digits + round(math.log10(unit)), 0)
-        return (
-            f"{_with_errors(value / unit, [e and e / unit for e in errors], digits)}"
-            f" × 10$^{{{round(math.log10(unit))}}}$"
-        )
+        text = _with_errors(value / unit, [e and e / unit for e in errors], digits)
+        return f"{text} × {_power(unit)}"
     return _with_errors(value, errors, min(max(digits, 0), 5))
 
 
@@ -470,14 +454,13 @@ def _with_errors(value: float, errors: Sequence[float | None], digits: int) -> s
 def _flux_lines(summary: Mapping[str, Any]) -> list[str]:
     lines = []
     for model, flux in summary["ic_flux_by_model"].items():
-        energies = "–".join(f"{energy:g}" for energy in flux["energies"])
-        unit = 10.0 ** math.floor(math.log10(flux["upper_limit_3_sigma"]))
+        unit = words.scientific_unit(flux["upper_limit_3_sigma"])
         low, high = (end / unit for end in flux["interval_90"])
         lines.append(
-            f"IC flux {energies} keV in {model}:  {flux['value'] / unit:.2f} "
+            f"IC flux {_band(flux)} in {model}:  {flux['value'] / unit:.2f} "
             f"({low:.2f} to {high:.2f}, 90 %),  below {flux['upper_limit_90'] / unit:.2f} (90 %),  "
             f"below {flux['upper_limit_3_sigma'] / unit:.2f} (3 σ)   "
-            f"10$^{{{round(math.log10(unit))}}}$ {BAND_UNIT}"
+            f"{_power(unit)} {BAND_UNIT}"
         )
     field = summary["magnetic_field"]
     if field is not None:
@@ -503,5 +486,9 @@ def _check_lines(summary: Mapping[str, Any]) -> list[str]:
     return lines + [textwrap.fill(f"Warning: {text}", WRAP + 24) for text in summary["warnings"]]
 
 
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f} %" if fraction < 0.01 else f"{100 * fraction:.1f} %"
+def _band(flux: Mapping[str, Any]) -> str:
+    return "–".join(f"{energy:g}" for energy in flux["energies"]) + " keV"
+
+
+def _power(unit: float) -> str:
+    return f"10$^{{{round(math.log10(unit))}}}$"

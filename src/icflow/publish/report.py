@@ -28,8 +28,7 @@ from icflow.detection.detectors import fits_read
 from icflow.errors import IcflowError
 from icflow.files import write_text
 from icflow.publish.figures import registry
-from icflow.publish.figures.base import network_order
-from icflow.publish.figures.confusion import read_metrics
+from icflow.publish.figures.base import network_order, read_metrics
 from icflow.tables import floats, read_table, stack, strings
 
 FIT_COLUMNS = ("index", "cstat", "dof", "converged", "at_bound", "status")

@@ -24,7 +24,7 @@ from icflow.detection.metrics import binomial
 from icflow.errors import IcflowError
 from icflow.files import atomic_path, write_text
 from icflow.publish.figures import every_dependence, registry
-from icflow.publish.figures.confusion import read_metrics
+from icflow.publish.figures.base import read_metrics
 from icflow.publish.report import summary
 from icflow.stages import figures
 from icflow.tables import floats, read_table

@@ -36,8 +36,7 @@ def run(settings: FigureSettings, inputs: Sequence[Path], outputs: Sequence[Path
         an output has an unknown suffix.
     """
     paths = [Path(path) for path in inputs]
-    kind = registry.kind(settings.name)
-    write(lambda: kind.draw(settings, paths), settings.figures.dpi, outputs)
+    write(lambda: registry.draw(settings, paths), settings.figures.dpi, outputs)
 
 
 def write(draw: Callable[[], Figure], dpi: int, outputs: Sequence[Path]) -> None:

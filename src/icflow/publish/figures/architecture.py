@@ -12,9 +12,8 @@ import numpy as np
 
 from icflow.config import Architecture, Config
 from icflow.errors import IcflowError
-from icflow.publish.figures import style
-from icflow.publish.figures.base import FigureKind, FigureSettings, label_order
-from icflow.publish.figures.reconstructions import constrained
+from icflow.publish.figures import base, style
+from icflow.publish.figures.base import FigureData, FigureKind, label_order
 from icflow.tables import read_table, strings
 
 if TYPE_CHECKING:
@@ -43,18 +42,13 @@ class Block:
     channels: int = 1
 
 
-def inputs(config: Config) -> list[str]:
-    """Return example reconstructions: as many rows per spectrum as the network has inputs."""
-    return [f"scores/{constrained(config)[0]}/fold-0-reconstructions.ecsv"]
-
-
-def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
+def draw(data: FigureData) -> Figure:
     """Draw encoder, latents and decoder from left to right."""
-    assert settings.autoencoder is not None
-    architecture = settings.autoencoder.architecture
-    length = _input_length(paths[0])
+    # There are as many rows for each spectrum as the network has inputs.
+    length = _input_length(data.paths[0])
     figure, axes = style.grid(1, 1, style.DOUBLE_COLUMN, HEIGHT)
-    _schematic(axes[0, 0], blocks(architecture, length), label_order(settings.autoencoder))
+    parts = blocks(data.autoencoder.architecture, length)
+    _schematic(axes[0, 0], parts, label_order(data.autoencoder))
     return figure
 
 
@@ -95,30 +89,15 @@ def blocks(architecture: Architecture, length: int) -> list[Block]:
 
 
 def _schematic(axes: Axes, parts: Sequence[Block], labels: Sequence[str]) -> None:
-    from matplotlib.patches import FancyBboxPatch, Patch
-
-    widths = [0.1 + 0.045 * math.log2(part.channels) for part in parts]
+    widths = np.array([0.1 + 0.045 * math.log2(part.channels) for part in parts])
     heights = [_height(part) for part in parts]
-    position = 0.0
-    centres = []
-    for number, (part, width, height) in enumerate(zip(parts, widths, heights, strict=True)):
-        color = KINDS[part.kind][0]
-        axes.add_patch(
-            FancyBboxPatch(
-                (position, -height / 2), width, height, boxstyle="round,pad=0,rounding_size=0.03",
-                fc=color, ec=color, alpha=0.75, lw=0.8,
-            )
-        )  # fmt: skip
-        centres.append(position + width / 2)
-        _size(axes, part, centres[-1], height)
-        if number + 1 < len(parts):
-            axes.annotate(
-                "", (position + width + GAP, 0), (position + width, 0),
-                arrowprops={"arrowstyle": "-|>", "lw": 0.6, "color": style.BLACK,
-                            "mutation_scale": 5, "shrinkA": 0.5, "shrinkB": 0.5},
-            )  # fmt: skip
-        position += width + GAP
-    total, top = position - GAP, max(heights) / 2
+    lefts = np.cumsum([0.0, *(widths[:-1] + GAP)])
+    centres = lefts + widths / 2
+    for part, left, width, height in zip(parts, lefts, widths, heights, strict=True):
+        _block(axes, part, left, width, height)
+    for left, width in zip(lefts[:-1], widths, strict=False):
+        _arrow(axes, left + width, left + width + GAP)
+    total, top = lefts[-1] + widths[-1], max(heights) / 2
     latents = next(n for n, part in enumerate(parts) if part.kind == "latent")
     middle = centres[latents]
     _name_latents(axes, middle, heights[latents] / 2, top, labels)
@@ -127,24 +106,45 @@ def _schematic(axes: Axes, parts: Sequence[Block], labels: Sequence[str]) -> Non
     axes.set(xlim=(-0.15, total + 0.15), ylim=(-top - 0.55, top + 0.3))
     axes.set_aspect("equal")
     axes.axis("off")
-    used = {part.kind for part in parts}
+    _legend(axes, {part.kind for part in parts})
+
+
+def _block(axes: Axes, part: Block, left: float, width: float, height: float) -> None:
+    """Draw a block, and write below it how large it is."""
+    from matplotlib.patches import FancyBboxPatch
+
+    corners = "round,pad=0,rounding_size=0.03"
+    place = (left, -height / 2)
+    colors = _colors(part.kind)
+    axes.add_patch(FancyBboxPatch(place, width, height, boxstyle=corners, lw=0.8, **colors))
+    size = f"{part.channels}×{part.length}" if part.channels > 1 else f"{part.length}"
+    x, y = left + width / 2, -height / 2 - 0.05
+    axes.text(x, y, size, ha="center", va="top", fontsize=7, rotation=90)
+
+
+def _arrow(axes: Axes, start: float, end: float) -> None:
+    arrow = {"arrowstyle": "-|>", "lw": 0.6, "color": style.BLACK, "mutation_scale": 5}
+    shrink = {"shrinkA": 0.5, "shrinkB": 0.5}
+    axes.annotate("", (end, 0), (start, 0), arrowprops=arrow | shrink)
+
+
+def _legend(axes: Axes, kinds: set[str]) -> None:
+    from matplotlib.patches import Patch
+
     handles = [
-        Patch(fc=color, ec=color, alpha=0.75, label=title)
-        for kind, (color, title) in KINDS.items()
-        if kind in used
+        Patch(label=title, **_colors(kind)) for kind, (_, title) in KINDS.items() if kind in kinds
     ]
     axes.figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+
+
+def _colors(kind: str) -> style.Look:
+    color = KINDS[kind][0]
+    return {"fc": color, "ec": color, "alpha": 0.75}
 
 
 def _height(part: Block) -> float:
     """Height in inch, linear in the logarithm of the length."""
     return 0.1 + 0.155 * math.log2(part.length)
-
-
-def _size(axes: Axes, part: Block, x: float, height: float) -> None:
-    """Write below a block how large it is."""
-    size = f"{part.channels}×{part.length}" if part.channels > 1 else f"{part.length}"
-    axes.text(x, -height / 2 - 0.05, size, ha="center", va="top", fontsize=7, rotation=90)
 
 
 def _name_latents(axes: Axes, x: float, bottom: float, top: float, labels: Sequence[str]) -> None:
@@ -154,8 +154,7 @@ def _name_latents(axes: Axes, x: float, bottom: float, top: float, labels: Seque
     axes.plot([x, x], [bottom + 0.04, top + 0.08], color=style.VERMILLION, lw=0.7, ls=":")
 
 
-def caption(config: Config) -> str:
-    """Return the caption with the settings."""
+def _caption(config: Config) -> str:
     architecture = config.autoencoder.architecture
     low, high = config.autoencoder.energies
     skips = "encoder and decoder" if architecture.decoder_skips else "the encoder only"
@@ -172,9 +171,9 @@ def caption(config: Config) -> str:
 
 FIGURE = FigureKind(
     sections=("autoencoder",),
-    inputs=inputs,
+    inputs=base.examples,
     draw=draw,
-    caption=caption,
+    caption=_caption,
     alt=(
         "Schematic of the autoencoder from left to right: the input spectrum passes convolutional "
         "stages of growing channel number and shrinking length and dense layers down to the "

@@ -1,13 +1,24 @@
-"""What a figure is: what it reads, what it depends on, how it is drawn."""
+"""What a figure is: what it reads, what it depends on, how it is drawn.
+
+A new figure is a module that says these once, as a `FigureKind`, and a line in
+`icflow.publish.figures.registry`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from astropy.table import Table
 
 from icflow.config import Autoencoder, Config, Dataset, Detection, Figures, Instrument, Section
+from icflow.detection.metrics import Estimate
+from icflow.files import read_json
+from icflow.tables import read_table
+from icflow.typing import Booleans, Floats
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,32 +39,114 @@ class FigureSettings(Section):
 
 
 @dataclass(frozen=True)
+class FigureData:
+    """What a figure is drawn from: its settings, and its input files in the order of their list."""
+
+    settings: FigureSettings
+    paths: Sequence[Path]
+
+    @property
+    def detection(self) -> Detection:
+        """The section, of figures that have it among theirs."""
+        assert self.settings.detection is not None
+        return self.settings.detection
+
+    @property
+    def autoencoder(self) -> Autoencoder:
+        """The section, of figures that have it among theirs."""
+        assert self.settings.autoencoder is not None
+        return self.settings.autoencoder
+
+    @property
+    def bins(self) -> int:
+        """In how many bins a quantity is shown."""
+        return self.settings.figures.bins
+
+    def scores(self, names: Iterable[str], *suffixes: str) -> tuple[Table, Booleans]:
+        """Read the scores of the test spectra, which come first among the inputs.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Detectors that must be in the table.
+        suffixes : str
+            Ends of the columns that each of them must have: ``""``, ``"_decision"``.
+
+        Returns
+        -------
+        Table
+        (n,) bool
+            Whether a spectrum has IC.
+        """
+        columns = [f"{name}{suffix}" for name in names for suffix in suffixes]
+        table = read_table(self.paths[0], ["is_ic", *columns])
+        return table, np.asarray(table["is_ic"], dtype=bool)
+
+
+@dataclass(frozen=True)
 class FigureKind:
     """One figure of the registry.
 
     Attributes
     ----------
-    sections : tuple of str
-        Sections of the configuration, besides ``figures``, that it depends on.
     inputs : callable
         Takes the configuration, gives the files to read, relative to the
         folder of the results.
     draw : callable
-        Takes the settings and the paths of the inputs, gives the figure.
+        Takes what the figure is drawn from, gives the figure.
     caption : callable
         Takes the configuration, gives the caption, which states the settings.
     alt : str
         What a reader who cannot see the figure should know that it shows.
+    sections : tuple of str
+        Sections of the configuration, besides ``figures``, that it depends on.
     title : str
         What to call it where it has no number.
     """
 
-    sections: tuple[str, ...]
     inputs: Callable[[Config], list[str]]
-    draw: Callable[[FigureSettings, Sequence[Path]], Figure]
+    draw: Callable[[FigureData], Figure]
     caption: Callable[[Config], str]
     alt: str
+    sections: tuple[str, ...] = ()
     title: str = ""
+
+
+# --- what figures read ----------------------------------------------------------------
+
+
+def scores(config: Config) -> list[str]:
+    """Return the scores of the evaluation."""
+    return ["evaluation/scores.ecsv"]
+
+
+def metrics(config: Config) -> list[str]:
+    """Return the metrics of the evaluation."""
+    return ["evaluation/metrics.json"]
+
+
+def examples(config: Config) -> list[str]:
+    """Return the example reconstructions of the constrained network in its first fold."""
+    return [f"scores/{constrained(config)}/fold-0-reconstructions.ecsv"]
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """Read ``metrics.json``.
+
+    Raises
+    ------
+    IcflowError
+        If it is missing or not whole.
+    """
+    return read_json(path, "detectors", "the metrics of an evaluation", "evaluate again")
+
+
+def ends(estimates: Sequence[Estimate]) -> Floats:
+    """Return values, lower and upper ends of intervals, (3, n)."""
+    return np.array([[e.value, e.lo, e.hi] for e in estimates], dtype=np.float64).T
+
+
+# --- what they say --------------------------------------------------------------------
 
 
 def folds(config: Config) -> range:
@@ -61,9 +154,9 @@ def folds(config: Config) -> range:
     return range(config.autoencoder.training.folds_trained)
 
 
-def many(number: int, noun: str, plural: str | None = None) -> str:
-    """Return a number with its noun: ``1 fold``, ``2 folds``, ``1,000 spectra``."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+def many(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 fold``, ``2 folds``, ``1,000 folds``."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 # Settings travel between stages as JSON with sorted keys, so the order in which
@@ -80,7 +173,15 @@ def network_order(autoencoder: Autoencoder) -> list[str]:
     return sorted(autoencoder.networks, key=place)
 
 
+def constrained(config: Config) -> str:
+    """Return the network to show: as published, its latents constrained, where there is such."""
+    networks = config.autoencoder.networks
+    names = network_order(config.autoencoder)
+    names = [name for name in names if networks[name].kind == "convolutional"] or names
+    return next((name for name in names if networks[name].constraint > 0), names[0])
+
+
 def label_order(autoencoder: Autoencoder) -> list[str]:
     """Return the labels: temperature, metallicity, redshift, norm, then others by name."""
-    known = [name for name in ("kT", "Z", "z", "norm") if name in autoencoder.labels]
-    return [*known, *sorted(set(autoencoder.labels) - set(known))]
+    first = [name for name in ("kT", "Z", "z", "norm") if name in autoencoder.labels]
+    return [*first, *sorted(set(autoencoder.labels) - set(first))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +11,7 @@ from icflow.config import Config
 from icflow.detection import metrics
 from icflow.detection.quality import Curve, Resampling
 from icflow.publish.figures import judged, style
-from icflow.publish.figures.base import FigureSettings
+from icflow.publish.figures.base import FigureData
 from icflow.tables import floats
 from icflow.typing import Floats
 
@@ -25,14 +24,16 @@ POINTS = 200
 COLORS = tuple(color for color in style.SERIES if color != style.BLACK)
 LOWEST = 1e-3  # false-alarm rate on the logarithmic axis
 
+# From a curve to x and y, (m, k) each.
+Trace = Callable[[Curve], tuple[Floats, Floats]]
+
 
 class _Bands:
     """Curves of all detectors on the same resamplings, on a grid."""
 
-    def __init__(self, settings: FigureSettings, path: Path) -> None:
-        assert settings.detection is not None
-        self.detection = settings.detection
-        self.table, self.is_ic = judged.read(self.detection, path, "")
+    def __init__(self, data: FigureData) -> None:
+        self.detection = data.detection
+        self.table, self.is_ic = data.scores(self.detection.detectors, "")
         # The ceiling is drawn in every panel, to compare with.
         self.ceiling = self.detection.ceiling
         groups = {
@@ -44,10 +45,8 @@ class _Bands:
             self.is_ic, self.detection.bootstrap, metrics.generator(0, "curves")
         )
 
-    def of(
-        self, name: str, grid: Floats, trace: Callable[[Curve], tuple[Floats, Floats]]
-    ) -> tuple[Floats, Floats, Floats]:
-        """Return y of the curve on the grid of x, and the ends of its 68.3 % interval."""
+    def of(self, name: str, grid: Floats, trace: Trace) -> Floats:
+        """Return y of a curve on a grid of x and the ends of its 68.3 % interval, (3, k)."""
         score = floats(self.table, name)
 
         def measure(weights: Floats) -> dict[str, Floats]:
@@ -55,30 +54,19 @@ class _Bands:
             return {"y": np.array([np.interp(grid, *row) for row in zip(x, y, strict=True)])}
 
         drawn = self.resampling.apply(measure)["y"]
-        low, high = np.quantile(drawn[1:], metrics.SIGMA_QUANTILES, axis=0)
-        return drawn[0], low, high
+        return np.stack([drawn[0], *np.quantile(drawn[1:], metrics.SIGMA_QUANTILES, axis=0)])
 
-    def draw(
-        self,
-        panel: Axes,
-        names: Sequence[str],
-        grid: Floats,
-        trace: Callable[[Curve], tuple[Floats, Floats]],
-    ) -> None:
+    def draw(self, panel: Axes, names: Sequence[str], grid: Floats, trace: Trace) -> None:
         """Draw a line with its band for each detector."""
+        titles = {name: detector.title for name, detector in self.detection.detectors.items()}
         for position, name in enumerate(names):
             value, low, high = self.of(name, grid, trace)
-            color = judged.look(COLORS, position)
+            color, dashes = style.cycle(COLORS, position), style.cycle(style.DASHES, position)
             panel.fill_between(grid, low, high, color=color, alpha=0.18, lw=0)
-            panel.plot(
-                grid, value, color=color, lw=1.0, ls=judged.look(style.DASHES, position),
-                label=self.detection.detectors[name].title,
-            )  # fmt: skip
+            panel.plot(grid, value, color=color, lw=1.0, ls=dashes, label=titles[name])
         if self.ceiling is not None:
-            panel.plot(
-                grid, self.of(self.ceiling, grid, trace)[0], color=style.BLACK, lw=0.8,
-                ls=(0, (1, 1)), label=self.detection.detectors[self.ceiling].title,
-            )  # fmt: skip
+            value, label = self.of(self.ceiling, grid, trace)[0], titles[self.ceiling]
+            panel.plot(grid, value, color=style.BLACK, lw=0.8, ls=(0, (1, 1)), label=label)
 
 
 def _rates(curve: Curve) -> tuple[Floats, Floats]:
@@ -89,20 +77,21 @@ def _precisions(curve: Curve) -> tuple[Floats, Floats]:
     return curve.recall, curve.precision
 
 
-def draw_roc(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
+def draw_roc(data: FigureData) -> Figure:
     """Draw recall against false-alarm rate, linear (above) and logarithmic (below)."""
-    bands = _Bands(settings, paths[0])
-    groups = bands.groups
-    figure, axes = style.grid(2, len(groups), style.DOUBLE_COLUMN, 6.2, sharey="row", sharex="row")
+    bands = _Bands(data)
+    figure, axes = style.grid(
+        2, len(bands.groups), style.DOUBLE_COLUMN, 6.2, sharey="row", sharex="row"
+    )
     grids = np.linspace(0, 1, POINTS), np.geomspace(LOWEST, 1, POINTS)
-    for column, (key, names) in enumerate(groups.items()):
+    for column, (key, names) in enumerate(bands.groups.items()):
         for row, grid in enumerate(grids):
             panel = axes[row, column]
             bands.draw(panel, names, grid, _rates)
             panel.plot(grid, grid, color=style.GREY, lw=0.6)
             panel.set_ylim(0, 1.02)
         axes[0, column].set_xlim(0, 1)
-        axes[0, column].set_title(judged.GROUPS[key])
+        axes[0, column].set_title(judged.CLASSES[key].title)
         axes[1, column].set_xlim(LOWEST, 1)
         style.log_axis(axes[1, column])
         axes[1, column].set_xlabel("False-alarm rate")
@@ -112,18 +101,19 @@ def draw_roc(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
     return figure
 
 
-def draw_precision(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
+def draw_precision(data: FigureData) -> Figure:
     """Draw precision against recall."""
-    bands = _Bands(settings, paths[0])
-    groups = bands.groups
-    figure, axes = style.grid(1, len(groups), style.DOUBLE_COLUMN, 3.9, sharey=True, sharex=True)
+    bands = _Bands(data)
+    figure, axes = style.grid(
+        1, len(bands.groups), style.DOUBLE_COLUMN, 3.9, sharey=True, sharex=True
+    )
     grid = np.linspace(0, 1, POINTS)
-    for panel, (key, names) in zip(axes[0], groups.items(), strict=True):
+    for panel, (key, names) in zip(axes[0], bands.groups.items(), strict=True):
         bands.draw(panel, names, grid, _precisions)
         panel.axhline(float(bands.is_ic.mean()), color=style.GREY, lw=0.6)
         panel.set_xlim(0, 1)
         panel.set_ylim(0, 1.02)
-        panel.set_title(judged.GROUPS[key])
+        panel.set_title(judged.CLASSES[key].title)
         panel.set_xlabel("Recall")
         _legend(panel)
     axes[0, 0].set_ylabel("Precision")

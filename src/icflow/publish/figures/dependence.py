@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,22 +13,16 @@ from icflow.detection.detectors import in_order
 from icflow.detection.published import PUBLISHED
 from icflow.errors import IcflowError
 from icflow.publish.figures import judged, style
-from icflow.publish.figures.base import FigureSettings
-from icflow.tables import floats, read_table
+from icflow.publish.figures.base import FigureData, ends
+from icflow.tables import floats
 from icflow.typing import Booleans, Floats
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 REPEATS = 1000
 TRUTH = "truth."
 TITLES = {"recall": "Recall", "precision": "Precision", "bacc": "Balanced accuracy"}
-
-
-def inputs(config: Config) -> list[str]:
-    """Return the scores of the evaluation."""
-    return ["evaluation/scores.ecsv"]
 
 
 def shown(detection: Detection) -> list[str]:
@@ -39,44 +31,39 @@ def shown(detection: Detection) -> list[str]:
     return [name for name in names if name in PUBLISHED] or names
 
 
-def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
+def draw(data: FigureData) -> Figure:
     """Draw a panel for each metric (rows) and true parameter (columns)."""
-    assert settings.detection is not None
-    detectors = {name: settings.detection.detectors[name] for name in shown(settings.detection)}
-    needed = [column for name in detectors for column in (name, f"{name}_decision")]
-    table = read_table(paths[0], ["is_ic", *needed])
-    is_ic = np.asarray(table["is_ic"], dtype=bool)
+    names = shown(data.detection)
+    table, is_ic = data.scores(names, "", "_decision")
     parameters = observables(table)
     if not parameters:
         raise IcflowError(
-            f"{paths[0]}: has no true temperature, metallicity, redshift or norm to bin by; "
+            f"{data.paths[0]}: has no true temperature, metallicity, redshift or norm to bin by; "
             "take figure 8 out of the targets for scenarios without plasma"
         )
     figure, axes = style.grid(
         len(TITLES), len(parameters), style.DOUBLE_COLUMN, 5.0, sharex="col", sharey="row"
     )
-    for column, (quantity, values) in enumerate(parameters.items()):
-        edges = bin_edges(values[is_ic], settings.figures.bins)
-        for position, (name, detector) in enumerate(detectors.items()):
+    for panels, (quantity, values) in zip(axes.T, parameters.items(), strict=True):
+        edges = bin_edges(values[is_ic], data.bins)
+        centres = 0.5 * (edges[:-1] + edges[1:])
+        for position, name in enumerate(names):
             decision = np.asarray(table[f"{name}_decision"], dtype=bool)
             binned = in_bins(values, edges, decision, is_ic, f"{name}:{quantity}")
-            shift = (position - 0.5 * (len(detectors) - 1)) * 0.09
-            for row, metric in enumerate(TITLES):
-                _curve(axes[row, column], edges, binned[metric], shift, position, detector.title)
-        axes[-1, column].set_xlabel(_capital(style.label(quantity)))
-        axes[-1, column].set_xlim(edges[0], edges[-1])
-    for row, title in enumerate(TITLES.values()):
-        axes[row, 0].set_ylabel(title)
-        axes[row, 0].set_ylim(0, 1.03)
+            # Moved by a part of a bin, so that error bars stay apart.
+            x = centres + (position - 0.5 * (len(names) - 1)) * 0.09 * np.diff(edges)
+            look = style.look(position) | {"label": data.detection.detectors[name].title}
+            for panel, metric in zip(panels, TITLES, strict=True):
+                style.error_bars(panel, x, ends(binned[metric]), lw=0.9, **look)
+        panels[-1].set_xlabel(style.capital(style.label(quantity)))
+        panels[-1].set_xlim(edges[0], edges[-1])
+    for panel, title in zip(axes[:, 0], TITLES.values(), strict=True):
+        panel.set_ylabel(title)
+        panel.set_ylim(0, 1.03)
     for panel in axes[-1]:
         panel.axhline(0.5, color=style.GREY, lw=0.6, zorder=0)
     style.legend_above(figure, axes[0, 0], most=4)
     return figure
-
-
-def _capital(text: str) -> str:
-    """Return a label with a capital first letter, unless it begins with a symbol."""
-    return text if text.startswith("$") else text[0].upper() + text[1:]
 
 
 def observables(table: Table) -> dict[str, Floats]:
@@ -94,20 +81,20 @@ def observables(table: Table) -> dict[str, Floats]:
     }
     plasmas = [name.removesuffix(".kT") for name in truth if name.endswith(".kT")]
     plasmas = [name for name in plasmas if f"{name}.norm" in truth]
-    found: dict[str, Floats] = {}
+    quantities: dict[str, Floats] = {}
     for quantity, parameter in (("z", "Redshift"), ("Z", "Abundanc")):
         column = next((truth[n] for n in truth if n.endswith(f".{parameter}")), None)
         if column is not None:
-            found[quantity] = column
+            quantities[quantity] = column
     if plasmas:
         norms = np.nan_to_num(np.stack([truth[f"{name}.norm"] for name in plasmas]))
         heats = np.nan_to_num(np.stack([truth[f"{name}.kT"] for name in plasmas]))
         total = norms.sum(axis=0)
         weighted = (norms * heats).sum(axis=0)
-        found["kT"] = weighted / np.where(total > 0, total, np.nan)
-        found["norm"] = np.where(total > 0, total, np.nan)
-    order = [name for name in ("z", "kT", "Z", "norm") if name in found]
-    return {name: found[name] for name in order if np.isfinite(found[name]).all()}
+        quantities["kT"] = weighted / np.where(total > 0, total, np.nan)
+        quantities["norm"] = np.where(total > 0, total, np.nan)
+    order = [name for name in ("z", "kT", "Z", "norm") if name in quantities]
+    return {name: quantities[name] for name in order if np.isfinite(quantities[name]).all()}
 
 
 def bin_edges(values: Floats, bins: int) -> Floats:
@@ -148,39 +135,16 @@ def in_bins(
     # The last bin holds its upper edge, as in numpy.histogram.
     position = np.where(values == edges[-1], bins - 1, np.searchsorted(edges, values, "right") - 1)
     random = metrics.generator(0, name)
-    found: dict[str, list[metrics.Estimate]] = {metric: [] for metric in wanted}
+    binned: dict[str, list[metrics.Estimate]] = {metric: [] for metric in wanted}
     for number in range(bins):
         here = (position == number) | np.isnan(values)
         estimates = metrics.estimates(decision[here], is_ic[here], REPEATS, random, wanted)
         for metric, estimate in estimates.items():
-            found[metric].append(estimate)
-    return found
+            binned[metric].append(estimate)
+    return binned
 
 
-def _curve(
-    axes: Axes,
-    edges: Floats,
-    binned: Sequence[metrics.Estimate],
-    shift: float,
-    position: int,
-    title: str,
-) -> None:
-    """Draw a metric in bins, moved by a part of a bin so that error bars stay apart."""
-    centres = 0.5 * (edges[:-1] + edges[1:]) + shift * np.diff(edges)
-    value, low, high = (
-        np.array([getattr(estimate, key) for estimate in binned]) for key in ("value", "lo", "hi")
-    )
-    error = np.clip(np.stack([value - low, high - value]), 0, None)
-    axes.errorbar(
-        centres, value, error, label=title, lw=0.9, elinewidth=0.8,
-        color=style.SERIES[position % len(style.SERIES)],
-        marker=style.MARKERS[position % len(style.MARKERS)],
-        ls=style.DASHES[position % len(style.DASHES)],
-    )  # fmt: skip
-
-
-def caption(config: Config) -> str:
-    """Return the caption with the settings."""
+def _caption(config: Config) -> str:
     return (
         "Recall, precision and balanced accuracy of the published detectors against the true "
         "redshift, temperature, metallicity and norm of the test spectra, in "
@@ -194,9 +158,8 @@ def caption(config: Config) -> str:
 
 
 FIGURE = judged.kind(
-    inputs=inputs,
     draw=draw,
-    caption=caption,
+    caption=_caption,
     alt=(
         "Recall, precision and balanced accuracy in bins of redshift, temperature, metallicity and "
         "norm, with error bars, one line per detector."

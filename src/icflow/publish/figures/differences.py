@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +10,8 @@ import numpy as np
 from icflow.config import Config
 from icflow.detection.differences import EVEN, between, verdict
 from icflow.detection.quality import title
-from icflow.publish.figures import judged, style
-from icflow.publish.figures.base import FigureSettings
-from icflow.publish.figures.confusion import inputs, read_metrics
+from icflow.publish.figures import base, judged, style
+from icflow.publish.figures.base import FigureData
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,34 +20,30 @@ if TYPE_CHECKING:
 QUANTITIES = ("bacc", "auc")
 
 
-def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
+def draw(data: FigureData) -> Figure:
     """Draw a square of cells for each quantity: row minus column, in hundredths."""
-    metrics = read_metrics(paths[0])
-    size = len(metrics["detectors"])
-    side = 0.31 * size + 1.5
+    metrics = base.read_metrics(data.paths[0])
+    side = 0.31 * len(metrics["detectors"]) + 1.5
     figure, axes = style.grid(len(QUANTITIES), 1, style.DOUBLE_COLUMN, len(QUANTITIES) * side)
     for panel, quantity in zip(axes[:, 0], QUANTITIES, strict=True):
         _panel(panel, metrics, quantity)
     return figure
 
 
-def _panel(axes: Axes, metrics: dict[str, Any], quantity: str) -> None:
+def _panel(axes: Axes, metrics: Mapping[str, Any], quantity: str) -> None:
     names = list(metrics["detectors"])
     titles = [metrics["detectors"][name]["title"] for name in names]
     values = np.full((len(names), len(names)), np.nan)
-    for row, first in enumerate(names):
-        for column, other in enumerate(names):
-            if first == other:
-                continue
-            found = between(metrics, first, other, quantity)
-            if found["value"] is None:
-                continue
-            values[row, column] = found["value"]
-            even = verdict(quantity, found) == EVEN
-            axes.text(
-                column, row, style.signed_fixed(100 * found["value"]), ha="center", va="center",
-                fontsize=7, color=style.GREY if even else style.BLACK,
-            )  # fmt: skip
+    for (row, column), _ in np.ndenumerate(values):
+        if row == column:
+            continue
+        difference = between(metrics, names[row], names[column], quantity)
+        if difference["value"] is None:
+            continue
+        values[row, column] = difference["value"]
+        color = style.GREY if verdict(quantity, difference) == EVEN else style.BLACK
+        text = style.signed_fixed(100 * difference["value"])
+        axes.text(column, row, text, ha="center", va="center", fontsize=7, color=color)
     shown = np.ma.masked_invalid(values)
     most = max(float(np.abs(shown).max()) if shown.count() else 0.0, 0.01)
     # Pale, so that numbers are read on any of the colours.
@@ -63,8 +57,7 @@ def _panel(axes: Axes, metrics: dict[str, Any], quantity: str) -> None:
     axes.set_title(f"{title(quantity)}: row minus column (0.01)", pad=4)
 
 
-def caption(config: Config) -> str:
-    """Return the caption with the settings."""
+def _caption(config: Config) -> str:
     return (
         "Balanced accuracy (above) and area under the receiver operating characteristic (below) of "
         "the detector of each row minus that of each column, in units of 0.01, on the same test "
@@ -75,9 +68,9 @@ def caption(config: Config) -> str:
 
 
 FIGURE = judged.kind(
-    inputs=inputs,
+    inputs=base.metrics,
     draw=draw,
-    caption=caption,
+    caption=_caption,
     alt=(
         "Two squares of numbers, one for balanced accuracy and one for the area under the curve: "
         "the differences of every pair of detectors in hundredths, grey where the paired interval "

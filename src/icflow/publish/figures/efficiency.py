@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +12,7 @@ from icflow.config import Config, Detection
 from icflow.detection.metrics import auc
 from icflow.errors import IcflowError
 from icflow.publish.figures import judged, style
-from icflow.publish.figures.base import FigureSettings
+from icflow.publish.figures.base import FigureData
 from icflow.publish.figures.dependence import observables
 from icflow.tables import floats
 from icflow.typing import Booleans, Floats, Integers
@@ -22,22 +21,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
-    from matplotlib.patches import Rectangle
 
-CONTOURS = (0.5, 0.9)
+CONTOURS = {0.5: "--", 0.9: "-"}
 WIDTH = 0.1  # of the kernel, as a fraction of the range of either norm
 FINE = 60  # points of the smoothed plane along each axis
 # Where the kernel finds less than this many spectra it draws no contour.
 FEWEST = 5.0
-
-
-# What a detector sees of spectra with IC, in a few words.
-WORDS = {
-    "never": "never sees IC",
-    "threshold": "IC for the threshold",
-    "training": "trained on IC",
-    "priors": "knows the priors",
-}
 
 
 @dataclass(frozen=True)
@@ -111,44 +100,36 @@ def called(score: Floats, is_ic: Booleans, false_alarm: float) -> Floats:
     return np.where(score > threshold, 1.0, np.where(score == threshold, part, 0.0))
 
 
-def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
+def draw(data: FigureData) -> Figure:
     """Draw the plane for the best detector of each class, at one false-alarm rate."""
-    detection = settings.detection
-    assert detection is not None
-    table, is_ic = judged.read(detection, paths[0], "")
+    detection = data.detection
+    table, is_ic = data.scores(detection.detectors, "")
     norm = observables(table).get("norm")
     if norm is None or "truth.ic_norm" not in table.colnames:
         raise IcflowError(
-            f"{paths[0]}: has no true norms of plasma and IC to bin by; take the figure efficiency "
-            "out of the targets for scenarios without"
+            f"{data.paths[0]}: has no true norms of plasma and IC to bin by; take the figure "
+            "efficiency out of the targets for scenarios without"
         )
     if not is_ic.any() or is_ic.all():
         raise IcflowError(
-            f"{paths[0]}: the efficiency needs test spectra of both classes; name datasets of both "
-            "under detection.test"
+            f"{data.paths[0]}: the efficiency needs test spectra of both classes; name datasets of "
+            "both under detection.test"
         )
     scores = {name: floats(table, name) for name in detection.detectors}
     shown = best_of_each_class(detection, scores, is_ic)
-    ic_norm = floats(table, "truth.ic_norm")
-    ranges = [_range(values[is_ic]) for values in (norm, ic_norm)]
-    x, y = (
-        (values[is_ic] - low) / (high - low)
-        for values, (low, high) in zip((norm, ic_norm), ranges, strict=True)
-    )
+    norms = [norm[is_ic], floats(table, "truth.ic_norm")[is_ic]]
+    ranges = [_range(values) for values in norms]
+    x, y = ((v - low) / (high - low) for v, (low, high) in zip(norms, ranges, strict=True))
     figure, axes = style.grid(1, len(shown), style.DOUBLE_COLUMN, 2.9, sharex=True, sharey=True)
     rate = false_alarm(detection)
     for panel, (key, name) in zip(axes[0], shown.items(), strict=True):
-        found = called(scores[name], is_ic, rate)[is_ic]
-        image = _panel(panel, Plane(x, y, found), settings.figures.bins, ranges)
-        panel.set_title(f"{detection.detectors[name].title}\n({WORDS[key]})")
+        plane = Plane(x, y, called(scores[name], is_ic, rate)[is_ic])
+        image = _panel(panel, plane, data.bins, ranges)
+        panel.set_title(f"{detection.detectors[name].title}\n({judged.CLASSES[key].words})")
         panel.set_xlabel(f"Thermal {style.label('norm')}")
     axes[0, 0].set_ylabel("IC norm (10$^{-3}$ photons keV$^{-1}$ cm$^{-2}$ s$^{-1}$)")
-    figure.colorbar(
-        image,
-        ax=axes[0].tolist(),
-        label=f"Fraction detected at {100 * rate:g} % false alarms",
-        pad=0.02,
-    )
+    label = f"Fraction detected at {100 * rate:g} % false alarms"
+    figure.colorbar(image, ax=axes[0].tolist(), label=label, pad=0.02)
     return figure
 
 
@@ -158,47 +139,58 @@ def _range(values: Floats) -> tuple[float, float]:
 
 
 def _panel(axes: Axes, plane: Plane, bins: int, ranges: Sequence[tuple[float, float]]) -> AxesImage:
-    from matplotlib.patheffects import withStroke
-
     (left, right), (low, high) = ranges[0], [1e3 * end for end in ranges[1]]
     efficiency, number = plane.binned(bins)
     axes.set_facecolor("white")
     image = axes.imshow(
-        np.ma.masked_invalid(efficiency), origin="lower", extent=(left, right, low, high),
-        aspect="auto", cmap="Blues", vmin=0, vmax=1, interpolation="nearest",
-    )  # fmt: skip
+        np.ma.masked_invalid(efficiency),
+        origin="lower",
+        extent=(left, right, low, high),
+        aspect="auto",
+        cmap="Blues",
+        vmin=0,
+        vmax=1,
+        interpolation="nearest",
+    )
     width, height = (right - left) / bins, (high - low) / bins
     for (row, column), value in np.ndenumerate(efficiency):
         x, y = left + (column + 0.5) * width, low + (row + 0.5) * height
         if number[row, column] == 0:
-            axes.add_patch(_empty(x - width / 2, y - height / 2, width, height))
-            continue
-        color = "white" if value > 0.6 else style.BLACK
-        axes.text(
-            x, y, f"{number[row, column]}", ha="center", va="center", fontsize=7, color=color,
-            zorder=5,
-        )  # fmt: skip
+            _hatch(axes, x - width / 2, y - height / 2, width, height)
+        else:
+            text, color = f"{number[row, column]}", "white" if value > 0.6 else style.BLACK
+            place: style.Look = {"ha": "center", "va": "center", "zorder": 5}
+            axes.text(x, y, text, fontsize=7, color=color, **place)
     points, smooth = plane.smoothed()
-    known = smooth[np.isfinite(smooth)]
-    levels = [level for level in CONTOURS if (known < level).any() and (known > level).any()]
-    if levels:
-        styles = dict(zip(CONTOURS, ("--", "-"), strict=True))
-        lines = axes.contour(
-            left + points * (right - left), low + points * (high - low), smooth, levels,
-            colors=style.VERMILLION, linewidths=1.4, linestyles=[styles[level] for level in levels],
-        )  # fmt: skip
-        lines.set_path_effects([withStroke(linewidth=2.6, foreground="white")])
+    _contours(axes, left + points * (right - left), low + points * (high - low), smooth)
     return image
 
 
-def _empty(x: float, y: float, width: float, height: float) -> Rectangle:
+def _hatch(axes: Axes, x: float, y: float, width: float, height: float) -> None:
+    """Mark a bin without spectra."""
     from matplotlib.patches import Rectangle
 
-    return Rectangle((x, y), width, height, fill=False, hatch="////", edgecolor=style.GREY, lw=0)
+    hatched: style.Look = {"fill": False, "hatch": "////", "edgecolor": style.GREY, "lw": 0}
+    axes.add_patch(Rectangle((x, y), width, height, **hatched))
 
 
-def caption(config: Config) -> str:
-    """Return the caption with the settings."""
+def _contours(axes: Axes, x: Floats, y: Floats, smooth: Floats) -> None:
+    """Draw the contours that there are."""
+    from matplotlib.patheffects import withStroke
+
+    finite = smooth[np.isfinite(smooth)]
+    dashes = {
+        level: ls
+        for level, ls in CONTOURS.items()
+        if (finite < level).any() and (finite > level).any()
+    }
+    if dashes:
+        looks: style.Look = {"linewidths": 1.4, "linestyles": list(dashes.values())}
+        lines = axes.contour(x, y, smooth, list(dashes), colors=style.VERMILLION, **looks)
+        lines.set_path_effects([withStroke(linewidth=2.6, foreground="white")])
+
+
+def _caption(config: Config) -> str:
     rate = false_alarm(config.detection)
     return (
         "Fraction of the test spectra with inverse Compton emission that is detected, in "
@@ -213,7 +205,7 @@ def caption(config: Config) -> str:
 
 FIGURE = judged.kind(
     draw=draw,
-    caption=caption,
+    caption=_caption,
     alt=(
         "Maps of the fraction of spectra with inverse Compton emission that is detected against "
         "thermal norm and inverse Compton norm, one per class of detectors, with the number of "

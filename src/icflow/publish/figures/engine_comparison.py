@@ -8,6 +8,7 @@ import numpy as np
 from astropy.table import Table
 
 from icflow.publish.figures import style
+from icflow.tables import floats
 from icflow.typing import Floats
 
 if TYPE_CHECKING:
@@ -34,17 +35,10 @@ def draw(table: Table) -> Figure:
 
 def _counts(axes: Axes, table: Table) -> None:
     """One point for each spectrum, against how many there are."""
-    _, first = np.unique(
-        [
-            f"{dataset}/{index}"
-            for dataset, index in zip(table["dataset"], table["index"], strict=True)
-        ],
-        return_index=True,
-    )
-    values = np.sort(_floats(table, "counts_difference")[first])
-    axes.plot(
-        np.arange(1, values.size + 1), np.maximum(values, SMALLEST), "o", color=style.BLACK, ls=""
-    )
+    spectra = [f"{row['dataset']}/{row['index']}" for row in table]
+    _, first = np.unique(spectra, return_index=True)
+    values = np.maximum(np.sort(floats(table, "counts_difference")[first]), SMALLEST)
+    axes.plot(_ranks(values), values, "o", color=style.BLACK, ls="")
     axes.set_yscale("log")
     axes.axhline(1e-6, color=style.GREY, ls="--", lw=0.8)
     _number(axes)
@@ -55,20 +49,17 @@ def _statistic(axes: Axes, table: Table) -> None:
     """One series of points for each fit, sorted by C."""
     fits = list(dict.fromkeys(str(fit) for fit in table["fit"]))
     for number, fit in enumerate(fits):
-        values = _floats(table, "cstat_difference")[np.asarray(table["fit"]) == fit]
+        values = floats(table, "cstat_difference")[np.asarray(table["fit"]) == fit]
         values = np.sort(values[np.isfinite(values)])
-        axes.plot(
-            np.arange(1, values.size + 1),
-            values,
-            style.MARKERS[number % len(style.MARKERS)],
-            color=style.SERIES[number % len(style.SERIES)],
-            ls="",
-            label=fit,
-        )
+        axes.plot(_ranks(values), values, label=fit, **style.look(number) | {"ls": ""})
     axes.axhline(0, color=style.GREY, lw=0.8)
     axes.set_yscale("symlog", linthresh=LINEAR)
     _number(axes)
     axes.set_ylabel("$C$ of XSPEC − $C$ of embedded")
+
+
+def _ranks(values: Floats) -> Floats:
+    return np.arange(1.0, values.size + 1)
 
 
 def _number(axes: Axes) -> None:
@@ -87,7 +78,7 @@ def _parameters(axes: Axes, table: Table) -> None:
         if column.endswith(SUFFIX) and column not in NOT_PARAMETERS
     ]
     for row, name in enumerate(names):
-        values = _floats(table, name + SUFFIX)
+        values = floats(table, name + SUFFIX)
         values = values[np.isfinite(values)]
         axes.plot(values, np.full(values.size, row), "|", color=style.BLUE, ms=7)
     axes.axvline(0, color=style.GREY, lw=0.8)
@@ -98,7 +89,3 @@ def _parameters(axes: Axes, table: Table) -> None:
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.minorticks_off()
     axes.set_xlabel("Difference / error of embedded")
-
-
-def _floats(table: Table, column: str) -> Floats:
-    return np.asarray(table[column], dtype=np.float64)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +13,7 @@ from icflow.detection.detectors import in_order
 from icflow.detection.metrics import Estimate
 from icflow.errors import IcflowError
 from icflow.publish.figures import judged, style
-from icflow.publish.figures.base import FigureSettings
+from icflow.publish.figures.base import FigureData, ends
 from icflow.publish.figures.dependence import TRUTH, bin_edges, in_bins, observables
 from icflow.tables import floats
 from icflow.typing import Booleans, Floats
@@ -61,19 +60,23 @@ def parameters(table: Table, is_ic: Booleans, bins: int) -> list[Axis]:
 
 def physics(table: Table, is_ic: Booleans, bins: int) -> list[Axis]:
     """Return IC flux, IC-to-thermal ratio and spread of temperatures, in bins of equal numbers."""
-    found = []
+    quantities = []
     if {f"{TRUTH}ic_flux", f"{TRUTH}thermal_flux"} <= set(table.colnames):
         flux, thermal = (floats(table, f"{TRUTH}{name}_flux") for name in ("ic", "thermal"))
         flux = np.where(is_ic & (flux > 0), flux, np.nan)
         ratio = np.divide(flux, thermal, out=np.full_like(flux, np.nan), where=thermal > 0)
-        found.append(("IC flux (10$^{-12}$ erg cm$^{-2}$ s$^{-1}$)", 1e12 * flux, True))
-        found.append(("IC flux / thermal flux", ratio, True))
-    found.append((r"$\Delta kT$ without IC (keV)", np.where(is_ic, np.nan, spread(table)), False))
-    return [
-        Axis(label, values, equal_numbers(values, bins), logarithmic)
-        for label, values, logarithmic in found
+        unit = "10$^{-12}$ erg cm$^{-2}$ s$^{-1}$"
+        quantities = [(f"IC flux ({unit})", 1e12 * flux), ("IC flux / thermal flux", ratio)]
+    axes = [
+        Axis(label, values, equal_numbers(values, bins), logarithmic=True)
+        for label, values in quantities
         if np.isfinite(values).any()
     ]
+    difference = np.where(is_ic, np.nan, spread(table))
+    if np.isfinite(difference).any():
+        edges = equal_numbers(difference, bins)
+        axes.append(Axis(r"$\Delta kT$ without IC (keV)", difference, edges))
+    return axes
 
 
 def spread(table: Table) -> Floats:
@@ -94,41 +97,34 @@ def equal_numbers(values: Floats, bins: int) -> Floats:
     return edges if edges.size > 1 else bin_edges(finite, 1)
 
 
-def _draw(
-    settings: FigureSettings, path: Path, axes_of: Callable[[Table, Booleans, int], list[Axis]]
-) -> Figure:
+def _draw(axes_of: Callable[[Table, Booleans, int], list[Axis]], data: FigureData) -> Figure:
     """Draw a row of panels for each detector and a column for each quantity."""
-    detection = settings.detection
-    assert detection is not None
-    names = in_order(detection.detectors)
-    table, is_ic = judged.read(detection, path, "_decision")
-    columns = axes_of(table, is_ic, settings.figures.bins)
+    detectors = data.detection.detectors
+    names = in_order(detectors)
+    table, is_ic = data.scores(names, "_decision")
+    columns = axes_of(table, is_ic, data.bins)
     if not columns:
         raise IcflowError(
-            f"{path}: has no true quantities to bin by; take the figure {settings.name} out of the "
-            "targets for scenarios without plasma"
+            f"{data.paths[0]}: has no true quantities to bin by; take the figure "
+            f"{data.settings.name} out of the targets for scenarios without plasma"
         )
+    height = 0.92 * len(names) + 0.75
     figure, axes = style.grid(
-        len(names), len(columns), style.DOUBLE_COLUMN, 0.92 * len(names) + 0.75,
-        sharex="col", sharey=True,
-    )  # fmt: skip
-    for row, name in enumerate(names):
+        len(names), len(columns), style.DOUBLE_COLUMN, height, sharex="col", sharey=True
+    )
+    for panels, name in zip(axes, names, strict=True):
         decision = np.asarray(table[f"{name}_decision"], dtype=bool)
-        for column, axis in enumerate(columns):
+        for panel, axis in zip(panels, columns, strict=True):
             binned = in_bins(axis.values, axis.edges, decision, is_ic, f"{name}:{axis.label}")
-            _panel(axes[row, column], axis, binned)
-        axes[row, 0].set_ylabel(_wrapped(detection.detectors[name].title))
-    for column, axis in enumerate(columns):
-        axes[-1, column].set_xlabel(axis.label if axis.label.startswith("$") else _capital(axis))
-        axes[-1, column].set_xlim(*_limits(axis))
+            _panel(panel, axis, binned)
+        panels[0].set_ylabel(_wrapped(detectors[name].title))
+    for panel, axis in zip(axes[-1], columns, strict=True):
+        panel.set_xlabel(style.capital(axis.label))
+        panel.set_xlim(*_limits(axis))
         if axis.logarithmic:
-            style.log_axis(axes[-1, column])
+            style.log_axis(panel)
     style.legend_above(figure, axes[0, 0])
     return figure
-
-
-def _capital(axis: Axis) -> str:
-    return axis.label[0].upper() + axis.label[1:]
 
 
 def _wrapped(title: str) -> str:
@@ -162,27 +158,22 @@ def _limits(axis: Axis) -> tuple[float, float]:
 def _panel(axes: Axes, axis: Axis, binned: Mapping[str, Sequence[Estimate]]) -> None:
     centres = _centres(axis)
     for position, (metric, title) in enumerate(TITLES.items()):
-        value, low, high = (
-            np.array([getattr(estimate, key) for estimate in binned[metric]])
-            for key in ("value", "lo", "hi")
-        )
+        value, low, high = ends(binned[metric])
+        look = style.look(position) | {"color": COLORS[metric]}
         axes.fill_between(centres, low, high, color=COLORS[metric], alpha=0.2, lw=0)
-        axes.plot(
-            centres, value, color=COLORS[metric], label=title, lw=0.9, ms=2.2,
-            marker=judged.look(style.MARKERS, position), ls=judged.look(style.DASHES, position),
-        )  # fmt: skip
+        axes.plot(centres, value, label=title, lw=0.9, ms=2.2, **look)
     axes.axhline(0.5, color=style.GREY, lw=0.4, zorder=0)
     axes.set_ylim(0, 1.05)
 
 
-def draw_parameters(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
+def draw_parameters(data: FigureData) -> Figure:
     """Draw all detectors against the parameters that Figure 8 has."""
-    return _draw(settings, paths[0], parameters)
+    return _draw(parameters, data)
 
 
-def draw_physics(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
+def draw_physics(data: FigureData) -> Figure:
     """Draw all detectors against fluxes and temperatures."""
-    return _draw(settings, paths[0], physics)
+    return _draw(physics, data)
 
 
 _COMMON = (

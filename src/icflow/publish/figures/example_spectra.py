@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from astropy.table import Table
@@ -13,12 +13,11 @@ from astropy.table import Table
 from icflow.config import Config
 from icflow.errors import IcflowError
 from icflow.publish.figures import style
-from icflow.publish.figures.base import FigureKind, FigureSettings
+from icflow.publish.figures.base import FigureData, FigureKind
 from icflow.tables import floats, read_table
 from icflow.typing import Floats
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -26,53 +25,61 @@ ENERGIES = (3.0, 120.0)  # keV
 GROUP_RATIO = 1.02  # upper over lower energy of a drawn bin
 BOUNDS = ("energy_lo", "energy_hi", "counts")
 
-BACKGROUND = {
-    "background.continuum": ("Instrumental continuum", style.GREY, "-"),
-    "background.lines": ("Instrumental lines, solar", style.ORANGE, "-"),
-    "background.aperture": ("Aperture CXB", style.GREEN, "--"),
-    "background.focused": ("Focused CXB", style.PURPLE, "-."),
+_BACKGROUND = "background."
+_BACKGROUNDS = {
+    "continuum": ("Instrumental continuum", style.GREY, "-"),
+    "lines": ("Instrumental lines, solar", style.ORANGE, "-"),
+    "aperture": ("Aperture CXB", style.GREEN, "--"),
+    "focused": ("Focused CXB", style.PURPLE, "-."),
 }
 _PLASMAS = (("Plasma", style.BLUE, "-"), ("Cooler plasma", style.SKY, "--"))
 _NON_THERMAL = (style.VERMILLION, style.YELLOW)
 _DATA, _TOTAL, _IC = "Simulated data", "Expected total", "Inverse Compton"
 # The legend reads by columns: data, source, background.
-_ORDER = [_DATA, _TOTAL, *(title for title, _, _ in _PLASMAS), _IC,
-          *(title for title, _, _ in BACKGROUND.values())]  # fmt: skip
+_ORDER = [
+    *(_DATA, _TOTAL, *(title for title, _, _ in _PLASMAS), _IC),
+    *(title for title, _, _ in _BACKGROUNDS.values()),
+]
 
 
-def inputs(config: Config) -> list[str]:
-    """Return the component tables of the test datasets."""
+class Component(NamedTuple):
+    """A component of a spectrum: its column in a table, and how it is drawn."""
+
+    column: str
+    title: str
+    color: str
+    dashes: Any
+
+    @property
+    def look(self) -> style.Look:
+        """How its line looks."""
+        return {"color": self.color, "ls": self.dashes, "baseline": None}
+
+
+def _inputs(config: Config) -> list[str]:
     return [f"figures/data/components-{name}.ecsv" for name in config.detection.test]
 
 
-def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
+def draw(data: FigureData) -> Figure:
     """Draw data and expected components of one spectrum per panel.
 
-    Parameters
-    ----------
-    settings : FigureSettings
-    paths : sequence of path
-        Tables with the columns ``energy_lo, energy_hi`` (keV), ``counts``
-        (simulated) and one of expected counts per channel for each component:
-        ``source``, the additive terms of the model, and ``background.*``; the
-        metadata give ``exposure`` (s), ``scenario`` and the ``truth``.
+    The inputs are tables with the columns ``energy_lo, energy_hi`` (keV),
+    ``counts`` (simulated) and one of expected counts per channel for each
+    component: ``source``, the additive terms of the model, and
+    ``background.*``; the metadata give ``exposure`` (s), ``scenario`` and the
+    ``truth``.
     """
-    figure, axes = style.grid(1, len(paths), style.DOUBLE_COLUMN, 3.4, sharex=True, sharey=True)
-    tables = [read_table(path, BOUNDS) for path in paths]
-    rates = [
-        _panel(panel, path, table)
-        for panel, path, table in zip(axes[0], paths, tables, strict=True)
-    ]
+    size = (1, len(data.paths), style.DOUBLE_COLUMN, 3.4)
+    figure, axes = style.grid(*size, sharex=True, sharey=True)
+    panels = zip(axes[0], data.paths, strict=True)
+    rates = [_panel(panel, path, read_table(path, BOUNDS)) for panel, path in panels]
     lowest = min(float(rate[rate > 0].min(initial=1.0)) for rate in rates)
     highest = max(float(rate.max()) for rate in rates)
     style.energy_ticks(axes[0, 0], *ENERGIES)
     axes[0, 0].set_yscale("log")
     axes[0, 0].set_ylim(lowest / 100, highest * 3)
     axes[0, 0].set_ylabel(style.RATE)
-    entries: dict[str, Artist] = {}
-    for panel in axes[0]:
-        handles, titles = panel.get_legend_handles_labels()
-        entries |= dict(zip(titles, handles, strict=True))
+    entries = style.entries(axes[0])
     titles = sorted(entries, key=lambda title: _ORDER.index(title) if title in _ORDER else 99)
     figure.legend([entries[title] for title in titles], titles, loc="outside upper center", ncols=5)
     return figure
@@ -97,23 +104,15 @@ def _panel(axes: Axes, path: Path, table: Table) -> Floats:
 
     counts = rate(floats(table, "counts"))
     error = np.sqrt(counts * scale)
-    centres = np.sqrt(edges[:-1] * edges[1:])
-    axes.errorbar(
-        centres, counts, error, fmt=".", color=style.BLACK, ms=2, lw=0.6, capsize=0, zorder=3,
-        label=_DATA,
-    )  # fmt: skip
-    total = floats(table, "source") + sum(
-        floats(table, name) for name in table.colnames if name.startswith("background.")
-    )
-    axes.stairs(
-        rate(total), edges, color=style.BLACK, lw=0.6, zorder=2, label=_TOTAL,
-        baseline=None,
-    )  # fmt: skip
-    for name, title, color, dashes in components(table):
-        axes.stairs(
-            rate(floats(table, name)), edges, color=color, ls=dashes, lw=1.0, label=title,
-            zorder=2, baseline=None,
-        )  # fmt: skip
+    points: style.Look = {"color": style.BLACK, "ms": 2, "lw": 0.6, "capsize": 0, "zorder": 3}
+    axes.errorbar(np.sqrt(edges[:-1] * edges[1:]), counts, error, fmt=".", label=_DATA, **points)
+    backgrounds = [floats(table, name) for name in table.colnames if is_background(name)]
+    total = Component("", _TOTAL, style.BLACK, "-")
+    summed = rate(floats(table, "source") + sum(backgrounds))
+    axes.stairs(summed, edges, lw=0.6, zorder=2, label=_TOTAL, **total.look)
+    for component in components(table):
+        values, label = rate(floats(table, component.column)), component.title
+        axes.stairs(values, edges, lw=1.0, zorder=2, label=label, **component.look)
     style.note(axes, _title(table), x=0.96, ha="right", fontsize=8)
     axes.set_xlabel(style.ENERGY)
     return counts
@@ -129,36 +128,37 @@ def _title(table: Table) -> str:
     return f"{title}\n$kT$ = {', '.join(f'{kT:.1f}' for kT in heats)} keV"
 
 
-def components(table: Table) -> list[tuple[str, str, str, Any]]:
-    """Return column, title, colour and line style of each component of a table.
+def components(table: Table) -> list[Component]:
+    """Return the components of a table: plasmas, other terms of the source, backgrounds.
 
     Plasmas are ordered from hot to cool where the table's ``truth`` gives their
     temperatures.
     """
     truth = table.meta.get("truth", {})
-    terms = [
-        name
-        for name in table.colnames
-        if name not in (*BOUNDS, "channel", "source") and not name.startswith("background.")
-    ]
-    temperature = {name: truth.get(f"{last_component(name)}.kT") for name in terms}
-    plasmas = [name for name in terms if _is_plasma(name)]
-    plasmas.sort(key=lambda name: -(temperature[name] or 0.0))
-    found: list[tuple[str, str, str, Any]] = []
-    for position, name in enumerate(plasmas):
-        found.append((name, *_PLASMAS[min(position, len(_PLASMAS) - 1)]))
-    others = [name for name in terms if name not in plasmas]
-    for position, name in enumerate(others):
+    names = [name for name in table.colnames if name not in (*BOUNDS, "channel", "source")]
+    terms = [name for name in names if not is_background(name)]
+    plasmas = sorted(
+        filter(_is_plasma, terms), key=lambda name: -truth.get(f"{last_component(name)}.kT", 0.0)
+    )
+    looks = [_PLASMAS[min(position, len(_PLASMAS) - 1)] for position in range(len(plasmas))]
+    drawn = [Component(name, *look) for name, look in zip(plasmas, looks, strict=True)]
+    for position, name in enumerate(name for name in terms if name not in plasmas):
         component = last_component(name)
         title = _IC if component.startswith("powerlaw") else component
-        found.append((name, title, _NON_THERMAL[position % len(_NON_THERMAL)], "-"))
-    for name in table.colnames:
-        if name.startswith("background."):
-            title, color, dashes = BACKGROUND.get(
-                name, (name.removeprefix("background.").capitalize(), style.GREY, ":")
-            )
-            found.append((name, title, color, dashes))
-    return found
+        drawn.append(Component(name, title, style.cycle(_NON_THERMAL, position), "-"))
+    return drawn + backgrounds(filter(is_background, names))
+
+
+def is_background(name: str) -> bool:
+    """Tell whether a column, or a component, is one of the background."""
+    return name.startswith(_BACKGROUND)
+
+
+def backgrounds(names: Iterable[str]) -> list[Component]:
+    """Return components of the background, ``background.NAME``."""
+    kinds = [name.removeprefix(_BACKGROUND) for name in names]
+    looks = [_BACKGROUNDS.get(kind, (kind.capitalize(), style.GREY, ":")) for kind in kinds]
+    return [Component(_BACKGROUND + k, *look) for k, look in zip(kinds, looks, strict=True)]
 
 
 def last_component(term: str) -> str:
@@ -170,8 +170,7 @@ def _is_plasma(term: str) -> bool:
     return bool(re.match(r"b?v*apec|mekal|v+mekal|equil", last_component(term), re.IGNORECASE))
 
 
-def caption(config: Config) -> str:
-    """Return the caption with the settings."""
+def _caption(config: Config) -> str:
     scenarios = " and ".join(config.datasets[name].scenario for name in config.detection.test)
     return (
         f"Simulated spectra number {config.figures.example} of the test datasets ({scenarios}), "
@@ -182,10 +181,9 @@ def caption(config: Config) -> str:
 
 
 FIGURE = FigureKind(
-    sections=(),
-    inputs=inputs,
+    inputs=_inputs,
     draw=draw,
-    caption=caption,
+    caption=_caption,
     alt=(
         "Count rate against energy from 3 to 120 keV on logarithmic axes for a simulated spectrum "
         "of each scenario. Thermal emission dominates at low energies and falls steeply; the "

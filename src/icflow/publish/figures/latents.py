@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,8 +10,14 @@ from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.errors import IcflowError
 from icflow.publish.figures import style
-from icflow.publish.figures.base import FigureKind, FigureSettings, folds, label_order, many
-from icflow.publish.figures.reconstructions import constrained
+from icflow.publish.figures.base import (
+    FigureData,
+    FigureKind,
+    constrained,
+    folds,
+    label_order,
+    many,
+)
 from icflow.tables import floats, read_table, stack, strings
 from icflow.typing import Floats
 
@@ -26,28 +30,24 @@ BINS = 40
 QUARTILE = 0.6744897501960817
 
 
-def inputs(config: Config) -> list[str]:
-    """Return the scores of the constrained network, all folds."""
-    return [f"scores/{constrained(config)[0]}/fold-{fold}.ecsv" for fold in folds(config)]
+PER_ROW = 4
 
 
-def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
+def _inputs(config: Config) -> list[str]:
+    return [f"scores/{constrained(config)}/fold-{fold}.ecsv" for fold in folds(config)]
+
+
+def draw(data: FigureData) -> Figure:
     """Draw one panel per label: two-dimensional histogram and 1:1 line."""
-    assert settings.autoencoder is not None
-    names = label_order(settings.autoencoder)
-    columns = [f"{kind}_{name}" for name in names for kind in ("latent", "label")]
-    tables = [read_table(path, ["part", *columns]) for path in paths]
-    table = stack([t[["part", *columns]] for t in tables])
+    names = label_order(data.autoencoder)
+    columns = ["part", *(f"{kind}_{name}" for name in names for kind in ("latent", "label"))]
+    table = stack([read_table(path, columns)[columns] for path in data.paths])
     table = table[np.array(strings(table, "part")) == "holdout"]
     if len(table) == 0:
-        raise IcflowError(f"{paths[0]}: has no held-out spectra; score the network again")
-    figure, axes = style.grid(
-        -(-len(names) // 4), min(len(names), 4), style.DOUBLE_COLUMN, 1.85 * -(-len(names) // 4)
-    )
+        raise IcflowError(f"{data.paths[0]}: has no held-out spectra; score the network again")
+    figure, axes = style.panels(len(names), PER_ROW, (1.85, 0.0))
     for panel, name in zip(axes.flat, names, strict=False):
         _panel(panel, floats(table, f"label_{name}"), floats(table, f"latent_{name}"), name)
-    for panel in axes.flat[len(names) :]:
-        panel.set_visible(False)
     return figure
 
 
@@ -64,10 +64,9 @@ def _panel(axes: Axes, truth: Floats, latent: Floats, name: str) -> None:
         return
     low, high = limits(truth, latent)
     counts, x, y = np.histogram2d(truth, latent, BINS, [[low, high], [low, high]])
-    axes.pcolormesh(
-        x, y, np.where(counts > 0, counts, np.nan).T, cmap="viridis_r", rasterized=True,
-        norm=LogNorm(vmin=1, vmax=max(counts.max(), 2)),
-    )  # fmt: skip
+    cells = np.where(counts > 0, counts, np.nan).T
+    norm = LogNorm(vmin=1, vmax=max(counts.max(), 2))
+    axes.pcolormesh(x, y, cells, cmap="viridis_r", rasterized=True, norm=norm)
     axes.plot([low, high], [low, high], color=style.VERMILLION, lw=1.0, ls="--")
     axes.set(xlim=(low, high), ylim=(low, high), box_aspect=1)
     bias, scatter = bias_and_scatter(truth, latent)
@@ -94,9 +93,8 @@ def bias_and_scatter(truth: Floats, latent: Floats) -> tuple[float, float]:
     return float(middle), float(third - first) / (2 * QUARTILE)
 
 
-def caption(config: Config) -> str:
-    """Return the caption with the settings."""
-    network = constrained(config)[0]
+def _caption(config: Config) -> str:
+    network = constrained(config)
     training = settings_of.train(config, network, 0).training
     return (
         f"Latents of the network {network!r} against the labels of spectra of the "
@@ -110,9 +108,9 @@ def caption(config: Config) -> str:
 
 FIGURE = FigureKind(
     sections=("autoencoder",),
-    inputs=inputs,
+    inputs=_inputs,
     draw=draw,
-    caption=caption,
+    caption=_caption,
     alt=(
         "Two-dimensional histograms of each latent against its label (temperature, metallicity, "
         "redshift, norm) for held-out spectra, with the line of equality, bias and scatter."

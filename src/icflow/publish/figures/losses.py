@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +10,7 @@ from astropy.table import Table
 
 from icflow.config import Config
 from icflow.publish.figures import style
-from icflow.publish.figures.base import FigureKind, FigureSettings, folds, many, network_order
+from icflow.publish.figures.base import FigureData, FigureKind, folds, many, network_order
 from icflow.tables import floats, read_table
 
 if TYPE_CHECKING:
@@ -28,8 +27,7 @@ CURVES = (
 )
 
 
-def inputs(config: Config) -> list[str]:
-    """Return the histories of all networks and folds."""
+def _inputs(config: Config) -> list[str]:
     return [
         f"networks/{network}/fold-{fold}/history.ecsv"
         for network in config.autoencoder.networks
@@ -37,33 +35,26 @@ def inputs(config: Config) -> list[str]:
     ]
 
 
-def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
+def draw(data: FigureData) -> Figure:
     """Draw one panel per network, one set of curves per fold."""
-    assert settings.autoencoder is not None
-    networks = settings.autoencoder.networks
-    figure, axes = style.grid(1, len(networks), style.DOUBLE_COLUMN, 2.7)
-    names = network_order(settings.autoencoder)
-    for panel, name in zip(axes[0], names, strict=True):
-        histories = [
-            read_table(path, COLUMNS) for path in paths if Path(path).parent.parent.name == name
-        ]
+    networks = data.autoencoder.networks
+    names = network_order(data.autoencoder)
+    figure, axes = style.grid(1, len(names), style.DOUBLE_COLUMN, 2.7)
+    panels = dict(zip(names, axes[0], strict=True))
+    histories: dict[str, list[Table]] = {name: [] for name in names}
+    for path in data.paths:
+        histories[path.parent.parent.name].append(read_table(path, COLUMNS))
+    for name, panel in panels.items():
         weight = networks[name].constraint
-        _panel(panel, histories, weight)
-        style.note(
-            panel,
-            f"{name.upper()}, constraint weight {weight:g}",
-            x=0.5,
-            ha="center",
-            fontsize=8,
-        )
-    for panel, name in zip(axes[0], names, strict=True):
-        # Losses of one kind have one unit, and so one axis.
-        like = [p for p, other in zip(axes[0], names, strict=True)
-                if networks[other].kind == networks[name].kind]  # fmt: skip
-        if panel is like[0]:
-            unit = f" ({style.SQUARED_RATE})" if networks[name].kind == "convolutional" else ""
-            panel.set_ylabel(f"Loss{unit}")
-            _share(like)
+        _panel(panel, histories[name], weight)
+        text = f"{name.upper()}, constraint weight {weight:g}"
+        style.note(panel, text, x=0.5, ha="center", fontsize=8)
+    # Losses of one kind have one unit, and so one axis.
+    for kind in dict.fromkeys(networks[name].kind for name in names):
+        like = [panel for name, panel in panels.items() if networks[name].kind == kind]
+        unit = f" ({style.SQUARED_RATE})" if kind == "convolutional" else ""
+        like[0].set_ylabel(f"Loss{unit}")
+        _share(like)
     style.legend_above(figure, axes[0, 0])
     return figure
 
@@ -83,31 +74,27 @@ def _panel(axes: Axes, histories: Sequence[Table], weight: float) -> None:
     from matplotlib.ticker import MaxNLocator
 
     for number, history in enumerate(histories):
+        # The folds share the entries of the legend.
+        named = number == 0
         epoch = floats(history, "epoch")
         for column, title, color, dashes in CURVES:
-            values = floats(history, column)
-            if column == "train_constraint":
-                # The part of the loss: the constraint with its weight.
-                values = values * weight
+            # The part of the loss that is the constraint has its weight.
+            values = floats(history, column) * (weight if column == "train_constraint" else 1)
             # A logarithmic axis has no place for 0, which an absent constraint gives.
             values = np.where(values > 0, values, np.nan)
-            axes.plot(
-                epoch, values, color=color, ls=dashes, lw=0.9, alpha=0.8,
-                label=title if number == 0 else None,
-            )  # fmt: skip
+            look: style.Look = {"color": color, "ls": dashes, "label": title if named else None}
+            axes.plot(epoch, values, lw=0.9, alpha=0.8, **look)
         chosen = floats(history, "selection_loss")
         if np.isfinite(chosen).any():
             best = int(np.nanargmin(chosen))
-            axes.plot(
-                epoch[best], chosen[best], "o", mfc="none", color=style.BLACK, ms=4.5, zorder=5,
-                ls="none", label="Chosen epoch" if number == 0 else None,
-            )  # fmt: skip
+            look = {"color": style.BLACK, "ls": "none"}
+            look["label"] = "Chosen epoch" if named else None
+            axes.plot(epoch[best], chosen[best], "o", mfc="none", ms=4.5, zorder=5, **look)
     axes.set_xlabel("Epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def caption(config: Config) -> str:
-    """Return the caption with the settings."""
+def _caption(config: Config) -> str:
     training = config.autoencoder.training
     return (
         f"Loss against epoch for {many(training.folds_trained, 'fold')} of {training.folds}, "
@@ -122,9 +109,9 @@ def caption(config: Config) -> str:
 
 FIGURE = FigureKind(
     sections=("autoencoder",),
-    inputs=inputs,
+    inputs=_inputs,
     draw=draw,
-    caption=caption,
+    caption=_caption,
     alt=(
         "Training and validation loss on a logarithmic axis against epoch, one panel per network "
         "and one set of curves per fold, with the reconstruction and constraint parts of the "

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from icflow.config import Config, Detection
 from icflow.detection.detectors import in_order
-from icflow.publish.figures import style
-from icflow.publish.figures.base import FigureKind, FigureSettings
-from icflow.tables import floats, read_table
+from icflow.publish.figures import judged, style
+from icflow.publish.figures.base import FigureData, many
+from icflow.tables import floats
 from icflow.typing import Booleans, Floats
 
 if TYPE_CHECKING:
@@ -22,11 +20,6 @@ if TYPE_CHECKING:
 BINS = 40
 
 
-def inputs(config: Config) -> list[str]:
-    """Return the scores of the evaluation."""
-    return ["evaluation/scores.ecsv"]
-
-
 def shown(detection: Detection) -> list[str]:
     """Return the detectors that score by reconstruction error; all, if none does."""
     detectors = detection.detectors
@@ -34,19 +27,18 @@ def shown(detection: Detection) -> list[str]:
     return [n for n in names if detectors[n].method == "reconstruction_error"] or names
 
 
-def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
+def draw(data: FigureData) -> Figure:
     """Draw one panel per detector: histograms of both classes and the threshold."""
-    assert settings.detection is not None
-    names = shown(settings.detection)
-    table = read_table(paths[0], ["is_ic", *names])
+    names = shown(data.detection)
+    table, is_ic = data.scores(names, "")
     figure, axes = style.grid(1, len(names), style.DOUBLE_COLUMN, 2.5, sharex=True, sharey=True)
     scores = {name: floats(table, name) for name in names}
     edges, logarithmic = bin_edges(np.concatenate(list(scores.values())))
-    is_ic = np.asarray(table["is_ic"], dtype=bool)
     for panel, name in zip(axes[0], names, strict=True):
+        _panel(panel, scores[name], is_ic, edges)
         threshold = float(table.meta["thresholds"][name])
-        _panel(panel, scores[name], is_ic, edges, threshold)
-        style.note(panel, settings.detection.detectors[name].title, fontsize=8)
+        panel.axvline(threshold, color=style.BLACK, ls=":", lw=1.2, label="Threshold")
+        style.note(panel, data.detection.detectors[name].title, fontsize=8)
         if logarithmic:
             style.log_axis(panel)
         panel.set_xlabel(f"Reconstruction error $R_a$ ({style.SQUARED_RATE})")
@@ -56,13 +48,7 @@ def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
     return figure
 
 
-def _panel(
-    axes: Axes,
-    score: Floats,
-    is_ic: Booleans,
-    edges: Floats,
-    threshold: float,
-) -> None:
+def _panel(axes: Axes, score: Floats, is_ic: Booleans, edges: Floats) -> None:
     for member, title, color, dashes in (
         (~is_ic, "Without IC", style.THERMAL, "-"),
         (is_ic, "With IC", style.IC, "--"),
@@ -70,7 +56,6 @@ def _panel(
         counts = np.histogram(score[member & np.isfinite(score)], edges)[0]
         axes.stairs(counts, edges, fill=True, color=color, alpha=0.18)
         axes.stairs(counts, edges, color=color, ls=dashes, lw=1.1, label=title)
-    axes.axvline(threshold, color=style.BLACK, ls=":", lw=1.2, label="Threshold")
 
 
 def bin_edges(values: Floats) -> tuple[Floats, bool]:
@@ -89,24 +74,21 @@ def bin_edges(values: Floats) -> tuple[Floats, bool]:
     return np.geomspace(low * (1 - 1e-9), high * (1 + 1e-9), BINS + 1), True
 
 
-def caption(config: Config) -> str:
-    """Return the caption with the settings."""
+def _caption(config: Config) -> str:
     low, high = config.detection.score_energies
-    count = config.autoencoder.training.folds_trained
+    trained = many(config.autoencoder.training.folds_trained, "trained fold")
     return (
         f"Distributions of the reconstruction error Rₐ ({low:g} to {high:g} keV, median of the "
-        f"networks of {count} trained fold{'s' * (count != 1)}) of test spectra with and without "
+        f"networks of {trained}) of test spectra with and without "
         "inverse Compton emission. Dotted: threshold, the median of those that maximise the "
         "balanced accuracy of each fold's held-out and validation spectra; spectra to its right "
         "are called IC."
     )
 
 
-FIGURE = FigureKind(
-    sections=("detection",),
-    inputs=inputs,
+FIGURE = judged.kind(
     draw=draw,
-    caption=caption,
+    caption=_caption,
     alt=(
         "Histograms of the reconstruction error on a logarithmic axis, one panel per autoencoder, "
         "of test spectra without and with inverse Compton emission; the two distributions overlap "

@@ -5,6 +5,10 @@ A new figure is a new module and one line here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from icflow.config import Config
 from icflow.errors import IcflowError
 from icflow.publish.figures import (
@@ -22,7 +26,10 @@ from icflow.publish.figures import (
     reconstructions,
     reliability,
 )
-from icflow.publish.figures.base import FigureKind, FigureSettings
+from icflow.publish.figures.base import FigureData, FigureKind, FigureSettings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FIGURES: dict[str, FigureKind] = {
     "1": example_spectra.FIGURE,
@@ -66,6 +73,11 @@ def title(name: str) -> str:
     return kind(name).title or f"Figure {name}"
 
 
+def caption(config: Config, name: str) -> str:
+    """Return what stands below a figure: what it shows, with the settings that it depends on."""
+    return kind(name).caption(config)
+
+
 def settings(config: Config, name: str) -> FigureSettings:
     """Return the part of the configuration that a figure depends on."""
     sections = {section: getattr(config, section) for section in kind(name).sections}
@@ -80,3 +92,14 @@ def inputs(config: Config, name: str) -> list[str]:
 def outputs(config: Config, name: str) -> list[str]:
     """Return the files that a figure makes, relative to the folder of the results."""
     return [f"figures/{file_name(name)}.{suffix}" for suffix in config.figures.formats]
+
+
+def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
+    """Draw a figure from the files that `inputs` names, in that order.
+
+    Raises
+    ------
+    IcflowError
+        If there is no such figure, or an input is missing or not what the figure reads.
+    """
+    return kind(settings.name).draw(FigureData(settings, paths))

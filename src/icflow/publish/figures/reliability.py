@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +11,9 @@ from icflow.config import Config
 from icflow.detection.detectors import in_order
 from icflow.detection.metrics import binomial
 from icflow.detection.quality import BINS
-from icflow.publish.figures import judged, style
-from icflow.publish.figures.base import FigureSettings
-from icflow.publish.figures.confusion import read_metrics
-from icflow.tables import floats, read_table
+from icflow.publish.figures import base, judged, style
+from icflow.publish.figures.base import FigureData
+from icflow.tables import floats
 from icflow.typing import Booleans, Floats
 
 if TYPE_CHECKING:
@@ -25,34 +23,21 @@ if TYPE_CHECKING:
 PER_ROW = 4
 
 
-def inputs(config: Config) -> list[str]:
-    """Return scores and metrics of the evaluation."""
-    return ["evaluation/scores.ecsv", "evaluation/metrics.json"]
-
-
-def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
+def draw(data: FigureData) -> Figure:
     """Draw one panel per detector: fraction of IC against probability, and how many spectra."""
-    assert settings.detection is not None
-    detectors = settings.detection.detectors
+    detectors = data.detection.detectors
     names = in_order(detectors)
-    table = read_table(paths[0], ["is_ic", *(f"{name}_probability" for name in names)])
-    measured = read_metrics(paths[1])["detectors"]
-    is_ic = np.asarray(table["is_ic"], dtype=bool)
-    rows = -(-len(names) // PER_ROW)
-    columns = min(len(names), PER_ROW)
-    figure, axes = style.grid(
-        rows, columns, style.DOUBLE_COLUMN, 1.75 * rows + 0.35, sharex=True, sharey=True
-    )
+    table, is_ic = data.scores(names, "_probability")
+    measured = base.read_metrics(data.paths[1])["detectors"]
+    figure, axes = style.panels(len(names), PER_ROW, (1.75, 0.35), sharex=True, sharey=True)
     for panel, name in zip(axes.flat, names, strict=False):
         _panel(panel, floats(table, f"{name}_probability"), is_ic)
         panel.set_title(detectors[name].title, pad=3)
         style.note(panel, _note(measured[name]))
-    for panel in axes.flat[len(names) :]:
-        panel.set_visible(False)
     for panel in axes[:, 0]:
         panel.set_ylabel("Fraction with IC")
-    for column in range(columns):
-        lowest = [panel for panel in axes[:, column] if panel.get_visible()][-1]
+    for column in axes.T:
+        lowest = [panel for panel in column if panel.get_visible()][-1]
         lowest.set_xlabel("Probability of IC")
         lowest.tick_params(labelbottom=True)
     return figure
@@ -62,10 +47,8 @@ def _panel(axes: Axes, probability: Floats, is_ic: Booleans) -> None:
     mean, fraction, low, high, share = reliability(probability, is_ic)
     axes.plot([0, 1], [0, 1], color=style.GREY, lw=0.6)
     axes.stairs(share, np.linspace(0, 1, BINS + 1), fill=True, color=style.SKY, alpha=0.5, lw=0)
-    error = np.clip(np.stack([fraction - low, high - fraction]), 0, None)
-    axes.errorbar(
-        mean, fraction, error, color=style.BLACK, marker="o", ls="", lw=0.8, elinewidth=0.8
-    )
+    estimates = np.stack([fraction, low, high])
+    style.error_bars(axes, mean, estimates, color=style.BLACK, marker="o", ls="", lw=0.8)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
 
@@ -89,15 +72,14 @@ def reliability(probability: Floats, is_ic: Booleans) -> tuple[Floats, ...]:
     return mean, fraction, *binomial(fraction, count), total / max(total.sum(), 1e-300)
 
 
-def _note(entry: dict[str, Any]) -> str:
+def _note(entry: Mapping[str, Any]) -> str:
     brier, error = (entry[key]["value"] for key in ("brier", "ece"))
     if brier is None:
         return "one class only"
     return f"Brier {brier:.3f}\nerror {error:.3f}"
 
 
-def caption(config: Config) -> str:
-    """Return the caption with the settings."""
+def _caption(config: Config) -> str:
     return (
         f"Fraction of test spectra with inverse Compton emission in {BINS} bins of the probability "
         "that a detector gives them, fitted to the validation spectra, at even odds; on the grey "
@@ -109,9 +91,9 @@ def caption(config: Config) -> str:
 
 
 FIGURE = judged.kind(
-    inputs=inputs,
+    inputs=lambda config: base.scores(config) + base.metrics(config),
     draw=draw,
-    caption=caption,
+    caption=_caption,
     alt=(
         "Reliability diagrams, one per detector: the fraction of spectra with inverse Compton "
         "emission against the probability stated, close to the diagonal for a calibrated detector, "

@@ -16,12 +16,12 @@ from icflow.detection.scan_tables import BEST, flux_key, shown, threshold_for
 from icflow.errors import IcflowError
 from icflow.publish.figures import style
 from icflow.settings import ScanSettings
+from icflow.tables import floats
 from icflow.typing import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
 
 TITLES = {"false_alarm": "False-alarm rate", "recall": "Recall"}
 ALL_TITLES = TITLES | {"bacc": "Balanced accuracy"}
@@ -62,22 +62,21 @@ def _rows(table: Table, **wanted: Any) -> Table:
     return table[kept]
 
 
-def _numbers(table: Table, name: str) -> tuple[Floats, Floats, Floats]:
-    """Return a column with the ends of its intervals."""
-    value, low, high = (
-        np.asarray(table[key], dtype=np.float64) for key in (name, f"{name}_lo", f"{name}_hi")
-    )
-    return value, low, high
+def _numbers(table: Table, name: str) -> Floats:
+    """Return a column with the ends of its intervals, (3, n)."""
+    return np.stack([floats(table, key) for key in (name, f"{name}_lo", f"{name}_hi")])
 
 
-def _style(position: int) -> dict[str, Any]:
+def _look(settings: ScanSettings, position: int, name: str) -> style.Look:
     """Return how a detector looks; hollow where colours and markers come round again."""
-    color = style.SERIES[position % len(style.SERIES)]
-    return {
-        "color": color,
-        "marker": style.MARKERS[position % len(style.MARKERS)],
-        "markerfacecolor": color if position < len(style.MARKERS) else "white",
-    }
+    look = style.look(position) | {"label": settings.detectors[name].title}
+    filled = position < len(style.MARKERS)
+    return look | {"markerfacecolor": look["color"] if filled else "white"}
+
+
+def _spread(position: int, number: int, width: float) -> float:
+    """Return by how much a detector is moved, so that the error bars of all stay apart."""
+    return (position - 0.5 * (number - 1)) / number * width
 
 
 # --- rates against a value ----------------------------------------------------------
@@ -85,39 +84,31 @@ def _style(position: int) -> dict[str, Any]:
 
 def _rates(settings: ScanSettings, table: Table) -> Figure:
     """Draw rates and balanced accuracy (rows) against the value, one column for each series."""
-    first = settings.scan.points[0]
-    series = list(dict.fromkeys(p.series for p in settings.scan.points if p.series))
-    columns = series or [first.series]
-    figure, axes = style.grid(
-        len(ALL_TITLES), len(columns), style.DOUBLE_COLUMN, 7.6, sharex=True, sharey="row"
-    )
+    points = settings.scan.points
+    columns = list(dict.fromkeys(p.series for p in points if p.series)) or [points[0].series]
+    size = (len(ALL_TITLES), len(columns), style.DOUBLE_COLUMN, 7.6)
+    figure, axes = style.grid(*size, sharex=True, sharey="row")
     names = in_order(settings.detectors)
     best = _rows(table, threshold_for=BEST)
-    values = sorted({float(point.value or 0) for point in settings.scan.points})
+    values = sorted({float(point.value or 0) for point in points})
     gap = min(np.diff(values)) if len(values) > 1 else 1.0
-    for column, wanted in enumerate(columns):
-        members = {p.name for p in settings.scan.points if p.series in ("", wanted)}
+    for panels, series in zip(axes.T, columns, strict=True):
+        members = {point.name for point in points if point.series in ("", series)}
         for position, name in enumerate(names):
             rows = _rows(best, detector=name)
             rows = rows[[point in members for point in rows["point"]]]
             rows.sort("value")
-            shift = (position - 0.5 * (len(names) - 1)) / len(names) * 0.3 * gap
-            x = np.asarray(rows["value"], dtype=np.float64) + shift
-            for row, quantity in enumerate(ALL_TITLES):
-                value, low, high = _numbers(rows, quantity)
-                error = np.clip([value - low, high - value], 0, None)
-                axes[row, column].errorbar(
-                    x, value, error, lw=0.9, elinewidth=0.8,
-                    ls=style.DASHES[position % len(style.DASHES)],
-                    label=settings.detectors[name].title, **_style(position),
-                )  # fmt: skip
-        axes[0, column].set_title(wanted[:1].upper() + wanted[1:])
-        axes[-1, column].set_xlabel(settings.scan.title)
-        axes[-1, column].set_xticks(values, [f"{value:g}" for value in values])
-        axes[-1, column].set_xlim(values[0] - 0.25 * gap, values[-1] + 0.25 * gap)
-        axes[-1, column].tick_params(axis="x", which="minor", bottom=False, top=False)
-    for row, title in enumerate(ALL_TITLES.values()):
-        axes[row, 0].set_ylabel(title)
+            x = floats(rows, "value") + _spread(position, len(names), 0.3 * gap)
+            look = _look(settings, position, name)
+            for panel, quantity in zip(panels, ALL_TITLES, strict=True):
+                style.error_bars(panel, x, _numbers(rows, quantity), lw=0.9, **look)
+        panels[0].set_title(style.capital(series))
+        panels[-1].set_xlabel(settings.scan.title)
+        panels[-1].set_xticks(values, [f"{value:g}" for value in values])
+        panels[-1].set_xlim(values[0] - 0.25 * gap, values[-1] + 0.25 * gap)
+        panels[-1].tick_params(axis="x", which="minor", bottom=False, top=False)
+    for panel, title in zip(axes[:, 0], ALL_TITLES.values(), strict=True):
+        panel.set_ylabel(title)
     axes[0, 0].set_ylim(bottom=0)
     axes[1, 0].set_ylim(top=1)
     style.legend_above(figure, axes[0, 0], most=4)
@@ -129,43 +120,39 @@ def _rates(settings: ScanSettings, table: Table) -> Figure:
 
 def _changes(settings: ScanSettings, table: Table) -> Figure:
     """Draw how false-alarm rate and recall differ from those at the first point, which is 0."""
-    from matplotlib.ticker import MaxNLocator
-
     points = settings.scan.points[1:]
     names = in_order(settings.detectors)
     height = 0.8 + 0.1 * (2 + len(names)) * len(points)
-    figure, axes = style.grid(1, 2, style.DOUBLE_COLUMN, height, sharey=True)
+    figure, axes = style.grid(1, len(TITLES), style.DOUBLE_COLUMN, height, sharey=True)
     thresholds = shown(settings)
+    rows = np.arange(len(points))
     for position, name in enumerate(names):
-        rows = _rows(table, threshold_for=thresholds, detector=name)
-        shift = (position - 0.5 * (len(names) - 1)) * STEP / len(names)
-        for column, quantity in enumerate(TITLES):
-            found = [_rows(rows, point=point.name) for point in points]
-            value, low, high = (
-                np.array(ends)
-                for ends in zip(
-                    *([float(n[0]) for n in _numbers(row, f"change_{quantity}")] for row in found),
-                    strict=True,
-                )
-            )
-            error = np.clip([value - low, high - value], 0, None)
-            axes[0, column].errorbar(
-                value, np.arange(len(points)) + shift, xerr=error, ls="none", elinewidth=0.9,
-                label=settings.detectors[name].title, **_style(position),
-            )  # fmt: skip
-    for column, title in enumerate(TITLES.values()):
-        panel = axes[0, column]
-        panel.axvline(0, color=style.GREY, lw=0.7, zorder=0)
-        for edge in range(1, len(points)):
-            panel.axhline(edge - 0.5, color=style.GREY, lw=0.4, ls=":", zorder=0)
-        panel.set_xlabel(f"{title}: change")
-        panel.xaxis.set_major_locator(MaxNLocator(5))
-        panel.tick_params(axis="y", which="both", left=False, right=False)
+        own = _rows(table, threshold_for=thresholds, detector=name)
+        by_point = [_rows(own, point=point.name)[:1] for point in points]
+        y = rows + _spread(position, len(names), STEP)
+        look = _look(settings, position, name) | {"ls": "none", "elinewidth": 0.9}
+        for panel, quantity in zip(axes[0], TITLES, strict=True):
+            change = np.hstack([_numbers(row, f"change_{quantity}") for row in by_point])
+            panel.errorbar(change[0], y, xerr=style.lengths(change), **look)
+    for panel, title in zip(axes[0], TITLES.values(), strict=True):
+        _mark_changes(panel, title, len(points))
     figure.supxlabel(f"Thresholds for {thresholds}", fontsize=7)
-    axes[0, 0].set_yticks(np.arange(len(points)), [point.label for point in points])
+    axes[0, 0].set_yticks(rows, [point.label for point in points])
     axes[0, 0].set_ylim(len(points) - 0.5, -0.5)
     style.legend_above(figure, axes[0, 0], most=4)
     return figure
+
+
+def _mark_changes(panel: Axes, title: str, points: int) -> None:
+    """Draw the line of no change, and lines between the points."""
+    from matplotlib.ticker import MaxNLocator
+
+    panel.axvline(0, color=style.GREY, lw=0.7, zorder=0)
+    for edge in range(1, points):
+        panel.axhline(edge - 0.5, color=style.GREY, lw=0.4, ls=":", zorder=0)
+    panel.set_xlabel(f"{title}: change")
+    panel.xaxis.set_major_locator(MaxNLocator(5))
+    panel.tick_params(axis="y", which="both", left=False, right=False)
 
 
 # --- fluxes that are needed ---------------------------------------------------------
@@ -177,44 +164,40 @@ def _fluxes(settings: ScanSettings, table: Table) -> Figure:
     A flux beyond those that were tried has no point; a band that goes there is open.
     """
     rates = sorted(settings.false_alarms, reverse=True)
-    names = in_order(settings.detectors)
-    figure, axes = style.grid(
-        len(rates), len(LEVELS), style.DOUBLE_COLUMN, 0.7 + 2.4 * len(rates),
-        sharex=True, sharey=True,
-    )  # fmt: skip
-    finite: list[float] = []
-    for row, rate in enumerate(rates):
-        for column, level in enumerate(LEVELS):
-            panel = axes[row, column]
-            for position, name in enumerate(names):
-                rows = _rows(table, detector=name, threshold_for=threshold_for(rate))
-                rows.sort("value")
-                value, low, high = (1e12 * n for n in _numbers(rows, flux_key(level)))
-                x = np.asarray(rows["value"], dtype=np.float64)
-                reached = np.isfinite(value)
-                finite += value[reached].tolist()
-                panel.plot(
-                    x[reached], value[reached], lw=1.0,
-                    ls=style.DASHES[position % len(style.DASHES)],
-                    label=settings.detectors[name].title, **_style(position),
-                )  # fmt: skip
-                panel.fill_between(
-                    x, low, np.where(np.isfinite(high), high, 1e6), where=np.isfinite(low),
-                    color=_style(position)["color"], alpha=0.15, lw=0,
-                )  # fmt: skip
+    size = (len(rates), len(LEVELS), style.DOUBLE_COLUMN, 0.7 + 2.4 * len(rates))
+    figure, axes = style.grid(*size, sharex=True, sharey=True)
+    drawn: list[float] = []
+    for panels, rate in zip(axes, rates, strict=True):
+        rows = _rows(table, threshold_for=threshold_for(rate))
+        rows.sort("value")
+        for panel, level in zip(panels, LEVELS, strict=True):
+            drawn += _needed(panel, settings, rows, flux_key(level))
             style.note(panel, f"{level:.0%} found, false alarms {rate:.0%}", x=0.96, ha="right")
             panel.set_xscale("log")
             panel.set_yscale("log")
-    if finite:
-        axes[0, 0].set_ylim(0.5 * min(finite), 2.5 * max(finite))
+    if drawn:
+        axes[0, 0].set_ylim(0.5 * min(drawn), 2.5 * max(drawn))
     _ticks(axes[-1], settings)
     least, most = settings.energies
-    figure.supylabel(
-        rf"IC flux needed, {least:g}–{most:g} keV (10$^{{-12}}$ erg cm$^{{-2}}$ s$^{{-1}}$)",
-        fontsize=8,
-    )
+    unit = r"10$^{-12}$ erg cm$^{-2}$ s$^{-1}$"
+    figure.supylabel(f"IC flux needed, {least:g}–{most:g} keV ({unit})", fontsize=8)
     style.legend_above(figure, axes[0, 0], most=4)
     return figure
+
+
+def _needed(panel: Axes, settings: ScanSettings, table: Table, key: str) -> list[float]:
+    """Draw the flux that each detector needs; return those that were reached, 1e-12 erg/cm²/s."""
+    drawn = []
+    for position, name in enumerate(in_order(settings.detectors)):
+        rows = _rows(table, detector=name)
+        x, (value, low, high) = floats(rows, "value"), 1e12 * _numbers(rows, key)
+        reached = np.isfinite(value)
+        drawn += value[reached].tolist()
+        look = _look(settings, position, name)
+        panel.plot(x[reached], value[reached], lw=1.0, **look)
+        band: style.Look = {"where": np.isfinite(low), "color": look["color"], "alpha": 0.15}
+        panel.fill_between(x, low, np.where(np.isfinite(high), high, 1e6), lw=0, **band)
+    return drawn
 
 
 def _ticks(panels: Sequence[Axes], settings: ScanSettings) -> None:

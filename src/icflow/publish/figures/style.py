@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SINGLE_COLUMN = 3.5  # inch
+# How something is drawn: keywords of matplotlib.
+Look = dict[str, Any]
+
 DOUBLE_COLUMN = 7.1  # inch
 
 BLACK = "#000000"
@@ -105,6 +107,30 @@ def grid(
     return figure, figure.subplots(rows, columns, squeeze=False, **keywords)
 
 
+def panels(
+    number: int, per_row: int, height: tuple[float, float], full: bool = True, **keywords: Any
+) -> tuple[Figure, AnyArray]:
+    """Return a figure with so many panels in rows, the places that are left over hidden.
+
+    Parameters
+    ----------
+    number, per_row : int
+        Panels, and how many of them stand in a row at most.
+    height : pair of float
+        Of a row, and of what all rows need besides, inch.
+    full : bool
+        Whether fewer panels than fill a row are as wide as the page, together.
+    keywords
+        For `matplotlib.figure.Figure.subplots`.
+    """
+    rows, columns = -(-number // per_row), min(number, per_row)
+    width = DOUBLE_COLUMN * (1 if full else columns / per_row)
+    figure, axes = grid(rows, columns, width, height[0] * rows + height[1], **keywords)
+    for panel in axes.flat[number:]:
+        panel.set_visible(False)
+    return figure, axes
+
+
 def page(width: float, height: float) -> Figure:
     """Return an empty figure of `width` × `height` inch."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -144,6 +170,36 @@ def log_axis(axes: Axes) -> None:
     axes.xaxis.set_minor_formatter(FuncFormatter(text))
 
 
+def cycle(series: Sequence[Any], position: int) -> Any:
+    """Return a colour, marker or dash by the position of what it marks."""
+    return series[position % len(series)]
+
+
+def look(position: int) -> Look:
+    """Return colour, marker and dash of a line by its position among others."""
+    return {
+        "color": cycle(SERIES, position),
+        "marker": cycle(MARKERS, position),
+        "ls": cycle(DASHES, position),
+    }
+
+
+def error_bars(axes: Axes, x: Floats, estimates: Floats, **keywords: Any) -> None:
+    """Draw values with their intervals, (3, n): value, lower and upper end; see `errorbar`."""
+    axes.errorbar(x, estimates[0], lengths(estimates), elinewidth=0.8, **keywords)
+
+
+def lengths(estimates: Floats) -> Floats:
+    """Return how far intervals reach below and above their values, (2, n); see `error_bars`."""
+    value, low, high = estimates
+    return np.asarray(np.clip(np.stack([value - low, high - value]), 0, None))
+
+
+def capital(text: str) -> str:
+    """Return a label with a capital first letter, unless it begins with a symbol."""
+    return text if text.startswith("$") else text[:1].upper() + text[1:]
+
+
 def signed(number: float, digits: int = 2) -> str:
     """Return a number with its sign, a real minus, to `digits` significant digits."""
     return f"{number:+.{digits}g}".replace("-", "−")
@@ -171,6 +227,15 @@ def legend_above(figure: Figure, axes: Axes, most: int | None = None) -> None:
     handles, labels = axes.get_legend_handles_labels()
     columns = max(len(labels), 1) if most is None else min(len(labels), most)
     figure.legend(handles, labels, loc="outside upper center", ncols=columns)
+
+
+def entries(panels: Sequence[Axes]) -> dict[str, Any]:
+    """Return the entries of a legend of several panels: what is drawn, by its label."""
+    drawn: dict[str, Any] = {}
+    for panel in panels:
+        handles, labels = panel.get_legend_handles_labels()
+        drawn |= dict(zip(labels, handles, strict=True))
+    return drawn
 
 
 def energy_ticks(axes: Axes, low: float, high: float) -> None:
@@ -209,6 +274,6 @@ def log_groups(low: Floats, high: Floats, ratio: float) -> Indices:
     return np.array(starts, dtype=np.intp)
 
 
-def stairs_edges(low: Floats, high: Floats, starts: Sequence[int] | Indices) -> Floats:
+def stairs_edges(low: Floats, high: Floats, starts: Indices) -> Floats:
     """Return the m + 1 edges of groups of channels, for `Axes.stairs`."""
-    return np.append(low[np.asarray(starts)], high[-1])
+    return np.append(low[starts], high[-1])
