@@ -138,7 +138,7 @@ def test_a_node_that_dies_in_mid_shard(cluster: Cluster) -> None:
     instrument = {"background": None}
     project = cluster.project("dying", {"engine": "xspec", "instrument": instrument})
     folder = project.folder
-    shutil.copy(ROOT / "tests/unit/fake_xspec.py", folder / "xspec.py")
+    shutil.copy(ROOT / "tests/unit/engines/xspec/fake_xspec.py", folder / "xspec.py")
     target = "results/fits/test_2T/2T_fixed/shard-0000.ecsv"
     hangs, calls = folder / "hangs", folder / "calls"
     snakemake = project.start(

@@ -143,16 +143,14 @@ def _build(name: str, component: _Component, path: Path) -> BackgroundComponent:
         values = resolve(complete(expression, given, f"{where}.parameters"), {})
     except IcflowError as error:
         raise IcflowError(f"{where}: {error}" if where not in str(error) else str(error)) from None
-    area: AreaNodes | Path | None = None
-    if isinstance(component.area, AreaNodes):
-        area = component.area
-    elif isinstance(component.area, AreaFile):
-        area = path.parent / component.area.file
-    redistribution = component.redistribution
+    redistribution: str | Path | ResponseFile = component.redistribution
     if isinstance(redistribution, ResponseFile):
-        return BackgroundComponent(
-            name, expression, values, path.parent / redistribution.file, area
-        )
+        redistribution = path.parent / redistribution.file
+    area: AreaNodes | Path | None = None
+    if isinstance(component.area, AreaFile):
+        area = path.parent / component.area.file
+    elif isinstance(component.area, AreaNodes):
+        area = component.area
     return BackgroundComponent(name, expression, values, redistribution, area)
 
 
@@ -163,13 +161,12 @@ def _from_sum(
     names = [model.get("model") for model in models]
     if not all(isinstance(name, str) for name in names):
         raise IcflowError(f"{where}.sum: every entry needs `model:`, the name of an XSPEC model")
-    expression = parse("+".join(str(name) for name in names))
+    expression = parse("+".join(map(str, names)))
     given: dict[str, float] = {}
     for component, model in zip(expression.components, models, strict=True):
         for key, value in model.items():
-            if key == "model":
-                continue
-            if isinstance(value, str):
+            if key != "model" and isinstance(value, str):
                 raise IcflowError(f"{where}.sum: {component.name}.{key} is {value!r}, not a number")
-            given[f"{component.name}.{key}"] = value
+            if not isinstance(value, str):
+                given[f"{component.name}.{key}"] = value
     return expression, given

@@ -89,7 +89,7 @@ class _Parser:
         self.text = text
         self.tokens = self._tokens()
         self.position = 0
-        self.found: list[Definition] = []
+        self.definitions: list[Definition] = []
 
     def _tokens(self) -> list[str]:
         tokens: list[str] = []
@@ -130,7 +130,7 @@ class _Parser:
 
     def _product(self) -> list[_Product]:
         products = self._factor()
-        while self._peek() == "*" or self._peek() == "(" or self._peek()[:1].isalpha():
+        while self._peek() in ("*", "(") or self._peek()[:1].isalpha():
             if self._peek() == "*":
                 self._take()
             products = [left + right for right in self._factor() for left in products]
@@ -145,21 +145,17 @@ class _Parser:
             return products
         if not word[:1].isalpha():
             raise self._error(f"a model name is expected, found {word or 'the end'!r}")
-        self.found.append(self._definition(word))
-        return [(len(self.found) - 1,)]
+        self.definitions.append(self._definition(word))
+        return [(len(self.definitions) - 1,)]
 
     def _definition(self, name: str) -> Definition:
-        known = definitions()
-        if name.lower() in known:
-            definition = known[name.lower()]
-        else:
-            matches = sorted(key for key in known if key.startswith(name.lower()))
-            if len(matches) != 1:
-                choice = (
-                    f"it could be {', '.join(matches[:8])}" if matches else "no such XSPEC model"
-                )
-                raise self._error(f"unknown model {name!r}: {choice}")
-            definition = known[matches[0]]
+        declared, start = definitions(), name.lower()
+        matches = [start] if start in declared else [k for k in declared if k.startswith(start)]
+        if len(matches) != 1:
+            choice = ", ".join(sorted(matches)[:8])
+            reason = f"it could be {choice}" if matches else "no such XSPEC model"
+            raise self._error(f"unknown model {name!r}: {reason}")
+        definition = declared[matches[0]]
         if definition.kind not in (ADDITIVE, MULTIPLICATIVE):
             raise self._error(
                 f"{definition.name} is a model of kind {definition.kind!r}; "
@@ -169,14 +165,11 @@ class _Parser:
 
     def _named(self) -> tuple[Component, ...]:
         """Name components as PyXspec does: a repeated name gets its position appended."""
-        components: list[Component] = []
-        for position, definition in enumerate(self.found, start=1):
-            taken = {component.name for component in components}
+        names: list[str] = []
+        for position, definition in enumerate(self.definitions, start=1):
             name = definition.name
-            components.append(
-                Component(f"{name}_{position}" if name in taken else name, definition)
-            )
-        return tuple(components)
+            names.append(f"{name}_{position}" if name in names else name)
+        return tuple(map(Component, names, self.definitions))
 
     def _term(self, product: _Product, components: tuple[Component, ...]) -> Term:
         members = [components[position] for position in product]

@@ -25,6 +25,7 @@ import numpy as np
 from icflow.config import AtomicData
 from icflow.errors import IcflowError
 from icflow.heasoft import is_heasoft
+from icflow.models import atomdb
 from icflow.typing import AnyArray, Floats
 
 ADDITIVE, MULTIPLICATIVE = "add", "mul"
@@ -45,7 +46,6 @@ class Parameter:
     default: float
     minimum: float
     maximum: float
-    frozen: bool
 
 
 @dataclass(frozen=True)
@@ -55,30 +55,22 @@ class Definition:
     name: str
     kind: str
     symbol: str
-    energy_range: tuple[float, float]
     parameters: tuple[Parameter, ...]
 
-    @property
-    def parameter_names(self) -> tuple[str, ...]:
-        """Names in XSPEC's order, with the ``norm`` of an additive model last."""
-        names = tuple(parameter.name for parameter in self.parameters)
-        return (*names, "norm") if self.kind == ADDITIVE else names
 
+NORM = Parameter("norm", "", 1.0, 0.0, 1e24)
 
-# XSPEC's conversion of wavelength to energy (KEVTOA); not the CODATA value.
-KEV_ANGSTROM = 12.39841974
-
-NORM = Parameter("norm", "", 1.0, 0.0, 1e24, False)
+# A compiled model: edges, parameters, and the arrays that it fills with values and errors.
+_Function = Callable[[Floats, Floats, Floats, Floats], object]
 
 
 # --- model.dat -------------------------------------------------------------------
 
 
 def _headas() -> Path:
+    loaded = "xspectrampoline_helpers" in sys.modules
     # The library of another process need not be there, in a container for one.
-    if "xspectrampoline_helpers" not in sys.modules and not is_heasoft(
-        os.environ.get("HEADAS", "")
-    ):
+    if not loaded and not is_heasoft(os.environ.get("HEADAS", "")):
         os.environ.pop("HEADAS", None)
     try:
         import xspectrampoline_helpers as helpers
@@ -115,11 +107,9 @@ def _parse_model_dat(text: str) -> dict[str, Definition]:
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
-        name, count, low, high, symbol, kind = words[0], int(words[1]), *words[2:6]
-        parameters = [_parse_parameter(next(lines)) for _ in range(count)]
-        models[name.lower()] = Definition(
-            name, kind, symbol, (float(low), float(high)), tuple(parameters)
-        )
+        name, count, _, _, symbol, kind = words[:6]
+        parameters = tuple(_parse_parameter(next(lines)) for _ in range(int(count)))
+        models[name.lower()] = Definition(name, kind, symbol, parameters)
     return models
 
 
@@ -132,10 +122,10 @@ def _parse_parameter(line: str) -> Parameter:
     name, numbers = words[0], [value for value in map(_number, words[1:]) if value is not None]
     if len(numbers) < 6:
         value = numbers[-1] if numbers else 0.0
-        return Parameter(name.lstrip("$*"), "", value, value, value, True)
-    value, low, _, _, high, step = numbers[-6:]
+        return Parameter(name.lstrip("$*"), "", value, value, value)
+    value, low, _, _, high, _ = numbers[-6:]
     unit = words[1].strip() if _number(words[1]) is None else ""
-    return Parameter(name.lstrip("$*"), unit, value, low, high, step < 0)
+    return Parameter(name.lstrip("$*"), unit, value, low, high)
 
 
 def _number(word: str) -> float | None:
@@ -193,36 +183,23 @@ def configure(atomic_data: AtomicData) -> None:
     global _configured
     if _configured == atomic_data:
         return
-    root = Path(atomic_data.folder).resolve() / f"apec_v{atomic_data.atomdb}"
-    for part in ("coco", "line"):
-        if not Path(f"{root}_{part}.fits").is_file():
-            raise IcflowError(
-                f"{root}_{part}.fits: not found; run `icflow fetch`, or set atomic_data.folder "
-                "to a folder that holds the AtomDB tables"
-            )
+    root = atomdb.root(atomic_data)
     library = _load().lib_xs_functions
+    library.FGSOLR.restype = ctypes.c_char_p
     with quiet():
-        _call_text(library.FPSOLR, atomic_data.abundances)
-        _call_text(library.FPXSCT, atomic_data.cross_sections)
-        set_string("APECROOT", str(root))
-    current = _get_text(library.FGSOLR)
-    if current.lower() != atomic_data.abundances.lower():
+        for function, text in (
+            (library.FPSOLR, atomic_data.abundances),
+            (library.FPXSCT, atomic_data.cross_sections),
+        ):
+            function.argtypes = [ctypes.c_char_p, ctypes.POINTER(ctypes.c_int)]
+            function(text.encode(), ctypes.byref(ctypes.c_int(0)))
+        set_string("APECROOT", root)
+    if library.FGSOLR().decode().lower() != atomic_data.abundances.lower():
         raise IcflowError(
             f"atomic_data.abundances: {atomic_data.abundances!r} is not a table of XSPEC; "
             "allowed: angr, aspl, feld, aneb, grsa, wilm, lodd, lpgp, lpgs"
         )
     _configured = atomic_data
-
-
-def _call_text(function: Any, text: str) -> None:
-    function.argtypes = [ctypes.c_char_p, ctypes.POINTER(ctypes.c_int)]
-    function(text.encode(), ctypes.byref(ctypes.c_int(0)))
-
-
-def _get_text(function: Any) -> str:
-    function.restype = ctypes.c_char_p
-    value: bytes = function()
-    return value.decode()
 
 
 def set_string(key: str, value: str) -> None:
@@ -241,7 +218,7 @@ def version() -> str:
 
 
 @cache
-def _function(symbol: str) -> Callable[[Floats, Floats, Floats, Floats], None]:
+def _function(symbol: str) -> _Function:
     """Return the compiled function, behind one calling convention.
 
     ``model.dat`` tells the language by a prefix: ``C_`` C++ with C linkage,
@@ -250,37 +227,28 @@ def _function(symbol: str) -> Callable[[Floats, Floats, Floats, Floats], None]:
     libraries = _load()
     try:
         if symbol.startswith("C_"):
-            return _quietly(libraries.get_model(symbol))
-        if symbol.startswith("c_"):
-            return _quietly(libraries.get_model(symbol[2:], interface="c"))
-        if symbol.startswith("F_"):
-            return _fortran(getattr(libraries.lib_xs_functions, symbol[2:] + "_"), np.float64)
-        return _fortran(getattr(libraries.lib_xs_functions, symbol + "_"), np.float32)
+            call = libraries.get_model(symbol)
+        elif symbol.startswith("c_"):
+            call = libraries.get_model(symbol[2:], interface="c")
+        else:
+            kind = np.float64 if symbol.startswith("F_") else np.float32
+            name = symbol.removeprefix("F_") + "_"
+            return _fortran(getattr(libraries.lib_xs_functions, name), kind)
     except AttributeError:
         raise IcflowError(f"the XSPEC library has no function {symbol}") from None
+    return lambda edges, parameters, flux, error: call(edges, parameters, flux, error, "")
 
 
-def _quietly(call: Callable[..., None]) -> Callable[[Floats, Floats, Floats, Floats], None]:
-    def function(edges: Floats, parameters: Floats, flux: Floats, error: Floats) -> None:
-        with quiet():
-            call(edges, parameters, flux, error, "")
-
-    return function
-
-
-def _fortran(call: Any, kind: type) -> Callable[[Floats, Floats, Floats, Floats], None]:
+def _fortran(call: Any, kind: type) -> _Function:
     call.restype = None
 
     def function(edges: Floats, parameters: Floats, flux: Floats, error: Floats) -> None:
         arrays: list[AnyArray] = [
             np.ascontiguousarray(a, dtype=kind) for a in (edges, parameters, flux, error)
         ]
-        pointers = [a.ctypes.data_as(ctypes.c_void_p) for a in arrays]
+        energy, values, *results = [a.ctypes.data_as(ctypes.c_void_p) for a in arrays]
         count, spectrum = ctypes.c_int(len(flux)), ctypes.c_int(1)
-        with quiet():
-            call(
-                pointers[0], ctypes.byref(count), pointers[1], ctypes.byref(spectrum), *pointers[2:]
-            )
+        call(energy, ctypes.byref(count), values, ctypes.byref(spectrum), *results)
         flux[:], error[:] = arrays[2], arrays[3]
 
     return function
@@ -314,11 +282,11 @@ def evaluate(
         (`apec` prints a line and returns zeros when its tables are missing).
     """
     edges = np.ascontiguousarray(edges, dtype=np.float64)
-    values = np.ascontiguousarray(parameters, dtype=np.float64)
+    values = np.ascontiguousarray(parameters if len(parameters) else [0.0], dtype=np.float64)
     flux, error = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
-    if len(values) == 0:
-        values = np.zeros(1)
-    _function(definition.symbol)(edges, values, flux, error)
+    function = _function(definition.symbol)
+    with quiet():
+        function(edges, values, flux, error)
     if not np.all(np.isfinite(flux)):
         raise IcflowError(
             f"{definition.name} is not finite at {_describe(definition, parameters)}: "
@@ -335,28 +303,3 @@ def evaluate(
 def _describe(definition: Definition, values: Floats) -> str:
     pairs = zip(definition.parameters, values, strict=False)
     return ", ".join(f"{parameter.name}={value:g}" for parameter, value in pairs)
-
-
-@cache
-def apec_temperatures(atomic_data: AtomicData) -> Floats:
-    """Temperatures of the AtomDB tables, keV: between them `apec` is linear in kT."""
-    from astropy.io import fits
-
-    path = Path(atomic_data.folder) / f"apec_v{atomic_data.atomdb}_coco.fits"
-    with fits.open(path, memmap=True) as file:
-        return np.asarray(file[1].data["kT"], dtype=np.float64)
-
-
-def apec_lines(atomic_data: AtomicData, temperatures: Floats) -> Floats:
-    """Energies (keV) of every line that the AtomDB tables hold at any of the temperatures."""
-    from astropy.io import fits
-
-    path = Path(atomic_data.folder) / f"apec_v{atomic_data.atomdb}_line.fits"
-    with fits.open(path, memmap=True) as file:
-        known = np.asarray(file[1].data["kT"], dtype=np.float64)
-        tables = [
-            file[2 + int(np.argmin(np.abs(known - temperature)))].data["Lambda"]
-            for temperature in temperatures
-        ]
-    wavelengths = np.unique(np.concatenate(tables)).astype(np.float64)
-    return KEV_ANGSTROM / wavelengths[::-1]

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from icflow.config import AtomicData
-from icflow.models import library
-from icflow.typing import Booleans, Floats
+from icflow.models import atomdb, library
+from icflow.typing import Booleans, Floats, Indices
 
 # A line is tracked when it holds more than this fraction of the continuum
 # photons of its neighbourhood, NEIGHBOURHOOD wide.
@@ -63,7 +63,7 @@ class Plasma:
 
 def tables(atomic_data: AtomicData, low: float, high: float) -> Floats:
     """Return the table temperatures that bracket kT from `low` to `high`, keV."""
-    temperatures = library.apec_temperatures(atomic_data)
+    temperatures = atomdb.temperatures(atomic_data)
     first = max(int(np.searchsorted(temperatures, low, side="right")) - 1, 0)
     last = int(np.searchsorted(temperatures, high, side="left"))
     return temperatures[first : last + 1]
@@ -81,25 +81,23 @@ def build(atomic_data: AtomicData, low: float, high: float, first: float, stretc
     """
     library.configure(atomic_data)
     temperatures = tables(atomic_data, low, high)
-    energy = library.apec_lines(atomic_data, temperatures)
     top = LAST_FEATURE * stretch
     steps = np.arange(int(np.ceil((top - first) / COARSE)) + 2, dtype=np.float64)
     edges = first + COARSE * steps
     library.evaluate(_definition(), edges, np.array([temperatures[-1], 1.0, 0.0]))
-    lines = _lines(temperatures, edges)
-    tracked = _stand_out(temperatures, lines, edges)
-    line_energy, line_photons = _locate(temperatures, energy, edges, tracked)
+    continuum, lines = _split(temperatures, edges)
+    energy = atomdb.lines(atomic_data, temperatures)
+    energy, photons = _locate(temperatures, energy, edges, _stand_out(continuum, lines, edges))
     # Take the tracked photons out of their bins: what stays are their faint neighbours.
-    owner = np.searchsorted(edges, line_energy, side="right") - 1
+    owner = _owner(edges, energy)
     for i in range(len(temperatures)):
         for part in range(2):
-            np.subtract.at(lines[i, part], owner, line_photons[i, part])
+            np.subtract.at(lines[i, part], owner, photons[i, part])
     np.maximum(lines, 0.0, out=lines)
     cumulative = np.zeros((len(edges), len(temperatures), 2))
-    for i, temperature in enumerate(temperatures):
-        rest = lines[i] + parts(temperature, 0.0, edges, lines=False)
-        np.cumsum(rest.T, axis=0, out=cumulative[1:, i])
-    return Plasma(temperatures, line_energy, line_photons, edges, cumulative)
+    for i in range(len(temperatures)):
+        np.cumsum((lines[i] + continuum[i]).T, axis=0, out=cumulative[1:, i])
+    return Plasma(temperatures, energy, photons, edges, cumulative)
 
 
 def _definition() -> library.Definition:
@@ -123,26 +121,25 @@ def parts(temperature: float, redshift: float, edges: Floats, lines: bool) -> Fl
     return np.stack([primordial, solar - primordial])
 
 
-def _lines(temperatures: Floats, edges: Floats) -> Floats:
-    """Return the line photons alone, shape (n_temperatures, 2, n_bins)."""
-    photons = np.empty((len(temperatures), 2, len(edges) - 1))
-    for i, temperature in enumerate(temperatures):
-        with_lines = parts(temperature, 0.0, edges, lines=True)
-        photons[i] = with_lines - parts(temperature, 0.0, edges, lines=False)
+def _split(temperatures: Floats, edges: Floats) -> tuple[Floats, Floats]:
+    """Return the photons of continuum and lines, each of shape (n_temperatures, 2, n_bins)."""
+    continuum = np.stack([parts(kT, 0.0, edges, lines=False) for kT in temperatures])
+    lines = np.stack([parts(kT, 0.0, edges, lines=True) for kT in temperatures]) - continuum
     # The difference of two sums leaves rounding of either sign where there is no line.
-    photons[photons < 0] = 0.0
-    return photons
+    lines[lines < 0] = 0.0
+    return continuum, lines
 
 
-def _stand_out(temperatures: Floats, photons: Floats, edges: Floats) -> Booleans:
+def _stand_out(continuum: Floats, lines: Floats, edges: Floats) -> Booleans:
     """Return which bins hold lines that are to be tracked, shape (n_bins,)."""
-    tracked = np.zeros(len(edges) - 1, dtype=bool)
-    width = np.diff(edges)
-    for i, temperature in enumerate(temperatures):
-        continuum = parts(temperature, 0.0, edges, lines=False).sum(axis=0)
-        nearby = continuum / width * NEIGHBOURHOOD
-        tracked |= photons[i].sum(axis=0) > TRACKED * nearby
+    nearby = continuum.sum(axis=1) / np.diff(edges) * NEIGHBOURHOOD
+    tracked: Booleans = np.any(lines.sum(axis=1) > TRACKED * nearby, axis=0)
     return tracked
+
+
+def _owner(edges: Floats, energy: Floats) -> Indices:
+    """Return the bin that each energy falls into."""
+    return np.searchsorted(edges, energy, side="right") - 1
 
 
 def _locate(
@@ -154,13 +151,13 @@ def _locate(
     model function, on a grid with one very narrow bin around each line.
     """
     energy = energy[(energy > edges[0]) & (energy < edges[-1])]
-    energy = energy[tracked[np.searchsorted(edges, energy, side="right") - 1]]
+    energy = energy[tracked[_owner(edges, energy)]]
     # Lines closer than a narrow bin stay together: no response tells them apart.
     energy = energy[np.diff(energy, prepend=0.0) > 4 * NARROW * energy]
     grid = np.column_stack([energy * (1 - NARROW), energy * (1 + NARROW)]).ravel()
-    photons = _lines(temperatures, grid)[..., ::2]
+    photons = _split(temperatures, grid)[1][..., ::2]
     strength = photons.sum(axis=1).max(axis=0)
-    owner = np.searchsorted(edges, energy, side="right") - 1
+    owner = _owner(edges, energy)
     strongest = np.zeros(len(edges) - 1)
     np.maximum.at(strongest, owner, strength)
     keep = strength > 0.01 * strongest[owner]

@@ -140,14 +140,12 @@ def generic(parameter: Parameter, limits: Limits, position: int, number: int) ->
     low, high = limits
     if parameter.name == "norm":
         return max(low, _norm(parameter, high))
-    share = (position + 1) / (number + 1)
-    if low > 0:
-        return float(low * (high / low) ** share)
-    if number == 1 and low < parameter.default < high:
-        return parameter.default
-    if number == 1 and parameter.default <= low:
-        share = 0.25
-    return low + share * (high - low)
+    if number == 1 and low <= 0:
+        if low < parameter.default < high:
+            return parameter.default
+        if parameter.default <= low:
+            return _between(limits, 0.25)
+    return _between(limits, (position + 1) / (number + 1))
 
 
 def drawn(parameter: Parameter, limits: Limits, random: float) -> float:
@@ -156,13 +154,17 @@ def drawn(parameter: Parameter, limits: Limits, random: float) -> float:
     if parameter.name == "norm":
         # A decade up and down: only ratios matter before XSPEC renormalises.
         return float(min(max(low, _norm(parameter, high) * 10 ** (2 * random - 1)), high))
-    if low > 0:
-        return float(low * (high / low) ** random)
-    return low + random * (high - low)
+    return _between(limits, random)
 
 
 def _norm(parameter: Parameter, high: float) -> float:
     return min(parameter.default, NORM_START * high)
+
+
+def _between(limits: Limits, share: float) -> float:
+    """Return the value at a share of the range, in the logarithm where that exists."""
+    low, high = limits
+    return float(low * (high / low) ** share if low > 0 else low + share * (high - low))
 
 
 # --- results --------------------------------------------------------------------------------------

@@ -1,0 +1,53 @@
+"""The tables of AtomDB that `apec` reads: temperatures and lines."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from icflow.config import AtomicData
+from icflow.errors import IcflowError
+from icflow.typing import Floats
+
+# XSPEC's conversion of wavelength to energy (KEVTOA); not the CODATA value.
+KEV_ANGSTROM = 12.39841974
+
+
+def root(atomic_data: AtomicData) -> str:
+    """Return the path of the tables without ``_coco.fits`` or ``_line.fits``.
+
+    Raises
+    ------
+    IcflowError
+        If one of them is not there.
+    """
+    stem = Path(atomic_data.folder).resolve() / f"apec_v{atomic_data.atomdb}"
+    for part in ("coco", "line"):
+        if not Path(f"{stem}_{part}.fits").is_file():
+            raise IcflowError(
+                f"{stem}_{part}.fits: not found; run `icflow fetch`, or set atomic_data.folder "
+                "to a folder that holds the AtomDB tables"
+            )
+    return str(stem)
+
+
+@cache
+def temperatures(atomic_data: AtomicData) -> Floats:
+    """Temperatures of the tables, keV: between them `apec` is linear in kT."""
+    from astropy.io import fits  # slow to import, and needed by those who build tables alone
+
+    with fits.open(f"{root(atomic_data)}_coco.fits", memmap=True) as file:
+        return np.asarray(file[1].data["kT"], dtype=np.float64)
+
+
+def lines(atomic_data: AtomicData, temperatures: Floats) -> Floats:
+    """Energies (keV) of every line that the tables hold at any of the temperatures."""
+    from astropy.io import fits
+
+    with fits.open(f"{root(atomic_data)}_line.fits", memmap=True) as file:
+        tabulated = np.asarray(file[1].data["kT"], dtype=np.float64)
+        nearest = [int(np.argmin(np.abs(tabulated - temperature))) for temperature in temperatures]
+        wavelengths = np.concatenate([file[2 + number].data["Lambda"] for number in nearest])
+    return KEV_ANGSTROM / np.unique(wavelengths).astype(np.float64)[::-1]
