@@ -122,12 +122,14 @@ class Integrator:
         model, values = self.fitter.model, minimum.theta[self.free]
         info, slope = cstat.information(shapes, data, self.fitter.box, minimum.theta)
         priors = list(zip(self.priors.values(), values.tolist(), strict=True))
-        width = np.array([prior.slope(value) for prior, value in priors])
+        width: Floats = np.array([prior.slope(value) for prior, value in priors])
         places: Floats = np.array([prior.probability(value) for prior, value in priors])
         at_limit = (values <= model.lower[self.free]) | (values >= model.upper[self.free])
         precision = info * np.outer(width, width) + np.diag(self._priors(width))
         precision += np.diag(np.where(at_limit, slope * width, 0.0) ** 2)
-        covariance = np.linalg.inv(0.5 * (precision + precision.T))
+        covariance: Floats = np.asarray(
+            np.linalg.inv(0.5 * (precision + precision.T)), dtype=np.float64
+        )
         chosen = np.flatnonzero(np.isin(self.free, self.sampled))
         height = math.exp(-0.25 * (minimum.cstat - lowest.cstat))
         return [
