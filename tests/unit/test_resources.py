@@ -177,19 +177,6 @@ def test_own_file_beside_is_untouched(project: Path, tmp_path: Path) -> None:
     assert files_below(project) == {"resources/x/table.fits", "resources/x/mine.fits"}
 
 
-def test_status_tells_the_state_of_each(project: Path) -> None:
-    add(Broken(), name="absent.fits")
-    for name, content in (("right.fits", CONTENT), ("wrong.fits", b"?")):
-        path = add(Broken(), name=name).path(project)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    assert {s.resource.name: s.state for s in resources.status(project)} == {
-        "absent.fits": "absent",
-        "right.fits": "present",
-        "wrong.fits": "wrong checksum",
-    }
-
-
 def test_unknown_name() -> None:
     add(Broken())
     with pytest.raises(IcflowError, match=r"no resource 'tabel\.fits'; choose from table\.fits"):
@@ -221,7 +208,7 @@ def test_checksum_mismatch_is_refused(project: Path, tmp_path: Path) -> None:
     source = folder_with(tmp_path / "source", content=b"another release")
     found = hashlib.sha256(b"another release").hexdigest()
     add(source)
-    with pytest.raises(IcflowError, match=rf"SHA-256 of table\.fits is {found}, expected {DIGEST}"):
+    with pytest.raises(IcflowError, match=rf"table\.fits\) .*expected {DIGEST} but got {found}"):
         resources.ensure("table.fits", project)
     assert files_below(project) == set()
     assert files_below(resources.cache_folder()) == set()

@@ -1,5 +1,4 @@
 # The checked configuration, and what the rules share.
-import fcntl
 import os
 import re
 import sys
@@ -9,6 +8,8 @@ from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
 try:
+    from filelock import Timeout
+
     from icflow import config as configuration
     from icflow import inputs, provenance
     from icflow import settings as settings_of
@@ -16,7 +17,7 @@ try:
     from icflow.detection.scan import check as check_scans
     from icflow.engines.registry import ENGINES
     from icflow.errors import IcflowError
-    from icflow.files import canonical_json
+    from icflow.files import canonical_json, process_lock
     from icflow.publish.figures import registry
 except ImportError as error:
     raise WorkflowError(
@@ -166,10 +167,10 @@ def hold_lock():
     profile turns them off; this one ends with its process, however that ends.
     """
     global LOCK
-    LOCK = open(".snakemake/icflow.lock", "w")
+    LOCK = process_lock(".snakemake/icflow.lock")
     try:
-        fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        LOCK.acquire(blocking=False)
+    except Timeout:
         raise WorkflowError(
             f"another Snakemake is running in {os.getcwd()}; wait for it, or stop it"
         )

@@ -17,8 +17,7 @@ def run(names: Iterable[str] = (), root: str | os.PathLike[str] = ".") -> None:
         As `icflow.resources.ensure`.
     """
     # One at a time, so that a line appears as soon as its file is there.
-    for name in list(names) or list(resources.RESOURCES):
-        for path, fetched in resources.fetch_all([name], root):
-            action = "fetched, checksum right" if fetched else "in place, checksum right"
-            content = resources.RESOURCES[name].content
-            print(f"{path}: {action} ({content})", flush=True)  # noqa: T201
+    for path, fetched in resources.fetch_all(names, root):
+        action = "fetched, checksum right" if fetched else "in place, checksum right"
+        content = resources.RESOURCES[path.name].content
+        print(f"{path}: {action} ({content})", flush=True)  # noqa: T201

@@ -8,7 +8,6 @@ varies. All tables hold counts/s per channel for norm 1.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ from numba import njit
 
 from icflow.config import AtomicData
 from icflow.errors import IcflowError
-from icflow.files import atomic_path, canonical_json
+from icflow.files import atomic_path, canonical_json, locked
 from icflow.models import library, plasma
 from icflow.models.background import BackgroundComponent
 from icflow.models.expression import Component, Term
@@ -210,14 +209,14 @@ _recent: dict[Path, Arrays] = {}
 def _make_cache(path: Path, make: Callable[[], Arrays]) -> Arrays:
     folder = path.parent
     folder.mkdir(parents=True, exist_ok=True)
-    with open(path.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = path.with_suffix(".lock")
+    with locked(lock):
         arrays = _read_cache(path)
         if arrays is None:
             arrays = make()
             with atomic_path(path) as temporary, open(temporary, "wb") as file:
                 np.savez(file, **arrays)  # type: ignore[arg-type]
-    Path(lock.name).unlink(missing_ok=True)
+        lock.unlink(missing_ok=True)
     return arrays
 
 
