@@ -1,4 +1,4 @@
-"""Reading and writing files so that they are either whole or absent, and by one process at a time."""
+"""Reading and writing files: whole or absent, and by one process at a time."""
 
 from __future__ import annotations
 
