@@ -114,10 +114,21 @@ def write_identity(rmf, path):
         name="MATRIX",
     )
     hdu.header.update(
-        TELESCOP="NuSTAR", INSTRUME="FPMA", FILTER="NONE", CHANTYPE="PI", DETCHANS=n,
-        HDUCLASS="OGIP", HDUCLAS1="RESPONSE", HDUCLAS2="RSP_MATRIX", HDUCLAS3="REDIST",
-        HDUVERS="1.3.0", RMFVERSN="1992a", TLMIN4=first, TLMAX4=first + n - 1, LO_THRES=0.0,
-    )  # fmt: skip
+        TELESCOP="NuSTAR",
+        INSTRUME="FPMA",
+        FILTER="NONE",
+        CHANTYPE="PI",
+        DETCHANS=n,
+        HDUCLASS="OGIP",
+        HDUCLAS1="RESPONSE",
+        HDUCLAS2="RSP_MATRIX",
+        HDUCLAS3="REDIST",
+        HDUVERS="1.3.0",
+        RMFVERSN="1992a",
+        TLMIN4=first,
+        TLMAX4=first + n - 1,
+        LO_THRES=0.0,
+    )
     fits.HDUList([fits.PrimaryHDU(), hdu, bounds]).writeto(path)
 
 
@@ -143,12 +154,30 @@ def write_grouped(path, counts, minimum):
         name="SPECTRUM",
     )
     hdu.header.update(
-        TELESCOP="NuSTAR", INSTRUME="FPMA", FILTER="NONE", EXPOSURE=EXPOSURE, AREASCAL=1.0,
-        BACKSCAL=1.0, CORRSCAL=0.0, BACKFILE="none", CORRFILE="none", RESPFILE="none",
-        ANCRFILE="none", HDUCLASS="OGIP", HDUCLAS1="SPECTRUM", HDUCLAS2="TOTAL", HDUCLAS3="COUNT",
-        HDUVERS="1.2.1", CHANTYPE="PI", DETCHANS=len(counts), POISSERR=True, STAT_ERR=0,
-        SYS_ERR=0, TLMIN1=0, TLMAX1=len(counts) - 1,
-    )  # fmt: skip
+        TELESCOP="NuSTAR",
+        INSTRUME="FPMA",
+        FILTER="NONE",
+        EXPOSURE=EXPOSURE,
+        AREASCAL=1.0,
+        BACKSCAL=1.0,
+        CORRSCAL=0.0,
+        BACKFILE="none",
+        CORRFILE="none",
+        RESPFILE="none",
+        ANCRFILE="none",
+        HDUCLASS="OGIP",
+        HDUCLAS1="SPECTRUM",
+        HDUCLAS2="TOTAL",
+        HDUCLAS3="COUNT",
+        HDUVERS="1.2.1",
+        CHANTYPE="PI",
+        DETCHANS=len(counts),
+        POISSERR=True,
+        STAT_ERR=0,
+        SYS_ERR=0,
+        TLMIN1=0,
+        TLMAX1=len(counts) - 1,
+    )
     fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path, overwrite=True)
 
 

@@ -108,10 +108,13 @@ def synchrotron_emissivity(frequency: float, index: float) -> float:
     # Mean of sin(pitch angle)^((p+1)/2) over the directions.
     pitch = math.sqrt(math.pi) / 2 * gamma((p + 5) / 4) / gamma((p + 7) / 4)
     per_angular_frequency = (
-        math.sqrt(3) * charge**3 / (2 * math.pi * mass * light**2 * (p + 1))
-        * gamma(p / 4 + 19 / 12) * gamma(p / 4 - 1 / 12)
+        math.sqrt(3)
+        * charge**3
+        / (2 * math.pi * mass * light**2 * (p + 1))
+        * gamma(p / 4 + 19 / 12)
+        * gamma(p / 4 - 1 / 12)
         * (2 * math.pi * frequency / (3 * gyration)) ** (-(p - 1) / 2)
-    )  # fmt: skip
+    )
     return float(2 * math.pi * per_angular_frequency * pitch)
 
 
@@ -137,14 +140,21 @@ def scattered_emissivity(frequency: float, index: float, temperature: float) -> 
     planck, boltzmann = constants.h.cgs.value, constants.k_B.cgs.value
     radius = charge**2 / (mass * light**2)
     shape = (
-        2 ** (p + 3) * (p**2 + 4 * p + 11) * gamma((p + 5) / 2) * zeta((p + 5) / 2)
+        2 ** (p + 3)
+        * (p**2 + 4 * p + 11)
+        * gamma((p + 5) / 2)
+        * zeta((p + 5) / 2)
         / ((p + 3) ** 2 * (p + 1) * (p + 5))
-    )  # fmt: skip
+    )
     per_energy = (
-        8 * math.pi**2 * radius**2 / (planck**3 * light**2)
-        * (boltzmann * temperature) ** ((p + 5) / 2) * shape
+        8
+        * math.pi**2
+        * radius**2
+        / (planck**3 * light**2)
+        * (boltzmann * temperature) ** ((p + 5) / 2)
+        * shape
         * (planck * frequency) ** (-(p - 1) / 2)
-    )  # fmt: skip
+    )
     return float(per_energy * planck)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,19 +49,16 @@ def run(config: Config, count: int, output: Path, figures: Sequence[Path]) -> st
     str
         The largest differences, in a few lines.
     """
-    engines = [
-        make_engine(name, [config.instrument], config.atomic_data) for name in ("xspec", "embedded")
-    ]
-    xspec, embedded = engines
-    rows: list[dict[str, Any]] = []
+    engines = {
+        name: make_engine(name, [config.instrument], config.atomic_data)
+        for name in ("xspec", "embedded")
+    }
+    rows = (row for name in config.detection.test for row in _compare(config, name, count, engines))
     total = count * len(config.detection.test) * len(config.fits.baseline)
-    with tqdm(desc="compare-engines", unit=" fits", total=total, mininterval=5) as progress:
-        for dataset in config.detection.test:
-            for row in _compare(config, dataset, count, xspec, embedded):
-                rows.append(row)
-                progress.update()
-    table = tabulate(rows)
-    for name, engine in (("xspec", xspec), ("embedded", embedded)):
+    table = tabulate(
+        list(tqdm(rows, desc="compare-engines", unit=" fits", total=total, mininterval=5))
+    )
+    for name, engine in engines.items():
         table.meta.update({f"{name}_{key}": value for key, value in engine.versions().items()})
     table.meta.update(spectra=count, starts=config.fits.starts)
     write_table(output, table)
@@ -73,28 +70,30 @@ def run(config: Config, count: int, output: Path, figures: Sequence[Path]) -> st
 
 
 def _compare(
-    config: Config, dataset: str, count: int, xspec: Engine, embedded: Engine
+    config: Config, dataset: str, count: int, engines: Mapping[str, Engine]
 ) -> Iterator[dict[str, Any]]:
-    """Compare the engines on one dataset; yield a row for each spectrum and fit."""
+    """Compare xspec and embedded on one dataset; yield a row for each spectrum and fit."""
     simulation = settings_of.simulate(config, dataset)
     expression = simulation.model.expression
     settings = complete(parse(expression), simulation.model.parameters, "parameters")
-    counts, truth = embedded.fake(expression, settings, config.seed, dataset, range(count))
-    fits = {name: settings_of.baseline(config, name) for name in config.fits.baseline}
+    counts, truth = engines["embedded"].fake(
+        expression, settings, config.seed, dataset, range(count)
+    )
     for index in range(count):
         values = draw(settings, config.seed, dataset, index)
         # Values alone: a link to a value that is given is a given value too.
-        of_xspec, of_embedded = (engine.predict(expression, values) for engine in (xspec, embedded))
+        expected = [engine.predict(expression, values) for engine in engines.values()]
+        xspec, embedded = (_at_truth(config, counts[index], each) for each in expected)
         shared = {
             "dataset": dataset,
             "index": index,
-            "counts_difference": _largest(of_xspec, of_embedded),
-            "cstat_at_truth_difference": _at_truth(config, counts[index], of_xspec)
-            - _at_truth(config, counts[index], of_embedded),
+            "counts_difference": _largest(*expected),
+            "cstat_at_truth_difference": xspec - embedded,
         }
         here = {name: value[index : index + 1] for name, value in truth.items()}
-        for name, fit in fits.items():
-            pair = [_fit(engine, fit, counts[index], here) for engine in (xspec, embedded)]
+        for name in config.fits.baseline:
+            fit = settings_of.baseline(config, name)
+            pair = [_fit(engine, fit, counts[index], here) for engine in engines.values()]
             yield {**shared, "fit": name, **_differences(*pair)}
 
 
@@ -142,19 +141,19 @@ def tabulate(rows: Sequence[dict[str, Any]]) -> Table:
 
 def summary(table: Table) -> str:
     """Say how far the engines are apart, for a person to read."""
-    difference = np.asarray(table["cstat_difference"], dtype=np.float64)
-    failed = int(np.sum(~np.isfinite(difference)))
-    known = difference[np.isfinite(difference)]
-    extremes = f"{known.min():+.3f} to {known.max():+.3f}" if known.size else "none to compare"
+    differences = np.asarray(table["cstat_difference"], dtype=np.float64)
+    finite = differences[np.isfinite(differences)]
+    fits = "none to compare"
+    if finite.size:
+        fits = f"{finite.min():+.3f} to {finite.max():+.3f}, median {np.median(finite):+.3f}"
     at_truth = np.abs(np.asarray(table["cstat_at_truth_difference"])).max()
-    lines = [
-        f"XSPEC {table.meta['xspec_XSPECVER']} against the embedded engine, "
-        f"{table.meta['embedded_XSPECVER']}, AtomDB {table.meta['xspec_ATOMDB']}",
-        f"expected counts differ by at most {np.max(table['counts_difference']):.1e}, relative",
-        f"C at the true parameters differs by at most {at_truth:.1e}",
-        f"C of fits, XSPEC minus embedded: {extremes}, median {np.median(known):+.3f}"
-        if known.size
-        else f"C of fits: {extremes}",
-        f"failed fits: {failed} of {len(table)}",
-    ]
-    return "\n".join(lines)
+    return "\n".join(
+        [
+            f"XSPEC {table.meta['xspec_XSPECVER']} against the embedded engine, "
+            f"{table.meta['embedded_XSPECVER']}, AtomDB {table.meta['xspec_ATOMDB']}",
+            f"expected counts differ by at most {np.max(table['counts_difference']):.1e}, relative",
+            f"C at the true parameters differs by at most {at_truth:.1e}",
+            f"C of fits, XSPEC minus embedded: {fits}",
+            f"failed fits: {len(table) - finite.size} of {len(table)}",
+        ]
+    )

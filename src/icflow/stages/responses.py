@@ -73,12 +73,8 @@ def run(settings: ResponseSettings, folder: Path, scratch: Path) -> None:
 
 def _key(settings: ResponseSettings) -> str:
     """Return a digest of what the screened events depend on."""
-    decisive = (
-        settings.sequence,
-        settings.data,
-        settings.module,
-        sorted(settings.nupipeline.items()),
-    )
+    task = sorted(settings.nupipeline.items())
+    decisive = (settings.sequence, settings.data, settings.module, task)
     return hashlib.sha256(repr(decisive).encode()).hexdigest()[:16]
 
 

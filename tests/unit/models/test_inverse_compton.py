@@ -50,9 +50,8 @@ def scattered_by_hand(frequency: float, index: float, temperature: float) -> flo
     scattered = PLANCK * frequency
     photon = np.geomspace(1e-3, 40, 400) * BOLTZMANN * temperature
     density = (
-        8 * np.pi * photon**2 / (PLANCK * LIGHT) ** 3
-        / np.expm1(photon / (BOLTZMANN * temperature))
-    )  # fmt: skip
+        8 * np.pi * photon**2 / (PLANCK * LIGHT) ** 3 / np.expm1(photon / (BOLTZMANN * temperature))
+    )
     x = np.geomspace(1e-8, 1, 3000)
     kernel = 2 * x * np.log(x) + x + 1 - 2 * x**2
     rate = []

@@ -55,12 +55,18 @@ class Engine:
         values = {"apec.kT": 5.0 + 0.2 * self.off, "powerlaw.norm": 1.0}
         yield FitResult(
             cstat=1900.0 + 0.5 * self.off if good else np.nan,
-            dof=1, bins=2, converged=good, starts=1, agreeing=1, iterations=0, gradient=0.0,
+            dof=1,
+            bins=2,
+            converged=good,
+            starts=1,
+            agreeing=1,
+            iterations=0,
+            gradient=0.0,
             values=values if good else dict.fromkeys(values, np.nan),
             errors={"apec.kT": 0.1, "powerlaw.norm": 0.0},
             free=("apec.kT",),
             status="ok" if good else "XSPEC: failed",
-        )  # fmt: skip
+        )
 
 
 def test_differences_are_tabulated_and_drawn(
@@ -98,9 +104,13 @@ def test_a_row_may_lack_parameters() -> None:
 
 
 def test_without_xspec_nothing_is_written(
-    root: Path, rmf_path: Path, arf_path: Path, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    root: Path,
+    rmf_path: Path,
+    arf_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setenv("ICFLOW_XSPEC_PYTHON", shutil.which("false") or os.devnull)
     monkeypatch.chdir(root)
     output = ["--output", str(tmp_path / "a.ecsv"), "--figure", str(tmp_path / "a.pdf")]

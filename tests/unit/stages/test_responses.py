@@ -76,9 +76,12 @@ def make_products(stem: Path) -> None:
     write_rmf(f"{stem}.rmf", Rmf(low, high, identity, channel, low, high))
     write_arf(f"{stem}.arf", low, high, np.full(CHANNELS, 100.0))
     spectrum = Spectrum(
-        channel=channel, counts=channel, exposure=5.0, respfile=f"{stem.name}.rmf",
+        channel=channel,
+        counts=channel,
+        exposure=5.0,
+        respfile=f"{stem.name}.rmf",
         ancrfile=f"{stem.name}.arf",
-    )  # fmt: skip
+    )
     write_spectrum(f"{stem}.pha", spectrum)
 
 
@@ -110,15 +113,31 @@ def test_the_tasks_are_asked_for_one_module_and_region(calls: Path, tmp_path: Pa
         assert system == "/opt/heasoft/syspfiles"
         assert call.pop("query") == ""
     assert screening == {
-        "task": "nupipeline", "indir": "data", "steminputs": f"nu{SEQUENCE}", "outdir": "events",
-        "instrument": "FPMA", "obsmode": "SCIENCE", "clobber": "yes", "saamode": "strict",
-    }  # fmt: skip
+        "task": "nupipeline",
+        "indir": "data",
+        "steminputs": f"nu{SEQUENCE}",
+        "outdir": "events",
+        "instrument": "FPMA",
+        "obsmode": "SCIENCE",
+        "clobber": "yes",
+        "saamode": "strict",
+    }
     assert extraction == {
-        "task": "nuproducts", "indir": "events", "steminputs": f"nu{SEQUENCE}",
-        "outdir": "products", "instrument": "FPMA", "srcregionfile": "source.reg",
-        "bkgextract": "no", "extended": "yes", "runmkarf": "yes", "runmkrmf": "yes",
-        "lcfile": "NONE", "imagefile": "NONE", "clobber": "yes", "boxsize": "10",
-    }  # fmt: skip
+        "task": "nuproducts",
+        "indir": "events",
+        "steminputs": f"nu{SEQUENCE}",
+        "outdir": "products",
+        "instrument": "FPMA",
+        "srcregionfile": "source.reg",
+        "bkgextract": "no",
+        "extended": "yes",
+        "runmkarf": "yes",
+        "runmkrmf": "yes",
+        "lcfile": "NONE",
+        "imagefile": "NONE",
+        "clobber": "yes",
+        "boxsize": "10",
+    }
 
 
 def test_the_files_get_their_names(calls: Path, tmp_path: Path) -> None:
@@ -194,9 +213,18 @@ def test_the_command_and_its_rule(
     background = "resources/background/nustar_fpma.yaml"
     (tmp_path / background).write_bytes((root / background).read_bytes())
     command = [
-        sys.executable, "-m", "snakemake", "--snakefile", root / "Snakefile", "--cores", "1",
-        "--configfile", "archival.yaml", "--", "responses",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        root / "Snakefile",
+        "--cores",
+        "1",
+        "--configfile",
+        "archival.yaml",
+        "--",
+        "responses",
+    ]
     for _ in range(2):
         done = subprocess.run(
             command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, check=False

@@ -141,9 +141,14 @@ def test_the_script_of_a_fake_spectrum(engine: PyXspecEngine, calls: Path) -> No
     lines = script(calls)
     seed = lines.split("Xset.seed = ")[1].split("\n")[0]
     assert lines == (
-        CLEAR + SOURCE + FAKEIT + BACKGROUND_RESPONSES + BACKGROUND_MODELS
-        + f"Xset.seed = {seed}\n" + FAKEIT
-    )  # fmt: skip
+        CLEAR
+        + SOURCE
+        + FAKEIT
+        + BACKGROUND_RESPONSES
+        + BACKGROUND_MODELS
+        + f"Xset.seed = {seed}\n"
+        + FAKEIT
+    )
     assert 0 < int(seed) < 2**31
     assert counts.dtype == np.int32
     assert abs(counts.sum() / (CHANNELS * EXPOSURE * 1.5) - 1) < 0.05
@@ -240,9 +245,14 @@ def test_the_result_of_a_fit(engine: PyXspecEngine) -> None:
     assert result.errors["apec_3.Abundanc"] == result.errors["apec.Abundanc"] == pytest.approx(0.2)
     assert result.errors["background.lines"] == pytest.approx(0.7)
     assert result.free == (
-        "apec.kT", "apec.Abundanc", "apec.norm", "apec_3.kT", "apec_3.norm",
-        "background.continuum", "background.lines",
-    )  # fmt: skip
+        "apec.kT",
+        "apec.Abundanc",
+        "apec.norm",
+        "apec_3.kT",
+        "apec_3.norm",
+        "background.continuum",
+        "background.lines",
+    )
     # The selection takes the channels that start at 2 keV or later and end before 11 keV.
     assert (result.bins, result.dof) == (8, 1)
     assert (result.starts, result.agreeing) == (1, 1)
@@ -284,9 +294,15 @@ def test_a_parameter_on_its_limit_has_no_error(
 
 PROFILE = ONE.model_copy(update={"errors": "profile", "delta": 2.706})
 FREE = (
-    "apec.kT", "apec.Abundanc", "apec.Redshift", "apec.norm", "apec_3.kT", "apec_3.norm",
-    "background.continuum", "background.lines",
-)  # fmt: skip
+    "apec.kT",
+    "apec.Abundanc",
+    "apec.Redshift",
+    "apec.norm",
+    "apec_3.kT",
+    "apec_3.norm",
+    "background.continuum",
+    "background.lines",
+)
 LABELS = ("2", "3", "4", "5", "6", "9", "background2:1", "background3:1")
 
 
