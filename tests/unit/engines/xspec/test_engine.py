@@ -479,6 +479,12 @@ def test_missing_tables_are_named(
         PyXspecEngine([instrument], AtomicData(folder="nowhere"))
 
 
+def test_several_modules_are_refused(calls: Path, instrument: Instrument) -> None:
+    with pytest.raises(IcflowError, match=r"takes one module of an instrument, not 2 .*embedded"):
+        PyXspecEngine([instrument, instrument], AtomicData(folder="nowhere"))
+    assert not calls.exists()
+
+
 def test_other_parameter_names_are_refused(engine: PyXspecEngine) -> None:
     request = {
         "do": "predict",
