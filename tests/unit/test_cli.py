@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from icflow import cli, provenance
+from icflow import cli
 from icflow.errors import IcflowError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -138,51 +138,3 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
-
-
-# --- what a result was made with ----------------------------------------------------------
-
-
-def test_the_code_digest_follows_imports_and_ignores_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = tmp_path / "icflow"
-    (package / "stages").mkdir(parents=True)
-    files = {
-        "__init__.py": "",
-        "settings.py": "SEED = 1\n",
-        "stages/__init__.py": "",
-        "stages/fit.py": "from icflow import numbers, settings\n",
-        "stages/train.py": "",
-        "numbers.py": "def later():\n    import icflow.deep\n    import json\n",
-        "deep.py": "",
-    }
-    for name, text in files.items():
-        (package / name).write_text(text)
-    monkeypatch.setattr(provenance, "__file__", str(package / "provenance.py"))
-
-    def digest() -> str:
-        provenance._find.cache_clear()
-        provenance._imports.cache_clear()
-        return provenance.code_digest(["icflow.stages.fit"])
-
-    try:
-        before = digest()
-        for name in ("stages/train.py", "settings.py"):
-            (package / name).write_text("# edited\n")
-            os.utime(package / "deep.py", (0, 0))
-            assert digest() == before
-        for name in ("stages/fit.py", "numbers.py", "deep.py"):
-            (package / name).write_text(files[name] + "# edited\n")
-            assert digest() != before
-            (package / name).write_text(files[name])
-            assert digest() == before
-    finally:
-        provenance._find.cache_clear()
-        provenance._imports.cache_clear()
-
-
-def test_versions_name_what_decides_about_numbers() -> None:
-    versions = provenance.package_versions()
-    assert {"python", "icflow", "numpy", "torch", "xspectrampoline"} <= set(versions)
-    assert "snakemake" not in versions
