@@ -13,7 +13,7 @@ from icflow.errors import IcflowError
 from icflow.files import sha256
 from icflow.models import scenario
 from icflow.models.background import read_background
-from icflow.ogip.observation import check_module, read_modules
+from icflow.ogip.observation import check_companions, read_observation
 from icflow.resources import RESOURCES, Resource
 
 _FETCHABLE = {resource.path("").as_posix(): resource for resource in RESOURCES.values()}
@@ -82,7 +82,7 @@ def check_observation(config: Config, name: str) -> dict[str, str]:
     """
     scenario.check(config)
     files = atomic_files(config)
-    for module in read_modules(name, config.observations[name]):
+    for module in read_observation(name, config.observations[name]):
         files |= {os.path.normpath(path): module.key for path in module.files}
         if module.background is not None:
             key = f"{module.key}.background"
@@ -96,12 +96,12 @@ def check_responses(config: Config, name: str) -> None:
     Raises
     ------
     IcflowError
-        As `icflow.ogip.observation.check_module`.
+        As `icflow.ogip.observation.check_companions`.
     """
     low, high = settings_of.observe(config, name).energies
-    for module in read_modules(name, config.observations[name]):
+    for module in read_observation(name, config.observations[name]):
         if all(path.is_file() for path in module.files):
-            check_module(module, low, high)
+            check_companions(module, low, high)
 
 
 def region_digest(config: Config, response: str) -> str:

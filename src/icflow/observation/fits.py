@@ -14,7 +14,7 @@ from icflow.engines.embedded.observed import ObservedEngine, draw_counts
 from icflow.engines.embedded.profile import end_of_interval
 from icflow.errors import IcflowError
 from icflow.models.expression import parse
-from icflow.ogip.observation import Module, check_module, read_modules
+from icflow.ogip.observation import SpectrumFiles, check_companions, read_observation
 from icflow.settings import SourceSettings
 from icflow.typing import Counts, Floats
 
@@ -36,7 +36,7 @@ MISSED = 0.01
 REDSHIFTS, COLUMNS = 0.03, 5.0
 
 
-def open_source(settings: SourceSettings) -> tuple[list[Module], ObservedEngine]:
+def open_source(settings: SourceSettings) -> tuple[list[SpectrumFiles], ObservedEngine]:
     """Read the spectra of an observation and load the engine for them.
 
     Raises
@@ -49,13 +49,13 @@ def open_source(settings: SourceSettings) -> tuple[list[Module], ObservedEngine]
             f"engine: is {settings.engine!r}, and observations are analysed by the embedded "
             "engine; set `engine: embedded` for them"
         )
-    modules = read_modules(settings.name, settings.observation)
+    modules = read_observation(settings.name, settings.observation)
     for module in modules:
-        check_module(module, *settings.energies)
+        check_companions(module, *settings.energies)
     return modules, engine_for(settings, modules)
 
 
-def engine_for(settings: SourceSettings, modules: Sequence[Module]) -> ObservedEngine:
+def engine_for(settings: SourceSettings, modules: Sequence[SpectrumFiles]) -> ObservedEngine:
     """Load the engine for spectra of an observation."""
     low, high = settings.observation.cross_normalisation
     regroup = settings.observation.group_min is not None

@@ -16,7 +16,7 @@ from icflow.errors import IcflowError
 from icflow.models.scenario import at_source
 from icflow.observation import fits as observed_fits
 from icflow.observation.simulations import Spectra, allowed, draw_each, replicas
-from icflow.ogip.observation import Module
+from icflow.ogip.observation import SpectrumFiles
 from icflow.ogip.spectrum import SpectrumSet, write_spectra
 from icflow.settings import ObserveNetworkSettings, ScoreSettings, SourceSettings
 from icflow.tables import read_table
@@ -94,7 +94,7 @@ def check(score: ScoreSettings, settings: SourceSettings, key: str) -> None:
 def scores(
     settings: ScoreSettings,
     folder: Path,
-    modules: Sequence[Module],
+    modules: Sequence[SpectrumFiles],
     spectra: Mapping[str, Spectra],
     observe: Observe,
 ) -> Table:
@@ -132,7 +132,7 @@ def scores(
     return vstack([table[dataset == TRAINING], *parts.values()], metadata_conflicts="silent")
 
 
-def _of(settings: ScoreSettings, module: Module) -> ScoreSettings:
+def _of(settings: ScoreSettings, module: SpectrumFiles) -> ScoreSettings:
     """Return the settings with the response of the observed spectrum."""
     train = settings.train.model_copy(update={"rmf": str(module.rmf)})
     return settings.model_copy(update={"train": train})
@@ -140,7 +140,7 @@ def _of(settings: ScoreSettings, module: Module) -> ScoreSettings:
 
 def _write(
     path: Path,
-    module: Module,
+    module: SpectrumFiles,
     dataset: str,
     counts: DrawnCounts,
     truth: Sequence[Mapping[str, float]],

@@ -19,8 +19,8 @@ _UNKNOWN = ("", "UNKNOWN", "NONE")
 
 
 @dataclass(frozen=True)
-class Module:
-    """One observed spectrum.
+class SpectrumFiles:
+    """One observed spectrum and the files that belong to it.
 
     Attributes
     ----------
@@ -42,12 +42,12 @@ class Module:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Every file of the module except those that the background names."""
-        found = (Path(self.spectrum.path), self.rmf, self.arf, self.background)
-        return tuple(path for path in found if path is not None)
+        """Every file except those that the background names."""
+        paths = (Path(self.spectrum.path), self.rmf, self.arf, self.background)
+        return tuple(path for path in paths if path is not None)
 
 
-def read_modules(name: str, observation: Observation) -> list[Module]:
+def read_observation(name: str, observation: Observation) -> list[SpectrumFiles]:
     """Read the spectra of an observation and find their companions.
 
     Raises
@@ -57,15 +57,14 @@ def read_modules(name: str, observation: Observation) -> list[Module]:
         files that are not there, or names a background spectrum although no
         background model is given.
     """
+    key = f"observations.{name}"
     return [
-        _read_module(
-            module, f"observations.{name}" + (f".spectra.{module}" if module else ""), given
-        )
+        _read_spectrum_files(module, f"{key}.spectra.{module}" if module else key, given)
         for module, given in observation.modules().items()
     ]
 
 
-def _read_module(name: str, key: str, given: ObservedSpectrum) -> Module:
+def _read_spectrum_files(name: str, key: str, given: ObservedSpectrum) -> SpectrumFiles:
     path = Path(given.spectrum)
     try:
         spectrum = read_spectrum(path)
@@ -82,7 +81,7 @@ def _read_module(name: str, key: str, given: ObservedSpectrum) -> Module:
     arf = _given(given.arf)
     if given.arf is None and spectrum.ancrfile is not None:
         arf = companion(path, spectrum.ancrfile, "ANCRFILE", f"{key}.arf")
-    return Module(name, key, spectrum, rmf, arf, _given(given.background))
+    return SpectrumFiles(name, key, spectrum, rmf, arf, _given(given.background))
 
 
 def _given(name: str | None) -> Path | None:
@@ -109,7 +108,7 @@ def companion(spectrum: Path, name: str | None, keyword: str, option: str) -> Pa
     )
 
 
-def check_module(module: Module, low: float, high: float) -> Rmf:
+def check_companions(files: SpectrumFiles, low: float, high: float) -> Rmf:
     """Check that spectrum, response and energies belong together; return the RMF.
 
     Parameters
@@ -124,19 +123,19 @@ def check_module(module: Module, low: float, high: float) -> Rmf:
         other energy bins, or do not cover the energies.
     """
     try:
-        rmf = read_rmf(module.rmf)
-        _check_origin(module.spectrum, rmf)
-        _check_channels(module.spectrum, rmf)
-        if module.arf is not None:
-            arf = read_arf(module.arf)
-            _check_origin(module.spectrum, arf)
+        rmf = read_rmf(files.rmf)
+        _check_origin(files.spectrum, rmf)
+        _check_channels(files.spectrum, rmf)
+        if files.arf is not None:
+            arf = read_arf(files.arf)
+            _check_origin(files.spectrum, arf)
             check_same_grid(rmf, arf)
     except IcflowError as error:
-        raise IcflowError(f"{module.key}: {error}") from None
+        raise IcflowError(f"{files.key}: {error}") from None
     first, last = float(rmf.e_min.min()), float(rmf.e_max.max())
     if low < first or high > last:
         raise IcflowError(
-            f"{module.key}: the energies {low:g} to {high:g} keV reach outside {module.rmf}, whose "
+            f"{files.key}: the energies {low:g} to {high:g} keV reach outside {files.rmf}, whose "
             f"channels cover {first:g} to {last:g} keV; set `energies` inside"
         )
     return rmf

@@ -30,7 +30,7 @@ from icflow.observation import scores as observed_scores
 from icflow.observation import words as observed_words
 from icflow.observation.scores import OBSERVED, REPLICAS
 from icflow.observation.simulations import Fitter, Spectra, allowed, draw_each, replicas
-from icflow.ogip.observation import read_modules
+from icflow.ogip.observation import read_observation
 from icflow.ogip.spectrum import read_spectrum, write_spectrum
 from icflow.tables import read_table
 
@@ -102,7 +102,7 @@ def summary(made: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def engine(folder: Path) -> ObservedEngine:
     settings = settings_of.observe(loaded(), "example")
-    (module,) = read_modules("example", settings.observation)
+    (module,) = read_observation("example", settings.observation)
     return ObservedEngine([module], settings, False, (0.8, 1.25), settings.atomic_data)
 
 
@@ -416,7 +416,7 @@ def test_a_network_of_other_settings_is_refused(made: Path) -> None:
     settings = settings_of.observe(
         config.model_copy(update={"autoencoder": autoencoder}), "example"
     )
-    modules = read_modules("example", settings.observation)
+    modules = read_observation("example", settings.observation)
     dark = Spectra(np.zeros((1, modules[0].spectrum.counts.size), dtype=np.int32), {}, np.zeros(1))
     with pytest.raises(IcflowError, match=r"trained with training\.spectra 60, wanted is 90"):
         observed_networks.scores(

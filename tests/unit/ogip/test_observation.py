@@ -20,7 +20,7 @@ from icflow import settings as settings_of
 from icflow.cli import main
 from icflow.config import Config
 from icflow.errors import IcflowError
-from icflow.ogip.observation import observed_groups, read_modules
+from icflow.ogip.observation import observed_groups, read_observation
 from icflow.ogip.response import read_rmf, write_rmf
 from icflow.ogip.spectrum import Spectrum, read_spectrum, write_spectrum
 
@@ -203,9 +203,9 @@ def test_validate_looks_into_the_files(folder: Path, capsys: pytest.CaptureFixtu
 def test_companions_are_those_that_the_spectrum_names(folder: Path) -> None:
     for suffix in ("rmf", "arf"):
         shutil.copy(f"resources/responses/nustar_fpma.{suffix}", ".")
-    (module,) = read_modules("mine", observing(rmf=None, arf=None).observations["mine"])
+    (module,) = read_observation("mine", observing(rmf=None, arf=None).observations["mine"])
     assert (module.rmf, module.arf) == (Path("nustar_fpma.rmf"), Path("nustar_fpma.arf"))
-    (module,) = read_modules("mine", observing(arf="none").observations["mine"])
+    (module,) = read_observation("mine", observing(arf="none").observations["mine"])
     assert module.arf is None
 
 

@@ -13,7 +13,7 @@ from icflow.engines.embedded.engine import EmbeddedEngine, Groups
 from icflow.engines.embedded.joint import FACTOR, JointEngine
 from icflow.models.expression import parse
 from icflow.models.scenario import complete, generator
-from icflow.ogip.observation import Module, observed_groups
+from icflow.ogip.observation import SpectrumFiles, observed_groups
 from icflow.typing import Booleans, Counts, DrawnCounts, Floats
 
 
@@ -39,7 +39,7 @@ class ObservedEngine:
 
     def __init__(
         self,
-        modules: Sequence[Module],
+        modules: Sequence[SpectrumFiles],
         control: FitControl,
         regroup: bool,
         factors: tuple[float, float],
@@ -191,7 +191,7 @@ class ObservedEngine:
         return np.asarray(np.cumsum(change)[:-1] > 0)
 
 
-def _instrument(module: Module) -> Instrument:
+def _instrument(module: SpectrumFiles) -> Instrument:
     return Instrument(
         rmf=str(module.rmf),
         arf=None if module.arf is None else str(module.arf),

@@ -19,7 +19,7 @@ from icflow.engines.embedded.joint import JointEngine
 from icflow.engines.embedded.observed import ObservedEngine, draw_counts
 from icflow.models.scenario import at_source
 from icflow.ogip.grouping import group_counts
-from icflow.ogip.observation import Module
+from icflow.ogip.observation import SpectrumFiles
 from icflow.ogip.response import read_arf, write_arf
 from icflow.ogip.spectrum import read_spectrum
 from icflow.settings import ObserveSettings
@@ -57,8 +57,8 @@ def engine(
     )
     spectrum = read_spectrum(example / "observation.pha")
     modules = [
-        Module("A", "a", spectrum, rmf_path, arf_path, example / "background.yaml"),
-        Module(
+        SpectrumFiles("A", "a", spectrum, rmf_path, arf_path, example / "background.yaml"),
+        SpectrumFiles(
             "B", "b", replace(spectrum, exposure=7e5), rmf_path, folder / "b.arf", folder / "b.yaml"
         ),
     ]
