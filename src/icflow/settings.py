@@ -18,6 +18,7 @@ from icflow.config import (
     Detection,
     Detector,
     Energies,
+    EngineName,
     Fit,
     FitControl,
     FitModel,
@@ -36,7 +37,7 @@ from icflow.config import (
 class SimulateSettings(Section):
     """What the simulation of a dataset depends on."""
 
-    engine: Literal["embedded", "xspec"]
+    engine: EngineName
     seed: int
     atomic_data: AtomicData
     instrument: Instrument
@@ -49,7 +50,7 @@ class SimulateSettings(Section):
 class FitSettings(FitControl):
     """What one fit of a dataset depends on."""
 
-    engine: Literal["embedded", "xspec"]
+    engine: EngineName
     atomic_data: AtomicData
     instrument: Instrument
     name: str
@@ -136,7 +137,7 @@ class ScanSettings(Section):
 class SourceSettings(FitControl):
     """What every stage that works on one observation depends on."""
 
-    engine: Literal["embedded", "xspec"]
+    engine: EngineName
     seed: int
     atomic_data: AtomicData
     name: str

@@ -108,6 +108,10 @@ class Dataset(Section):
     )
 
 
+# The keys of `icflow.engines.registry`.
+EngineName = Literal["embedded", "xspec"]
+
+
 class AtomicData(Section):
     """Settings of XSPEC's model library."""
 

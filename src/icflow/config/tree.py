@@ -16,6 +16,7 @@ from icflow.config.fits import Fit, Fits, Integrated
 from icflow.config.model import (
     AtomicData,
     Dataset,
+    EngineName,
     FitModel,
     Instrument,
     Link,
@@ -36,7 +37,7 @@ from icflow.sections import (
 class Config(Section):
     """The whole configuration, as in ``config.yaml``."""
 
-    engine: Literal["embedded", "xspec"] = Field(description="what simulates and fits spectra")
+    engine: EngineName = Field(description="what simulates and fits spectra")
     seed: int = Field(ge=0, description="seed of every random number")
     shard_size: int = Field(ge=1, description="spectra in one file, and in one job")
     atomic_data: AtomicData = Field(description="settings of the model library")
