@@ -12,32 +12,34 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from icflow.config import Config, Figures
+from icflow.config import Config
 from icflow.detection import differences, quality, table1
 from icflow.detection.differences import BETTER, EVEN, WORSE, between, verdict
 from icflow.detection.metrics import binomial
 from icflow.errors import IcflowError
 from icflow.files import atomic_path, write_text
-from icflow.publish.figures import every_dependence, registry
+from icflow.publish import measures
+from icflow.publish.figures import every_dependence, judged, registry
 from icflow.publish.figures.base import read_metrics
 from icflow.publish.report import summary
 from icflow.stages import figures
-from icflow.tables import floats, read_table
+from icflow.tables import floats, markdown, read_table
+from icflow.typing import Booleans
 
-PRIORS = "priors"  # what detectors know that the others cannot be measured by
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 DPI = 100
 COLOURS = 256  # of an image: its files stay small, its lines sharp
 PAGE = "README.md"
-CLASSES = {
-    "never": "that never see a spectrum with IC",
-    "threshold": "that see IC to choose their threshold",
-    "training": "that are trained on IC",
-}
+# Classes that compete: those that know the priors are what the others are measured by.
+CLASSES = {key: known.clause for key, known in judged.CLASSES.items() if known.clause}
 
 
 def run(config: Config, files: Sequence[str], results: Path, output: Path) -> list[Path]:
@@ -73,40 +75,45 @@ def run(config: Config, files: Sequence[str], results: Path, output: Path) -> li
     tables = {
         "table1.csv": table1.csv(metrics),
         "differences.csv": differences.csv(metrics),
-        "metrics.csv": metrics_csv(metrics),
+        "metrics.csv": measures.csv(metrics),
     }
-    # Markdown, not HTML; the titles come from the user's own configuration.
-    environment = Environment(  # noqa: S701
-        loader=PackageLoader("icflow.publish"), undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
-    page = environment.get_template("results.md.j2").render(
-        summary=summary(config),
-        options=options(files),
-        table1=table1.markdown(metrics).strip(),
-        standings=standings(metrics),
-        ceiling=ceiling(metrics),
-        rates=rates(metrics),
-        probabilities=probabilities(metrics),
-        additions=additions(metrics, config),
-        fluxes=fluxes(config, metrics, results / "evaluation" / "scores.ecsv"),
-        importances=importances(metrics),
-        figures=[
-            {
-                "name": name,
-                "title": registry.title(name),
-                "image": image,
-                "alt": registry.kind(name).alt,
-                "caption": registry.kind(name).caption(config),
-            }
-            for name, image in images.items()
-        ],
-        bootstrap=metrics["bootstrap"],
-        scans=(output / "scans.md").is_file(),
+    page = (
+        _environment()
+        .get_template("results.md.j2")
+        .render(
+            summary=summary(config),
+            options=options(files),
+            table1=table1.markdown(metrics).strip(),
+            standings=standings(metrics),
+            ceiling=ceiling(metrics),
+            rates=rates(metrics),
+            probabilities=probabilities(metrics),
+            additions=additions(metrics, config),
+            fluxes=fluxes(config, metrics, results / "evaluation" / "scores.ecsv"),
+            importances=importances(metrics),
+            figures=[
+                {"name": name, "image": image, **registry.words(config, name)}
+                for name, image in images.items()
+            ],
+            bootstrap=metrics["bootstrap"],
+            scans=(output / "scans.md").is_file(),
+        )
     )
     for name, text in (tables | {PAGE: page}).items():
         write_text(output / name, text)
     return [output / name for name in (PAGE, *tables, *images.values())]
+
+
+def _environment() -> Environment:
+    """Return what fills in templates of Markdown."""
+    # Markdown, not HTML; the titles come from the user's own configuration.
+    return Environment(  # noqa: S701
+        loader=PackageLoader("icflow.publish"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
 
 
 def options(files: Sequence[str]) -> str:
@@ -116,21 +123,17 @@ def options(files: Sequence[str]) -> str:
 
 def _draw(config: Config, name: str, results: Path, output: Path) -> None:
     settings = registry.settings(config, name)
-    small = Figures(**(config.figures.model_dump() | {"dpi": DPI}))
     paths = [results / path for path in registry.inputs(config, name)]
-    draw_small(
-        lambda drawn: figures.run(settings.model_copy(update={"figures": small}), paths, [drawn]),
-        output,
-    )
+    draw_small(lambda: registry.draw(settings, paths), output)
 
 
-def draw_small(draw: Callable[[Path], None], output: Path) -> None:
-    """Draw a figure for a page, with few colours; `draw` writes it as PNG where it is told to."""
+def draw_small(draw: Callable[[], Figure], output: Path) -> None:
+    """Draw a figure for a page as PNG with few colours."""
     from PIL import Image
 
     with tempfile.TemporaryDirectory() as folder:
         drawn = Path(folder) / "drawn.png"
-        draw(drawn)
+        figures.write(draw, DPI, [drawn])
         with Image.open(drawn) as image, atomic_path(output) as temporary:
             plain = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
             plain.save(temporary, optimize=True)
@@ -152,7 +155,7 @@ def _title(metrics: Mapping[str, Any], name: str) -> str:
 def _rivals(metrics: Mapping[str, Any]) -> list[str]:
     """Return the detectors that compete: all that do not know the priors."""
     entries = metrics["detectors"]
-    return [name for name in entries if entries[name]["sees"] != PRIORS]
+    return [name for name in entries if entries[name]["sees"] in CLASSES]
 
 
 def best(metrics: Mapping[str, Any], names: Sequence[str], quantity: str) -> str:
@@ -243,82 +246,53 @@ def additions(metrics: Mapping[str, Any], config: Config) -> list[str]:
 # --- tables -----------------------------------------------------------------------
 
 
-def _table(metrics: Mapping[str, Any], quantities: Sequence[str]) -> str:
-    """Return a Markdown table of numbers with intervals, one row per detector."""
-    lines = [
-        table1.bar(["Detector", *map(quality.title, quantities)]),
-        table1.bar(["---", *["---:"] * len(quantities)]),
-    ]
-    for entry in metrics["detectors"].values():
-        cells = [table1.interval(entry[quantity]) for quantity in quantities]
-        lines.append(table1.bar([table1.escape_bar(entry["title"]), *cells]))
-    return "\n".join(lines)
-
-
 def rates(metrics: Mapping[str, Any]) -> str:
     """Return the false-alarm rate, areas under the curves, and rates at fixed rates."""
     fixed = [quantity for quantity in quality.measured(metrics) if "_at_" in quantity]
-    return _table(metrics, ["false_alarm", "auc", "average_precision", *fixed])
+    return markdown(measures.frame(metrics, ["false_alarm", "auc", "average_precision", *fixed]))
 
 
 def probabilities(metrics: Mapping[str, Any]) -> str:
     """Return how good the probabilities are."""
-    return _table(metrics, ["brier", "log_loss", "ece"])
-
-
-def metrics_csv(metrics: Mapping[str, Any]) -> str:
-    """Return everything that is measured as CSV, one row for each detector and quantity."""
-    lines = ["detector,quantity,value,lo,hi"]
-    for name, entry in metrics["detectors"].items():
-        for quantity in quality.measured(metrics):
-            numbers = [table1.number(entry[quantity][key], 6) for key in ("value", "lo", "hi")]
-            lines.append(",".join([name, quantity, *numbers]))
-    return "\n".join(lines) + "\n"
+    return markdown(measures.frame(metrics, ["brier", "log_loss", "ece"]))
 
 
 def fluxes(config: Config, metrics: Mapping[str, Any], scores: Path) -> str:
     """Return the recall of the best detector of each class in bins of IC flux."""
-    rivals = _rivals(metrics)
-    groups = [
-        [name for name in rivals if metrics["detectors"][name]["sees"] == key] for key in CLASSES
-    ]
-    names = [best(metrics, group, "auc") for group in groups if group]
+    entries = metrics["detectors"]
+    classes = [[name for name in entries if entries[name]["sees"] == key] for key in CLASSES]
+    names = [best(metrics, members, "auc") for members in classes if members]
     table = read_table(scores, ["is_ic", *(f"{name}_decision" for name in names)])
     is_ic = np.asarray(table["is_ic"], dtype=bool)
     if "truth.ic_flux" not in table.colnames:
         raise IcflowError(f"{scores}: has no true fluxes; run the evaluation again with --fluxes")
     flux = 1e12 * floats(table, "truth.ic_flux")[is_ic]
     edges = every_dependence.equal_numbers(flux, config.figures.bins)
-    titles = [table1.escape_bar(metrics["detectors"][name]["title"]) for name in names]
-    lines = [
-        table1.bar(["IC flux (1e-12 erg/cm²/s)", "spectra", *titles]),
-        table1.bar(["---", *["---:"] * (len(names) + 1)]),
-    ]
-    for number, (low, high) in enumerate(pairwise(edges)):
-        here = (flux >= low) & ((flux < high) | (number == edges.size - 2))
+    decisions = [np.asarray(table[f"{name}_decision"], dtype=bool)[is_ic] for name in names]
+    rows = []
+    for low, high in pairwise(edges):
+        here = (flux >= low) & ((flux < high) | (high == edges[-1]))
         cells = [f"{low:.2f} to {high:.2f}", f"{here.sum():,}"]
-        for name in names:
-            decision = np.asarray(table[f"{name}_decision"], dtype=bool)[is_ic][here]
-            recall = float(np.mean(decision))
-            ends = [float(end) for end in binomial(recall, decision.size)]
-            cells.append(
-                table1.interval(dict(zip(("value", "lo", "hi"), (recall, *ends), strict=True)))
-            )
-        lines.append(table1.bar(cells))
-    return "\n".join(lines)
+        rows.append([*cells, *(_recall(decision[here]) for decision in decisions)])
+    header = ["IC flux (1e-12 erg/cm²/s)", "spectra", *(entries[name]["title"] for name in names)]
+    return markdown(pd.DataFrame(rows, columns=header))
+
+
+def _recall(decision: Booleans) -> str:
+    """Return the fraction called IC of spectra that have it, with its binomial interval."""
+    recall = float(np.mean(decision))
+    low, high = map(float, binomial(recall, decision.size))
+    return table1.interval({"value": recall, "lo": low, "hi": high})
 
 
 def importances(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return what carries the score of each detector that says so, the most important first."""
-    found = []
+    tables = []
     for entry in metrics["detectors"].values():
         carried = entry.get("importances") or {}
         order = sorted(carried, key=lambda name: -(carried[name]["value"] or 0.0))[:8]
+        losses = [table1.interval(carried[name]) for name in order]
         if order:
-            lines = [table1.bar(["Number", "Loss of area under ROC"]), table1.bar(["---", "---:"])]
-            lines += [
-                table1.bar([table1.escape_bar(name), table1.interval(carried[name])])
-                for name in order
-            ]
-            found.append({"title": entry["title"], "table": "\n".join(lines)})
-    return found
+            table = markdown(pd.DataFrame({"Number": order, "Loss of area under ROC": losses}))
+            tables.append({"title": entry["title"], "table": table})
+    return tables

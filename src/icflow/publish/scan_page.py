@@ -10,8 +10,7 @@ from icflow.config import Config
 from icflow.errors import IcflowError
 from icflow.files import write_text
 from icflow.publish.figures import scans
-from icflow.publish.results_page import DPI, draw_small, options
-from icflow.stages import figures
+from icflow.publish.results_page import draw_small, options
 
 PAGE = """# {title}
 
@@ -59,7 +58,7 @@ def run(config: Config, name: str, files: Sequence[str], results: Path, output: 
     settings, made = settings_of.scan(config, name), results / "scans" / name
     page, table, image = (output / f"{name}_scan.{suffix}" for suffix in ("md", "csv", "png"))
     # The figure checks that the table is of these detectors.
-    draw_small(lambda drawn: figures.write(lambda: scans.draw(settings, made), DPI, [drawn]), image)
+    draw_small(lambda: scans.draw(settings, made), image)
     write_text(table, _read(made / "table.csv"))
     write_text(
         page,

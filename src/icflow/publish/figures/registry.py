@@ -78,6 +78,11 @@ def caption(config: Config, name: str) -> str:
     return kind(name).caption(config)
 
 
+def words(config: Config, name: str) -> dict[str, str]:
+    """Return title, caption and alt text of a figure, under these names."""
+    return {"title": title(name), "caption": caption(config, name), "alt": kind(name).alt}
+
+
 def settings(config: Config, name: str) -> FigureSettings:
     """Return the part of the configuration that a figure depends on."""
     sections = {section: getattr(config, section) for section in kind(name).sections}
