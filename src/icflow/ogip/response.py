@@ -8,7 +8,9 @@ as XSPEC does.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -16,7 +18,7 @@ from scipy.sparse import csr_array
 
 from icflow.errors import IcflowError
 from icflow.files import atomic_path
-from icflow.ogip.table import Ragged, Table, describe, is_area, is_matrix, read_tables
+from icflow.ogip.table import Ragged, Table, describe, is_area, is_bounds, is_matrix, read_tables
 from icflow.typing import AnyArray, Floats, Indices, Integers
 
 # Neighbouring bins are contiguous up to rounding: a few units in the last place
@@ -27,8 +29,20 @@ _WIDTH_FRACTION = 1e-3
 SAME_GRID = 1e-5
 
 
+class _Binned:
+    """Energy bins without gaps."""
+
+    energy_lo: Floats
+    energy_hi: Floats
+
+    @property
+    def energies(self) -> Floats:
+        """Edges of the energy bins, keV, (n_energies + 1,): as XSPEC hands them to models."""
+        return np.append(self.energy_lo, self.energy_hi[-1])
+
+
 @dataclass(frozen=True)
-class Rmf:
+class Rmf(_Binned):
     """A redistribution matrix: the probability of each channel at each energy.
 
     Attributes
@@ -57,14 +71,9 @@ class Rmf:
     telescope: str = ""
     instrument: str = ""
 
-    @property
-    def energies(self) -> Floats:
-        """Edges of the energy bins, keV, (n_energies + 1,): as XSPEC hands them to models."""
-        return _edges(self.energy_lo, self.energy_hi)
-
 
 @dataclass(frozen=True)
-class Arf:
+class Arf(_Binned):
     """An effective area.
 
     Attributes
@@ -86,11 +95,6 @@ class Arf:
     telescope: str = ""
     instrument: str = ""
 
-    @property
-    def energies(self) -> Floats:
-        """Edges of the energy bins, keV, (n_energies + 1,)."""
-        return _edges(self.energy_lo, self.energy_hi)
-
 
 def read_rmf(path: str | os.PathLike[str]) -> Rmf:
     """Read a redistribution matrix.
@@ -109,7 +113,7 @@ def read_rmf(path: str | os.PathLike[str]) -> Rmf:
     """
     name = os.fspath(path)
     tables = read_tables(name)
-    matrices = [table for table in tables if is_matrix(table)]
+    matrices = list(filter(is_matrix, tables))
     if not matrices:
         raise IcflowError(
             f"{name}: not a redistribution matrix but {describe(tables)}; give an RMF file"
@@ -123,10 +127,7 @@ def read_rmf(path: str | os.PathLike[str]) -> Rmf:
     matrix = _decode(table, int(channel[0]) if first is None else first, channel.size)
     if order is not None:
         matrix = csr_array(matrix[order])
-    return Rmf(
-        energy_lo, energy_hi, matrix, channel, e_min, e_max, name,
-        table.text("TELESCOP") or "", table.text("INSTRUME") or "",
-    )  # fmt: skip
+    return Rmf(energy_lo, energy_hi, matrix, channel, e_min, e_max, name, *_origin(table))
 
 
 def read_arf(path: str | os.PathLike[str]) -> Arf:
@@ -140,19 +141,15 @@ def read_arf(path: str | os.PathLike[str]) -> Arf:
     """
     name = os.fspath(path)
     tables = read_tables(name)
-    found = [table for table in tables if is_area(table)]
-    if not found or any(is_matrix(table) for table in tables):
+    table = next(filter(is_area, tables), None)
+    if table is None or any(map(is_matrix, tables)):
         raise IcflowError(f"{name}: not an effective area but {describe(tables)}; give an ARF file")
-    table = found[0]
     energy_lo, energy_hi, order = _read_energies(table)
     area = table.vector("SPECRESP").astype(np.float64)
     if order is not None:
         area = area[order]
     _check_areas(name, area)
-    return Arf(
-        energy_lo, energy_hi, area, name,
-        table.text("TELESCOP") or "", table.text("INSTRUME") or "",
-    )  # fmt: skip
+    return Arf(energy_lo, energy_hi, area, name, *_origin(table))
 
 
 def check_same_grid(rmf: Rmf, arf: Arf) -> None:
@@ -198,16 +195,13 @@ def write_arf(
     name = os.fspath(path)
     _check_contiguous(name, energy_lo, energy_hi)
     _check_areas(name, area)
-    hdu = fits.BinTableHDU.from_columns(
-        [
-            _real("ENERG_LO", energy_lo, "keV"),
-            _real("ENERG_HI", energy_hi, "keV"),
-            _real("SPECRESP", area, "cm**2"),
-        ],
-        name="SPECRESP",
-    )
-    _describe_response(hdu.header, "SPECRESP", "1.1.0", telescope, instrument)
-    _write(name, [hdu])
+    columns = [
+        _real("ENERG_LO", energy_lo, "keV"),
+        _real("ENERG_HI", energy_hi, "keV"),
+        _real("SPECRESP", area, "cm**2"),
+    ]
+    keywords = _keywords("SPECRESP", "1.1.0", telescope, instrument)
+    _write(name, [_extension("SPECRESP", columns, keywords)])
 
 
 def write_rmf(path: str | os.PathLike[str], rmf: Rmf) -> None:
@@ -218,50 +212,44 @@ def write_rmf(path: str | os.PathLike[str], rmf: Rmf) -> None:
     """
     name = os.fspath(path)
     _check_contiguous(name, rmf.energy_lo, rmf.energy_hi)
-    n_channels = int(rmf.channel.size)
-    first = int(rmf.channel[0])
+    n_channels, first = int(rmf.channel.size), int(rmf.channel[0])
+    last = first + n_channels - 1
     n_grp, f_chan, n_chan, values = _encode(rmf.matrix, first)
-    integer = "I" if first + n_channels < 2**15 else "J"
-    hdu = fits.BinTableHDU.from_columns(
-        [
-            _real("ENERG_LO", rmf.energy_lo, "keV"),
-            _real("ENERG_HI", rmf.energy_hi, "keV"),
-            fits.Column("N_GRP", integer, array=n_grp),
-            fits.Column("F_CHAN", f"P{integer}()", array=f_chan),
-            fits.Column("N_CHAN", f"P{integer}()", array=n_chan),
-            fits.Column("MATRIX", f"P{_real_format(rmf.matrix.data)}()", array=values),
-        ],
-        name="MATRIX",
-    )
-    header = hdu.header
-    header["TLMIN4"] = (first, "first channel")
-    header["TLMAX4"] = (first + n_channels - 1, "last channel")
-    _describe_response(header, "RSP_MATRIX", "1.3.0", rmf.telescope, rmf.instrument)
-    header["HDUCLAS3"] = "REDIST"
-    header["CHANTYPE"] = "PI"
-    header["DETCHANS"] = n_channels
-    header["LO_THRES"] = 0.0
-    bounds = fits.BinTableHDU.from_columns(
-        [
-            fits.Column("CHANNEL", "J", array=rmf.channel),
-            _real("E_MIN", rmf.e_min, "keV"),
-            _real("E_MAX", rmf.e_max, "keV"),
-        ],
-        name="EBOUNDS",
-    )
-    _describe_response(bounds.header, "EBOUNDS", "1.2.0", rmf.telescope, rmf.instrument)
-    bounds.header["CHANTYPE"] = "PI"
-    bounds.header["DETCHANS"] = n_channels
-    bounds.header["TLMIN1"] = first
-    bounds.header["TLMAX1"] = first + n_channels - 1
-    _write(name, [hdu, bounds])
+    integer = "I" if last + 1 < 2**15 else "J"
+    groups = [
+        _real("ENERG_LO", rmf.energy_lo, "keV"),
+        _real("ENERG_HI", rmf.energy_hi, "keV"),
+        fits.Column("N_GRP", integer, array=n_grp),
+        fits.Column("F_CHAN", f"P{integer}()", array=f_chan),
+        fits.Column("N_CHAN", f"P{integer}()", array=n_chan),
+        fits.Column("MATRIX", f"P{_real_format(rmf.matrix.data)}()", array=values),
+    ]
+    bounds = [
+        fits.Column("CHANNEL", "J", array=rmf.channel),
+        _real("E_MIN", rmf.e_min, "keV"),
+        _real("E_MAX", rmf.e_max, "keV"),
+    ]
+    of_groups = {
+        "TLMIN4": (first, "first channel"),
+        "TLMAX4": (last, "last channel"),
+        **_keywords("RSP_MATRIX", "1.3.0", rmf.telescope, rmf.instrument),
+        "HDUCLAS3": "REDIST",
+        "CHANTYPE": "PI",
+        "DETCHANS": n_channels,
+        "LO_THRES": 0.0,
+    }
+    of_bounds = {
+        **_keywords("EBOUNDS", "1.2.0", rmf.telescope, rmf.instrument),
+        "CHANTYPE": "PI",
+        "DETCHANS": n_channels,
+        "TLMIN1": first,
+        "TLMAX1": last,
+    }
+    extensions = ("MATRIX", groups, of_groups), ("EBOUNDS", bounds, of_bounds)
+    _write(name, [_extension(*extension) for extension in extensions])
 
 
 # --- energies and channels -------------------------------------------------------
-
-
-def _edges(energy_lo: Floats, energy_hi: Floats) -> Floats:
-    return np.append(energy_lo, energy_hi[-1])
 
 
 def _check_contiguous(name: str, energy_lo: Floats, energy_hi: Floats) -> None:
@@ -284,6 +272,11 @@ def _check_contiguous(name: str, energy_lo: Floats, energy_hi: Floats) -> None:
         )
 
 
+def _origin(table: Table) -> tuple[str, str]:
+    """Return telescope and instrument."""
+    return table.text("TELESCOP") or "", table.text("INSTRUME") or ""
+
+
 def _read_energies(table: Table) -> tuple[Floats, Floats, Indices | None]:
     """Return the edges, increasing, and the order of rows that makes them so (None: as is)."""
     energy_lo = table.vector("ENERG_LO").astype(np.float64)
@@ -297,10 +290,9 @@ def _read_energies(table: Table) -> tuple[Floats, Floats, Indices | None]:
 
 
 def _read_ebounds(name: str, tables: list[Table]) -> tuple[Integers, Floats, Floats]:
-    found = [t for t in tables if t.name.upper() == "EBOUNDS" or t.hduclass[1] == "EBOUNDS"]
-    if not found:
+    table = next(filter(is_bounds, tables), None)
+    if table is None:
         raise IcflowError(f"{name}: has no EBOUNDS extension; give a complete RMF file")
-    table = found[0]
     channel = table.vector("CHANNEL").astype(np.int64)
     order = np.argsort(channel, kind="stable")
     channel = channel[order]
@@ -421,16 +413,25 @@ def _real(name: str, values: Floats, unit: str) -> fits.Column:
     return fits.Column(name, _real_format(values), unit=unit, array=values)
 
 
-def _describe_response(
-    header: fits.Header, kind: str, version: str, telescope: str, instrument: str
-) -> None:
-    header["TELESCOP"] = telescope or "UNKNOWN"
-    header["INSTRUME"] = instrument or "UNKNOWN"
-    header["FILTER"] = "NONE"
-    header["HDUCLASS"] = "OGIP"
-    header["HDUCLAS1"] = "RESPONSE"
-    header["HDUCLAS2"] = kind
-    header["HDUVERS"] = version
+def _keywords(kind: str, version: str, telescope: str, instrument: str) -> dict[str, Any]:
+    """Return the keywords that CAL/GEN/92-002 asks for in every extension."""
+    return {
+        "TELESCOP": telescope or "UNKNOWN",
+        "INSTRUME": instrument or "UNKNOWN",
+        "FILTER": "NONE",
+        "HDUCLASS": "OGIP",
+        "HDUCLAS1": "RESPONSE",
+        "HDUCLAS2": kind,
+        "HDUVERS": version,
+    }
+
+
+def _extension(
+    name: str, columns: list[fits.Column], keywords: Mapping[str, Any]
+) -> fits.BinTableHDU:
+    hdu = fits.BinTableHDU.from_columns(columns, name=name)
+    hdu.header.update(keywords)
+    return hdu
 
 
 def _write(name: str, tables: list[fits.BinTableHDU]) -> None:

@@ -13,8 +13,9 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from astropy.io import fits
@@ -24,10 +25,12 @@ from icflow.typing import AnyArray, Integers
 
 # TFORM codes that OGIP files use: FITS code -> big-endian numpy type.
 _TYPES = {
-    "L": "S1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8",
-    "E": ">f4", "D": ">f8", "A": "S1", "X": "u1", "C": ">c8", "M": ">c16",
-    "P": ">i4", "Q": ">i8",
-}  # fmt: skip
+    **dict.fromkeys("AL", "S1"),
+    **dict.fromkeys("BX", "u1"),
+    **dict.fromkeys("JP", ">i4"),
+    **dict.fromkeys("KQ", ">i8"),
+    **{"I": ">i2", "E": ">f4", "D": ">f8", "C": ">c8", "M": ">c16"},
+}
 _FORM = re.compile(r"(\d*)([LXBIJKAEDCMPQ])([LBIJKEDA]?)")
 
 
@@ -49,14 +52,16 @@ class Ragged:
 
 @dataclass(frozen=True)
 class _Column:
-    """Where a column lies in a row, and how it is stored."""
+    """How a column is stored: in the row, and in the heap if its arrays vary in length."""
 
     number: int
     offset: int
-    width: int
-    dtype: np.dtype[Any]
-    repeat: int
+    stored: np.dtype[Any]
     variable: np.dtype[Any] | None
+
+    @property
+    def is_text(self) -> bool:
+        return (self.variable or self.stored).base.kind == "S"
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ class Table:
 
     def has(self, name: str) -> bool:
         """Tell whether the table has this column (upper and lower case are the same)."""
-        return name.upper() in self._columns()
+        return name.upper() in self._columns
 
     @property
     def names(self) -> list[str]:
@@ -130,20 +135,22 @@ class Table:
             holds no numbers.
         """
         column = self._column(name)
-        if (column.variable or column.dtype).kind == "S" and not text:
+        if column.is_text and not text:
             raise IcflowError(
                 f"{self.path}: the column {name} of extension {self.name} holds no numbers; "
                 "fetch or write the file again"
             )
-        width = self._size("NAXIS1")
-        rows = np.frombuffer(self.data, np.uint8, self.n_rows * width).reshape(self.n_rows, width)
-        raw = np.ascontiguousarray(rows[:, column.offset : column.offset + column.width])
-        values = raw.view(column.dtype)
+        row = np.dtype(
+            {
+                "names": ["column"],
+                "formats": [column.stored],
+                "offsets": [column.offset],
+                "itemsize": self._size("NAXIS1"),
+            }
+        )
+        values = np.ndarray(self.n_rows, row, self.data)["column"]
         if column.variable is not None:
-            return self._ragged(name, values.reshape(self.n_rows, 2), column)
-        values = values.reshape(self.n_rows, -1)
-        if column.repeat == 1 or column.dtype.kind == "S":
-            values = values[:, 0]
+            return self._ragged(name, values, column)
         return self._scaled(values, column)
 
     def vector(self, name: str, *, text: bool = False) -> AnyArray:
@@ -171,34 +178,22 @@ class Table:
             )
         return value
 
+    @cached_property
     def _columns(self) -> dict[str, _Column]:
         columns: dict[str, _Column] = {}
         offset = 0
-        for position, name in enumerate(self.names, start=1):
-            form = str(self.header.get(f"TFORM{position}", "")).strip()
+        for number, name in enumerate(self.names, start=1):
+            form = str(self.header.get(f"TFORM{number}", "")).strip()
             match = _FORM.match(form)
             if match is None:
                 raise IcflowError(
                     f"{self.path}: the column {name} of extension {self.name} has the format "
                     f"{form!r}, which is not FITS; write the file again"
                 )
-            repeat = int(match[1]) if match[1] else 1
-            code = match[2]
-            variable = None
-            if code == "A":
-                dtype, width = np.dtype(f"S{max(repeat, 1)}"), repeat
-            elif code == "X":
-                dtype, width = np.dtype("u1"), (repeat + 7) // 8
-            elif code in "PQ":
-                dtype = np.dtype(_TYPES[code])
-                width = 2 * dtype.itemsize * repeat
-                variable = np.dtype(_TYPES[match[3] or "B"])
-            else:
-                dtype = np.dtype(_TYPES[code])
-                width = dtype.itemsize * repeat
-            if width:
-                columns[name.upper()] = _Column(position, offset, width, dtype, repeat, variable)
-            offset += width
+            stored, variable = _storage(int(match[1] or 1), match[2], match[3])
+            if stored.itemsize:
+                columns[name.upper()] = _Column(number, offset, stored, variable)
+            offset += stored.itemsize
         if offset != self._size("NAXIS1"):
             raise IcflowError(
                 f"{self.path}: the columns of extension {self.name} take {offset} bytes a row, its "
@@ -207,13 +202,12 @@ class Table:
         return columns
 
     def _column(self, name: str) -> _Column:
-        columns = self._columns()
-        if name.upper() not in columns:
+        if name.upper() not in self._columns:
             raise IcflowError(
                 f"{self.path}: extension {self.name} has no column {name} "
                 f"(it has {', '.join(self.names)})"
             )
-        return columns[name.upper()]
+        return self._columns[name.upper()]
 
     def _ragged(self, name: str, descriptors: AnyArray, column: _Column) -> Ragged:
         assert column.variable is not None
@@ -248,6 +242,16 @@ class Table:
         return scaled.astype(np.int64) if integral else scaled
 
 
+def _storage(repeat: int, code: str, element: str) -> tuple[np.dtype[Any], np.dtype[Any] | None]:
+    """Return what a format (``16E``, ``PJ``) stores in a row, and in the heap."""
+    if code == "A":
+        return np.dtype(f"S{repeat}"), None
+    if code in "PQ":  # length and start of each row's array
+        return np.dtype((_TYPES[code], (2 * repeat,))), np.dtype(_TYPES[element or "B"])
+    number = (repeat + 7) // 8 if code == "X" else repeat
+    return np.dtype(_TYPES[code] if number == 1 else (_TYPES[code], (number,))), None
+
+
 def read_tables(path: str | Path) -> list[Table]:
     """Read every binary table of a FITS file, plain or gzipped.
 
@@ -264,24 +268,13 @@ def read_tables(path: str | Path) -> list[Table]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with fits.open(path, memmap=False, lazy_load_hdus=False) as hdus:
-                found = [
-                    (hdu.name, _keywords(hdu.header), hdu.fileinfo())
+                extensions = [
+                    (hdu.name, _keywords(hdu.header), hdu.fileinfo()["datLoc"])
                     for hdu in hdus
                     if isinstance(hdu, fits.BinTableHDU)
                 ]
         with _open(path) as file:
-            tables = []
-            for extension, header, info in found:
-                file.seek(info["datLoc"])
-                size = int(header["NAXIS1"]) * int(header["NAXIS2"]) + int(header["PCOUNT"])
-                tables.append(Table(name, extension, header, file.read(size)))
-                if len(tables[-1].data) < size:
-                    raise IcflowError(
-                        f"{name}: truncated, the extension {extension} needs {size} bytes and "
-                        f"{len(tables[-1].data)} are there; fetch or write the file again"
-                    )
-    except IcflowError:
-        raise
+            return [_read_table(file, name, *extension) for extension in extensions]
     except PermissionError:
         raise IcflowError(f"{name}: cannot be read; check its permissions") from None
     except (OSError, EOFError, ValueError, KeyError, TypeError, fits.VerifyError) as error:
@@ -289,7 +282,18 @@ def read_tables(path: str | Path) -> list[Table]:
             f"{name}: not a complete FITS file ({str(error).split(',')[0].strip()}); "
             "fetch or write the file again"
         ) from None
-    return tables
+
+
+def _read_table(file: IO[bytes], path: str, name: str, header: dict[str, Any], start: int) -> Table:
+    file.seek(start)
+    size = int(header["NAXIS1"]) * int(header["NAXIS2"]) + int(header["PCOUNT"])
+    data = file.read(size)
+    if len(data) < size:
+        raise IcflowError(
+            f"{path}: truncated, the extension {name} needs {size} bytes and {len(data)} are "
+            "there; fetch or write the file again"
+        )
+    return Table(path, name, header, data)
 
 
 def _keywords(header: fits.Header) -> dict[str, Any]:
@@ -308,34 +312,40 @@ def _keywords(header: fits.Header) -> dict[str, Any]:
     return keywords
 
 
-def _open(path: str | Path) -> Any:
+def _open(path: str | Path) -> IO[bytes]:
     with open(path, "rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if zipped else open(path, "rb")
+    return gzip.open(path) if zipped else open(path, "rb")  # type: ignore[return-value]
 
 
 def describe(tables: list[Table]) -> str:
     """Say in words what kind of OGIP file this is, for errors."""
-    if any(is_matrix(table) for table in tables):
-        return "a redistribution matrix (RMF)"
-    if any(is_area(table) for table in tables):
-        return "an effective area (ARF)"
-    if any(is_spectrum(table) for table in tables):
-        return "a spectrum (PHA)"
+    kinds = {
+        "a redistribution matrix (RMF)": is_matrix,
+        "an effective area (ARF)": is_area,
+        "a spectrum (PHA)": is_spectrum,
+    }
+    for kind, belongs in kinds.items():
+        if any(map(belongs, tables)):
+            return kind
     names = ", ".join(table.name or "unnamed" for table in tables)
     return f"a FITS file with the tables {names}" if names else "a FITS file without tables"
 
 
 def is_matrix(table: Table) -> bool:
     """Tell whether a table is a redistribution matrix (OGIP CAL/GEN/92-002)."""
-    first, second = table.hduclass
-    known = ("MATRIX", "SPECRESP MATRIX")
-    return (first == "RESPONSE" and second == "RSP_MATRIX") or table.name.upper() in known
+    names = ("MATRIX", "SPECRESP MATRIX")
+    return table.hduclass == ("RESPONSE", "RSP_MATRIX") or table.name.upper() in names
 
 
 def is_area(table: Table) -> bool:
     """Tell whether a table is an effective area (OGIP CAL/GEN/92-002)."""
     return table.hduclass == ("RESPONSE", "SPECRESP") or table.name.upper() == "SPECRESP"
+
+
+def is_bounds(table: Table) -> bool:
+    """Tell whether a table holds the energies of channels (OGIP CAL/GEN/92-002)."""
+    return table.hduclass[1] == "EBOUNDS" or table.name.upper() == "EBOUNDS"
 
 
 def is_spectrum(table: Table) -> bool:
