@@ -4,7 +4,7 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --quiet reason --cores $(CORES)
 
-.PHONY: help install run tiny observe-example test test-xspec test-cluster lint benchmarks clean
+.PHONY: help install run tiny observe-example test test-xspec test-cluster lint benchmarks schema clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -61,6 +61,9 @@ test-cluster: .venv/installed ## run the workflow through a real Slurm in a real
 benchmarks: .venv/installed ## measure speed and accuracy on this machine (results/benchmarks.json)
 	$(BIN)/icflow fetch
 	for script in benchmarks/*.py; do $(BIN)/python "$$script" || exit 1; done
+
+schema: .venv/installed ## write config/schema.json and the table in config/README.md anew
+	$(BIN)/python -m icflow.schema
 
 clean: ## delete results, keep the environment and fetched files
 	rm -rf results .snakemake

@@ -1,29 +1,43 @@
-"""The configuration's reference, written from its schema: JSON schema and table of keys."""
+"""The configuration's reference, written from its types: JSON schema and table of keys.
+
+``make schema`` writes both, so that a key is said once, where its type is.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from icflow.config import json_schema
+from icflow.config import Config
 
 _URL = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_text() -> str:
     """Return the JSON schema of the configuration as indented text."""
-    return json.dumps({"$schema": _URL, **json_schema()}, indent=2, ensure_ascii=False) + "\n"
+    schema = {"$schema": _URL, **Config.model_json_schema()}
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def markdown() -> str:
     """Return a Markdown table of every key: its path, type, limits and meaning."""
-    schema = json_schema()
+    schema = Config.model_json_schema()
     rows = ["| key | value | meaning |", "| --- | --- | --- |"]
     for key, node in _keys(schema, schema["$defs"], ""):
         meaning = node.get("description", "").replace("|", "\\|")
         rows.append(f"| `{key}` | {_allowed(node, schema['$defs'])} | {meaning} |")
     return "\n".join(rows) + "\n"
+
+
+def files(folder: Path) -> dict[Path, str]:
+    """Return the files of a folder that are written from the types, and their text."""
+    page = folder / "README.md"
+    table = re.compile(r"^\| key \| value .*?(?=\n\n|\Z)", re.MULTILINE | re.DOTALL)
+    text = table.sub(lambda _: markdown().rstrip("\n"), page.read_text(encoding="utf-8"))
+    return {folder / "schema.json": json_text(), page: text.rstrip("\n") + "\n"}
 
 
 def _resolve(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
@@ -75,3 +89,8 @@ def _limits(node: dict[str, Any]) -> str:
     }
     limits = [f"{word} {node[key]:g}" for key, word in words.items() if key in node]
     return f", {', '.join(limits)}" if limits else ""
+
+
+if __name__ == "__main__":
+    for path, text in files(Path("config")).items():
+        path.write_text(text, encoding="utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -18,8 +17,6 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from icflow.files import canonical_json
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
 
 
 class Section(BaseModel):

@@ -20,10 +20,9 @@ from icflow.config.model import (
 from icflow.config.networks import Architecture, Autoencoder, Labels, LabelSource, Network, Training
 from icflow.config.observe import Observation, Observe, ObservedSpectrum, Radio
 from icflow.config.output import Archival, Containers, Figures
-from icflow.config.reading import checked, explain, from_json, json_schema, load, validate
+from icflow.config.reading import checked, explain, from_json, load, validate
 from icflow.config.tree import Config, overlay
 from icflow.sections import (
-    NAME,
     Energies,
     Fraction,
     Interval,
@@ -37,7 +36,6 @@ from icflow.sections import (
 )
 
 __all__ = [
-    "NAME",
     "Architecture",
     "Archival",
     "AtomicData",
@@ -85,7 +83,6 @@ __all__ = [
     "checked",
     "explain",
     "from_json",
-    "json_schema",
     "listed",
     "load",
     "overlay",

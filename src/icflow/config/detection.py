@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     Field,
 )
 
+from icflow.config.references import Name, NameOf
 from icflow.sections import (
     Energies,
     Fraction,
@@ -15,19 +16,24 @@ from icflow.sections import (
     Section,
 )
 
+DatasetName = Annotated[str, NameOf("datasets")]
+DetectorName = Annotated[str, NameOf("detection.detectors")]
+# Of a fit, or of an integral; which of them is a matter of the detector's method.
+LikelihoodName = Annotated[str, NameOf("fits.baseline", "integrals")]
+
 
 class Detector(Section):
     """A row of Table 1: a method of the registry and what it reads."""
 
     title: str = Field(description="name in tables and figures")
     method: str = Field(description="method of the score")
-    network: str | None = Field(
+    network: Annotated[str, NameOf("autoencoder.networks")] | None = Field(
         None, description="network that it reads, for methods that need one"
     )
-    thermal: str | None = Field(
+    thermal: LikelihoodName | None = Field(
         None, description="fit of the thermal model, or integral, for methods that read them"
     )
-    alternative: str | None = Field(None, description="the same of the model with IC")
+    alternative: LikelihoodName | None = Field(None, description="the same of the model with IC")
     parts: list[str] | None = Field(
         None, min_length=2, description="detectors that it combines, for methods that do"
     )
@@ -36,30 +42,27 @@ class Detector(Section):
 class Detection(Section):
     """Which datasets play which part, and the detectors."""
 
-    training: str = Field(description="dataset without IC that trains the networks")
-    training_ic: str | None = Field(
+    training: DatasetName = Field(description="dataset without IC that trains the networks")
+    training_ic: DatasetName | None = Field(
         None, description="dataset with IC, for detectors that learn from both classes"
     )
     fitted: int = Field(
-        1000,
         ge=10,
         description="spectra of each of them, the first ones, that are fitted for detectors that "
         "learn from fits",
     )
-    validation: list[str] = Field(
+    validation: list[DatasetName] = Field(
         min_length=1, description="datasets that choose thresholds and calibrate scores"
     )
-    test: list[str] = Field(min_length=1, description="datasets of the final evaluation")
+    test: list[DatasetName] = Field(min_length=1, description="datasets of the final evaluation")
     bootstrap: int = Field(ge=100, description="resamplings behind the 68 % intervals")
-    recalls: list[Fraction] = Field(
-        [0.5, 0.8, 0.9], description="recalls at which the false-alarm rate is measured"
-    )
+    recalls: list[Fraction] = Field(description="recalls at which the false-alarm rate is measured")
     false_alarms: list[Fraction] = Field(
-        [0.01, 0.05], description="false-alarm rates at which the recall is measured"
+        description="false-alarm rates at which the recall is measured"
     )
     score_energies: Energies = Field(description="energies of the reconstruction error (keV)")
-    detectors: dict[str, Detector] = Field(description="rows of Table 1, by name")
-    ceiling: str | None = Field(
+    detectors: dict[Name, Detector] = Field(description="rows of Table 1, by name")
+    ceiling: DetectorName | None = Field(
         None, description="detector that no other can beat: the distance of all from it is reported"
     )
 
@@ -67,8 +70,8 @@ class Detection(Section):
 class Pair(Section):
     """What a detector reads instead of what is said under its name."""
 
-    thermal: str = Field(description="fit or integral without IC")
-    alternative: str = Field(description="fit or integral with IC")
+    thermal: LikelihoodName = Field(description="fit or integral without IC")
+    alternative: LikelihoodName = Field(description="fit or integral with IC")
 
 
 class ScanPoint(Section):
@@ -80,14 +83,14 @@ class ScanPoint(Section):
     series: str = Field(
         "", description="which points belong together, if there are several at one value"
     )
-    test: list[str] = Field(min_length=1, description="datasets that are tested")
-    validation: list[str] | None = Field(
+    test: list[DatasetName] = Field(min_length=1, description="datasets that are tested")
+    validation: list[DatasetName] | None = Field(
         None, min_length=1, description="datasets that choose its thresholds"
     )
-    training: str | None = Field(
+    training: DatasetName | None = Field(
         None, description="dataset without IC that detectors of fits learn from"
     )
-    training_ic: str | None = Field(
+    training_ic: DatasetName | None = Field(
         None, description="dataset with IC that detectors of fits learn from"
     )
     reads: dict[str, Pair] = Field(
@@ -106,6 +109,6 @@ class Scan(Section):
     points: list[ScanPoint] = Field(
         min_length=2, description="the points; the first is what the others are compared with"
     )
-    detectors: list[str] | None = Field(
+    detectors: list[DetectorName] | None = Field(
         None, min_length=1, description="detectors that take part (default: all)"
     )

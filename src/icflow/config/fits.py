@@ -12,9 +12,9 @@ from pydantic import (
 from icflow.config.model import (
     FitModel,
 )
+from icflow.config.references import Name, NameOf
 from icflow.sections import (
     Energies,
-    Interval,
     Scatter,
     Section,
     _finite,
@@ -27,12 +27,12 @@ Delta = Annotated[float, BeforeValidator(_finite), Field(gt=0)]
 class Fit(Section):
     """One fit of every spectrum of a dataset."""
 
-    model: str = Field(description="name under `fits.models`")
+    model: Annotated[str, NameOf("fits.models")] = Field(description="name under `fits.models`")
     at_truth: list[str] = Field([], description="parameters frozen at their simulated values")
 
 
-class Fits(Section):
-    """Settings that all fits share, the models, and which fits are made."""
+class FitControl(Section):
+    """Settings that all fits share."""
 
     energies: Energies = Field(description="energies that are fitted (keV)")
     group_min: int = Field(ge=0, description="lowest number of counts in a group of channels")
@@ -49,15 +49,22 @@ class Fits(Section):
     delta: Delta = Field(
         1.0, description="rise of C at the ends of an interval: 1 for 68 %, 2.706 for 90 %"
     )
+
+
+class Fits(FitControl):
+    """Settings that all fits share, the models, and which fits are made."""
+
     models: dict[str, FitModel] = Field(description="models to fit, by name")
     label: Fit = Field(description="fit of the training spectra that gives the labels")
-    baseline: dict[str, Fit] = Field(description="fits of the test spectra, by name")
+    baseline: dict[Name, Fit] = Field(description="fits of the test spectra, by name")
 
 
 class Integrated(Section):
     """An evidence: the likelihood of a spectrum averaged over the priors of a scenario."""
 
-    scenario: str = Field(description="name under `scenarios`, of the priors")
+    scenario: Annotated[str, NameOf("scenarios")] = Field(
+        description="name under `scenarios`, of the priors"
+    )
     at_truth: list[str] = Field([], description="parameters that are known, as simulated")
     background_scatter: Scatter | None = Field(
         None,
@@ -66,15 +73,3 @@ class Integrated(Section):
         description="scatter of the background norms that the priors know of (default: "
         "`instrument.background_scatter`)",
     )
-
-
-class FitControl(Section):
-    """Settings that all fits share."""
-
-    energies: Interval
-    group_min: Annotated[int, Field(ge=0)]
-    background_range: Annotated[float, Field(ge=0, lt=1)]
-    starts: Annotated[int, Field(ge=1)]
-    max_iterations: Annotated[int, Field(ge=1)]
-    errors: Errors = "hessian"
-    delta: Delta = 1.0

@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from icflow.config.references import NameOf
 from icflow.models.priors import Prior
 from icflow.sections import (
     Interval,
@@ -82,9 +83,9 @@ class FitModel(Section):
 class Dataset(Section):
     """Simulated spectra of one scenario."""
 
-    scenario: str = Field(description="name under `scenarios`")
+    scenario: Annotated[str, NameOf("scenarios")] = Field(description="name under `scenarios`")
     size: int = Field(ge=1, description="number of spectra")
-    like: str | None = Field(
+    like: Annotated[str, NameOf("datasets")] | None = Field(
         None,
         description="dataset of the same sources, drawn with the same random numbers; what is not "
         "given here is as there",

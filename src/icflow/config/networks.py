@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from icflow.config.references import Name
 from icflow.sections import (
     Energies,
     Positive,
@@ -143,7 +144,7 @@ class Autoencoder(Section):
         "components first; `log ` before it takes the logarithm"
     )
     architecture: Architecture = Field(description="shape of the networks")
-    networks: dict[str, Network] = Field(description="networks to train, by name")
+    networks: dict[Name, Network] = Field(description="networks to train, by name")
     training: Training = Field(description="optimiser, schedule and cross-validation")
 
     @model_validator(mode="after")

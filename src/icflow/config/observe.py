@@ -12,6 +12,7 @@ from pydantic import (
 )
 
 from icflow.config.detection import Detector
+from icflow.config.references import Name, NameOf
 from icflow.models.priors import Prior
 from icflow.sections import (
     Energies,
@@ -21,6 +22,10 @@ from icflow.sections import (
     Section,
     _finite,
 )
+
+ModelName = Annotated[str, NameOf("fits.models")]
+FittedName = Annotated[str, NameOf("observe.thermal", "observe.with_ic", "observe.both")]
+SimulatedName = Annotated[str, NameOf("observe.thermal", "observe.with_ic")]
 
 
 class _Companions(Section):
@@ -61,7 +66,7 @@ class Observation(_Companions):
     spectrum: str | None = Field(
         None, description="spectrum, OGIP PHA type I with COUNTS; or give `spectra`"
     )
-    spectra: dict[str, ObservedSpectrum] | None = Field(
+    spectra: dict[Name, ObservedSpectrum] | None = Field(
         None, description="spectra of several modules or pointings by name, fitted jointly"
     )
     cross_normalisation: Interval = Field(
@@ -84,7 +89,7 @@ class Observation(_Companions):
     radio: Radio | None = Field(
         None, description="radio emission, for the magnetic field; leave out if there is none"
     )
-    priors: dict[str, dict[str, Prior]] = Field(
+    priors: dict[SimulatedName, dict[str, Prior]] = Field(
         {},
         description="for each model, priors that parameters of its simulated spectra are drawn "
         "from instead of being fitted",
@@ -114,43 +119,37 @@ class Observation(_Companions):
         return {"": ObservedSpectrum(**{key: getattr(self, key) for key in keys})}
 
 
+class ObservedDetector(Detector):
+    """A detector that scores observed spectra: it reads fits of their models."""
+
+    thermal: FittedName | None = Field(
+        None, description="model without IC whose fit it reads, for methods that read fits"
+    )
+    alternative: FittedName | None = Field(None, description="the same of the model with IC")
+
+
 class Observe(Section):
     """How observations are analysed."""
 
-    thermal: str = Field("2T", description="model without IC, name under `fits.models`")
-    with_ic: str = Field("1T+IC", description="model with IC that competes with it")
-    both: str = Field(
-        "2T+IC", description="model without IC plus IC: tests whether IC is needed, limits its flux"
+    thermal: ModelName = Field(description="model without IC, name under `fits.models`")
+    with_ic: ModelName = Field(description="model with IC that competes with it")
+    both: ModelName = Field(
+        description="model without IC plus IC: tests whether IC is needed, limits its flux"
     )
-    others: list[str] = Field(["1T"], description="models that are fitted too")
-    ic: str = Field("powerlaw", description="component of these models that is the IC emission")
-    ic_energies: Energies = Field([20.0, 80.0], description="energies of its flux (keV)")
+    others: list[ModelName] = Field(description="models that are fitted too")
+    ic: str = Field(description="component of these models that is the IC emission")
+    ic_energies: Energies = Field(description="energies of its flux (keV)")
     simulations: int = Field(
-        400, ge=20, description="simulated spectra of each kind behind every distribution"
+        ge=20, description="simulated spectra of each kind behind every distribution"
     )
     false_alarm: Annotated[float, BeforeValidator(_finite)] = Field(
-        0.01, gt=0, lt=0.5, description="IC counts as detected below this false-alarm probability"
+        gt=0, lt=0.5, description="IC counts as detected below this false-alarm probability"
     )
-    decides: str = Field("ic_added", description="detector whose false-alarm probability decides")
-    detectors: dict[str, Detector] = Field(
-        {
-            "ic_added": Detector(
-                title="ΔC, IC added", method="delta_cstat", thermal="2T", alternative="2T+IC"
-            ),
-            "delta_cstat": Detector(
-                title="ΔC, IC instead", method="delta_cstat", thermal="2T", alternative="1T+IC"
-            ),
-            "cstat_rule": Detector(
-                title="C/dof closer to 1", method="cstat_rule", thermal="2T", alternative="1T+IC"
-            ),
-            "fit_discriminant": Detector(
-                title="Discriminant on fits",
-                method="fit_discriminant",
-                thermal="2T",
-                alternative="1T+IC",
-            ),
-        },
-        description="detectors that score the observed spectrum, by name",
+    decides: Annotated[str, NameOf("observe.detectors")] = Field(
+        description="detector whose false-alarm probability decides"
+    )
+    detectors: dict[Name, ObservedDetector] = Field(
+        description="detectors that score the observed spectrum, by name"
     )
 
     def networks(self) -> list[str]:

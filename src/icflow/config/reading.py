@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from pathlib import Path
@@ -14,7 +13,7 @@ from pydantic import (
 )
 
 from icflow.config.tree import Config, overlay
-from icflow.errors import IcflowError
+from icflow.errors import IcflowError, did_you_mean
 from icflow.sections import (
     Settings,
 )
@@ -107,11 +106,4 @@ def _brief(value: Any) -> str:
 
 def _unknown(section: str, name: str, allowed: list[str]) -> str:
     key = f"{section}.{name}" if section else name
-    close = difflib.get_close_matches(name, allowed, 1)
-    hint = f", did you mean {close[0]}?" if close else ""
-    return f"{key}: unknown key{hint} (allowed: {', '.join(allowed)})"
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON schema of the configuration, for editors."""
-    return Config.model_json_schema()
+    return f"{key}: unknown key{did_you_mean(name, allowed, ', ')} (allowed: {', '.join(allowed)})"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from icflow import config, inputs, schema
+from icflow import config, inputs
 from icflow import settings as settings_of
 from icflow.errors import IcflowError
 from icflow.models import scenario
@@ -208,6 +208,22 @@ def test_every_key_of_the_default_configuration_has_a_comment() -> None:
     assert bare == []
 
 
+def test_a_default_in_the_code_is_that_of_the_file(default: dict[str, Any]) -> None:
+    compared = []
+
+    def compare(section: config.Section, tree: dict[str, Any], path: str) -> None:
+        for key, field in type(section).model_fields.items():
+            value = getattr(section, key)
+            if key in tree and not field.is_required() and field.default not in (None, {}, []):
+                compared.append(f"{path}{key}")
+                assert tree[key] == field.default, compared[-1]
+            if isinstance(value, config.Section):
+                compare(value, tree.get(key, {}), f"{path}{key}.")
+
+    compare(config.validate(default, "config.yaml"), default, "")
+    assert {"atomic_data.abundances", "fits.errors"} <= set(compared)
+
+
 @pytest.mark.parametrize("overlay", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.name)
 def test_the_overlays_are_valid(overlay: Path) -> None:
     default, laid = config.load(DEFAULT), config.load(DEFAULT, overlay)
@@ -270,31 +286,6 @@ def test_the_paper_is_at_full_scale() -> None:
     assert (training.spectra, training.folds, training.folds_trained) == (10_000, 10, 10)
     assert (training.epochs, training.batch, training.learning_rate) == (300, 150, 0.01)
     assert training.recipe == "paper"
-
-
-def test_the_exported_schema_is_in_step() -> None:
-    assert (ROOT / "config" / "schema.json").read_text() == schema.json_text(), (
-        "run `icflow schema > config/schema.json`"
-    )
-
-
-def test_the_table_of_keys_is_in_step() -> None:
-    assert schema.markdown() in (ROOT / "config" / "README.md").read_text(), (
-        "paste the output of `icflow schema --table` into config/README.md"
-    )
-
-
-def test_the_schema_accepts_the_default_configuration(default: dict[str, Any]) -> None:
-    jsonschema = pytest.importorskip("jsonschema")
-    checker = jsonschema.Draft202012Validator(json.loads(schema.json_text()))
-    assert not list(checker.iter_errors(default))
-    assert list(checker.iter_errors(changed(default, ("fits", "extra"), 1)))
-    assert list(checker.iter_errors(changed(default, PRIOR, {"unifrom": [1, 2]})))
-
-
-def test_every_key_of_the_schema_is_explained() -> None:
-    for line in schema.markdown().splitlines()[2:]:
-        assert not line.endswith("|  |"), line
 
 
 # --- settings of the stages -----------------------------------------------------------

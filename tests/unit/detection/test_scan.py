@@ -66,7 +66,7 @@ def test_the_scans_that_ship_with_the_project_are_valid(name: str) -> None:
     [
         (
             scan_of(FIRST, SECOND | {"test": ["test_2T", "nothing"]}),
-            "scans.mine.points.second.test is 'nothing', allowed: 3T, faint",
+            "scans.mine.points.second.test.1 is 'nothing', allowed: 3T, faint",
         ),
         (scan_of(FIRST), "scans.mine.points: is"),
         (scan_of(FIRST, FIRST), "scans.mine.points has two points 'first'; rename one"),

@@ -1,0 +1,182 @@
+"""What the parts of a configuration owe one another.
+
+These checks need nothing but the configuration and are made whenever one is
+read. Those that need XSPEC's names, the registries of engines and detectors,
+or files, are in `icflow.checks`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from icflow.config.detection import Detector
+from icflow.config.fits import Fit, Integrated
+from icflow.config.model import FitModel, Link, Scenario
+from icflow.config.references import FileName, marked
+from icflow.errors import did_you_mean
+from icflow.sections import listed
+
+if TYPE_CHECKING:
+    from icflow.config.tree import Config
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
+ROLES = ("test", "validation", "training", "training_ic")
+
+
+def check(config: Config) -> None:
+    """Check that names are those of other parts, and that these have what is asked of them.
+
+    Raises
+    ------
+    ValueError
+        Naming the key.
+    """
+    _check_names(config)
+    _check_combined(config.detection.detectors, "detection.detectors")
+    _check_combined(config.observe.detectors, "observe.detectors")
+    for path, model in _models(config):
+        for name, parameter in model.parameters.items():
+            if isinstance(parameter, Link):
+                _check_link(f"{path}.parameters.{name}.link", name, parameter, model)
+    _check_truths(config)
+    _check_sizes(config)
+    for name in config.scans:
+        _check_points(config, name)
+    _check_untouched(config)
+
+
+def _check_names(config: Config) -> None:
+    """Check every key that names another part, and every name that files are named after."""
+    for path, text, marker in marked(config):
+        key = ".".join(path)
+        if isinstance(marker, FileName):
+            _check_file_name(key, text)
+        # How observations are analysed matters only if there are some.
+        elif path[0] != "observe" or config.observations:
+            _check_allowed(key, text, {n for k in marker.keys for n in _names_at(config, k)})
+
+
+def _check_file_name(key: str, name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise ValueError(
+            f"{key} has the name {name!r}; names may hold letters, digits and + . _ - only, "
+            "because files are named after them"
+        )
+
+
+def _check_allowed(key: str, name: str, allowed: Iterable[str]) -> None:
+    if name not in allowed:
+        hint = did_you_mean(name, allowed)
+        raise ValueError(f"{key} is {name!r}, allowed: {', '.join(sorted(allowed))}{hint}")
+
+
+def _names_at(config: Config, key: str) -> list[str]:
+    """Return the names that a section has, or that a key gives."""
+    value: Any = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return list(value) if isinstance(value, Mapping) else listed(value)
+
+
+def _check_combined(detectors: Mapping[str, Detector], section: str) -> None:
+    """Check that detectors combine others that combine none."""
+    simple = {name for name, detector in detectors.items() if detector.parts is None}
+    for name, detector in detectors.items():
+        for position, part in enumerate(detector.parts or []):
+            _check_allowed(f"{section}.{name}.parts.{position}", part, simple)
+
+
+def _models(config: Config) -> Iterator[tuple[str, Scenario | FitModel]]:
+    for name, scenario in config.scenarios.items():
+        yield f"scenarios.{name}", scenario
+    for name, model in config.fits.models.items():
+        yield f"fits.models.{name}", model
+    for name, dataset in config.datasets.items():
+        if dataset.parameters:
+            yield f"datasets.{name}", config.simulated(name)
+
+
+def _check_link(path: str, name: str, link: Link, model: Scenario | FitModel) -> None:
+    _check_allowed(path, link.link, [other for other in model.parameters if other != name])
+    if isinstance(model.parameters[link.link], Link):
+        raise ValueError(f"{path} is {link.link!r}, itself a link: name the parameter that varies")
+
+
+def _check_truths(config: Config) -> None:
+    """Check that parameters frozen at the truth exist where the truth is simulated."""
+    judged = [*config.detection.test, *config.detection.validation]
+    points = [point for scan in config.scans.values() for point in scan.points]
+    judged += [name for point in points for name in (*point.test, *listed(point.validation))]
+    uses: list[tuple[str, Fit | Integrated, list[str]]] = [
+        ("fits.label", config.fits.label, [config.detection.training])
+    ]
+    uses += [(f"fits.baseline.{name}", fit, judged) for name, fit in config.fits.baseline.items()]
+    uses += [(f"integrals.{name}", use, judged) for name, use in config.integrals.items()]
+    for path, use, datasets in uses:
+        model: FitModel | Scenario
+        if isinstance(use, Fit):
+            where, model = f"fits.models.{use.model}", config.fits.models[use.model]
+        else:
+            where, model = f"scenarios.{use.scenario}", config.scenarios[use.scenario]
+        for parameter in use.at_truth:
+            if parameter not in model.parameters:
+                raise ValueError(
+                    f"{path}.at_truth names {parameter!r}, which {where} does not have; allowed: "
+                    f"{', '.join(model.parameters)}{did_you_mean(parameter, model.parameters)}"
+                )
+            for dataset in datasets:
+                if parameter not in config.simulated(dataset).parameters:
+                    raise ValueError(
+                        f"{path}.at_truth names {parameter!r}, which the scenario "
+                        f"{config.datasets[dataset].scenario!r} of dataset {dataset!r} does not "
+                        "simulate"
+                    )
+
+
+def _check_sizes(config: Config) -> None:
+    """Check that the spectra that other parts ask for are simulated."""
+    spectra, name = config.autoencoder.training.spectra, config.detection.training
+    if spectra > config.datasets[name].size:
+        raise ValueError(
+            f"autoencoder.training.spectra is {spectra}, allowed: up to "
+            f"{config.datasets[name].size}, the size of the dataset {name!r}"
+        )
+    for name in config.detection.test:
+        if config.figures.example >= config.datasets[name].size:
+            raise ValueError(
+                f"figures.example is {config.figures.example}, allowed: 0 to "
+                f"{config.datasets[name].size - 1}, the last spectrum of the dataset {name!r}"
+            )
+
+
+def _check_points(config: Config, scan: str) -> None:
+    """Check the names of the points of a scan, and that it has the detectors that they change."""
+    settings, path = config.scans[scan], f"scans.{scan}.points"
+    names = [point.name for point in settings.points]
+    for point in settings.points:
+        _check_file_name(path, point.name)
+        if names.count(point.name) > 1:
+            raise ValueError(f"{path} has two points {point.name!r}; rename one")
+        for detector in point.reads:
+            allowed = settings.detectors or config.detection.detectors
+            _check_allowed(f"{path}.{point.name}.reads", detector, allowed)
+
+
+def _check_untouched(config: Config) -> None:
+    """Check that no spectrum is tested that something was learnt or chosen from."""
+    evaluations = {"detection": config.detection} | {
+        f"scans.{name}.points.{point.name}": config.at_point(name, point.name)
+        for name, scan in config.scans.items()
+        for point in scan.points
+    }
+    for path, detection in evaluations.items():
+        for name in detection.test:
+            for part in ("training", "training_ic", "validation"):
+                used = listed(getattr(detection, part))
+                if config.source(name) in map(config.source, used):
+                    raise ValueError(
+                        f"{path}.test names {name!r}, which {path}.{part} uses; "
+                        "test on a dataset of its own"
+                    )
