@@ -17,9 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from icflow import resources
+from icflow import downloads, resources
+from icflow.downloads import LocalFolder, PipArchive, Source, SourceError, Url
 from icflow.errors import IcflowError
-from icflow.resources import LocalFolder, PipArchive, Resource, SourceError, Url
+from icflow.resources import Resource
 from icflow.stages import fetch
 
 CONTENT = bytes(range(256)) * 4000  # 1 MB
@@ -111,7 +112,7 @@ def empty_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources, "RESOURCES", {})
 
 
-def add(*sources: resources.Source, name: str = "table.fits", digest: str = DIGEST) -> Resource:
+def add(*sources: Source, name: str = "table.fits", digest: str = DIGEST) -> Resource:
     resource = Resource(name, "resources/x", digest, len(CONTENT), sources, "a table", "free")
     resources.RESOURCES[name] = resource
     return resource
@@ -263,10 +264,10 @@ def test_cache_on_another_file_system_is_copied(
 def test_two_processes_fetch_once(project: Path, server: Server) -> None:
     server.files["table.fits"] = CONTENT
     script = (
-        "import sys; from icflow import resources as r\n"
+        "import sys; from icflow import downloads as d, resources as r\n"
         "r.RESOURCES.clear()\n"
         "r.RESOURCES['table.fits'] = r.Resource('table.fits', 'x', sys.argv[1], 1,"
-        " (r.Url(sys.argv[2]),), '', '')\n"
+        " (d.Url(sys.argv[2]),), '', '')\n"
         "r.ensure('table.fits', sys.argv[3])\n"
     )
     command = [sys.executable, "-c", script, DIGEST, server.url("table.fits"), str(project)]
@@ -393,7 +394,7 @@ def fake_pip(
                     bundle.writestr(name, content)
         return subprocess.CompletedProcess(command, int(bool(error)), "", error)
 
-    monkeypatch.setattr(resources.subprocess, "run", run)
+    monkeypatch.setattr(downloads.subprocess, "run", run)
     return commands
 
 
@@ -453,7 +454,7 @@ def test_no_space_for_a_download(
 
         update = staticmethod(no_space)
 
-    monkeypatch.setattr(resources, "tqdm", Full)
+    monkeypatch.setattr(downloads, "tqdm", Full)
     with pytest.raises(IcflowError, match="no disk space left"):
         resources.ensure("table.fits", project)
     assert files_below(project) == set()

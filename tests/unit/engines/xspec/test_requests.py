@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 
 from icflow.config import AtomicData, FitControl, FitModel, Instrument
+from icflow.downloads import PipArchive
 from icflow.engines.base import Module
 from icflow.engines.xspec import process
 from icflow.engines.xspec.engine import PyXspecEngine
 from icflow.errors import IcflowError
 from icflow.models.expression import parse
 from icflow.models.scenario import complete, resolve
-from icflow.resources import RESOURCES, PipArchive, Resource
+from icflow.resources import RESOURCES, Resource
 
 ROOT = Path(__file__).resolve().parents[4]
 REFERENCE = ROOT / "tests" / "data" / "xspec_reference"
