@@ -28,7 +28,7 @@ from icflow.detection.detectors import detect, improbability
 from icflow.detection.evidence import TEST, VALIDATION, Evidence, Sample, with_ic
 from icflow.detection.metrics import auc, best_threshold
 from icflow.networks import training, weights
-from icflow.networks.data import select_channels
+from icflow.networks.data import Channels, select_channels
 from icflow.networks.scoring import reconstruct
 from icflow.ogip.response import read_rmf
 from icflow.publish.figures import style
@@ -105,7 +105,7 @@ def read_part(config: Config, results: Path, folds: Folds, part: str) -> Part:
     detection = config.detection
     datasets = [detection.training] if part == "holdout" else list(getattr(detection, part))
     classes = with_ic(config.datasets, detection.training)
-    rmf = read_rmf(config.instrument.rmf)
+    channels = Channels.of([read_rmf(module.rmf) for module in config.modules])
     scores = {
         network: first[np.array(strings(first, "part")) == part]
         for network, (first, *_) in folds.items()
@@ -114,7 +114,7 @@ def read_part(config: Config, results: Path, folds: Folds, part: str) -> Part:
     if part != "holdout":
         for name in datasets:
             files = sorted((results / f"spectra/{name}").glob("shard-*.pha"))
-            inputs.append(read_inputs(files, rmf, config.autoencoder.energies))
+            inputs.append(read_inputs(files, channels, config.autoencoder.energies))
             if list(inputs[-1].index) != list(table_of(scores["dense"], name)["index"]):
                 raise SystemExit(f"{name}: the scores are of other spectra; score them again")
     order = strings(scores["dense"], "dataset")
@@ -247,7 +247,7 @@ def draw(config: Config, part: Part, network_path: Path, path: Path) -> None:
     """Draw R_a, deviance and the tails of the latents against brightness, and R_a by energy."""
     state, description = weights.load_weights(network_path)
     network = weights.build(network_path, state, description)
-    rmf = read_rmf(config.instrument.rmf)
+    rmf = read_rmf(config.modules[0].rmf)
     inside = select_channels(rmf.e_min, rmf.e_max, config.autoencoder.energies)
     energy = 0.5 * (rmf.e_min + rmf.e_max)[inside]
     rates = part.rates

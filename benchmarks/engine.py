@@ -71,7 +71,7 @@ def fit_settings(name: str) -> FitSettings:
 @functools.cache
 def engine_of(kind: type[EmbeddedEngine] = EmbeddedEngine) -> EmbeddedEngine:
     label = fit_settings("label")
-    return kind([label.instrument], label.atomic_data)
+    return kind(label.modules, label.atomic_data)
 
 
 _shared: dict[str, Any] = {}

@@ -325,7 +325,7 @@ def main() -> None:
     args = parser.parse_args()
     run = config.load(ROOT / "config.yaml")
     os.chdir(ROOT)
-    engine = EmbeddedEngine([run.instrument], run.atomic_data)
+    engine = EmbeddedEngine(run.modules, run.atomic_data)
     rows = measure(engine, run, args.spectra)
     summary = summarise(rows)
     for name, value in summary.items():

@@ -24,7 +24,7 @@ from icflow import config as configuration
 from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.networks import training
-from icflow.networks.data import LabelScale, split
+from icflow.networks.data import Channels, LabelScale, split
 from icflow.networks.training import Sample
 from icflow.ogip.response import read_rmf
 from icflow.publish.figures import style
@@ -74,7 +74,7 @@ def measure(config: Config, results: Path) -> Table:
     shards = range(len(config.shards(dataset, cuts.spectra)))
     inputs = read_inputs(
         [results / f"spectra/{dataset}/shard-{shard:04d}.pha" for shard in shards],
-        read_rmf(own.rmf), own.energies, cuts.spectra,
+        Channels.of([read_rmf(path) for path in own.responses]), own.energies, cuts.spectra,
     )  # fmt: skip
     fits = [results / f"labels/{dataset}/shard-{shard:04d}.ecsv" for shard in shards]
     labels, _ = training_labels(own.labels, inputs, fits)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 from icflow import settings as settings_of
-from icflow.config import Config
+from icflow.config import Config, Module
 from icflow.engines.registry import ENGINES
 from icflow.errors import IcflowError
 from icflow.files import sha256
@@ -21,22 +22,33 @@ _FETCHABLE = {resource.path("").as_posix(): resource for resource in RESOURCES.v
 
 def response_files(config: Config) -> dict[str, str]:
     """Return the response files of a run: path, and the configuration key that names it."""
-    named = {config.instrument.rmf: "instrument.rmf"}
-    if config.instrument.arf is not None:
-        named[config.instrument.arf] = "instrument.arf"
+    named = {}
+    for key, module in _modules(config):
+        named[module.rmf] = f"{key}.rmf"
+        if module.arf is not None:
+            named[module.arf] = f"{key}.arf"
     return {os.path.normpath(path): key for path, key in named.items()}
 
 
+def _modules(config: Config) -> Iterator[tuple[str, Module]]:
+    """Return the modules of the instrument, each after the key that describes it."""
+    for module in config.modules:
+        yield f"instrument.{module.name}" if module.name else "instrument", module
+
+
 def background_files(config: Config) -> dict[str, str]:
-    """Return the background file and the responses that it names, with their key.
+    """Return the background files and the responses that they name, with their key.
 
     Raises
     ------
     IcflowError
-        If the background file is missing or not valid.
+        If a background file is missing or not valid.
     """
-    key, path = "instrument.background", config.instrument.background
-    return {} if path is None else _background_files(path, key)
+    named: dict[str, str] = {}
+    for key, module in _modules(config):
+        if module.background is not None:
+            named |= _background_files(module.background, f"{key}.background")
+    return named
 
 
 def _background_files(path: str, key: str) -> dict[str, str]:

@@ -58,6 +58,9 @@ def _keys(
         yield key, node
         options = [o for o in node.get("anyOf", []) if o.get("type") != "null"]
         node = _resolve(options[0], definitions) if len(options) == 1 else node
+        # A section or a list of such: the members of the list may have further keys.
+        lists = [o for o in node.get("oneOf", []) if o.get("type") == "array"]
+        node = _resolve(lists[0]["items"], definitions) if lists else node
         yield from _keys(node, definitions, f"{key}.")
         member = node.get("additionalProperties")
         if isinstance(member, dict):
@@ -72,6 +75,9 @@ def _allowed(node: dict[str, Any], definitions: dict[str, Any]) -> str:
     options = [o for o in node.get("anyOf", []) if o.get("type") != "null"]
     if options:
         return _allowed(options[0], definitions) + ", optional"
+    if "oneOf" in node:
+        allowed = [_allowed(option, definitions) for option in node["oneOf"]]
+        return " or ".join(dict.fromkeys(allowed))
     kind: str = node.get("type", "")
     if kind == "array":
         return f"list of {_allowed(node['items'], definitions)}"

@@ -82,8 +82,16 @@ def _not_negative(interval: list[float]) -> list[float]:
     return interval
 
 
+def _of_factors(interval: list[float]) -> list[float]:
+    if interval[0] <= 0:
+        raise ValueError(f"is {interval}; factors are positive")
+    return interval
+
+
 Interval = Annotated[list[Number], Field(min_length=2, max_length=2), AfterValidator(_increasing)]
 Energies = Annotated[Interval, AfterValidator(_not_negative)]
+# Limits of the factors between the spectra of several modules.
+Factors = Annotated[Interval, AfterValidator(_of_factors)]
 
 
 Scatter = Annotated[float, BeforeValidator(_finite)]

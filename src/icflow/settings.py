@@ -22,8 +22,8 @@ from icflow.config import (
     Fit,
     FitControl,
     FitModel,
-    Instrument,
     Interval,
+    Module,
     Observation,
     Observe,
     Scan,
@@ -40,7 +40,7 @@ class SimulateSettings(Section):
     engine: EngineName
     seed: int
     atomic_data: AtomicData
-    instrument: Instrument
+    modules: list[Module]
     dataset: str
     draws: str
     scenario: str
@@ -52,7 +52,7 @@ class FitSettings(FitControl):
 
     engine: EngineName
     atomic_data: AtomicData
-    instrument: Instrument
+    modules: list[Module]
     name: str
     model: FitModel
     at_truth: list[str]
@@ -63,7 +63,7 @@ class IntegralSettings(Section):
 
     seed: int
     atomic_data: AtomicData
-    instrument: Instrument
+    modules: list[Module]
     name: str
     scenario: Scenario
     at_truth: list[str]
@@ -80,7 +80,7 @@ class TrainSettings(Section):
     """What the training of one network in one fold depends on."""
 
     seed: int
-    rmf: str
+    responses: list[str]
     energies: Interval
     labels: dict[str, str]
     architecture: Architecture
@@ -173,7 +173,7 @@ def simulate(config: Config, dataset: str) -> SimulateSettings:
         engine=config.engine,
         seed=config.seed,
         atomic_data=config.atomic_data,
-        instrument=config.instrument.model_copy(update=own),
+        modules=[module.model_copy(update=own) for module in config.modules],
         dataset=dataset,
         draws=config.source(dataset),
         scenario=settings.scenario,
@@ -195,7 +195,7 @@ def _fit(config: Config, name: str, fit: Fit) -> FitSettings:
     return FitSettings(
         engine=config.engine,
         atomic_data=config.atomic_data,
-        instrument=config.instrument,
+        modules=config.modules,
         name=name,
         model=config.fits.models[fit.model],
         at_truth=fit.at_truth,
@@ -211,7 +211,7 @@ def integrate(config: Config, name: str) -> IntegralSettings:
     return IntegralSettings(
         seed=config.seed,
         atomic_data=config.atomic_data,
-        instrument=config.instrument.model_copy(update=own),
+        modules=[module.model_copy(update=own) for module in config.modules],
         name=name,
         scenario=config.scenarios[integral.scenario],
         at_truth=integral.at_truth,
@@ -230,7 +230,7 @@ def train(config: Config, network: str, fold: int) -> TrainSettings:
     own = shared.networks[network]
     return TrainSettings(
         seed=config.seed,
-        rmf=config.instrument.rmf,
+        responses=[module.rmf for module in config.modules],
         energies=shared.energies,
         labels=shared.labels_of(own),
         architecture=shared.architecture.model_copy(update={"latents": shared.latents_of(own)}),
@@ -341,6 +341,7 @@ def observe_network(config: Config, name: str, network: str) -> ObserveNetworkSe
 def _source(config: Config, name: str) -> dict[str, Any]:
     observation = config.observations[name]
     control = {key: getattr(config.fits, key) for key in FitControl.model_fields}
+    control["cross_normalisation"] = observation.cross_normalisation
     if observation.energies is not None:
         control["energies"] = observation.energies
     if observation.group_min is not None:

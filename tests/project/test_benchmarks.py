@@ -19,7 +19,7 @@ from icflow import settings as settings_of
 from icflow.networks.data import LabelScale
 from icflow.networks.network import create
 from icflow.networks.weights import Description, save_weights
-from icflow.ogip.spectrum import SpectrumSet, write_spectra
+from icflow.ogip.spectrum import Recorded, SpectrumSet, write_spectra
 
 ROWS = {
     "one_start", "one_start_vs_xspec", "cstat_above_xspec", "cstat_above_truth", "expected_counts",
@@ -117,11 +117,8 @@ def write_shard(folder: Path, dataset: str, size: int) -> dict[str, np.ndarray]:
         SpectrumSet(
             counts=random.poisson(expected + 1).astype(np.int32),
             index=np.arange(size),
-            exposure=1e6,
             truth=truth,
-            channel=np.arange(CHANNELS),
-            respfile=None,
-            ancrfile=None,
+            modules=(Recorded(np.arange(CHANNELS), 1e6),),
             dataset=dataset,
             scenario="2T",
         ),

@@ -15,7 +15,7 @@ from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.detection.detectors import fits_read, integrals_needed
 from icflow.files import write_json
-from icflow.ogip.spectrum import SpectrumSet, write_spectra
+from icflow.ogip.spectrum import Recorded, SpectrumSet, write_spectra
 
 ROOT = Path(__file__).parents[2]
 CHANNELS = 4096
@@ -116,11 +116,8 @@ def write_dataset(config: Config, dataset: str, truth: dict[str, np.ndarray], fo
         spectra = SpectrumSet(
             counts=np.ones((index.size, 8), np.int32),
             index=index,
-            exposure=EXPOSURE,
             truth={name: values[index] for name, values in truth.items()},
-            channel=np.arange(8),
-            respfile=None,
-            ancrfile=None,
+            modules=(Recorded(np.arange(8), EXPOSURE),),
             dataset=dataset,
             scenario=config.datasets[dataset].scenario,
         )

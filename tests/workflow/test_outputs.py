@@ -98,7 +98,7 @@ def test_the_record_says_what_the_run_was_made_with(
     assert record["engine"] == "embedded"
     assert record["atomdb"] == "3.0.9"
     assert "HEASoft" in record["xspec"]
-    assert set(record["resources"]) >= {configuration.instrument.rmf, configuration.instrument.arf}
+    assert set(record["resources"]) >= {configuration.modules[0].rmf, configuration.modules[0].arf}
     assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in record["resources"].values())
 
 

@@ -15,6 +15,7 @@ from icflow.config.model import (
     Free,
     Instrument,
     Link,
+    Module,
     Scenario,
 )
 from icflow.config.networks import Architecture, Autoencoder, Labels, LabelSource, Network, Training
@@ -65,6 +66,7 @@ __all__ = [
     "Labels",
     "Link",
     "Measured",
+    "Module",
     "Network",
     "Number",
     "Observation",

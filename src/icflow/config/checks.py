@@ -40,6 +40,7 @@ def check(config: Config) -> None:
         for name, parameter in model.parameters.items():
             if isinstance(parameter, Link):
                 _check_link(f"{path}.parameters.{name}.link", name, parameter, model)
+    _check_modules(config)
     _check_truths(config)
     _check_sizes(config)
     for name in config.scans:
@@ -102,6 +103,16 @@ def _check_link(path: str, name: str, link: Link, model: Scenario | FitModel) ->
     _check_allowed(path, link.link, [other for other in model.parameters if other != name])
     if isinstance(model.parameters[link.link], Link):
         raise ValueError(f"{path} is {link.link!r}, itself a link: name the parameter that varies")
+
+
+def _check_modules(config: Config) -> None:
+    """Check that the engine takes the modules of the instrument."""
+    names = [module.name for module in config.modules]
+    if config.engine == "xspec" and len(names) > 1:
+        raise ValueError(
+            f"engine is 'xspec', which takes one module of an instrument, not {len(names)} "
+            f"({', '.join(names)}); set engine: embedded, or leave one module in instrument"
+        )
 
 
 def _check_truths(config: Config) -> None:

@@ -15,6 +15,7 @@ from icflow.config.model import (
 from icflow.config.references import Name, NameOf
 from icflow.sections import (
     Energies,
+    Factors,
     Scatter,
     Section,
     _finite,
@@ -48,6 +49,11 @@ class FitControl(Section):
     )
     delta: Delta = Field(
         1.0, description="rise of C at the ends of an interval: 1 for 68 %, 2.706 for 90 %"
+    )
+    cross_normalisation: Factors = Field(
+        [0.8, 1.25],
+        description="several modules: limits of the factors between the first module and the "
+        "others",
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     Discriminator,
     Field,
     Tag,
@@ -21,6 +23,8 @@ from icflow.sections import (
     Scatter,
     Section,
 )
+
+MODULE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 class Link(Section):
@@ -94,7 +98,7 @@ class Dataset(Section):
         {}, description="parameters that are drawn otherwise than `scenarios` says"
     )
     exposure: Positive | None = Field(
-        None, description="exposure (s; default: `instrument.exposure`)"
+        None, description="exposure of all modules (s; default: `instrument.exposure`)"
     )
     background_scatter: Scatter | None = Field(
         None,
@@ -124,8 +128,8 @@ class AtomicData(Section):
     )
 
 
-class Instrument(Section):
-    """Response, exposure and background of the simulated observation."""
+class _Folding(Section):
+    """What the spectra of one module are folded with."""
 
     rmf: str = Field(description="response matrix file, OGIP RMF")
     arf: str | None = Field(
@@ -143,7 +147,84 @@ class Instrument(Section):
         description="relative standard deviation of each background norm from spectrum to spectrum",
     )
 
+
+class Instrument(_Folding):
+    """Response, exposure and background of an instrument that is a single module."""
+
     @property
     def name(self) -> str:
         """The module's name; a single one needs none."""
         return ""
+
+    @property
+    def cross_normalisation(self) -> float:
+        """The factor of the module; nothing is beside it."""
+        return 1.0
+
+
+def _drawn_factor(value: Any) -> str:
+    return "<varies>" if isinstance(value, Mapping | Prior) else "<number>"
+
+
+Factor = Annotated[
+    Annotated[Positive, Tag("<number>")] | Annotated[Prior, Tag("<varies>")],
+    Discriminator(_drawn_factor),
+]
+
+
+class Module(_Folding):
+    """One of several modules of an instrument: it has a name and a factor too."""
+
+    name: str = Field("", description="several modules: name of the module, letters and digits")
+    cross_normalisation: Factor = Field(
+        1.0,
+        description="several modules: factor between this one and the first that spectra are drawn "
+        "with, a number, `{uniform: [low, high]}` or `{log_uniform: [low, high]}`",
+    )
+
+    @model_validator(mode="after")
+    def _positive_factor(self) -> Module:
+        factor = self.cross_normalisation
+        if isinstance(factor, Prior) and factor.bounds[0] <= 0:
+            raise ValueError(
+                f"cross_normalisation reaches down to {factor.bounds[0]:g}; factors are positive"
+            )
+        return self
+
+
+def _several(value: Any) -> str:
+    return "<modules>" if isinstance(value, list) else "<module>"
+
+
+def _told_apart(modules: list[Module]) -> list[Module]:
+    """Check the names of modules, and that factors are relative to the first one."""
+    names = [module.name for module in modules]
+    for position, name in enumerate(names):
+        if not MODULE_NAME.fullmatch(name):
+            raise ValueError(
+                f"module {position + 1} has the name {name!r}; name each module with letters, "
+                "digits and _, because parameters are named after them"
+            )
+        if names.index(name) < position:
+            raise ValueError(f"two modules have the name {name!r}; rename one")
+    if modules and modules[0].cross_normalisation != 1.0:
+        raise ValueError(
+            f"cross_normalisation is given for {names[0]}, the first module, which the others are "
+            "relative to; leave it out there"
+        )
+    return modules
+
+
+# A single module is a mapping, several are a list.
+Modules = Annotated[
+    Annotated[Instrument, Tag("<module>")]
+    | Annotated[list[Module], Field(min_length=1), AfterValidator(_told_apart), Tag("<modules>")],
+    Discriminator(_several),
+]
+
+
+def listed_modules(instrument: Instrument | list[Module]) -> list[Module]:
+    """Return the modules of an instrument; the name of a single one is empty."""
+    if isinstance(instrument, list):
+        return instrument
+    return [Module(**{name: getattr(instrument, name) for name in _Folding.model_fields})]

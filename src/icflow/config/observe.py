@@ -16,7 +16,7 @@ from icflow.config.references import Name, NameOf
 from icflow.models.priors import Prior
 from icflow.sections import (
     Energies,
-    Interval,
+    Factors,
     Measured,
     Positive,
     Section,
@@ -69,7 +69,7 @@ class Observation(_Companions):
     spectra: dict[Name, ObservedSpectrum] | None = Field(
         None, description="spectra of several modules or pointings by name, fitted jointly"
     )
-    cross_normalisation: Interval = Field(
+    cross_normalisation: Factors = Field(
         [0.8, 1.25],
         description="limits of the factors between the first spectrum, by name, and the others",
     )
@@ -105,10 +105,6 @@ class Observation(_Companions):
             given = [key for key in ("rmf", "arf", "background") if getattr(self, key) is not None]
             if given:
                 raise ValueError(f"give {given[0]} with each of the spectra, not beside them")
-        if self.cross_normalisation[0] <= 0:
-            raise ValueError(
-                f"cross_normalisation is {self.cross_normalisation}; factors are positive"
-            )
         return self
 
     def modules(self) -> dict[str, ObservedSpectrum]:

@@ -18,8 +18,10 @@ from icflow.config.model import (
     AtomicData,
     Dataset,
     EngineName,
-    Instrument,
+    Module,
+    Modules,
     Scenario,
+    listed_modules,
 )
 from icflow.config.networks import (
     Autoencoder,
@@ -41,7 +43,10 @@ class Config(Section):
     seed: int = Field(ge=0, description="seed of every random number")
     shard_size: int = Field(ge=1, description="spectra in one file, and in one job")
     atomic_data: AtomicData = Field(description="settings of the model library")
-    instrument: Instrument = Field(description="response, exposure and background")
+    instrument: Modules = Field(
+        description="response, exposure and background of a single module; or a list of modules, "
+        "each with these keys and a name"
+    )
     scenarios: dict[Name, Scenario] = Field(description="models to simulate, by name")
     datasets: dict[Name, Dataset] = Field(description="sets of simulated spectra, by name")
     fits: Fits = Field(description="fits of spectra")
@@ -62,6 +67,11 @@ class Config(Section):
     responses: dict[Name, Archival] = Field(
         {}, description="response files to make from archival data, by name; none by default"
     )
+
+    @property
+    def modules(self) -> list[Module]:
+        """The modules of the instrument; the name of a single one is empty."""
+        return listed_modules(self.instrument)
 
     @model_validator(mode="before")
     @classmethod

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from icflow.config import FitControl, FitModel
+from icflow.models.priors import Prior
 from icflow.models.scenario import Setting
 from icflow.typing import Counts, DrawnCounts, Floats
 
@@ -128,6 +129,13 @@ class Module(Protocol):
     @property
     def background_scatter(self) -> float:
         """Relative standard deviation of each background norm."""
+
+    @property
+    def cross_normalisation(self) -> float | Prior:
+        """Factor of the source's counts that spectra are drawn with, a prior if it varies.
+
+        It is the parameter ``factor.NAME``; the first module has none, its factor is 1.
+        """
 
 
 class Engine(Protocol):

@@ -10,6 +10,7 @@ import numpy as np
 
 from icflow.errors import IcflowError
 from icflow.files import canonical_json
+from icflow.ogip.response import Rmf
 from icflow.typing import AnyArray, Floats, Indices, Singles
 
 
@@ -17,6 +18,37 @@ def derive_seed(seed: int, *keys: str | int) -> int:
     """Return a 63-bit seed that `seed` and `keys` determine, by SHA-256."""
     digest = hashlib.sha256(canonical_json([seed, *keys]).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The channels of all modules of an instrument, one module after another.
+
+    Attributes
+    ----------
+    e_min, e_max : (n_channels,) float
+        Nominal energies, keV.
+    module : (n_channels,) int
+        Which module each belongs to, from 0.
+    """
+
+    e_min: Floats
+    e_max: Floats
+    module: Indices
+
+    @classmethod
+    def of(cls, responses: Sequence[Rmf]) -> Channels:
+        """Return the channels of some responses."""
+        sizes = [len(rmf.e_min) for rmf in responses]
+        return cls(
+            np.concatenate([rmf.e_min for rmf in responses]),
+            np.concatenate([rmf.e_max for rmf in responses]),
+            np.repeat(np.arange(len(sizes)), sizes),
+        )
+
+    def __getitem__(self, chosen: Indices) -> Channels:
+        """Return some of the channels."""
+        return Channels(self.e_min[chosen], self.e_max[chosen], self.module[chosen])
 
 
 def select_channels(e_min: Floats, e_max: Floats, energies: Sequence[float]) -> Indices:
@@ -49,7 +81,7 @@ def select_channels(e_min: Floats, e_max: Floats, energies: Sequence[float]) -> 
 
 def input_rates(
     counts: AnyArray,
-    exposure: float,
+    exposure: float | Floats,
     e_min: Floats,
     e_max: Floats,
     energies: Sequence[float],
@@ -60,8 +92,8 @@ def input_rates(
     ----------
     counts : (n, n_channels) int
         Counts per channel.
-    exposure : float
-        Exposure, s.
+    exposure : float or (n_channels,) float
+        Exposure, s, of all channels or each.
     e_min, e_max : (n_channels,) float
         Nominal energies of the channels, keV.
     energies : pair of float
@@ -89,7 +121,7 @@ def input_rates(
 
 
 def counts_per_rate(
-    exposure: float, e_min: Floats, e_max: Floats, energies: Sequence[float]
+    exposure: float | Floats, e_min: Floats, e_max: Floats, energies: Sequence[float]
 ) -> Singles:
     """Return the counts (n_input,) of a spectrum with a rate of one: exposure times width, s keV.
 
@@ -100,9 +132,11 @@ def counts_per_rate(
     return result
 
 
-def _counts_per_rate(exposure: float, e_min: Floats, e_max: Floats, channels: Indices) -> Floats:
+def _counts_per_rate(
+    exposure: float | Floats, e_min: Floats, e_max: Floats, channels: Indices
+) -> Floats:
     width: Floats = np.asarray(e_max, float)[channels] - np.asarray(e_min, float)[channels]
-    return exposure * width
+    return np.broadcast_to(exposure, np.shape(e_min))[channels] * width
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,8 @@ class Description:
         Ranges of the labels that map to [0, 1].
     channels : int
         Number of input channels.
-    response : str
-        SHA-256 of the RMF file that gives their energies.
+    responses : list of str
+        SHA-256 of the RMF files that give their energies, one for each module.
     best_epoch : int
         Epoch of these weights, from 0.
     selection_loss : float
@@ -48,7 +49,7 @@ class Description:
     settings: TrainSettings
     scale: LabelScale
     channels: int
-    response: str
+    responses: list[str]
     best_epoch: int
     selection_loss: float
 
@@ -93,7 +94,7 @@ def save_weights(
         "settings": description.settings.model_dump(mode="json"),
         "labels": [list(row) for row in zip(scale.names, scale.low, scale.high, strict=True)],
         "channels": description.channels,
-        "response": description.response,
+        "responses": description.responses,
         "best_epoch": description.best_epoch,
         "selection_loss": description.selection_loss,
     }
@@ -119,7 +120,7 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], Descr
                 high=tuple(row[2] for row in rows),
             ),
             channels=tree["channels"],
-            response=tree["response"],
+            responses=tree["responses"],
             best_epoch=tree["best_epoch"],
             selection_loss=tree["selection_loss"],
         )
@@ -134,7 +135,7 @@ def check(
     path: str | os.PathLike[str],
     found: Description,
     settings: TrainSettings,
-    response: str,
+    responses: list[str],
     channels: int,
 ) -> None:
     """Refuse weights that do not belong to what they are used for.
@@ -155,7 +156,10 @@ def check(
         (f"training.{key}", getattr(found.settings.training, key), getattr(settings.training, key))
         for key in ("spectra", "folds")
     ]
-    pairs += [("response (SHA-256)", found.response, response)]
+    pairs += [
+        ("response (SHA-256)", theirs, ours)
+        for theirs, ours in zip_longest(found.responses, responses, fillvalue="none")
+    ]
     pairs += [("number of input channels", found.channels, channels)]
     for key, theirs, ours in pairs:
         if theirs != ours:

@@ -17,7 +17,7 @@ from icflow.models.scenario import at_source
 from icflow.observation import fits as observed_fits
 from icflow.observation.simulations import Spectra, allowed, draw_each, replicas
 from icflow.ogip.observation import SpectrumFiles
-from icflow.ogip.spectrum import SpectrumSet, write_spectra
+from icflow.ogip.spectrum import Recorded, SpectrumSet, write_spectra
 from icflow.settings import ObserveNetworkSettings, ScoreSettings, SourceSettings
 from icflow.tables import read_table
 from icflow.typing import DrawnCounts
@@ -134,7 +134,7 @@ def scores(
 
 def _of(settings: ScoreSettings, module: SpectrumFiles) -> ScoreSettings:
     """Return the settings with the response of the observed spectrum."""
-    train = settings.train.model_copy(update={"rmf": str(module.rmf)})
+    train = settings.train.model_copy(update={"responses": [str(module.rmf)]})
     return settings.model_copy(update={"train": train})
 
 
@@ -146,19 +146,22 @@ def _write(
     truth: Sequence[Mapping[str, float]],
 ) -> None:
     spectrum = module.spectrum
+    recorded = Recorded(
+        channel=spectrum.channel,
+        exposure=spectrum.exposure,
+        respfile=module.rmf.name,
+        ancrfile=None if module.arf is None else module.arf.name,
+        telescope=spectrum.telescope,
+        instrument=spectrum.instrument,
+    )
     write_spectra(
         path,
         SpectrumSet(
             counts=counts,
             index=np.arange(len(counts)),
-            exposure=spectrum.exposure,
             truth={n: np.array([one[n] for one in truth]) for n in (truth[0] if truth else ())},
-            channel=spectrum.channel,
-            respfile=module.rmf.name,
-            ancrfile=None if module.arf is None else module.arf.name,
+            modules=(recorded,),
             dataset=dataset,
             scenario=dataset,
-            telescope=spectrum.telescope,
-            instrument=spectrum.instrument,
         ),
     )

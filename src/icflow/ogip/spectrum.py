@@ -8,6 +8,7 @@ header keywords. The bytes written depend on the content alone: no dates.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import re
@@ -28,7 +29,7 @@ from icflow.typing import AnyArray, DrawnCounts, Floats, Integers
 _STANDARD_COLUMNS = ("SPEC_NUM", "INDEX", "CHANNEL", "COUNTS")
 # Keywords that describe the table itself; all others hold metadata.
 _STRUCTURE = re.compile(
-    r"XTENSION|BITPIX|NAXIS\d*|[PG]COUNT|TFIELDS|EXTNAME|"
+    r"XTENSION|BITPIX|NAXIS\d*|[PG]COUNT|TFIELDS|EXTNAME|EXTVER|"
     r"(TTYPE|TFORM|TUNIT|TNULL|TSCAL|TZERO|TDISP|TDIM|TLMIN|TLMAX)\d+|CHECKSUM|DATASUM"
 )
 _METADATA_KEY = re.compile(r"[A-Z][A-Z0-9_-]*")
@@ -74,29 +75,50 @@ class Spectrum:
 
 
 @dataclass(frozen=True)
+class Recorded:
+    """What the simulated spectra of one module share.
+
+    Attributes
+    ----------
+    channel : ndarray of int64, (n_channels,)
+        Channel numbers.
+    exposure : float
+        Exposure, s.
+    respfile, ancrfile : str or None
+        RMF and ARF.
+    telescope, instrument : str
+        Keywords TELESCOP and INSTRUME.
+    module : str
+        Name of the module; empty for a single one.
+    """
+
+    channel: Integers
+    exposure: float
+    respfile: str | None = None
+    ancrfile: str | None = None
+    telescope: str = "UNKNOWN"
+    instrument: str = "UNKNOWN"
+    module: str = ""
+
+
+@dataclass(frozen=True)
 class SpectrumSet:
-    """Simulated spectra of one dataset that share response and exposure.
+    """Simulated spectra of one dataset that share responses and exposures.
 
     Attributes
     ----------
     counts : ndarray of int32, (n_spectra, n_channels)
-        Counts per channel.
+        Counts per channel; the channels of several modules stand one after another.
     index : ndarray of int64, (n_spectra,)
         Index of each spectrum in its dataset.
-    exposure : float
-        Exposure, s.
     truth : dict of ndarray of float64, (n_spectra,)
         True parameters by name, e.g. ``apec.kT``.
-    channel : ndarray of int64, (n_channels,)
-        Channel numbers.
-    respfile, ancrfile : str or None
-        RMF and ARF.
+    modules : tuple of Recorded
+        Channels, exposure and responses of each module.
     dataset, scenario : str
         Names in the configuration.
     metadata : dict
         Header keywords (upper case): text, integers or floats.
-    telescope, instrument : str
-        Keywords TELESCOP and INSTRUME.
 
     Raises
     ------
@@ -106,16 +128,23 @@ class SpectrumSet:
 
     counts: DrawnCounts
     index: Integers
-    exposure: float
     truth: dict[str, Floats]
-    channel: Integers
-    respfile: str | None
-    ancrfile: str | None
+    modules: tuple[Recorded, ...]
     dataset: str
     scenario: str
     metadata: dict[str, str | float | int] = field(default_factory=dict)
-    telescope: str = "UNKNOWN"
-    instrument: str = "UNKNOWN"
+
+    @property
+    def bounds(self) -> list[slice]:
+        """Where the channels of each module stand in `counts`."""
+        stops = np.cumsum([module.channel.size for module in self.modules]).tolist()
+        return [slice(*ends) for ends in itertools.pairwise([0, *stops])]
+
+    @property
+    def exposures(self) -> Floats:
+        """Exposure of every channel of `counts`, s."""
+        sizes = [module.channel.size for module in self.modules]
+        return np.repeat([float(module.exposure) for module in self.modules], sizes)
 
     def __post_init__(self) -> None:
         lengths = {"index": self.index.size} | {k: v.size for k, v in self.truth.items()}
@@ -125,10 +154,11 @@ class SpectrumSet:
                     f"dataset {self.dataset}: {self.counts.shape[0]} spectra, but {length} values "
                     f"of {name}; give one per spectrum"
                 )
-        if self.channel.size != self.counts.shape[1]:
+        numbers = sum(module.channel.size for module in self.modules)
+        if numbers != self.counts.shape[1]:
             raise IcflowError(
                 f"dataset {self.dataset}: spectra of {self.counts.shape[1]} channels, but "
-                f"{self.channel.size} channel numbers; give one per channel"
+                f"{numbers} channel numbers; give one per channel"
             )
 
 
@@ -158,7 +188,7 @@ def read_spectrum(path: str | os.PathLike[str], row: int | None = None) -> Spect
         negative, not integer or not finite; EXPOSURE or BACKSCAL is missing.
     """
     name = os.fspath(path)
-    table = _spectrum_table(name)
+    table = _spectrum_tables(name)[0]
     _check_kind(table)
     counts = table.column("COUNTS")
     if not isinstance(counts, np.ndarray):
@@ -199,11 +229,17 @@ def write_spectrum(path: str | os.PathLike[str], spectrum: Spectrum) -> None:
     hdu = fits.BinTableHDU.from_columns(columns, name="SPECTRUM")
     hdu.header.update(
         _header(
-            spectrum.telescope, spectrum.instrument, spectrum.exposure, spectrum.channel,
-            spectrum.respfile, spectrum.ancrfile, spectrum.backfile,
-            spectrum.backscal, spectrum.areascal,
+            spectrum.telescope,
+            spectrum.instrument,
+            spectrum.exposure,
+            spectrum.channel,
+            spectrum.respfile,
+            spectrum.ancrfile,
+            spectrum.backfile,
+            spectrum.backscal,
+            spectrum.areascal,
         )
-    )  # fmt: skip
+    )
     for key, flags in (("QUALITY", spectrum.quality), ("GROUPING", spectrum.grouping)):
         if flags is None:
             hdu.header[key] = 0
@@ -218,41 +254,59 @@ def write_spectrum(path: str | os.PathLike[str], spectrum: Spectrum) -> None:
 def write_spectra(path: str | os.PathLike[str], spectra: SpectrumSet) -> None:
     """Write a type II PHA file with the true parameters as columns.
 
+    Every module has an extension ``SPECTRUM``, told apart by EXTVER and MODULE if there are
+    several; the first of them holds the true parameters and the metadata.
+
     Raises
     ------
     IcflowError
         If a parameter or a keyword has a name that the file cannot hold.
     """
     name = os.fspath(path)
-    n_spectra, n_channels = spectra.counts.shape
+    with warnings.catch_warnings():
+        # Dots in column names ("apec.kT") and HIERARCH keywords are legal and wanted.
+        warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+        hdus = []
+        for number, module in enumerate(spectra.modules):
+            truth = {} if number else spectra.truth
+            counts = spectra.counts[:, spectra.bounds[number]]
+            rows = _rows(spectra.index, module.channel, counts, truth)
+            hdu = fits.BinTableHDU(rows, name="SPECTRUM")
+            if len(spectra.modules) > 1:
+                hdu.ver = number + 1
+            hdu.header["TUNIT4"] = "count"
+            _limits(hdu.header, 3, module.channel)
+            hdu.header.update(_set_header(spectra, module))
+            _add_metadata(name, hdu.header, {} if number else spectra.metadata)
+            hdus.append(hdu)
+        with atomic_path(path) as temporary:
+            fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(temporary, overwrite=True)
+
+
+def _rows(
+    index: Integers, channel: Integers, counts: DrawnCounts, truth: Mapping[str, Floats]
+) -> AnyArray:
+    """Return the rows of the table of one module."""
+    n_spectra, n_channels = counts.shape
     # Two bytes per channel number halve the size of the column, which repeats in each row.
-    channel = ">i2" if np.all(np.abs(spectra.channel) < 2**15) else ">i4"
+    number = ">i2" if np.all(np.abs(channel) < 2**15) else ">i4"
     rows = np.zeros(
         n_spectra,
         dtype=[
             ("SPEC_NUM", ">i4"),
             ("INDEX", ">i8"),
-            ("CHANNEL", channel, (n_channels,)),
+            ("CHANNEL", number, (n_channels,)),
             ("COUNTS", ">i4", (n_channels,)),
-            *((key, ">f8") for key in spectra.truth),
+            *((key, ">f8") for key in truth),
         ],
     )
     rows["SPEC_NUM"] = np.arange(1, n_spectra + 1)
-    rows["INDEX"] = spectra.index
-    rows["CHANNEL"] = spectra.channel
-    rows["COUNTS"] = spectra.counts
-    for key, values in spectra.truth.items():
+    rows["INDEX"] = index
+    rows["CHANNEL"] = channel
+    rows["COUNTS"] = counts
+    for key, values in truth.items():
         rows[key] = values
-    with warnings.catch_warnings():
-        # Dots in column names ("apec.kT") and HIERARCH keywords are legal and wanted.
-        warnings.simplefilter("ignore", fits.verify.VerifyWarning)
-        hdu = fits.BinTableHDU(rows, name="SPECTRUM")
-        hdu.header["TUNIT4"] = "count"
-        _limits(hdu.header, 3, spectra.channel)
-        hdu.header.update(_set_header(spectra))
-        _add_metadata(name, hdu.header, spectra.metadata)
-        with atomic_path(path) as temporary:
-            fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(temporary, overwrite=True)
+    return rows
 
 
 def read_spectra(path: str | os.PathLike[str]) -> SpectrumSet:
@@ -264,7 +318,37 @@ def read_spectra(path: str | os.PathLike[str]) -> SpectrumSet:
         If the file is missing, truncated, not FITS, or not such a set.
     """
     name = os.fspath(path)
-    table = _spectrum_table(name)
+    tables = _spectrum_tables(name)
+    first = tables[0]
+    parts = [_read_module(table) for table in tables]
+    for _, _, index in parts[1:]:
+        if not np.array_equal(index, parts[0][2]):
+            raise IcflowError(
+                f"{name}: its modules hold different spectra; simulate the dataset again"
+            )
+    reserved = set(_header("", "", 1.0, np.arange(1), None, None, None, 1.0, 1.0)) | _SET_KEYS
+    return SpectrumSet(
+        counts=np.concatenate([counts for _, counts, _ in parts], axis=1),
+        index=parts[0][2],
+        truth={
+            key: first.vector(key).astype(np.float64, copy=False)
+            for key in first.names
+            if key not in _STANDARD_COLUMNS
+        },
+        modules=tuple(module for module, _, _ in parts),
+        dataset=first.text("DATASET") or "",
+        scenario=first.text("SCENARIO") or "",
+        metadata={
+            key: value
+            for key, value in first.header.items()
+            if key not in reserved and not _STRUCTURE.fullmatch(key)
+        },
+    )
+
+
+def _read_module(table: Table) -> tuple[Recorded, DrawnCounts, Integers]:
+    """Return what the table of one module holds: its header, counts and indices."""
+    name = table.path
     if (table.text("HDUCLAS4") or "").upper() != "TYPE:II" or not table.has("INDEX"):
         raise IcflowError(
             f"{name}: not a set of simulated spectra (OGIP type II with an INDEX column); "
@@ -274,34 +358,22 @@ def read_spectra(path: str | os.PathLike[str]) -> SpectrumSet:
     if not (isinstance(counts, np.ndarray) and isinstance(channel, np.ndarray)):
         raise IcflowError(f"{name}: spectra of different lengths; simulate the dataset again")
     counts, channel = (array.reshape(table.n_rows, -1) for array in (counts, channel))
-    reserved = set(_header("", "", 1.0, np.arange(1), None, None, None, 1.0, 1.0)) | _SET_KEYS
-    return SpectrumSet(
-        counts=counts.astype(np.int32, copy=False),
-        index=table.vector("INDEX").astype(np.int64, copy=False),
-        exposure=_positive(table, "EXPOSURE", None, None, "simulate the dataset again"),
-        truth={
-            key: table.vector(key).astype(np.float64, copy=False)
-            for key in table.names
-            if key not in _STANDARD_COLUMNS
-        },
+    recorded = Recorded(
         channel=channel[0].astype(np.int64) if table.n_rows else np.arange(channel.shape[1]),
+        exposure=_positive(table, "EXPOSURE", None, None, "simulate the dataset again"),
         respfile=table.text("RESPFILE"),
         ancrfile=table.text("ANCRFILE"),
-        dataset=table.text("DATASET") or "",
-        scenario=table.text("SCENARIO") or "",
-        metadata={
-            key: value
-            for key, value in table.header.items()
-            if key not in reserved and not _STRUCTURE.fullmatch(key)
-        },
         telescope=table.text("TELESCOP") or "",
         instrument=table.text("INSTRUME") or "",
+        module=table.text("MODULE") or "",
     )
+    index = table.vector("INDEX").astype(np.int64, copy=False)
+    return recorded, counts.astype(np.int32, copy=False), index
 
 
 # --- headers -----------------------------------------------------------------------
 
-_SET_KEYS = {"HDUCLAS4", "QUALITY", "GROUPING", "DATASET", "SCENARIO"}
+_SET_KEYS = {"HDUCLAS4", "QUALITY", "GROUPING", "DATASET", "SCENARIO", "MODULE"}
 
 
 def _header(
@@ -341,17 +413,21 @@ def _header(
     }
 
 
-def _set_header(spectra: SpectrumSet) -> dict[str, Any]:
-    return _header(
-        spectra.telescope, spectra.instrument, spectra.exposure, spectra.channel,
-        spectra.respfile, spectra.ancrfile, None, 1.0, 1.0,
-    ) | {
-        "HDUCLAS4": "TYPE:II",
-        "QUALITY": 0,
-        "GROUPING": 0,
-        "DATASET": spectra.dataset,
-        "SCENARIO": spectra.scenario,
-    }  # fmt: skip
+def _set_header(spectra: SpectrumSet, module: Recorded) -> dict[str, Any]:
+    header = _header(
+        module.telescope,
+        module.instrument,
+        module.exposure,
+        module.channel,
+        module.respfile,
+        module.ancrfile,
+        None,
+        1.0,
+        1.0,
+    )
+    header |= {"HDUCLAS4": "TYPE:II", "QUALITY": 0, "GROUPING": 0}
+    header |= {"DATASET": spectra.dataset, "SCENARIO": spectra.scenario}
+    return header | ({"MODULE": module.module} if module.module else {})
 
 
 def _add_metadata(name: str, header: fits.Header, metadata: Mapping[str, Any]) -> None:
@@ -386,12 +462,12 @@ def _integer_format(values: Integers) -> str:
 # --- reading parts -----------------------------------------------------------------
 
 
-def _spectrum_table(name: str) -> Table:
+def _spectrum_tables(name: str) -> list[Table]:
     tables = read_tables(name)
-    found = [table for table in tables if is_spectrum(table)]
-    if not found:
+    spectra = [table for table in tables if is_spectrum(table)]
+    if not spectra:
         raise IcflowError(f"{name}: not a spectrum but {describe(tables)}; give a PHA file")
-    return found[0]
+    return spectra
 
 
 def _check_kind(table: Table) -> None:

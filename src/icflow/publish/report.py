@@ -136,8 +136,11 @@ def summary(config: Config) -> str:
     training = config.autoencoder.training
     names = network_order(config.autoencoder)
     epochs = {name: settings_of.train(config, name, 0).training.epochs for name in names}
+    exposures = [
+        f"{m.exposure / 1e3:,.0f} ks" + f" ({m.name})" * bool(m.name) for m in config.modules
+    ]
     return (
-        f"Simulated spectra: {'; '.join(sizes)}, {config.instrument.exposure / 1e3:,.0f} ks each, "
+        f"Simulated spectra: {'; '.join(sizes)}, {' and '.join(exposures)} each, "
         f"engine {config.engine}. Autoencoders ({', '.join(name.upper() for name in names)}): "
         f"{training.folds_trained} of {training.folds} folds of {training.spectra:,} spectra, "
         f"{table1.epochs(epochs)}."

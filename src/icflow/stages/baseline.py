@@ -16,6 +16,7 @@ from icflow.errors import IcflowError
 from icflow.models.expression import parse
 from icflow.ogip.spectrum import SpectrumSet, read_spectra
 from icflow.settings import FitSettings
+from icflow.stages.modules import as_observed
 from icflow.tables import rounded, write_table
 
 # Numbers in the tables: more digits than any error bar can use, fewer than depend on the machine.
@@ -28,9 +29,8 @@ def run(settings: FitSettings, spectra: Path, output: Path) -> None:
     missing = [name for name in settings.at_truth if name not in shard.truth]
     if missing:
         raise IcflowError(f"{spectra}: has no column {missing[0]}, which the fit freezes")
-    # Datasets may differ in exposure.
-    instrument = settings.instrument.model_copy(update={"exposure": shard.exposure})
-    engine = make_engine(settings.engine, [instrument], settings.atomic_data)
+    modules = as_observed(settings.modules, shard, spectra)
+    engine = make_engine(settings.engine, modules, settings.atomic_data)
     with engine.keeping(output):
         fits = engine.fit(settings.model, settings, shard.counts, shard.truth, settings.at_truth)
         total = len(shard.counts)

@@ -50,7 +50,7 @@ def run(config: Config, count: int, output: Path, figures: Sequence[Path]) -> st
         The largest differences, in a few lines.
     """
     engines = {
-        name: make_engine(name, [config.instrument], config.atomic_data)
+        name: make_engine(name, config.modules, config.atomic_data)
         for name in ("xspec", "embedded")
     }
     rows = (row for name in config.detection.test for row in _compare(config, name, count, engines))
@@ -104,7 +104,7 @@ def _largest(first: Floats, second: Floats) -> float:
 
 def _at_truth(config: Config, counts: DrawnCounts, expected: Floats) -> float:
     """Return C of a spectrum for given expected counts, grouped as the fits group it."""
-    rmf, fits = read_rmf(config.instrument.rmf), config.fits
+    rmf, fits = read_rmf(config.modules[0].rmf), config.fits
     low, high = fits.energies
     starts, stops = grouped_selection(counts, rmf.e_min, rmf.e_max, low, high, fits.group_min)
     grouped = group_counts(counts.astype(np.float64), starts, stops)

@@ -16,6 +16,7 @@ from icflow.errors import IcflowError
 from icflow.models.scenario import generator
 from icflow.ogip.spectrum import read_spectra
 from icflow.settings import IntegralSettings
+from icflow.stages.modules import as_observed
 from icflow.tables import rounded, write_table
 
 # Digits of the logarithm of an evidence: more than its error can use.
@@ -30,9 +31,7 @@ def run(settings: IntegralSettings, spectra: Path, output: Path) -> None:
         raise IcflowError(
             f"{spectra}: has no column {missing[0]}, which the integral takes as known"
         )
-    # Datasets may differ in exposure.
-    instrument = settings.instrument.model_copy(update={"exposure": shard.exposure})
-    engine = EmbeddedEngine([instrument], settings.atomic_data)
+    engine = EmbeddedEngine(as_observed(settings.modules, shard, spectra), settings.atomic_data)
     purpose = f"integral/{settings.name}"
     randoms = (
         generator(settings.seed, shard.dataset, int(index), purpose) for index in shard.index

@@ -13,8 +13,7 @@ from astropy import units
 from icflow.config import LabelSource
 from icflow.detection.components import in_order
 from icflow.errors import IcflowError
-from icflow.networks.data import counts_per_rate, input_rates
-from icflow.ogip.response import Rmf
+from icflow.networks.data import Channels, counts_per_rate, input_rates
 from icflow.ogip.spectrum import read_spectra
 from icflow.tables import floats, read_table, rows_of
 from icflow.typing import Floats, Integers, Singles
@@ -49,7 +48,7 @@ class Inputs:
 
 
 def read_inputs(
-    paths: Sequence[Path], rmf: Rmf, energies: Sequence[float], size: int | None = None
+    paths: Sequence[Path], channels: Channels, energies: Sequence[float], size: int | None = None
 ) -> Inputs:
     """Read the spectra of one dataset from its files.
 
@@ -57,8 +56,8 @@ def read_inputs(
     ----------
     paths : sequence of path
         Type II files, in any order.
-    rmf : Rmf
-        Gives the energies of the channels.
+    channels : Channels
+        Those of the spectra, of all modules.
     energies : pair of float
         Energies of the input, keV.
     size : int, optional
@@ -67,7 +66,7 @@ def read_inputs(
     Raises
     ------
     IcflowError
-        If a file is not one of this response or dataset, or spectra are missing.
+        If a file is not one of these responses or dataset, or spectra are missing.
     """
     index, rates = [np.empty(0, np.int64)], []
     truth: dict[str, list[Floats]] = {}
@@ -82,9 +81,10 @@ def read_inputs(
         name = spectra.dataset
         used = spectra.index < (math.inf if size is None else size)
         counts = spectra.counts[used]
+        bounds = channels.e_min, channels.e_max, energies
         try:
-            rates.append(input_rates(counts, spectra.exposure, rmf.e_min, rmf.e_max, energies))
-            per_rate = counts_per_rate(spectra.exposure, rmf.e_min, rmf.e_max, energies)
+            rates.append(input_rates(counts, spectra.exposures, *bounds))
+            per_rate = counts_per_rate(spectra.exposures, *bounds)
         except IcflowError as error:
             raise IcflowError(f"{path}: {error}") from None
         index.append(spectra.index[used])

@@ -24,7 +24,7 @@ def run(config: Config, output: Path) -> None:
 
 def describe(config: Config) -> dict[str, Any]:
     """Return what `run` writes."""
-    engine = make_engine(config.engine, [config.instrument], config.atomic_data)
+    engine = make_engine(config.engine, config.modules, config.atomic_data)
     return {
         "engine": config.engine,
         "xspec": engine.versions()["XSPECVER"],

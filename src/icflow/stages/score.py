@@ -12,12 +12,12 @@ from astropy.table import Table
 from icflow.errors import IcflowError
 from icflow.files import sha256
 from icflow.networks import training, weights
-from icflow.networks.data import select_channels, split
+from icflow.networks.data import Channels, select_channels, split
 from icflow.networks.dense import DenseAutoencoder
 from icflow.networks.network import SpectrumAutoencoder
 from icflow.networks.scoring import reconstruct, reconstruction_deviance, reconstruction_error
 from icflow.networks.weights import Description
-from icflow.ogip.response import Rmf, read_rmf
+from icflow.ogip.response import read_rmf
 from icflow.settings import ScoreSettings
 from icflow.stages.networks import (
     RATE,
@@ -70,13 +70,14 @@ def run(
         spectrum is missing.
     """
     training.prepare(threads)
-    rmf = read_rmf(settings.train.rmf)
-    inside = select_channels(rmf.e_min, rmf.e_max, settings.train.energies)
+    responses = settings.train.responses
+    channels = Channels.of([read_rmf(path) for path in responses])
+    inputs = channels[select_channels(channels.e_min, channels.e_max, settings.train.energies)]
     state, description = weights.load_weights(weights_path)
-    weights.check(
-        weights_path, description, settings.train, sha256(settings.train.rmf), len(inside)
-    )
-    scorer = _Scorer(settings, rmf, weights.build(weights_path, state, description), description)
+    digests = [sha256(path) for path in responses]
+    weights.check(weights_path, description, settings.train, digests, len(inputs.e_min))
+    network = weights.build(weights_path, state, description)
+    scorer = _Scorer(settings, channels, inputs, network, description)
     tables, examples = [], []
     # The training dataset comes first: its label fits give the units of the labels.
     training_set = [] if settings.training is None else [settings.training]
@@ -98,19 +99,19 @@ class _Scorer:
     def __init__(
         self,
         settings: ScoreSettings,
-        rmf: Rmf,
+        channels: Channels,
+        inputs: Channels,
         network: SpectrumAutoencoder | DenseAutoencoder,
         description: Description,
     ) -> None:
         self.settings = settings
-        self.rmf = rmf
+        self.channels = channels
+        self.inputs = inputs
         self.network = network
         self.scale = description.scale
         self.units: dict[str, str] = {}
-        inside = select_channels(rmf.e_min, rmf.e_max, settings.train.energies)
-        low, high = rmf.e_min[inside], rmf.e_max[inside]
-        self.energy: Floats = 0.5 * (low + high)
-        self.channels: Indices = select_channels(low, high, settings.score_energies)
+        # Those inputs, of all modules, over which errors are averaged.
+        self.scored: Indices = select_channels(inputs.e_min, inputs.e_max, settings.score_energies)
         self.meta = {
             "network": settings.train.network,
             "fold": settings.train.fold,
@@ -126,7 +127,7 @@ class _Scorer:
         settings = self.settings
         is_training = dataset == settings.training
         size = settings.train.training.spectra if is_training else None
-        inputs = read_inputs(paths, self.rmf, settings.train.energies, size)
+        inputs = read_inputs(paths, self.channels, settings.train.energies, size)
         if inputs.dataset != dataset:
             raise IcflowError(
                 f"{paths[0]}: holds spectra of the dataset {inputs.dataset}, given as {dataset}; "
@@ -162,9 +163,9 @@ class _Scorer:
         latents: Singles,
         labels: Floats,
     ) -> Table:
-        error = reconstruction_error(inputs.rates, reconstruction, self.channels)
+        error = reconstruction_error(inputs.rates, reconstruction, self.scored)
         deviance = reconstruction_deviance(
-            inputs.rates, reconstruction, inputs.counts_per_rate, self.channels
+            inputs.rates, reconstruction, inputs.counts_per_rate, self.scored
         )
         table = Table(
             {
@@ -192,16 +193,19 @@ class _Scorer:
     def _example(self, inputs: Inputs, reconstruction: Singles) -> Table:
         wanted = np.array([self.settings.example])
         row = rows_of(inputs.index, wanted, f"figures.example, dataset {inputs.dataset}")[0]
+        energy = 0.5 * (self.inputs.e_min + self.inputs.e_max)
         table = Table(
             {
-                "dataset": np.full(self.energy.size, inputs.dataset),
-                "index": np.full(self.energy.size, inputs.index[row]),
-                "energy": rounded(self.energy, DIGITS),
+                "dataset": np.full(energy.size, inputs.dataset),
+                "index": np.full(energy.size, inputs.index[row]),
+                "energy": rounded(energy, DIGITS),
                 "rate": rounded(inputs.rates[row], DIGITS),
                 "reconstruction": rounded(reconstruction[row], DIGITS),
             },
             meta=self.meta,
         )
+        if self.inputs.module.any():
+            table.add_column(self.inputs.module, name="module", index=2)
         table["energy"].unit = units.keV
         for name in ("rate", "reconstruction"):
             table[name].unit = RATE

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from icflow.config import Module
 from icflow.engines.registry import make_engine
 from icflow.ogip.response import read_rmf
-from icflow.ogip.spectrum import SpectrumSet, write_spectra
+from icflow.ogip.spectrum import Recorded, SpectrumSet, write_spectra
 from icflow.settings import SimulateSettings
 from icflow.typing import DrawnCounts, Floats
 
@@ -26,8 +27,8 @@ def run(settings: SimulateSettings, first: int, count: int, output: Path) -> Non
     Every spectrum depends on the seed, the name of the dataset (or of the one that it is like)
     and its own index alone, so shards of any size hold the same spectra.
     """
-    instrument, model = settings.instrument, settings.model
-    engine = make_engine(settings.engine, [instrument], settings.atomic_data)
+    model = settings.model
+    engine = make_engine(settings.engine, settings.modules, settings.atomic_data)
     with engine.keeping(output):
         blocks = []
         with tqdm(desc=settings.dataset, unit=" spectra", total=count, mininterval=5) as progress:
@@ -53,21 +54,27 @@ def _assemble(
     blocks: list[_Block],
     metadata: dict[str, str | float | int],
 ) -> SpectrumSet:
-    instrument = settings.instrument
-    rmf = read_rmf(instrument.rmf)
     names = blocks[0][1]
     counts = np.concatenate([counts for counts, _ in blocks])
     return SpectrumSet(
         counts=counts,
         index=np.arange(first, first + len(counts), dtype=np.int64),
-        exposure=instrument.exposure,
         truth={name: np.concatenate([truth[name] for _, truth in blocks]) for name in names},
-        channel=rmf.channel,
-        respfile=Path(instrument.rmf).name,
-        ancrfile=None if instrument.arf is None else Path(instrument.arf).name,
+        modules=tuple(map(_recorded, settings.modules)),
         dataset=settings.dataset,
         scenario=settings.scenario,
         metadata=metadata,
+    )
+
+
+def _recorded(module: Module) -> Recorded:
+    rmf = read_rmf(module.rmf)
+    return Recorded(
+        channel=rmf.channel,
+        exposure=module.exposure,
+        respfile=Path(module.rmf).name,
+        ancrfile=None if module.arf is None else Path(module.arf).name,
         telescope=rmf.telescope,
         instrument=rmf.instrument,
+        module=module.name,
     )

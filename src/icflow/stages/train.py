@@ -11,7 +11,7 @@ from astropy.table import Table
 
 from icflow.files import sha256
 from icflow.networks import training
-from icflow.networks.data import LabelScale, split
+from icflow.networks.data import Channels, LabelScale, split
 from icflow.networks.training import Sample, Trained
 from icflow.networks.weights import Description, save_weights
 from icflow.ogip.response import read_rmf
@@ -53,8 +53,8 @@ def run(
     """
     training.prepare(threads)
     output = Path(output)
-    rmf = read_rmf(settings.rmf)
-    inputs = read_inputs(spectra, rmf, settings.energies, settings.training.spectra)
+    channels = Channels.of([read_rmf(path) for path in settings.responses])
+    inputs = read_inputs(spectra, channels, settings.energies, settings.training.spectra)
     values, _ = training_labels(settings.labels, inputs, labels)
     cuts = settings.training
     parts = split(cuts.spectra, cuts.folds, settings.fold, settings.seed)
@@ -71,7 +71,7 @@ def run(
         settings=settings,
         scale=scale,
         channels=inputs.rates.shape[1],
-        response=sha256(settings.rmf),
+        responses=[sha256(path) for path in settings.responses],
         best_epoch=trained.best_epoch,
         selection_loss=trained.selection_loss,
     )

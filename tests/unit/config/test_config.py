@@ -472,14 +472,14 @@ def test_a_dataset_like_another_one_differs_in_what_it_says(default: dict[str, A
     assert run.datasets["short"].size == 1000
     assert run.datasets["hot"].size == 7
     assert (short.dataset, short.draws, short.scenario) == ("short", "test_1T+IC", "1T+IC")
-    assert (short.instrument.exposure, short.instrument.background_scatter) == (5e4, 0.1)
+    assert (short.modules[0].exposure, short.modules[0].background_scatter) == (5e4, 0.1)
     assert short.model == base.model
-    assert (base.instrument.exposure, base.instrument.background_scatter) == (1e6, 0.0)
+    assert (base.modules[0].exposure, base.modules[0].background_scatter) == (1e6, 0.0)
     changed_parameters = {
         name for name, value in hot.model.parameters.items() if value != base.model.parameters[name]
     }
     assert changed_parameters == {"apec.kT"}
-    assert hot.instrument == base.instrument
+    assert hot.modules == base.modules
     assert config.from_json(config.Config, run.json_text()) == run
 
 

@@ -39,7 +39,7 @@ def prepared() -> Iterator[None]:
 def make_settings(**changes: Any) -> TrainSettings:
     tree: dict[str, Any] = {
         "seed": 3,
-        "rmf": "none.rmf",
+        "responses": ["none.rmf"],
         "energies": [1.6, 120.0],
         "labels": {"kT": "fit:apec.kT", "z": "truth:apec.Redshift"},
         "architecture": {
@@ -434,7 +434,7 @@ def describe(settings: TrainSettings, result: Trained) -> Description:
         settings=settings,
         scale=LabelScale(("kT", "z"), (1.5, 0.01), (9.5, 0.1)),
         channels=LENGTH,
-        response="ab" * 32,
+        responses=["ab" * 32],
         best_epoch=result.best_epoch,
         selection_loss=result.selection_loss,
     )
@@ -478,18 +478,18 @@ def test_weights_of_another_network(
     path, _ = trained
     _, description = load_weights(path)
     with pytest.raises(IcflowError, match=f"weights.safetensors: {message}"):
-        weights.check(path, description, make_settings(**change), "ab" * 32, LENGTH)
+        weights.check(path, description, make_settings(**change), ["ab" * 32], LENGTH)
 
 
 def test_weights_of_another_response(trained: tuple[Path, Trained]) -> None:
     path, _ = trained
     _, description = load_weights(path)
     # How it was trained may differ, as long as the network is the same.
-    weights.check(path, description, make_settings(training__epochs=9), "ab" * 32, LENGTH)
+    weights.check(path, description, make_settings(training__epochs=9), ["ab" * 32], LENGTH)
     with pytest.raises(IcflowError, match=r"trained with response \(SHA-256\) abab"):
-        weights.check(path, description, make_settings(), "cd" * 32, LENGTH)
+        weights.check(path, description, make_settings(), ["cd" * 32], LENGTH)
     with pytest.raises(IcflowError, match="number of input channels 64, wanted is 65"):
-        weights.check(path, description, make_settings(), "ab" * 32, LENGTH + 1)
+        weights.check(path, description, make_settings(), ["ab" * 32], LENGTH + 1)
 
 
 def test_files_that_are_not_weights(trained: tuple[Path, Trained], tmp_path: Path) -> None:
@@ -554,4 +554,4 @@ def test_weights_of_another_kind_are_refused() -> None:
     found = describe(settings, train(settings, SAMPLE, SELECTION))
     wanted = make_settings()
     with pytest.raises(IcflowError, match="trained with kind dense, wanted is convolutional"):
-        weights.check("w", found, wanted, found.response, found.channels)
+        weights.check("w", found, wanted, found.responses, found.channels)

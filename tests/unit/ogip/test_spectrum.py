@@ -13,6 +13,7 @@ from astropy.io import fits
 
 from icflow.errors import IcflowError
 from icflow.ogip.spectrum import (
+    Recorded,
     Spectrum,
     SpectrumSet,
     check_counts,
@@ -23,25 +24,25 @@ from icflow.ogip.spectrum import (
 )
 
 
+def recorded(channel: np.ndarray, module: str = "", exposure: float = 1e6) -> Recorded:
+    rmf = "resources/responses/nustar_fpma.rmf"
+    return Recorded(channel, exposure, rmf, None, "NuSTAR", module or "FPMA", module)
+
+
 def spectrum_set(n_spectra: int = 3, n_channels: int = 6, **changes: Any) -> SpectrumSet:
     """A small set with two true parameters."""
     generator = np.random.default_rng(1)
     values: dict[str, Any] = {
         "counts": generator.poisson(5, (n_spectra, n_channels)).astype(np.int32),
         "index": np.arange(n_spectra) + 4711,
-        "exposure": 1e6,
         "truth": {
             "apec.kT": generator.uniform(1, 10, n_spectra),
             "apec_3.norm": generator.uniform(0, 1, n_spectra),
         },
-        "channel": np.arange(n_channels),
-        "respfile": "resources/responses/nustar_fpma.rmf",
-        "ancrfile": None,
+        "modules": (recorded(np.arange(n_channels)),),
         "dataset": "training",
         "scenario": "2T",
         "metadata": {"ENGINE": "embedded", "SEED": 7, "CROSS_SECTIONS": "vern", "SCALE": 0.1},
-        "telescope": "NuSTAR",
-        "instrument": "FPMA",
     }
     return SpectrumSet(**(values | changes))
 
@@ -105,7 +106,7 @@ def test_rows_of_a_type_two_file(tmp_path: Path) -> None:
     write_spectra(tmp_path / "set.pha", spectra)
     spectrum = read_spectrum(tmp_path / "set.pha", row=2)
     np.testing.assert_array_equal(spectrum.counts, spectra.counts[2])
-    np.testing.assert_array_equal(spectrum.channel, spectra.channel)
+    np.testing.assert_array_equal(spectrum.channel, spectra.modules[0].channel)
     with pytest.raises(IcflowError, match=r"holds 3 spectra \(type II\); choose a row, 0 to 2"):
         read_spectrum(tmp_path / "set.pha")
     with pytest.raises(IcflowError, match="has no row 3"):
@@ -219,10 +220,52 @@ def test_set_round_trip(tmp_path: Path) -> None:
     original = spectrum_set()
     write_spectra(tmp_path / "set.pha", original)
     copy = read_spectra(tmp_path / "set.pha")
-    for name in original.__dataclass_fields__:
+    for name in ("counts", "index", "truth", "dataset", "scenario", "metadata"):
         np.testing.assert_equal(getattr(copy, name), getattr(original, name), name)
+    np.testing.assert_equal(as_dicts(copy), as_dicts(original))
     assert copy.counts.dtype == np.int32
     assert list(copy.truth) == ["apec.kT", "apec_3.norm"]
+
+
+def as_dicts(spectra: SpectrumSet) -> list[dict[str, Any]]:
+    return [vars(module) for module in spectra.modules]
+
+
+def two_modules() -> SpectrumSet:
+    modules = recorded(np.arange(4), "FPMA"), recorded(np.arange(1, 3), "FPMB", exposure=2e5)
+    return spectrum_set(modules=modules)
+
+
+def test_several_modules_are_extensions_of_one_file(tmp_path: Path) -> None:
+    original = two_modules()
+    write_spectra(tmp_path / "set.pha", original)
+    copy = read_spectra(tmp_path / "set.pha")
+    np.testing.assert_array_equal(copy.counts, original.counts)
+    np.testing.assert_equal(as_dicts(copy), as_dicts(original))
+    np.testing.assert_equal(copy.truth, original.truth)
+    assert copy.metadata == original.metadata
+    assert copy.bounds == [slice(0, 4), slice(4, 6)]
+    np.testing.assert_array_equal(copy.exposures, [1e6] * 4 + [2e5] * 2)
+    with fits.open(tmp_path / "set.pha") as hdus:
+        hdus.verify("exception")
+        assert [(hdu.name, hdu.ver) for hdu in hdus[1:]] == [("SPECTRUM", 1), ("SPECTRUM", 2)]
+        second = hdus["SPECTRUM", 2]
+        header = {key: second.header[key] for key in ("EXPOSURE", "INSTRUME", "MODULE", "TLMIN3")}
+        assert header == {"EXPOSURE": 2e5, "INSTRUME": "FPMB", "MODULE": "FPMB", "TLMIN3": 1}
+        assert second.columns.names == ["SPEC_NUM", "INDEX", "CHANNEL", "COUNTS"]
+        np.testing.assert_array_equal(second.data["COUNTS"], original.counts[:, 4:])
+    # Other readers take the first module.
+    np.testing.assert_array_equal(
+        read_spectrum(tmp_path / "set.pha", row=1).counts, original.counts[1, :4]
+    )
+
+
+def test_modules_of_different_spectra(tmp_path: Path) -> None:
+    write_spectra(tmp_path / "set.pha", two_modules())
+    with fits.open(tmp_path / "set.pha", mode="update") as hdus:
+        hdus[2].data["INDEX"] += 1
+    with pytest.raises(IcflowError, match=r"set\.pha: its modules hold different spectra"):
+        read_spectra(tmp_path / "set.pha")
 
 
 def test_set_is_an_ogip_file(tmp_path: Path) -> None:
@@ -251,9 +294,9 @@ def test_same_set_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_large_channel_numbers(tmp_path: Path) -> None:
-    original = spectrum_set(n_channels=3, channel=np.array([40000, 40001, 40002]))
-    write_spectra(tmp_path / "set.pha", original)
-    np.testing.assert_array_equal(read_spectra(tmp_path / "set.pha").channel, original.channel)
+    channel = np.array([40000, 40001, 40002])
+    write_spectra(tmp_path / "set.pha", spectrum_set(n_channels=3, modules=(recorded(channel),)))
+    np.testing.assert_array_equal(read_spectra(tmp_path / "set.pha").modules[0].channel, channel)
 
 
 def test_one_spectrum_and_one_channel(tmp_path: Path) -> None:
@@ -262,7 +305,7 @@ def test_one_spectrum_and_one_channel(tmp_path: Path) -> None:
         write_spectra(tmp_path / "set.pha", original)
         copy = read_spectra(tmp_path / "set.pha")
         np.testing.assert_array_equal(copy.counts, original.counts)
-        np.testing.assert_array_equal(copy.channel, original.channel)
+        np.testing.assert_equal(as_dicts(copy), as_dicts(original))
 
 
 @pytest.mark.parametrize(
@@ -270,7 +313,7 @@ def test_one_spectrum_and_one_channel(tmp_path: Path) -> None:
     [
         ({"index": np.arange(2)}, "3 spectra, but 2 values of index"),
         ({"truth": {"apec.kT": np.ones(4)}}, r"3 spectra, but 4 values of apec\.kT"),
-        ({"channel": np.arange(5)}, "spectra of 6 channels, but 5 channel numbers"),
+        ({"modules": (recorded(np.arange(5)),)}, "spectra of 6 channels, but 5 channel numbers"),
     ],
 )
 def test_mismatched_lengths(changes: dict[str, Any], message: str) -> None:

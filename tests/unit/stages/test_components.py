@@ -20,13 +20,14 @@ def test_components_add_up_to_what_was_expected_of_that_spectrum(
     files = {
         "rmf": str(rmf_path),
         "arf": str(arf_path),
-        "background": str(root / run.instrument.background),
+        "background": str(root / str(run.modules[0].background)),
     }
     atomic = settings.atomic_data.model_copy(update={"folder": str(atomdb)})
     found = {}
     for scatter in (0.0, 0.9):
-        instrument = settings.instrument.model_copy(update={**files, "background_scatter": scatter})
-        changed = settings.model_copy(update={"instrument": instrument, "atomic_data": atomic})
+        (module,) = settings.modules
+        module = module.model_copy(update={**files, "background_scatter": scatter})
+        changed = settings.model_copy(update={"modules": [module], "atomic_data": atomic})
         spectra, table = tmp_path / f"{scatter}.pha", tmp_path / f"{scatter}.ecsv"
         simulate.run(changed, 4, 2, spectra)
         components.run(changed, spectra, 5, table)

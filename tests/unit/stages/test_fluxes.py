@@ -15,7 +15,7 @@ from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.errors import IcflowError
 from icflow.models.inverse_compton import KEV
-from icflow.ogip.spectrum import SpectrumSet, write_spectra
+from icflow.ogip.spectrum import Recorded, SpectrumSet, write_spectra
 from icflow.stages import fluxes
 
 ROOT = Path(__file__).parents[3]
@@ -33,11 +33,13 @@ def default() -> Config:
 def write(path: Path, scenario: str, truth: dict[str, list[float]], **change: str) -> Path:
     size = len(truth["apec.kT"])
     spectra = SpectrumSet(
-        counts=np.ones((size, 8), np.int32), index=np.arange(size), exposure=1e6,
+        counts=np.ones((size, 8), np.int32),
+        index=np.arange(size),
+        modules=(Recorded(np.arange(8), 1e6),),
         truth={name: np.array(values) for name, values in truth.items()},
-        channel=np.arange(8), respfile=None, ancrfile=None,
-        dataset=change.get("dataset", f"test_{scenario}"), scenario=scenario,
-    )  # fmt: skip
+        dataset=change.get("dataset", f"test_{scenario}"),
+        scenario=scenario,
+    )
     write_spectra(path, spectra)
     return path
 

@@ -18,7 +18,7 @@ from astropy.table import Table
 from icflow.errors import IcflowError
 from icflow.networks import training, weights
 from icflow.networks.data import split
-from icflow.ogip.spectrum import SpectrumSet, write_spectra
+from icflow.ogip.spectrum import Recorded, SpectrumSet, write_spectra
 from icflow.settings import ScoreSettings
 from icflow.stages import score, train
 
@@ -39,7 +39,7 @@ def prepared() -> Iterator[None]:
 def make_settings(rmf: Path, **changes: Any) -> ScoreSettings:
     tree: dict[str, Any] = {
         "seed": 3,
-        "rmf": str(rmf),
+        "responses": [str(rmf)],
         "energies": [3.0, 7.0],
         "labels": {"kT": "fit:apec.kT", "z": "truth:apec.Redshift"},
         "architecture": {
@@ -94,11 +94,8 @@ def write_dataset(folder: Path, name: str, size: int, shard: int) -> list[Path]:
         spectra = SpectrumSet(
             counts=counts[index],
             index=index,
-            exposure=1e6,
             truth={"apec.kT": kT[index], "apec.Redshift": z[index]},
-            channel=np.arange(CHANNELS),
-            respfile=None,
-            ancrfile=None,
+            modules=(Recorded(np.arange(CHANNELS), 1e6),),
             dataset=name,
             scenario="2T",
         )
@@ -334,7 +331,7 @@ def test_other_spectra_are_scored_without_those_that_trained(run: Run, tmp_path:
 
 
 def test_weights_of_another_fold_are_refused(run: Run, tmp_path: Path) -> None:
-    other = make_settings(Path(run.settings.train.rmf), fold=2)
+    other = make_settings(Path(run.settings.train.responses[0]), fold=2)
     with pytest.raises(IcflowError, match="trained with fold 1, wanted is 2"):
         run.score(other, tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -354,7 +351,7 @@ def test_datasets_that_are_missing_or_confused(run: Run, tmp_path: Path) -> None
 
 
 def test_too_few_spectra(run: Run, tmp_path: Path) -> None:
-    more = make_settings(Path(run.settings.train.rmf), training__spectra=61).train
+    more = make_settings(Path(run.settings.train.responses[0]), training__spectra=61).train
     with pytest.raises(IcflowError, match="dataset train_2T: no row for spectrum 60"):
         train.run(more, run.spectra["train_2T"], run.labels, tmp_path)
     with pytest.raises(IcflowError, match="label fits of train_2T: no row for spectrum 40"):
@@ -370,13 +367,13 @@ def test_label_that_is_not_a_number(run: Run, tmp_path: Path) -> None:
     with pytest.raises(IcflowError, match=r"bad\.ecsv: apec\.kT of spectrum 23 is not a number"):
         train.run(run.settings.train, run.spectra["train_2T"], labels, tmp_path / "network")
     # Spectra that are not used may lack a label.
-    few = make_settings(Path(run.settings.train.rmf), training__spectra=23).train
+    few = make_settings(Path(run.settings.train.responses[0]), training__spectra=23).train
     few = few.model_copy(update={"training": few.training.model_copy(update={"batch": 5})})
     train.run(few, run.spectra["train_2T"], labels, tmp_path / "network")
 
 
 def test_label_that_does_not_exist(run: Run, tmp_path: Path) -> None:
-    rmf = Path(run.settings.train.rmf)
+    rmf = Path(run.settings.train.responses[0])
     absent = make_settings(rmf, labels={"Z": "truth:apec.Abundanc"}).train
     with pytest.raises(IcflowError, match=r"labels\.Z is 'truth:apec\.Abundanc', but the spectra"):
         train.run(absent, run.spectra["train_2T"], run.labels, tmp_path)
@@ -386,9 +383,8 @@ def test_label_that_does_not_exist(run: Run, tmp_path: Path) -> None:
 
 
 def test_spectra_of_another_response(run: Run, tmp_path: Path) -> None:
-    short = SpectrumSet(
-        np.ones((2, 8), np.int32), np.arange(2), 1.0, {}, np.arange(8), None, None, "train_2T", "2T"
-    )
+    recorded = (Recorded(np.arange(8), 1.0),)
+    short = SpectrumSet(np.ones((2, 8), np.int32), np.arange(2), {}, recorded, "train_2T", "2T")
     path = tmp_path / "short.pha"
     write_spectra(path, short)
     with pytest.raises(IcflowError, match=r"short\.pha: the spectra have 8 channels, the response"):

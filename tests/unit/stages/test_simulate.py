@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from scipy.sparse import eye_array
 
-from icflow.config import FitModel, Instrument, Scenario
+from icflow.config import FitModel, Instrument, Module, Scenario
+from icflow.config.model import listed_modules
 from icflow.engines.base import FitResult
 from icflow.ogip.response import Rmf, write_rmf
 from icflow.ogip.spectrum import read_spectra
@@ -75,7 +76,7 @@ def simulation(instrument: Instrument, **names: str) -> SimulateSettings:
         engine="embedded",
         seed=1,
         atomic_data={},
-        instrument=instrument,
+        modules=listed_modules(instrument),
         scenario="b",
         model=model,
         **names,
@@ -99,7 +100,7 @@ def test_blocks_of_spectra_stand_in_order(
 def test_spectra_are_drawn_as_those_that_they_are_like_and_fitted_with_their_own_exposure(
     instrument: Instrument, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[tuple[Engine, Instrument]] = []
+    made: list[tuple[Engine, Module]] = []
 
     def make(_: str, modules: Sequence[Instrument], __: Any) -> Engine:
         made.append((Engine(), modules[0]))
@@ -115,7 +116,7 @@ def test_spectra_are_drawn_as_those_that_they_are_like_and_fitted_with_their_own
     settings = FitSettings(
         engine="embedded",
         atomic_data={},
-        instrument=instrument,
+        modules=listed_modules(instrument),
         name="label",
         at_truth=[],
         model=FitModel(expression="powerlaw", parameters={"powerlaw.norm": {"free": [0.0, 1.0]}}),
@@ -126,5 +127,5 @@ def test_spectra_are_drawn_as_those_that_they_are_like_and_fitted_with_their_own
         max_iterations=5,
     )
     baseline.run(settings, spectra, tmp_path / "short.ecsv")
-    assert settings.instrument.exposure == 10.0
-    assert made[1][1] == short
+    assert settings.modules[0].exposure == 10.0
+    assert made[1][1] == listed_modules(short)[0]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from astropy.table import Table
 
-from icflow.config import Autoencoder, Config, Dataset, Detection, Figures, Instrument, Section
+from icflow.config import Autoencoder, Config, Dataset, Detection, Figures, Module, Section
 from icflow.detection.metrics import Estimate
 from icflow.files import read_json
 from icflow.tables import read_table
@@ -32,7 +32,7 @@ class FigureSettings(Section):
 
     name: str
     figures: Figures
-    instrument: Instrument | None = None
+    modules: list[Module] | None = None
     datasets: dict[str, Dataset] | None = None
     autoencoder: Autoencoder | None = None
     detection: Detection | None = None
@@ -147,6 +147,22 @@ def ends(estimates: Sequence[Estimate]) -> Floats:
 
 
 # --- what they say --------------------------------------------------------------------
+
+
+def shown_module(config: Config, beyond: str = "") -> str:
+    """Return a sentence for captions of figures that show the spectra of one module only.
+
+    Parameters
+    ----------
+    beyond : str
+        What the sentence says besides.
+    """
+    first, *others = config.modules
+    if not others:
+        return ""
+    return f" Shown is {first.name}, the first of {len(others) + 1} modules" + (
+        f"; {beyond}." if beyond else "."
+    )
 
 
 def folds(config: Config) -> range:

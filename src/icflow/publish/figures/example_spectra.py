@@ -13,7 +13,7 @@ from astropy.table import Table
 from icflow.config import Config
 from icflow.errors import IcflowError
 from icflow.publish.figures import style
-from icflow.publish.figures.base import FigureData, FigureKind
+from icflow.publish.figures.base import FigureData, FigureKind, shown_module
 from icflow.tables import floats, read_table
 from icflow.typing import Floats
 
@@ -174,9 +174,10 @@ def _caption(config: Config) -> str:
     scenarios = " and ".join(config.datasets[name].scenario for name in config.detection.test)
     return (
         f"Simulated spectra number {config.figures.example} of the test datasets ({scenarios}), "
-        f"{config.instrument.exposure / 1e3:,.0f} ks, rebinned to bins of {GROUP_RATIO - 1:.0%} in "
+        f"{config.modules[0].exposure / 1e3:,.0f} ks, rebinned to bins of {GROUP_RATIO - 1:.0%} in "
         "energy. Points: simulated counts with Poisson errors. Lines: expected rates of the "
         "source's components, folded with the response, and of the background's components."
+        + shown_module(config)
     )
 
 

@@ -10,7 +10,7 @@ from astropy.table import Table
 from icflow.config import Config
 from icflow.errors import IcflowError
 from icflow.publish.figures import base, style
-from icflow.publish.figures.base import FigureData, FigureKind
+from icflow.publish.figures.base import FigureData, FigureKind, shown_module
 from icflow.tables import floats, read_table, strings
 from icflow.typing import Floats
 
@@ -24,8 +24,8 @@ GROUP_RATIO = 1.02  # upper over lower energy of a drawn bin
 
 def draw(data: FigureData) -> Figure:
     """Draw input and reconstruction above their difference, one column per test dataset."""
-    settings, instrument = data.settings, data.settings.instrument
-    assert settings.datasets is not None and instrument is not None
+    settings, modules = data.settings, data.settings.modules
+    assert settings.datasets is not None and modules is not None
     table = read_table(data.paths[0], COLUMNS)
     names, span = data.detection.test, data.detection.score_energies
     ratios = {"height_ratios": [2.2, 1]}
@@ -40,9 +40,8 @@ def draw(data: FigureData) -> Figure:
                 f"{data.paths[0]}: has no reconstruction of spectrum {settings.figures.example} "
                 f"of the dataset {name}; score the network again"
             )
-        spectrum = _Spectrum(table[here])
-        spectrum.draw(upper, lower, instrument.exposure)
-        error = _power_of_ten(spectrum.error(*span))
+        _Spectrum(table[here]).draw(upper, lower, modules[0].exposure)
+        error = _power_of_ten(_error(table[here], *span))
         title = f"{settings.datasets[name].scenario}\n$R_a$ = {error}"
         style.note(upper, title, x=0.96, ha="right", fontsize=8)
         for panel in (upper, lower):
@@ -55,9 +54,11 @@ def draw(data: FigureData) -> Figure:
 
 
 class _Spectrum:
-    """A spectrum and its reconstruction, in channels of equal width."""
+    """A spectrum of the first module and its reconstruction, in channels of equal width."""
 
     def __init__(self, table: Table) -> None:
+        if "module" in table.colnames:
+            table = table[np.asarray(table["module"]) == 0]
         self.energy, self.rate, self.model = (
             floats(table, key) for key in ("energy", "rate", "reconstruction")
         )
@@ -70,11 +71,6 @@ class _Spectrum:
     def group(self, values: Floats) -> Floats:
         """Return the mean rate in each group of channels."""
         return np.asarray(np.add.reduceat(values * 2 * self.half, self.starts) / self.width)
-
-    def error(self, low: float, high: float) -> float:
-        """Return the mean squared difference between two energies."""
-        scored = (self.energy >= low) & (self.energy <= high)
-        return float(np.mean((self.rate - self.model)[scored] ** 2))
 
     def draw(self, upper: Axes, lower: Axes, exposure: float) -> None:
         """Draw both, and below their difference with the Poisson noise of the input."""
@@ -95,6 +91,13 @@ class _Spectrum:
         lower.set_xlabel(style.ENERGY)
 
 
+def _error(table: Table, low: float, high: float) -> float:
+    """Return the mean squared difference between two energies, of all modules."""
+    energy, rate, model = (floats(table, key) for key in ("energy", "rate", "reconstruction"))
+    scored = (energy >= low) & (energy <= high)
+    return float(np.mean((rate - model)[scored] ** 2))
+
+
 def _power_of_ten(number: float) -> str:
     if not number > 0:
         return f"{number:g}"
@@ -110,11 +113,12 @@ def _caption(config: Config) -> str:
         "with their differences below; the grey band is the Poisson noise of the input. "
         f"Rₐ, the mean squared difference, is taken between the dotted lines, {low:g} to "
         f"{high:g} keV, in channels as they are, (counts s⁻¹ keV⁻¹)²."
+        + shown_module(config, "Rₐ is that of all modules")
     )
 
 
 FIGURE = FigureKind(
-    sections=("instrument", "datasets", "detection"),
+    sections=("modules", "datasets", "detection"),
     inputs=base.examples,
     draw=draw,
     caption=_caption,

@@ -18,6 +18,7 @@ from astropy.table import Table
 
 from icflow import cli
 from icflow.config import AtomicData, FitControl, FitModel, Instrument
+from icflow.config.model import listed_modules
 from icflow.engines.base import FitResult
 from icflow.engines.xspec import engine as pyxspec
 from icflow.engines.xspec import process
@@ -26,7 +27,7 @@ from icflow.engines.xspec.engine import PyXspecEngine
 from icflow.engines.xspec.fitting import Plan
 from icflow.errors import IcflowError
 from icflow.models.scenario import background_factors
-from icflow.ogip.spectrum import SpectrumSet, read_spectra, write_spectra
+from icflow.ogip.spectrum import Recorded, SpectrumSet, read_spectra, write_spectra
 from icflow.settings import FitSettings
 from icflow.stages import baseline as fit_stage
 
@@ -556,7 +557,7 @@ def fit_settings(instrument: Instrument) -> FitSettings:
     return FitSettings(
         engine="xspec",
         atomic_data=AtomicData(folder="nowhere"),
-        instrument=instrument,
+        modules=listed_modules(instrument),
         name="label",
         model=MODEL,
         at_truth=["apec.Redshift"],
@@ -571,11 +572,8 @@ def write_shard(path: Path, counts: np.ndarray) -> None:
         SpectrumSet(
             counts=counts,
             index=np.arange(number),
-            exposure=EXPOSURE,
             truth={"apec.Redshift": np.full(number, 0.05)},
-            channel=np.arange(CHANNELS),
-            respfile=None,
-            ancrfile=None,
+            modules=(Recorded(np.arange(CHANNELS), EXPOSURE),),
             dataset="test",
             scenario="2T",
         ),
