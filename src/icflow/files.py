@@ -10,11 +10,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, Any
 
 from icflow.errors import IcflowError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 
 @contextmanager
@@ -93,12 +94,16 @@ def process_lock(path: str | os.PathLike[str]) -> FileLock:
 
     On a file system without locks, acquiring it raises OSError.
     """
+    from filelock import FileLock  # takes longer to import than all the rest
+
     return FileLock(path, fallback_to_soft=False)
 
 
 @contextmanager
 def locked(path: str | os.PathLike[str], waiting: str = "") -> Iterator[None]:
     """Hold a `process_lock`; if another process holds it, say so and wait."""
+    from filelock import Timeout
+
     lock = process_lock(path)
     try:
         lock.acquire(blocking=False)

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import pooch
-
 from icflow.downloads import (
     NO_SPACE,
     LocalFolder,
@@ -30,9 +28,6 @@ from icflow.downloads import (
 )
 from icflow.errors import IcflowError
 from icflow.files import atomic_path, locked, say, sha256
-
-pooch.get_logger().setLevel("WARNING")  # what is fetched is said here, in one line
-
 
 # --- the registry ------------------------------------------------------------------
 
@@ -253,6 +248,9 @@ def _accept(
 
     A file that is there and right stays.
     """
+    import pooch  # takes longer to import than all the rest
+
+    pooch.get_logger().setLevel("WARNING")  # what is fetched is said here, in one line
     try:
         path = pooch.retrieve(
             source.archive(),
