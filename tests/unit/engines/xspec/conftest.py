@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "python"
     folder.mkdir()
     shutil.copy(Path(__file__).with_name("fake_xspec.py"), folder / "xspec.py")
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
     monkeypatch.setenv("FAKE_XSPEC_CALLS", str(tmp_path / "calls"))
     monkeypatch.delenv(process.PYTHON, raising=False)
     return tmp_path / "calls"
