@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from icflow.config.references import NameOf
-from icflow.models.priors import Prior
+from icflow.models.priors import Prior, forms
 from icflow.sections import (
     Interval,
     Number,
@@ -70,7 +70,7 @@ class Scenario(Section):
     expression: str = Field(description="XSPEC model expression")
     parameters: dict[str, Drawn] = Field(
         description="each parameter, named component.parameter as in PyXspec: a fixed value, "
-        "`{link: parameter}`, `{uniform: [low, high]}` or `{log_uniform: [low, high]}`"
+        f"`{{link: parameter}}`, {forms()}"
     )
 
 
@@ -179,7 +179,7 @@ class Module(_Folding):
     cross_normalisation: Factor = Field(
         1.0,
         description="several modules: factor between this one and the first that spectra are drawn "
-        "with, a number, `{uniform: [low, high]}` or `{log_uniform: [low, high]}`",
+        f"with, a number, {forms()}",
     )
 
     @model_validator(mode="after")

@@ -80,6 +80,12 @@ class Prior(Section):
         return core_schema.no_info_before_validator_function(_given, union)
 
 
+def forms() -> str:
+    """Return how the shapes are written, for the reference of the configuration."""
+    *others, last = (f"`{{{key}: {shape.form}}}`" for key, shape in SHAPES.items())
+    return f"{', '.join(others)} or {last}"
+
+
 def _given(value: Any) -> Any:
     """Leave out keys without a value, which take a shape away in a file laid over another.
 
