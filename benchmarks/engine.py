@@ -43,7 +43,7 @@ from icflow.engines.embedded.parameters import Model, build_model
 from icflow.engines.embedded.redshift import RedshiftFitter
 from icflow.files import write_json
 from icflow.models.scenario import complete, draw
-from icflow.ogip.spectrum import read_spectra
+from icflow.ogip.spectra import read_spectra
 from icflow.settings import FitSettings
 from icflow.stages import simulate
 from icflow.statistic import Data, Minimum

@@ -19,7 +19,7 @@ from icflow import settings as settings_of
 from icflow.networks.data import LabelScale
 from icflow.networks.network import create
 from icflow.networks.weights import Description, save_weights
-from icflow.ogip.spectrum import Recorded, SpectrumSet, write_spectra
+from icflow.ogip.spectra import Recorded, SpectrumSet, write_spectra
 
 ROWS = {
     "one_start", "one_start_vs_xspec", "cstat_above_xspec", "cstat_above_truth", "expected_counts",

@@ -15,7 +15,7 @@ from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.detection.detectors import fits_read, integrals_needed
 from icflow.files import write_json
-from icflow.ogip.spectrum import Recorded, SpectrumSet, write_spectra
+from icflow.ogip.spectra import Recorded, SpectrumSet, write_spectra
 
 ROOT = Path(__file__).parents[2]
 CHANNELS = 4096

@@ -14,7 +14,7 @@ from running import ROOT, Project
 
 from icflow import config
 from icflow.detection.detectors import fits_read, in_order
-from icflow.ogip.spectrum import read_spectra
+from icflow.ogip.spectra import read_spectra
 from icflow.publish.figures import registry
 from icflow.tables import read_table
 

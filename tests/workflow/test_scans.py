@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from running import ROOT, Project
 
-from icflow.ogip.spectrum import read_spectra
+from icflow.ogip.spectra import read_spectra
 from icflow.tables import read_table
 
 # Two points that take what they can from the finished run: its fits, its networks.

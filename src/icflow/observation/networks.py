@@ -17,7 +17,7 @@ from icflow.models.scenario import at_source
 from icflow.observation import fits as observed_fits
 from icflow.observation.simulations import Spectra, allowed, draw_each, replicas
 from icflow.ogip.observation import SpectrumFiles
-from icflow.ogip.spectrum import Recorded, SpectrumSet, write_spectra
+from icflow.ogip.spectra import Recorded, SpectrumSet, write_spectra
 from icflow.settings import ObserveNetworkSettings, ScoreSettings, SourceSettings
 from icflow.tables import read_table
 from icflow.typing import DrawnCounts

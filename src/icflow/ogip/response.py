@@ -17,8 +17,16 @@ from astropy.io import fits
 from scipy.sparse import csr_array
 
 from icflow.errors import IcflowError
-from icflow.files import atomic_path
-from icflow.ogip.table import Ragged, Table, describe, is_area, is_bounds, is_matrix, read_tables
+from icflow.ogip.binary_table import (
+    BinaryTable,
+    Ragged,
+    describe,
+    is_area,
+    is_bounds,
+    is_matrix,
+    read_tables,
+    write_tables,
+)
 from icflow.typing import AnyArray, Floats, Indices, Integers
 
 # Neighbouring bins are contiguous up to rounding: a few units in the last place
@@ -201,7 +209,7 @@ def write_arf(
         _real("SPECRESP", area, "cm**2"),
     ]
     keywords = _keywords("SPECRESP", "1.1.0", telescope, instrument)
-    _write(name, [_extension("SPECRESP", columns, keywords)])
+    write_tables(name, [_extension("SPECRESP", columns, keywords)])
 
 
 def write_rmf(path: str | os.PathLike[str], rmf: Rmf) -> None:
@@ -246,7 +254,7 @@ def write_rmf(path: str | os.PathLike[str], rmf: Rmf) -> None:
         "TLMAX1": last,
     }
     extensions = ("MATRIX", groups, of_groups), ("EBOUNDS", bounds, of_bounds)
-    _write(name, [_extension(*extension) for extension in extensions])
+    write_tables(name, [_extension(*extension) for extension in extensions])
 
 
 # --- energies and channels -------------------------------------------------------
@@ -272,12 +280,12 @@ def _check_contiguous(name: str, energy_lo: Floats, energy_hi: Floats) -> None:
         )
 
 
-def _origin(table: Table) -> tuple[str, str]:
+def _origin(table: BinaryTable) -> tuple[str, str]:
     """Return telescope and instrument."""
     return table.text("TELESCOP") or "", table.text("INSTRUME") or ""
 
 
-def _read_energies(table: Table) -> tuple[Floats, Floats, Indices | None]:
+def _read_energies(table: BinaryTable) -> tuple[Floats, Floats, Indices | None]:
     """Return the edges, increasing, and the order of rows that makes them so (None: as is)."""
     energy_lo = table.vector("ENERG_LO").astype(np.float64)
     energy_hi = table.vector("ENERG_HI").astype(np.float64)
@@ -289,7 +297,7 @@ def _read_energies(table: Table) -> tuple[Floats, Floats, Indices | None]:
     return energy_lo, energy_hi, order
 
 
-def _read_ebounds(name: str, tables: list[Table]) -> tuple[Integers, Floats, Floats]:
+def _read_ebounds(name: str, tables: list[BinaryTable]) -> tuple[Integers, Floats, Floats]:
     table = next(filter(is_bounds, tables), None)
     if table is None:
         raise IcflowError(f"{name}: has no EBOUNDS extension; give a complete RMF file")
@@ -348,7 +356,7 @@ def _ranges(starts: Integers, lengths: Integers) -> Integers:
     return ranges
 
 
-def _decode(table: Table, first: int, n_channels: int) -> csr_array:
+def _decode(table: BinaryTable, first: int, n_channels: int) -> csr_array:
     """Expand the channel groups of every row into a sparse matrix."""
     path = table.path
     n_grp = table.vector("N_GRP").astype(np.int64)
@@ -432,9 +440,3 @@ def _extension(
     hdu = fits.BinTableHDU.from_columns(columns, name=name)
     hdu.header.update(keywords)
     return hdu
-
-
-def _write(name: str, tables: list[fits.BinTableHDU]) -> None:
-    hdus = fits.HDUList([fits.PrimaryHDU(), *tables])
-    with atomic_path(name) as temporary:
-        hdus.writeto(temporary, overwrite=True)

@@ -12,7 +12,7 @@ from icflow.engines.base import BACKGROUND
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.errors import IcflowError
 from icflow.models.expression import parse
-from icflow.ogip.spectrum import read_spectra
+from icflow.ogip.spectra import read_spectra
 from icflow.settings import SimulateSettings
 from icflow.tables import write_table
 

@@ -31,7 +31,7 @@ from icflow.detection.published import PUBLISHED
 from icflow.detection.quality import Resampling
 from icflow.errors import IcflowError
 from icflow.files import write_json, write_text
-from icflow.ogip.spectrum import SpectrumSet, read_spectra
+from icflow.ogip.spectra import SpectrumSet, read_spectra
 from icflow.settings import EvaluateSettings
 from icflow.tables import floats, read_table, rows_of, stack, strings, write_table
 from icflow.typing import Floats

@@ -18,7 +18,7 @@ from icflow.errors import IcflowError
 from icflow.models import library
 from icflow.models.expression import Component, parse
 from icflow.models.inverse_compton import energy_flux
-from icflow.ogip.spectrum import SpectrumSet, read_spectra
+from icflow.ogip.spectra import SpectrumSet, read_spectra
 from icflow.settings import FluxSettings
 from icflow.tables import stack, write_table
 from icflow.typing import Floats

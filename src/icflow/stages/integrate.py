@@ -14,7 +14,7 @@ from tqdm import tqdm
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.errors import IcflowError
 from icflow.models.scenario import generator
-from icflow.ogip.spectrum import read_spectra
+from icflow.ogip.spectra import read_spectra
 from icflow.settings import IntegralSettings
 from icflow.stages.modules import as_observed
 from icflow.tables import rounded, write_table

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from icflow.config import Module
 from icflow.errors import IcflowError
-from icflow.ogip.spectrum import SpectrumSet
+from icflow.ogip.spectra import SpectrumSet
 
 
 def as_observed(modules: Sequence[Module], spectra: SpectrumSet, path: Path) -> list[Module]:

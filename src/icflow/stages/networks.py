@@ -14,7 +14,7 @@ from icflow.config import LabelSource
 from icflow.detection.components import in_order
 from icflow.errors import IcflowError
 from icflow.networks.data import Channels, counts_per_rate, input_rates
-from icflow.ogip.spectrum import read_spectra
+from icflow.ogip.spectra import read_spectra
 from icflow.tables import floats, read_table, rows_of
 from icflow.typing import Floats, Integers, Singles
 

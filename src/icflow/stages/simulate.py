@@ -10,7 +10,7 @@ from tqdm import tqdm
 from icflow.config import Module
 from icflow.engines.registry import make_engine
 from icflow.ogip.response import read_rmf
-from icflow.ogip.spectrum import Recorded, SpectrumSet, write_spectra
+from icflow.ogip.spectra import Recorded, SpectrumSet, write_spectra
 from icflow.settings import SimulateSettings
 from icflow.typing import DrawnCounts, Floats
 

@@ -15,7 +15,7 @@ from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.errors import IcflowError
 from icflow.models.inverse_compton import KEV
-from icflow.ogip.spectrum import Recorded, SpectrumSet, write_spectra
+from icflow.ogip.spectra import Recorded, SpectrumSet, write_spectra
 from icflow.stages import fluxes
 
 ROOT = Path(__file__).parents[3]

@@ -18,7 +18,7 @@ from astropy.table import Table
 from icflow.errors import IcflowError
 from icflow.networks import training, weights
 from icflow.networks.data import split
-from icflow.ogip.spectrum import Recorded, SpectrumSet, write_spectra
+from icflow.ogip.spectra import Recorded, SpectrumSet, write_spectra
 from icflow.settings import ScoreSettings
 from icflow.stages import score, train
 
@@ -142,7 +142,7 @@ def run(rmf_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def rates(files: Sequence[Path]) -> np.ndarray:
-    from icflow.ogip.spectrum import read_spectra
+    from icflow.ogip.spectra import read_spectra
 
     counts = np.concatenate([read_spectra(path).counts for path in files])
     return counts[:, INPUT] / (1e6 * 0.04)

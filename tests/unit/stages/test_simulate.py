@@ -15,7 +15,7 @@ from icflow.config import FitModel, Instrument, Module, Scenario
 from icflow.config.model import listed_modules
 from icflow.engines.base import FitResult
 from icflow.ogip.response import Rmf, write_rmf
-from icflow.ogip.spectrum import read_spectra
+from icflow.ogip.spectra import read_spectra
 from icflow.settings import FitSettings, SimulateSettings
 from icflow.stages import baseline, simulate
 

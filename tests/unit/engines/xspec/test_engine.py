@@ -27,7 +27,7 @@ from icflow.engines.xspec.engine import PyXspecEngine
 from icflow.engines.xspec.fitting import Plan
 from icflow.errors import IcflowError
 from icflow.models.scenario import background_factors
-from icflow.ogip.spectrum import Recorded, SpectrumSet, read_spectra, write_spectra
+from icflow.ogip.spectra import Recorded, SpectrumSet, read_spectra, write_spectra
 from icflow.settings import FitSettings
 from icflow.stages import baseline as fit_stage
 

@@ -9,9 +9,10 @@ string, as in NuSTAR's RMF). References: FITS Standard 4.0, section 7.3.
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,7 @@ import numpy as np
 from astropy.io import fits
 
 from icflow.errors import IcflowError
+from icflow.files import atomic_path
 from icflow.typing import AnyArray, Integers
 
 # TFORM codes that OGIP files use: FITS code -> big-endian numpy type.
@@ -65,7 +67,7 @@ class _Column:
 
 
 @dataclass(frozen=True)
-class Table:
+class BinaryTable:
     """One binary table: its header and its bytes (rows, then the heap)."""
 
     path: str
@@ -252,7 +254,7 @@ def _storage(repeat: int, code: str, element: str) -> tuple[np.dtype[Any], np.dt
     return np.dtype(_TYPES[code] if number == 1 else (_TYPES[code], (number,))), None
 
 
-def read_tables(path: str | Path) -> list[Table]:
+def read_tables(path: str | Path) -> list[BinaryTable]:
     """Read every binary table of a FITS file, plain or gzipped.
 
     Raises
@@ -284,7 +286,15 @@ def read_tables(path: str | Path) -> list[Table]:
         ) from None
 
 
-def _read_table(file: IO[bytes], path: str, name: str, header: dict[str, Any], start: int) -> Table:
+def write_tables(path: str | os.PathLike[str], tables: Sequence[fits.BinTableHDU]) -> None:
+    """Write a FITS file of binary tables, whole or not at all."""
+    with atomic_path(path) as temporary:
+        fits.HDUList([fits.PrimaryHDU(), *tables]).writeto(temporary, overwrite=True)
+
+
+def _read_table(
+    file: IO[bytes], path: str, name: str, header: dict[str, Any], start: int
+) -> BinaryTable:
     file.seek(start)
     size = int(header["NAXIS1"]) * int(header["NAXIS2"]) + int(header["PCOUNT"])
     data = file.read(size)
@@ -293,7 +303,7 @@ def _read_table(file: IO[bytes], path: str, name: str, header: dict[str, Any], s
             f"{path}: truncated, the extension {name} needs {size} bytes and {len(data)} are "
             "there; fetch or write the file again"
         )
-    return Table(path, name, header, data)
+    return BinaryTable(path, name, header, data)
 
 
 def _keywords(header: fits.Header) -> dict[str, Any]:
@@ -318,7 +328,7 @@ def _open(path: str | Path) -> IO[bytes]:
     return gzip.open(path) if zipped else open(path, "rb")  # type: ignore[return-value]
 
 
-def describe(tables: list[Table]) -> str:
+def describe(tables: list[BinaryTable]) -> str:
     """Say in words what kind of OGIP file this is, for errors."""
     kinds = {
         "a redistribution matrix (RMF)": is_matrix,
@@ -332,22 +342,22 @@ def describe(tables: list[Table]) -> str:
     return f"a FITS file with the tables {names}" if names else "a FITS file without tables"
 
 
-def is_matrix(table: Table) -> bool:
+def is_matrix(table: BinaryTable) -> bool:
     """Tell whether a table is a redistribution matrix (OGIP CAL/GEN/92-002)."""
     names = ("MATRIX", "SPECRESP MATRIX")
     return table.hduclass == ("RESPONSE", "RSP_MATRIX") or table.name.upper() in names
 
 
-def is_area(table: Table) -> bool:
+def is_area(table: BinaryTable) -> bool:
     """Tell whether a table is an effective area (OGIP CAL/GEN/92-002)."""
     return table.hduclass == ("RESPONSE", "SPECRESP") or table.name.upper() == "SPECRESP"
 
 
-def is_bounds(table: Table) -> bool:
+def is_bounds(table: BinaryTable) -> bool:
     """Tell whether a table holds the energies of channels (OGIP CAL/GEN/92-002)."""
     return table.hduclass[1] == "EBOUNDS" or table.name.upper() == "EBOUNDS"
 
 
-def is_spectrum(table: Table) -> bool:
+def is_spectrum(table: BinaryTable) -> bool:
     """Tell whether a table is a PHA spectrum (OGIP/92-007)."""
     return table.hduclass[0] == "SPECTRUM" or table.name.upper() == "SPECTRUM"

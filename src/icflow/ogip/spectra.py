@@ -1,0 +1,269 @@
+"""Simulated spectra of one dataset: PHA files of type II, one row per spectrum.
+
+The format is OGIP memo OGIP/92-007 (Arnaud, George & Tennant), which any X-ray
+tool opens. The true parameters are extra columns, the settings of the
+simulation header keywords. The bytes written depend on the content alone: no
+dates.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+
+from icflow.errors import IcflowError
+from icflow.ogip.binary_table import BinaryTable, write_tables
+from icflow.ogip.spectrum import Recording, channel_limits, positive, spectrum_tables
+from icflow.typing import AnyArray, DrawnCounts, Floats, Integers
+
+# Columns of a type II file that are not true parameters.
+_STANDARD_COLUMNS = ("SPEC_NUM", "INDEX", "CHANNEL", "COUNTS")
+# Keywords that describe the table itself; all others hold metadata.
+_STRUCTURE = re.compile(
+    r"XTENSION|BITPIX|NAXIS\d*|[PG]COUNT|TFIELDS|EXTNAME|EXTVER|"
+    r"(TTYPE|TFORM|TUNIT|TNULL|TSCAL|TZERO|TDISP|TDIM|TLMIN|TLMAX)\d+|CHECKSUM|DATASUM"
+)
+_METADATA_KEY = re.compile(r"[A-Z][A-Z0-9_-]*")
+
+
+@dataclass(frozen=True)
+class Recorded(Recording):
+    """What the simulated spectra of one module share.
+
+    Attributes
+    ----------
+    channel : ndarray of int64, (n_channels,)
+        Channel numbers.
+    exposure : float
+        Exposure, s.
+    respfile, ancrfile : str or None
+        RMF and ARF.
+    telescope, instrument : str
+        Keywords TELESCOP and INSTRUME.
+    module : str
+        Name of the module; empty for a single one.
+    """
+
+    channel: Integers
+    exposure: float
+    respfile: str | None = None
+    ancrfile: str | None = None
+    telescope: str = "UNKNOWN"
+    instrument: str = "UNKNOWN"
+    module: str = ""
+
+
+@dataclass(frozen=True)
+class SpectrumSet:
+    """Simulated spectra of one dataset that share responses and exposures.
+
+    Attributes
+    ----------
+    counts : ndarray of int32, (n_spectra, n_channels)
+        Counts per channel; the channels of several modules stand one after another.
+    index : ndarray of int64, (n_spectra,)
+        Index of each spectrum in its dataset.
+    truth : dict of ndarray of float64, (n_spectra,)
+        True parameters by name, e.g. ``apec.kT``.
+    modules : tuple of Recorded
+        Channels, exposure and responses of each module.
+    dataset, scenario : str
+        Names in the configuration.
+    metadata : dict
+        Header keywords (upper case): text, integers or floats.
+
+    Raises
+    ------
+    IcflowError
+        If the lengths of the arrays do not match.
+    """
+
+    counts: DrawnCounts
+    index: Integers
+    truth: dict[str, Floats]
+    modules: tuple[Recorded, ...]
+    dataset: str
+    scenario: str
+    metadata: dict[str, str | float | int] = field(default_factory=dict)
+
+    @property
+    def bounds(self) -> list[slice]:
+        """Where the channels of each module stand in `counts`."""
+        stops = np.cumsum([module.channel.size for module in self.modules]).tolist()
+        return [slice(*ends) for ends in itertools.pairwise([0, *stops])]
+
+    @property
+    def exposures(self) -> Floats:
+        """Exposure of every channel of `counts`, s."""
+        sizes = [module.channel.size for module in self.modules]
+        return np.repeat([float(module.exposure) for module in self.modules], sizes)
+
+    def __post_init__(self) -> None:
+        lengths = {"index": self.index.size} | {k: v.size for k, v in self.truth.items()}
+        for name, length in lengths.items():
+            if length != self.counts.shape[0]:
+                raise IcflowError(
+                    f"dataset {self.dataset}: {self.counts.shape[0]} spectra, but {length} values "
+                    f"of {name}; give one per spectrum"
+                )
+        numbers = sum(module.channel.size for module in self.modules)
+        if numbers != self.counts.shape[1]:
+            raise IcflowError(
+                f"dataset {self.dataset}: spectra of {self.counts.shape[1]} channels, but "
+                f"{numbers} channel numbers; give one per channel"
+            )
+
+
+def write_spectra(path: str | os.PathLike[str], spectra: SpectrumSet) -> None:
+    """Write a type II PHA file with the true parameters as columns.
+
+    Every module has an extension ``SPECTRUM``, told apart by EXTVER and MODULE if there are
+    several; the first of them holds the true parameters and the metadata.
+
+    Raises
+    ------
+    IcflowError
+        If a parameter or a keyword has a name that the file cannot hold.
+    """
+    name = os.fspath(path)
+    with warnings.catch_warnings():
+        # Dots in column names ("apec.kT") and HIERARCH keywords are legal and wanted.
+        warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+        hdus = []
+        for number, module in enumerate(spectra.modules):
+            truth = {} if number else spectra.truth
+            counts = spectra.counts[:, spectra.bounds[number]]
+            rows = _rows(spectra.index, module.channel, counts, truth)
+            hdu = fits.BinTableHDU(rows, name="SPECTRUM")
+            if len(spectra.modules) > 1:
+                hdu.ver = number + 1
+            hdu.header["TUNIT4"] = "count"
+            channel_limits(hdu.header, 3, module.channel)
+            hdu.header.update(_header(spectra, module))
+            _add_metadata(name, hdu.header, {} if number else spectra.metadata)
+            hdus.append(hdu)
+        write_tables(path, hdus)
+
+
+def _rows(
+    index: Integers, channel: Integers, counts: DrawnCounts, truth: Mapping[str, Floats]
+) -> AnyArray:
+    """Return the rows of the table of one module."""
+    n_spectra, n_channels = counts.shape
+    # Two bytes per channel number halve the size of the column, which repeats in each row.
+    number = ">i2" if np.all(np.abs(channel) < 2**15) else ">i4"
+    rows = np.zeros(
+        n_spectra,
+        dtype=[
+            ("SPEC_NUM", ">i4"),
+            ("INDEX", ">i8"),
+            ("CHANNEL", number, (n_channels,)),
+            ("COUNTS", ">i4", (n_channels,)),
+            *((key, ">f8") for key in truth),
+        ],
+    )
+    rows["SPEC_NUM"] = np.arange(1, n_spectra + 1)
+    rows["INDEX"] = index
+    rows["CHANNEL"] = channel
+    rows["COUNTS"] = counts
+    for key, values in truth.items():
+        rows[key] = values
+    return rows
+
+
+def read_spectra(path: str | os.PathLike[str]) -> SpectrumSet:
+    """Read a type II PHA file that `write_spectra` wrote.
+
+    Raises
+    ------
+    IcflowError
+        If the file is missing, truncated, not FITS, or not such a set.
+    """
+    name = os.fspath(path)
+    tables = spectrum_tables(name)
+    first = tables[0]
+    parts = [_read_module(table) for table in tables]
+    for _, _, index in parts[1:]:
+        if not np.array_equal(index, parts[0][2]):
+            raise IcflowError(
+                f"{name}: its modules hold different spectra; simulate the dataset again"
+            )
+    spectra = SpectrumSet(
+        counts=np.concatenate([counts for _, counts, _ in parts], axis=1),
+        index=parts[0][2],
+        truth={
+            key: first.vector(key).astype(np.float64, copy=False)
+            for key in first.names
+            if key not in _STANDARD_COLUMNS
+        },
+        modules=tuple(module for module, _, _ in parts),
+        dataset=first.text("DATASET") or "",
+        scenario=first.text("SCENARIO") or "",
+    )
+    reserved = _header(spectra, spectra.modules[0])
+    metadata = {
+        key: value
+        for key, value in first.header.items()
+        if key not in reserved and not _STRUCTURE.fullmatch(key)
+    }
+    return replace(spectra, metadata=metadata)
+
+
+def _read_module(table: BinaryTable) -> tuple[Recorded, DrawnCounts, Integers]:
+    """Return what the table of one module holds: its header, counts and indices."""
+    name = table.path
+    if (table.text("HDUCLAS4") or "").upper() != "TYPE:II" or not table.has("INDEX"):
+        raise IcflowError(
+            f"{name}: not a set of simulated spectra (OGIP type II with an INDEX column); "
+            "simulate the dataset again"
+        )
+    counts, channel = table.column("COUNTS"), table.column("CHANNEL")
+    if not (isinstance(counts, np.ndarray) and isinstance(channel, np.ndarray)):
+        raise IcflowError(f"{name}: spectra of different lengths; simulate the dataset again")
+    counts, channel = (array.reshape(table.n_rows, -1) for array in (counts, channel))
+    recorded = Recorded(
+        channel=channel[0].astype(np.int64) if table.n_rows else np.arange(channel.shape[1]),
+        exposure=positive(table, "EXPOSURE", None, None, "simulate the dataset again"),
+        respfile=table.text("RESPFILE"),
+        ancrfile=table.text("ANCRFILE"),
+        telescope=table.text("TELESCOP") or "",
+        instrument=table.text("INSTRUME") or "",
+        module=table.text("MODULE") or "",
+    )
+    index = table.vector("INDEX").astype(np.int64, copy=False)
+    return recorded, counts.astype(np.int32, copy=False), index
+
+
+def _header(spectra: SpectrumSet, module: Recorded) -> dict[str, Any]:
+    header = module.keywords() | {"HDUCLAS4": "TYPE:II", "QUALITY": 0, "GROUPING": 0}
+    header |= {"DATASET": spectra.dataset, "SCENARIO": spectra.scenario}
+    return header | ({"MODULE": module.module} if module.module else {})
+
+
+def _add_metadata(name: str, header: fits.Header, metadata: Mapping[str, Any]) -> None:
+    for key, value in metadata.items():
+        if not _METADATA_KEY.fullmatch(key) or key in header:
+            raise IcflowError(
+                f"{name}: {key!r} cannot be a header keyword; use capital letters, digits, "
+                "- and _, and no keyword of the OGIP standard"
+            )
+        if not isinstance(value, str | int | float) or isinstance(value, bool):
+            raise IcflowError(f"{name}: the keyword {key} is {value!r}; give text or a number")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise IcflowError(f"{name}: the keyword {key} is {value}; give a finite number")
+        try:
+            header[key if len(key) <= 8 else f"HIERARCH {key}"] = value
+            str(header)
+        except ValueError as error:
+            raise IcflowError(
+                f"{name}: the keyword {key} does not fit into a FITS header ({error}); shorten it"
+            ) from None
