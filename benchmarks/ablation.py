@@ -24,9 +24,10 @@ from sklearn.neighbors import NearestNeighbors
 
 from icflow import config as configuration
 from icflow.config import Config
-from icflow.detection.detectors import detect, improbability
-from icflow.detection.evidence import TEST, VALIDATION, Evidence, Sample, with_ic
-from icflow.detection.metrics import auc, best_threshold
+from icflow.detection.base import TEST, VALIDATION, Material, Sample, with_ic
+from icflow.detection.detectors import detect
+from icflow.detection.methods.latent_density import improbability
+from icflow.detection.roc import auc, best_threshold
 from icflow.networks import training, weights
 from icflow.networks.data import Channels, select_channels
 from icflow.networks.scoring import reconstruct
@@ -190,7 +191,7 @@ def compare_folds(config: Config, folds: Folds, validation: Part, test: Part) ->
         if len(tables) == 1:
             continue
         *alone, together = (
-            detect(name, detector, Evidence(samples, classes, {network: chosen}, fits={}))
+            detect(name, detector, Material(samples, classes, {network: chosen}, fits={}))
             for chosen in (*([table] for table in tables), tables)
         )
         for what, found in (

@@ -1,244 +1,54 @@
 """Detectors: every way to turn a spectrum into one score, higher for IC.
 
 A detector of the configuration names a *method* of `METHODS` and what the
-method reads (a network, a pair of fits). A new method is one function from
-(`Detector`, `Evidence`) to `Verdict` and one line in `METHODS`.
+method reads (a network, a pair of fits). A new method is one module with a
+function from (`Detector`, `Material`) to `Verdict`, and its line in `METHODS`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-
-import numpy as np
-from astropy.table import Table
+from collections.abc import Mapping
 
 from icflow.config import Config, Dataset, Detection, Detector
-from icflow.detection import by_fits, by_priors, learned
-from icflow.detection.evidence import (
-    HELD_OUT,
-    REFERENCE,
+from icflow.detection.base import (
+    FITS,
+    INTEGRALS,
+    PAIR,
+    SEES,
     TEST,
-    TRAINING,
-    TRAINING_IC,
     VALIDATION,
-    Evidence,
-    Sample,
+    Material,
+    Method,
     Verdict,
     sizes_of,
 )
-from icflow.detection.metrics import best_threshold
+from icflow.detection.methods import (
+    bayes_factor,
+    combined,
+    cstat_rule,
+    delta_cstat,
+    fit_classifier,
+    fit_density,
+    fit_discriminant,
+    latent_density,
+    reconstruction_deviance,
+    reconstruction_error,
+)
 from icflow.detection.published import PUBLISHED
 from icflow.errors import IcflowError
-from icflow.tables import floats, rows_of, strings
-from icflow.typing import Floats
 
-
-def reconstruction_error(detector: Detector, evidence: Evidence) -> Verdict:
-    """Score by the reconstruction error R_a of an autoencoder (Lin et al. 2024).
-
-    Each fold chooses its threshold on the spectra that it held out and all
-    validation spectra, by the highest balanced accuracy; the threshold is the
-    median over the folds, as published. How the folds' networks join in a
-    spectrum's score is not published: here it is the median of their R_a, to
-    which the median threshold belongs.
-    """
-    return _by_networks(detector, evidence, lambda table: _column(table, "R_a"))
-
-
-def reconstruction_deviance(detector: Detector, evidence: Evidence) -> Verdict:
-    """Score by the Poisson deviance of the reconstruction of an autoencoder.
-
-    Each channel counts by what noise lets expect of it, so that bright soft
-    channels do not drown the others. Folds join as for the reconstruction error.
-    """
-    return _by_networks(detector, evidence, lambda table: _column(table, "deviance"))
-
-
-def latent_density(detector: Detector, evidence: Evidence) -> Verdict:
-    """Score by how improbable the latents of an autoencoder are among those of 2T spectra.
-
-    The latents that are held to labels count, and the spectra that a fold held
-    out say how they are distributed (`improbability`). Folds join as for the
-    reconstruction error.
-    """
-    return _by_networks(detector, evidence, _improbability_of_latents)
-
-
-def _by_networks(
-    detector: Detector, evidence: Evidence, read: Callable[[Table], Floats]
-) -> Verdict:
-    """Judge by one number that each fold's network gives for a spectrum."""
-    tables = evidence.scores.get(str(detector.network), ())
-    if not tables:
-        raise IcflowError(f"there are no scores of the network {detector.network!r}; score it")
-    scores = [read(table) for table in tables]
-    thresholds = tuple(
-        _fold_threshold(
-            table, score, evidence.with_ic, f"network {detector.network}, table {number}"
-        )
-        for number, (table, score) in enumerate(zip(tables, scores, strict=True))
-    )
-    test, validation = (
-        np.median(
-            [
-                _of_sample(table, score, part, evidence.samples[part], detector)
-                for table, score in zip(tables, scores, strict=True)
-            ],
-            axis=0,
-        )
-        for part in (TEST, VALIDATION)
-    )
-    return Verdict(test, float(np.median(thresholds)), validation, thresholds)
-
-
-def _column(table: Table, name: str) -> Floats:
-    if name not in table.colnames:
-        raise IcflowError(f"the scores lack the column {name}; score the network again")
-    return floats(table, name)
-
-
-def _improbability_of_latents(table: Table) -> Floats:
-    """Return how improbable the latents of each row are among those of held-out spectra."""
-    names = [name.removeprefix("label_") for name in table.colnames if name.startswith("label_")]
-    if not names:
-        raise IcflowError("its latents are held to no labels; give it labels")
-    latents = np.stack([floats(table, f"latent_{name}") for name in names], axis=1)
-    known = latents[np.isin(strings(table, "part"), [HELD_OUT, REFERENCE])]
-    known = known[np.isfinite(known).all(axis=1)]
-    if len(known) < learned.FEWEST:
-        raise IcflowError(
-            f"{len(known)} spectra were held out, and {learned.FEWEST} are the fewest that show "
-            "how latents are distributed; raise autoencoder.training.spectra"
-        )
-    return improbability(known, latents)
-
-
-def improbability(known: Floats, values: Floats) -> Floats:
-    """Return how far out in the tails of a distribution some vectors lie.
-
-    Of each coordinate the fraction of the known vectors that lie as far out is
-    counted, on the side of its longer tail, which is where little is known; the
-    score is the sum of the negative logarithms of these fractions. After the
-    empirical-cumulative outlier detection of Li et al. (2022), of which this is
-    the part that decides by skewness.
-
-    Parameters
-    ----------
-    known : (m, d) float
-        Vectors of the distribution.
-    values : (n, d) float
-
-    Returns
-    -------
-    (n,) float
-        NaN where a coordinate is.
-    """
-    centred = known - known.mean(axis=0)
-    side = np.where((centred**3).mean(axis=0) < 0, -1.0, 1.0)
-    score = np.zeros(len(values))
-    for column, sign in enumerate(side):
-        tail = np.sort(sign * known[:, column])
-        beyond = len(tail) - np.searchsorted(tail, sign * values[:, column], side="left")
-        score -= np.log((beyond + 0.5) / (len(tail) + 1.0))
-    return np.where(np.isfinite(values).all(axis=1), score, math.nan)
-
-
-def _fold_threshold(
-    table: Table, score: Floats, ic_datasets: Mapping[str, bool], what: str
-) -> float:
-    part = np.array(strings(table, "part"))
-    used = (part == HELD_OUT) | (part == VALIDATION)
-    datasets = np.array(strings(table, "dataset"))[used]
-    unknown = set(datasets.tolist()) - set(ic_datasets)
-    if unknown:
-        raise IcflowError(
-            f"{what}: holds {', '.join(sorted(unknown))}, not among the datasets; score it again"
-        )
-    is_ic = np.array([ic_datasets[name] for name in datasets], dtype=bool)
-    try:
-        return best_threshold(score[used], is_ic)
-    except IcflowError as error:
-        raise IcflowError(
-            f"{what}: {error}; give detection.validation a dataset with IC and keep a fold out"
-        ) from None
-
-
-def _of_sample(
-    table: Table, score: Floats, part: str, sample: Sample, detector: Detector
-) -> Floats:
-    """Return the scores of a sample's spectra, picked from those of the rows of a table."""
-    datasets, parts = np.array(strings(table, "dataset")), np.array(strings(table, "part"))
-    found = np.full(sample.index.size, math.nan)
-    for name in dict.fromkeys(sample.dataset.tolist()):
-        here = np.flatnonzero((datasets == name) & (parts == part))
-        wanted = sample.dataset == name
-        what = f"scores of the network {detector.network}, dataset {name}"
-        index = np.asarray(table["index"])[here]
-        found[wanted] = score[here][rows_of(index, sample.index[wanted], what)]
-    return found
-
-
-# --- registry -------------------------------------------------------------------
-
-# Sections of the configuration that name what detectors read.
-FITS, INTEGRALS = "fits.baseline", "integrals"
-
-
-@dataclass(frozen=True)
-class Method:
-    """A way to score.
-
-    Attributes
-    ----------
-    function : callable
-        From the settings of a detector and the evidence to a verdict.
-    needs : tuple of str
-        The keys of a `Detector` that it needs.
-    ic : str
-        What it sees of spectra with IC: a key of `SEES`.
-    learns : tuple of str
-        Parts of the spectra whose fits it learns from.
-    reads : str
-        The section whose names ``thermal`` and ``alternative`` are: `FITS` or `INTEGRALS`.
-    """
-
-    function: Callable[[Detector, Evidence], Verdict]
-    needs: tuple[str, ...]
-    ic: str
-    learns: tuple[str, ...] = ()
-    reads: str = FITS
-
-
-# What a detector sees of spectra with IC.
-SEES = {
-    "never": "none",
-    "threshold": "those that choose its threshold",
-    "training": "those that it is trained on",
-    "priors": "none, but it knows the priors of both classes",
-}
-
-PAIR = ("thermal", "alternative")
-
-METHODS = {
-    "reconstruction_error": Method(reconstruction_error, needs=("network",), ic="threshold"),
-    "reconstruction_deviance": Method(reconstruction_deviance, needs=("network",), ic="threshold"),
-    "latent_density": Method(latent_density, needs=("network",), ic="threshold"),
-    "cstat_rule": Method(by_fits.cstat_rule, needs=PAIR, ic="never"),
-    "delta_cstat": Method(by_fits.delta_cstat, needs=PAIR, ic="threshold"),
-    "fit_density": Method(
-        learned.fit_density, needs=("thermal",), ic="threshold", learns=(TRAINING,)
-    ),
-    "fit_classifier": Method(
-        learned.fit_classifier, needs=PAIR, ic="training", learns=(TRAINING, TRAINING_IC)
-    ),
-    "fit_discriminant": Method(
-        learned.fit_discriminant, needs=PAIR, ic="training", learns=(TRAINING, TRAINING_IC)
-    ),
-    "combined": Method(learned.combined, needs=("parts",), ic="training"),
-    "bayes_factor": Method(by_priors.bayes_factor, needs=PAIR, ic="priors", reads=INTEGRALS),
+METHODS: dict[str, Method] = {
+    "reconstruction_error": reconstruction_error.METHOD,
+    "reconstruction_deviance": reconstruction_deviance.METHOD,
+    "latent_density": latent_density.METHOD,
+    "cstat_rule": cstat_rule.METHOD,
+    "delta_cstat": delta_cstat.METHOD,
+    "fit_density": fit_density.METHOD,
+    "fit_classifier": fit_classifier.METHOD,
+    "fit_discriminant": fit_discriminant.METHOD,
+    "combined": combined.METHOD,
+    "bayes_factor": bayes_factor.METHOD,
 }
 
 
@@ -271,7 +81,7 @@ def fits_needed(
                     f"detection.detectors.{name} learns from detection.{part}, which is not set; "
                     "name a dataset"
                 )
-        for fit in _named(detector, method, FITS):
+        for fit in method.names(detector, FITS):
             for part in (*method.learns, VALIDATION, TEST):
                 wanted |= {(dataset, fit): size for dataset, size in sizes[part].items()}
     return wanted
@@ -285,17 +95,10 @@ def integrals_needed(
     return {
         (dataset, integral): size
         for name, detector in detection.detectors.items()
-        for integral in _named(detector, check(name, detector), INTEGRALS)
+        for integral in check(name, detector).names(detector, INTEGRALS)
         for part in (TEST, VALIDATION)
         for dataset, size in sizes[part].items()
     }
-
-
-def _named(detector: Detector, method: Method, section: str) -> list[str]:
-    """Return the fits, or the integrals, that a detector reads."""
-    if method.reads != section:
-        return []
-    return [str(getattr(detector, need)) for need in PAIR if need in method.needs]
 
 
 def check_names(
@@ -374,12 +177,12 @@ def in_order(detectors: Mapping[str, Detector]) -> list[str]:
 
     def place(name: str) -> tuple[int, int, str]:
         published = list(PUBLISHED).index(name) if name in PUBLISHED else len(PUBLISHED)
-        return published, list(SEES).index(check(name, detectors[name]).ic), name
+        return published, list(SEES).index(check(name, detectors[name]).sees), name
 
     return sorted(detectors, key=place)
 
 
-def judge(detectors: Mapping[str, Detector], evidence: Evidence) -> dict[str, Verdict]:
+def judge(detectors: Mapping[str, Detector], material: Material) -> dict[str, Verdict]:
     """Score all test spectra with every detector of the configuration.
 
     Raises
@@ -391,12 +194,12 @@ def judge(detectors: Mapping[str, Detector], evidence: Evidence) -> dict[str, Ve
     verdicts: dict[str, Verdict] = {}
     # Those that combine others come last.
     for name in sorted(detectors, key=lambda name: detectors[name].parts is not None):
-        known = dataclasses.replace(evidence, verdicts=verdicts)
-        verdicts[name] = detect(name, detectors[name], known)
+        others = dataclasses.replace(material, verdicts=verdicts)
+        verdicts[name] = detect(name, detectors[name], others)
     return verdicts
 
 
-def detect(name: str, detector: Detector, evidence: Evidence) -> Verdict:
+def detect(name: str, detector: Detector, material: Material) -> Verdict:
     """Score all test spectra with one detector of the configuration.
 
     Raises
@@ -407,6 +210,6 @@ def detect(name: str, detector: Detector, evidence: Evidence) -> Verdict:
     """
     method = check(name, detector)
     try:
-        return method.function(detector, evidence)
+        return method.judge(detector, material)
     except IcflowError as error:
         raise IcflowError(f"detection.detectors.{name}: {error}") from None

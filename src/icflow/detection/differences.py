@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
+from icflow import tables
 from icflow.detection.metrics import Estimate
-from icflow.detection.quality import TITLES, estimate
-from icflow.detection.table1 import bar, escape_bar
+from icflow.detection.quality import TITLES
 from icflow.typing import Floats
 
 # Quantities of which a detector wants little.
@@ -35,7 +38,7 @@ def compare(draws: Mapping[str, Mapping[str, Floats]]) -> dict[str, dict[str, di
     return {
         first: {
             other: {
-                quantity: estimate(values - draws[other][quantity])
+                quantity: Estimate.of(values - draws[other][quantity])
                 for quantity, values in draws[first].items()
             }
             for other in names[position + 1 :]
@@ -46,8 +49,8 @@ def compare(draws: Mapping[str, Mapping[str, Floats]]) -> dict[str, dict[str, di
 
 def verdict(quantity: str, difference: Mapping[str, float | None]) -> str:
     """Say what a difference shows: better or worse only where its interval leaves out zero."""
-    low, high = difference["lo"], difference["hi"]
-    if low is None or high is None or low <= 0 <= high:
+    low, high = _number(difference["lo"]), _number(difference["hi"])
+    if _holds_zero(low, high):
         return EVEN
     return BETTER if (low > 0) != quantity.startswith(LOWER_IS_BETTER) else WORSE
 
@@ -64,16 +67,25 @@ def between(metrics: Mapping[str, Any], first: str, other: str, quantity: str) -
     return {"value": value, "lo": low, "hi": high}
 
 
+def frame(metrics: Mapping[str, Any]) -> pd.DataFrame:
+    """Return all differences in ``metrics.json``, one row for each pair and quantity."""
+    rows = [
+        (first, other, quantity, *found.values(), verdict(quantity, found))
+        for first, others in metrics["differences"].items()
+        for other, quantities in others.items()
+        for quantity, found in quantities.items()
+    ]
+    names = ["detector", "other", "quantity", "difference", "lo", "hi", "verdict"]
+    numbers = dict.fromkeys(("difference", "lo", "hi"), float)
+    return pd.DataFrame(rows, columns=names).astype(numbers)
+
+
 def csv(metrics: Mapping[str, Any]) -> str:
-    """Return all differences as CSV, one row for each pair and quantity."""
-    lines = ["detector,other,quantity,difference,lo,hi,verdict"]
-    for first, other, quantity, found in _rows(metrics):
-        # Significant digits: an end that is not zero must not be rounded to it.
-        numbers = [
-            "nan" if found[key] is None else f"{found[key]:.6g}" for key in ("value", "lo", "hi")
-        ]
-        lines.append(",".join([first, other, quantity, *numbers, verdict(quantity, found)]))
-    return "\n".join(lines) + "\n"
+    """Return all differences as CSV.
+
+    Their digits are significant ones: an end that is not zero must not be rounded to it.
+    """
+    return tables.csv(frame(metrics))
 
 
 def markdown(metrics: Mapping[str, Any]) -> str:
@@ -82,7 +94,8 @@ def markdown(metrics: Mapping[str, Any]) -> str:
     Those from the ceiling, if there is one, come first.
     """
     ceiling = metrics["ceiling"]
-    pairs = sorted(_pairs(metrics), key=lambda pair: ceiling not in pair)
+    pairs = [(first, other) for first, others in metrics["differences"].items() for other in others]
+    pairs.sort(key=lambda pair: ceiling not in pair)
     turned = [(other, first) if other == ceiling else (first, other) for first, other in pairs]
     return table(metrics, turned) + (
         "\n\nThe first detector minus the other, on the same "
@@ -93,38 +106,33 @@ def markdown(metrics: Mapping[str, Any]) -> str:
 
 def table(metrics: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) -> str:
     """Return a Markdown table of some pairs of detectors."""
-    detectors = metrics["detectors"]
-    lines = [
-        bar(["Detector", "minus", *(TITLES[quantity] for quantity in SHOWN)]),
-        bar(["---", "---", *["---:"] * len(SHOWN)]),
+    rows = [
+        [
+            *(metrics["detectors"][name]["title"] for name in pair),
+            *(signed(between(metrics, *pair, quantity), bold=True) for quantity in SHOWN),
+        ]
+        for pair in pairs
     ]
-    for first, other in pairs:
-        cells = [escape_bar(detectors[name]["title"]) for name in (first, other)]
-        for quantity in SHOWN:
-            found = between(metrics, first, other, quantity)
-            text = signed(found)
-            cells.append(text if verdict(quantity, found) == EVEN else f"**{text}**")
-        lines.append(bar(cells))
-    return "\n".join(lines)
+    columns = ["Detector", "minus", *(TITLES[quantity] for quantity in SHOWN)]
+    return tables.markdown(pd.DataFrame(rows, columns=columns), words=2)
 
 
-def signed(difference: Mapping[str, float | None]) -> str:
-    """Return a difference with its interval, as text."""
-    if difference["value"] is None:
-        return "undefined"
-    value, low, high = (
-        f"{difference[key] or 0.0:+.3f}".replace("-", "−") for key in ("value", "lo", "hi")
+def signed(
+    difference: Mapping[str, float | None], bold: bool = False, undefined: str = "undefined"
+) -> str:
+    """Return a difference with its interval, as text; bold, if asked, where that leaves out 0."""
+    value, low, high = (_number(difference[key]) for key in ("value", "lo", "hi"))
+    if math.isnan(value):
+        return undefined
+    text = "{} ({} to {})".format(
+        *(f"{number or 0.0:+.3f}".replace("-", "−") for number in (value, low, high))
     )
-    return f"{value} ({low} to {high})"
+    return f"**{text}**" if bold and not _holds_zero(low, high) else text
 
 
-def _pairs(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for first, others in metrics["differences"].items():
-        for other in others:
-            yield first, other
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
-def _rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
-    for first, other in _pairs(metrics):
-        for quantity, found in metrics["differences"][first][other].items():
-            yield first, other, quantity, found
+def _holds_zero(low: float, high: float) -> bool:
+    return not (low > 0 or high < 0)

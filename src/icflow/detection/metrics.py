@@ -1,4 +1,4 @@
-"""What a set of decisions or scores is worth, with its uncertainty.
+"""What a set of decisions is worth, with its uncertainty.
 
 Inverse Compton (IC) emission is the positive class. A score is a number that
 is higher for spectra that look more like IC; a spectrum is called IC when its
@@ -8,13 +8,13 @@ claims no detection (decision False) and takes no part in choosing thresholds.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from icflow.errors import IcflowError
 from icflow.typing import Booleans, Floats
@@ -27,54 +27,56 @@ SIGMA_QUANTILES = (0.15865525393145707, 0.8413447460685429)
 class Confusion:
     """Counts of right and wrong decisions; IC is the positive class.
 
-    A ratio without cases to count is NaN: `precision` when nothing is called
-    IC, `recall` without IC spectra, `specificity` without thermal ones, and
+    They are those of one set of decisions or, as arrays, of many. A ratio
+    without cases to count is NaN: `precision` when nothing is called IC,
+    `recall` without IC spectra, `specificity` without thermal ones, and
     `balanced_accuracy` when either class is absent.
     """
 
-    tp: int
-    fp: int
-    tn: int
-    fn: int
+    tp: Any
+    fp: Any
+    tn: Any
+    fn: Any
 
     @property
-    def total(self) -> int:
-        """Number of decisions."""
-        return self.tp + self.fp + self.tn + self.fn
-
-    @property
-    def precision(self) -> float:
+    def precision(self) -> Any:
         """Fraction of the spectra called IC that are IC."""
         return _ratio(self.tp, self.tp + self.fp)
 
     @property
-    def recall(self) -> float:
+    def recall(self) -> Any:
         """Fraction of the IC spectra that are called IC."""
         return _ratio(self.tp, self.tp + self.fn)
 
     @property
-    def specificity(self) -> float:
-        """Fraction of the thermal spectra that are called thermal."""
-        return _ratio(self.tn, self.tn + self.fp)
+    def false_alarm(self) -> Any:
+        """Fraction of the thermal spectra that are called IC."""
+        return _ratio(self.fp, self.tn + self.fp)
 
-    def precision_at(self, prevalence: float) -> float:
+    @property
+    def specificity(self) -> Any:
+        """Fraction of the thermal spectra that are called thermal."""
+        return 1 - self.false_alarm
+
+    @property
+    def balanced_accuracy(self) -> Any:
+        """Mean of recall and specificity; 0.5 is a coin toss."""
+        return 0.5 * (self.recall + 1 - self.false_alarm)
+
+    def precision_at(self, prevalence: float) -> Any:
         """Precision if the fraction `prevalence` of all spectra were IC.
 
         Precision depends on how common IC is among the spectra looked at; this
         takes recall and false-alarm rate from the counts and nothing else. NaN
         where either class is absent or nothing is called IC.
         """
-        true, false = prevalence * self.recall, (1 - prevalence) * (1 - self.specificity)
-        return true / (true + false) if true + false != 0 else math.nan
-
-    @property
-    def balanced_accuracy(self) -> float:
-        """Mean of recall and specificity; 0.5 is a coin toss."""
-        return 0.5 * (self.recall + self.specificity)
+        true, false = prevalence * self.recall, (1 - prevalence) * self.false_alarm
+        return _ratio(true, true + false)
 
 
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else math.nan
+def _ratio(part: Any, whole: Any) -> Any:
+    with np.errstate(invalid="ignore"):
+        return np.divide(part, whole)
 
 
 def confusion(decision: Booleans, is_ic: Booleans) -> Confusion:
@@ -91,6 +93,16 @@ def confusion(decision: Booleans, is_ic: Booleans) -> Confusion:
         tn=int(np.sum(~decision & ~is_ic)),
         fn=int(np.sum(~decision & is_ic)),
     )
+
+
+Metric = Callable[[Confusion], Any]
+
+METRICS: dict[str, Metric] = {
+    "precision": lambda counts: counts.precision,
+    "recall": lambda counts: counts.recall,
+    "bacc": lambda counts: counts.balanced_accuracy,
+    "false_alarm": lambda counts: counts.false_alarm,
+}
 
 
 def decide(score: Floats, threshold: float) -> Booleans:
@@ -127,94 +139,21 @@ def of_both_classes(
     return score, is_ic
 
 
-def best_threshold(score: Floats, is_ic: Booleans) -> float:
-    """Return the threshold of the highest balanced accuracy.
-
-    The candidates lie half way between neighbouring distinct scores, so equal
-    scores are never told apart; one more candidate is the largest score, above
-    which nothing is called IC. Of equally good candidates the highest is taken:
-    the one with the fewest false alarms.
-
-    Parameters
-    ----------
-    score : (n,) float
-        Scores, higher for IC; NaN scores are left out.
-    is_ic : (n,) bool
-        The true class.
-
-    Raises
-    ------
-    IcflowError
-        If the finite scores are not of both classes.
-    """
-    score, is_ic = of_both_classes(score, is_ic, "a threshold needs finite scores")
-    values, position = np.unique(score, return_inverse=True)
-    positives = np.bincount(position, weights=is_ic, minlength=values.size)
-    negatives = np.bincount(position, weights=~is_ic, minlength=values.size)
-    # Entry i counts what lies above values[i], that is above candidate i.
-    recall = 1 - np.cumsum(positives) / positives.sum()
-    specificity = np.cumsum(negatives) / negatives.sum()
-    quality = recall + specificity
-    # Sums of fractions that are equal on paper can differ in the last digit.
-    best = int(np.flatnonzero(quality >= quality.max() - 1e-12)[-1])
-    if best == values.size - 1:
-        return float(values[best])
-    low, high = float(values[best]), float(values[best + 1])
-    middle = low + 0.5 * (high - low)
-    # Between neighbouring floating-point numbers the middle rounds to one of them.
-    return middle if middle < high else low
-
-
-def roc_curve(score: Floats, is_ic: Booleans) -> tuple[Floats, Floats, Floats]:
-    """Return the receiver operating characteristic.
-
-    NaN scores count as the lowest of all: they are the last to be called IC.
-
-    Parameters
-    ----------
-    score : (n,) float
-    is_ic : (n,) bool
-
-    Returns
-    -------
-    false_alarm, recall, threshold : (m,) float
-        False-alarm rate and recall when every score at or above `threshold` is
-        called IC, from none (threshold inf) to all; NaN where a class is absent.
-    """
-    score = _lowest_for_nan(score)
-    values, position = np.unique(score, return_inverse=True)
-    positives = np.bincount(position, weights=is_ic, minlength=values.size)[::-1]
-    negatives = np.bincount(position, weights=~is_ic, minlength=values.size)[::-1]
-    with np.errstate(invalid="ignore"):
-        recall = np.concatenate([[0.0], np.cumsum(positives)]) / positives.sum()
-        false_alarm = np.concatenate([[0.0], np.cumsum(negatives)]) / negatives.sum()
-    return false_alarm, recall, np.concatenate([[np.inf], values[::-1]])
-
-
-def auc(score: Floats, is_ic: Booleans) -> float:
-    """Return the area under the receiver operating characteristic.
-
-    It is the probability that an IC spectrum scores higher than a thermal one,
-    ties counting half; NaN when a class is absent.
-    """
-    false_alarm, recall, _ = roc_curve(score, is_ic)
-    return float(np.trapezoid(recall, false_alarm))
-
-
-def _lowest_for_nan(score: Floats) -> Floats:
-    return np.where(np.isnan(score), -np.inf, score)
-
-
 # --- uncertainty --------------------------------------------------------------
 
 
-def generator(seed: int, name: str) -> np.random.Generator:
-    """Return the random generator that belongs to (seed, name).
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 68.3 % interval."""
 
-    The key is a SHA-256, not Python's `hash`, which differs between processes.
-    """
-    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
-    return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "big")))
+    value: float
+    lo: float
+    hi: float
+
+    @classmethod
+    def of(cls, draws: Floats) -> Estimate:
+        """Return the first of some numbers, with the interval of the others, its resamplings."""
+        return cls(float(draws[0]), *interval(draws[1:]))
 
 
 def interval(values: Floats) -> tuple[float, float]:
@@ -241,22 +180,16 @@ def binomial(fraction: ArrayLike, total: ArrayLike) -> tuple[Floats, Floats]:
     return low, high
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its 68.3 % interval."""
+def times_drawn(size: int, repeats: int, random: np.random.Generator) -> NDArray[np.uint16]:
+    """Return how often each of some spectra counts, (1 + repeats, size).
 
-    value: float
-    lo: float
-    hi: float
-
-
-Metric = Callable[[Confusion], float]
-
-METRICS: dict[str, Metric] = {
-    "precision": lambda counts: counts.precision,
-    "recall": lambda counts: counts.recall,
-    "bacc": lambda counts: counts.balanced_accuracy,
-}
+    Once in the first row; in the others as often as it is drawn, with
+    replacement, among as many draws as there are spectra.
+    """
+    times = np.ones((1 + repeats, size), dtype=np.uint16)
+    if size:
+        times[1:] = random.multinomial(size, np.full(size, 1 / size), repeats)
+    return times
 
 
 def estimates(
@@ -279,18 +212,14 @@ def estimates(
         Number of bootstrap draws.
     random : numpy.random.Generator
     metrics : mapping of str to callable
-        Numbers to take from a `Confusion`; by default precision, recall and
-        balanced accuracy.
+        Numbers to take from a `Confusion`; by default `METRICS`.
     """
     counts = confusion(decision, is_ic)
     positives, negatives = counts.tp + counts.fn, counts.fp + counts.tn
     tp = random.binomial(positives, counts.tp / max(positives, 1), repeats)
     fp = random.binomial(negatives, counts.fp / max(negatives, 1), repeats)
-    draws = [
-        Confusion(int(t), int(f), negatives - int(f), positives - int(t))
-        for t, f in zip(tp, fp, strict=True)
-    ]
+    drawn = Confusion(tp, fp, negatives - fp, positives - tp)
     return {
-        name: Estimate(metric(counts), *interval(np.array([metric(d) for d in draws])))
+        name: Estimate(float(metric(counts)), *interval(np.asarray(metric(drawn))))
         for name, metric in metrics.items()
     }

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from icflow.detection.metrics import Estimate, interval
-from icflow.typing import Booleans, Floats, Indices
+from icflow.detection.metrics import METRICS, Confusion, times_drawn
+from icflow.detection.roc import Curve
+from icflow.typing import Booleans, Floats
 
 # Spectra times resamplings that are worked on at once, so that memory stays small.
 BLOCK = 1_000_000
@@ -58,11 +59,9 @@ class Resampling:
 
         Resampling within the classes keeps their sizes, which the simulation chose.
         """
-        times = np.ones((1 + repeats, is_ic.size), dtype=np.uint16)
+        times = np.empty((1 + repeats, is_ic.size), dtype=np.uint16)
         for members in (is_ic, ~is_ic):
-            size = int(members.sum())
-            if size:
-                times[1:, members] = random.multinomial(size, np.full(size, 1 / size), repeats)
+            times[:, members] = times_drawn(int(members.sum()), repeats, random)
         return cls(is_ic, times)
 
     def apply(self, measure: Callable[[Floats], Mapping[str, Floats]]) -> dict[str, Floats]:
@@ -81,11 +80,6 @@ class Resampling:
         return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
-def estimate(draws: Floats) -> Estimate:
-    """Return the number on the spectra as they are, with its 68.3 % interval."""
-    return Estimate(float(draws[0]), *interval(draws[1:]))
-
-
 # --- decisions --------------------------------------------------------------------
 
 
@@ -98,87 +92,11 @@ def of_decisions(decision: Booleans, is_ic: Booleans, weights: Floats) -> dict[s
     weights : (m, n) float
     """
     tp, fp = weights @ (decision & is_ic), weights @ (decision & ~is_ic)
-    with np.errstate(invalid="ignore"):
-        recall, false_alarm = tp / (weights @ is_ic), fp / (weights @ ~is_ic)
-        return {
-            "precision": tp / (tp + fp),
-            "recall": recall,
-            "bacc": 0.5 * (recall + 1 - false_alarm),
-            "false_alarm": false_alarm,
-        }
+    counts = Confusion(tp, fp, weights @ ~is_ic - fp, weights @ is_ic - tp)
+    return {name: np.asarray(metric(counts)) for name, metric in METRICS.items()}
 
 
 # --- scores -----------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Curve:
-    """What happens as the threshold falls, from nothing called IC to everything.
-
-    Attributes
-    ----------
-    false_alarm, recall, precision : (m, k) float
-        Rates at each distinct score, for each set of weights; equal scores are
-        never told apart. The first column is that of no detection, where the
-        precision is that of the highest score.
-    """
-
-    false_alarm: Floats
-    recall: Floats
-    precision: Floats
-
-    @classmethod
-    def of(cls, score: Floats, is_ic: Booleans, weights: Floats) -> Curve:
-        """Return the curve of a score; NaN is the lowest of all."""
-        known = np.where(np.isnan(score), -np.inf, score)
-        order = np.argsort(-known, kind="stable")
-        ends = np.flatnonzero(np.append(known[order][1:] != known[order][:-1], True))
-        sorted_weights = weights[:, order]
-        tp = np.cumsum(sorted_weights * is_ic[order], axis=1)[:, ends]
-        fp = np.cumsum(sorted_weights * ~is_ic[order], axis=1)[:, ends]
-        zero = np.zeros((len(weights), 1))
-        with np.errstate(invalid="ignore"):
-            precision = tp / (tp + fp)
-            return cls(
-                np.concatenate([zero, fp / fp[:, -1:]], axis=1),
-                np.concatenate([zero, tp / tp[:, -1:]], axis=1),
-                np.concatenate([precision[:, :1], precision], axis=1),
-            )
-
-    def area(self) -> Floats:
-        """Return the area under recall against false-alarm rate; ties count half."""
-        return np.asarray(np.trapezoid(self.recall, self.false_alarm, axis=1))
-
-    def average_precision(self) -> Floats:
-        """Return the mean precision over the steps in recall."""
-        steps = np.diff(self.recall, axis=1)
-        # Before the first spectrum is called IC there is no precision, nor a step.
-        gains = np.where(steps > 0, steps * self.precision[:, 1:], steps * 0)
-        return np.asarray(gains.sum(axis=1))
-
-    def false_alarm_at(self, recall: float) -> Floats:
-        """Return the lowest false-alarm rate at which a recall is reached.
-
-        Between two scores it is interpolated, as if ties were broken by chance.
-        """
-        return _crossing(
-            self.recall, self.false_alarm, np.sum(self.recall < recall, axis=1), recall
-        )
-
-    def recall_at(self, false_alarm: float) -> Floats:
-        """Return the highest recall that a false-alarm rate allows, interpolated likewise."""
-        above = np.sum(self.false_alarm <= false_alarm, axis=1)
-        return _crossing(self.false_alarm, self.recall, above, false_alarm)
-
-
-def _crossing(x: Floats, y: Floats, after: Indices, wanted: float) -> Floats:
-    """Return y where x, increasing along each row, reaches `wanted` just before column `after`."""
-    rows = np.arange(len(x))
-    right = np.minimum(after, x.shape[1] - 1)
-    left = np.maximum(after - 1, 0)
-    x0, x1, y0, y1 = x[rows, left], x[rows, right], y[rows, left], y[rows, right]
-    part = np.divide(wanted - x0, x1 - x0, out=np.zeros_like(x0), where=x1 > x0)
-    return np.asarray(np.where(np.isnan(x[:, -1]), np.nan, y0 + part * (y1 - y0)))
 
 
 def of_scores(

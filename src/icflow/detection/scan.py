@@ -14,13 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icflow.config import Config
+from icflow.config import Config, Detection, Scan, ScanPoint
+from icflow.detection.base import TRAINING, TRAINING_IC, with_ic
 from icflow.detection.detectors import METHODS, check_names, fits_needed
-from icflow.detection.evidence import with_ic
-from icflow.detection.metrics import SIGMA_QUANTILES, Estimate, generator
-from icflow.detection.quality import estimate
+from icflow.detection.metrics import SIGMA_QUANTILES, Estimate, times_drawn
+from icflow.detection.roc import lowest_for_nan
 from icflow.errors import IcflowError
-from icflow.typing import Floats, Integers, Strings
+from icflow.seeds import generator
+from icflow.typing import Floats, Strings
 
 # What is measured at each point, and how it changes from the first one.
 RATES = ("false_alarm", "recall", "bacc")
@@ -40,59 +41,78 @@ def check(config: Config) -> None:
     """
     for name, scan in config.scans.items():
         for point in scan.points:
-            path = f"scans.{name}.points.{point.name}"
             detection = config.at_point(name, point.name)
-            classes = with_ic(config.datasets, detection.training)
-            if all(classes[dataset] for dataset in detection.test):
-                raise IcflowError(
-                    f"{path}.test names no dataset without IC, so there are no false alarms to "
-                    "count; add a thermal one"
-                )
-            if len({classes[dataset] for dataset in detection.validation}) < 2:
-                raise IcflowError(
-                    f"{path}.validation names datasets of one class, and a threshold needs both; "
-                    "add one of the other"
-                )
-            for part in ("training", "training_ic"):
-                dataset = getattr(detection, part)
-                if dataset is not None and classes[dataset] != (part == "training_ic"):
-                    raise IcflowError(
-                        f"{path}.{part} is {dataset!r}, whose spectra are of the other class; "
-                        "name another dataset, or correct its key `ic`"
-                    )
-            for detector, settings in detection.detectors.items():
-                missing = set(settings.parts or ()) - set(detection.detectors)
-                if missing:
-                    raise IcflowError(
-                        f"scans.{name}.detectors names {detector!r}, but not "
-                        f"{', '.join(sorted(missing))}, which it combines; add it"
-                    )
-            changed = {detector: detection.detectors[detector] for detector in point.reads}
-            for detector, settings in changed.items():
-                if "thermal" not in METHODS[settings.method].needs:
-                    raise IcflowError(
-                        f"{path}.reads names {detector!r}, whose method {settings.method!r} reads "
-                        "no pair of fits or integrals; take it out"
-                    )
-            check_names(config, changed, f"{path}.reads")
+            path = f"scans.{name}.points.{point.name}"
+            _check_classes(path, detection, with_ic(config.datasets, detection.training))
+            _check_detectors(f"scans.{name}.detectors", detection)
+            _check_reads(config, f"{path}.reads", point, detection)
             fits_needed(detection, config.datasets)
-        if scan.figure != "changes" and any(point.value is None for point in scan.points):
+        _check_axis(f"scans.{name}", scan)
+
+
+def _check_classes(path: str, detection: Detection, classes: Mapping[str, bool]) -> None:
+    """Check that every part of a point has spectra of the classes that it needs."""
+    if all(classes[dataset] for dataset in detection.test):
+        raise IcflowError(
+            f"{path}.test names no dataset without IC, so there are no false alarms to "
+            "count; add a thermal one"
+        )
+    if len({classes[dataset] for dataset in detection.validation}) < 2:
+        raise IcflowError(
+            f"{path}.validation names datasets of one class, and a threshold needs both; "
+            "add one of the other"
+        )
+    for part, positive in ((TRAINING, False), (TRAINING_IC, True)):
+        dataset = getattr(detection, part)
+        if dataset is not None and classes[dataset] != positive:
             raise IcflowError(
-                f"scans.{name}: its figure is drawn against the value, which a point lacks; give "
-                "every point one, or draw `changes`"
+                f"{path}.{part} is {dataset!r}, whose spectra are of the other class; "
+                "name another dataset, or correct its key `ic`"
             )
-        if scan.figure == "fluxes" and any((point.value or 0) <= 0 for point in scan.points):
+
+
+def _check_detectors(path: str, detection: Detection) -> None:
+    """Check that detectors that combine others have them."""
+    for name, detector in detection.detectors.items():
+        missing = set(detector.parts or ()) - set(detection.detectors)
+        if missing:
             raise IcflowError(
-                f"scans.{name}: its figure has a logarithmic axis, and a point has a value that is "
-                "not positive; give it another one"
+                f"{path} names {name!r}, but not {', '.join(sorted(missing))}, which it combines; "
+                "add it"
             )
+
+
+def _check_reads(config: Config, path: str, point: ScanPoint, detection: Detection) -> None:
+    """Check what detectors read at a point instead of what they read elsewhere."""
+    changed = {name: detection.detectors[name] for name in point.reads}
+    for name, detector in changed.items():
+        if "thermal" not in METHODS[detector.method].needs:
+            raise IcflowError(
+                f"{path} names {name!r}, whose method {detector.method!r} reads "
+                "no pair of fits or integrals; take it out"
+            )
+    check_names(config, changed, path)
+
+
+def _check_axis(path: str, scan: Scan) -> None:
+    """Check that the figure of a scan has a place for each of its points."""
+    if scan.figure != "changes" and any(point.value is None for point in scan.points):
+        raise IcflowError(
+            f"{path}: its figure is drawn against the value, which a point lacks; give "
+            "every point one, or draw `changes`"
+        )
+    if scan.figure == "fluxes" and any((point.value or 0) <= 0 for point in scan.points):
+        raise IcflowError(
+            f"{path}: its figure has a logarithmic axis, and a point has a value that is "
+            "not positive; give it another one"
+        )
 
 
 # --- resampling ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Spectra:
+class ScoredSpectra:
     """Spectra of one class with their scores.
 
     Attributes
@@ -122,22 +142,13 @@ class Weights:
         self.seed, self.repeats = seed, repeats
         self._drawn: dict[str, Floats] = {}
 
-    def of(self, spectra: Spectra) -> Floats:
+    def of(self, spectra: ScoredSpectra) -> Floats:
         """Return weights, (1 + repeats, n): once each in the first row, as drawn in the others."""
         key = "\n".join(spectra.sources.tolist())
         if key not in self._drawn:
-            size = spectra.size
-            times = np.ones((1 + self.repeats, size))
-            if size:
-                random = generator(self.seed, f"scan\n{key}")
-                times[1:] = random.multinomial(size, np.full(size, 1 / size), self.repeats)
-            self._drawn[key] = times
+            random = generator(self.seed, f"scan\n{key}")
+            self._drawn[key] = times_drawn(spectra.size, self.repeats, random).astype(np.float64)
         return self._drawn[key]
-
-
-def known(score: Floats) -> Floats:
-    """Return scores of which NaN is the lowest: no detection."""
-    return np.where(np.isnan(score), -np.inf, score)
 
 
 def thresholds(score: Floats, rate: float, weights: Floats) -> Floats:
@@ -155,7 +166,7 @@ def thresholds(score: Floats, rate: float, weights: Floats) -> Floats:
     (m,) float
         A spectrum is called IC when its score is above.
     """
-    score = known(score)
+    score = lowest_for_nan(score)
     order = np.argsort(-score, kind="stable")
     above = np.cumsum(weights[:, order], axis=1)
     # A whole number of spectra; a fraction that is one on paper can be a little less.
@@ -168,7 +179,7 @@ def fraction(score: Floats, threshold: Floats, weights: Floats) -> Floats:
     """Return the fraction of spectra called IC, (m,), each with its threshold; NaN without any."""
     if score.size == 0:
         return np.full(len(weights), math.nan)
-    called = known(score) > threshold[:, None]
+    called = lowest_for_nan(score) > threshold[:, None]
     return np.asarray((weights * called).sum(axis=1) / weights.sum(axis=1))
 
 
@@ -181,17 +192,17 @@ class Point:
 
     Attributes
     ----------
-    thermal, ic : Spectra
+    thermal, ic : ScoredSpectra
         Test spectra without and with IC.
-    calibration : Spectra
+    calibration : ScoredSpectra
         Validation spectra without IC.
     thresholds : mapping of str to float
         Those of the highest balanced accuracy on the validation spectra.
     """
 
-    thermal: Spectra
-    ic: Spectra
-    calibration: Spectra
+    thermal: ScoredSpectra
+    ic: ScoredSpectra
+    calibration: ScoredSpectra
     thresholds: Mapping[str, float]
 
 
@@ -228,7 +239,8 @@ def measure(point: Point, detector: str, false_alarm: float | None, weights: Wei
             point.calibration.scores[detector], false_alarm, weights.of(point.calibration)
         )
     alarms, recall = (
-        fraction(one.scores[detector], chosen, weights.of(one)) for one in (point.thermal, point.ic)
+        fraction(spectra.scores[detector], chosen, weights.of(spectra))
+        for spectra in (point.thermal, point.ic)
     )
     draws = {"false_alarm": alarms, "recall": recall, "bacc": 0.5 * (recall + 1 - alarms)}
     return Measured(chosen, draws)
@@ -236,14 +248,14 @@ def measure(point: Point, detector: str, false_alarm: float | None, weights: Wei
 
 def changes(here: Measured, first: Measured) -> dict[str, Estimate]:
     """Return how the rates differ from those at the first point."""
-    return {name: estimate(here.draws[name] - first.draws[name]) for name in RATES}
+    return {name: Estimate.of(here.draws[name] - first.draws[name]) for name in RATES}
 
 
 # --- fluxes -------------------------------------------------------------------------
 
 
 def efficiency(
-    spectra: Spectra, detector: str, threshold: Floats, weights: Floats
+    spectra: ScoredSpectra, detector: str, threshold: Floats, weights: Floats
 ) -> tuple[Floats, Floats]:
     """Return fluxes, (k,), and the fraction of spectra around each that is called IC, (m, k).
 
@@ -253,7 +265,7 @@ def efficiency(
     logs = np.log10(spectra.flux)
     grid = np.linspace(logs.min(), logs.max(), FINE)
     kernel = np.exp(-0.5 * ((logs[:, None] - grid) / WIDTH) ** 2)
-    called = known(spectra.scores[detector]) > threshold[:, None]
+    called = lowest_for_nan(spectra.scores[detector]) > threshold[:, None]
     return 10**grid, (weights * called) @ kernel / (weights @ kernel)
 
 
@@ -288,8 +300,3 @@ def band(draws: Floats) -> tuple[Floats, Floats]:
     """Return the ends of the 68.3 % interval of each column of resampled numbers."""
     low, high = np.quantile(draws[1:], SIGMA_QUANTILES, axis=0)
     return low, high
-
-
-def sources_of(datasets: Strings, index: Integers, known_as: Mapping[str, str]) -> Strings:
-    """Return names of the sources of spectra: dataset that they are drawn as, and index."""
-    return np.array([f"{known_as[d]}/{i}" for d, i in zip(datasets, index, strict=True)], dtype=str)

@@ -1,17 +1,25 @@
-"""The table of a scan in the forms in which it is read: CSV and Markdown."""
+"""The table of a scan, from the evaluations of its points, as CSV and Markdown."""
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Mapping, Sequence
-from csv import DictWriter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
-from icflow.detection.table1 import bar, escape_bar, interval
-from icflow.settings import ScanSettings
+import numpy as np
+import pandas as pd
+from astropy import units
+from astropy.table import Table
 
-Row = Mapping[str, Any]
+from icflow import tables
+from icflow.detection import scan
+from icflow.detection.detectors import in_order
+from icflow.detection.differences import signed
+from icflow.detection.metrics import Estimate
+from icflow.detection.scan import Measured, Point, ScoredSpectra, Weights
+from icflow.detection.table1 import interval
+from icflow.settings import ScanSettings
 
 BEST = "balanced accuracy"
 
@@ -36,43 +44,137 @@ def flux_key(level: float) -> str:
     return f"flux_{level:g}"
 
 
-def csv(rows: Sequence[Row]) -> str:
+# --- the comparison -----------------------------------------------------------------
+
+
+def compare(
+    settings: ScanSettings, points: Mapping[str, Point]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Compare the points of a scan.
+
+    Parameters
+    ----------
+    settings : ScanSettings
+    points : mapping of str to Point
+        The evaluation of each.
+
+    Returns
+    -------
+    table : DataFrame
+        One row for each point, detector and way to choose the threshold.
+    curves : DataFrame
+        The fraction of spectra called IC against the IC flux, for each of these.
+    """
+    weights = Weights(settings.seed, settings.bootstrap)
+    rows, curves = [], []
+    for name in in_order(settings.detectors):
+        for target in (None, *settings.false_alarms):
+            for row, curve in _rows(settings, points, name, target, weights):
+                key = {k: row[k] for k in ("point", "value", "detector", "threshold_for")}
+                rows.append(row)
+                curves.append(curve.assign(**key))
+    # By point first, as a reader looks it up.
+    order = {point.name: position for position, point in enumerate(settings.scan.points)}
+    table = pd.DataFrame(rows).sort_values("point", key=lambda p: p.map(order), kind="stable")
+    return table, pd.concat(curves, ignore_index=True)
+
+
+def _rows(
+    settings: ScanSettings,
+    points: Mapping[str, Point],
+    detector: str,
+    target: float | None,
+    weights: Weights,
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """Give the row of each point for a detector with one kind of threshold, and its curve."""
+    measured = {p: scan.measure(point, detector, target, weights) for p, point in points.items()}
+    first = measured[settings.scan.points[0].name]
+    for point in settings.scan.points:
+        spectra, here = points[point.name], measured[point.name]
+        fluxes, curve = _fluxes(spectra.ic, detector, here, weights)
+        estimates = {key: Estimate.of(values) for key, values in here.draws.items()}
+        estimates |= {f"change_{key}": c for key, c in scan.changes(here, first).items()}
+        row = {
+            "point": point.name,
+            "label": point.label,
+            "series": point.series,
+            "value": math.nan if point.value is None else point.value,
+            "detector": detector,
+            "title": settings.detectors[detector].title,
+            "threshold_for": threshold_for(target),
+            "threshold": float(here.thresholds[0]),
+            "n_thermal": spectra.thermal.size,
+            "n_ic": spectra.ic.size,
+        }
+        ends = {"value": "", "lo": "_lo", "hi": "_hi"}
+        for key, estimate in (estimates | fluxes).items():
+            row |= {f"{key}{ends[part]}": number for part, number in asdict(estimate).items()}
+        yield row, curve
+
+
+def _fluxes(
+    spectra: ScoredSpectra, detector: str, measured: Measured, weights: Weights
+) -> tuple[dict[str, Estimate], pd.DataFrame]:
+    """Return the fluxes that a detector needs, and its efficiency against the flux."""
+    flux = spectra.flux
+    if not flux.size or not (np.isfinite(flux) & (flux > 0)).all() or flux.min() == flux.max():
+        undefined = Estimate(math.nan, math.nan, math.nan)
+        nothing = pd.DataFrame(columns=["flux", "efficiency", "lo", "hi"], dtype=float)
+        return {flux_key(level): undefined for level in scan.LEVELS}, nothing
+    grid, called = scan.efficiency(spectra, detector, measured.thresholds, weights.of(spectra))
+    low, high = scan.band(called)
+    curve = pd.DataFrame({"flux": grid, "efficiency": called[0], "lo": low, "hi": high})
+    return {
+        flux_key(level): scan.flux_estimate(scan.needed(grid, called, level))
+        for level in scan.LEVELS
+    }, curve
+
+
+def curve_table(curves: pd.DataFrame, settings: ScanSettings) -> Table:
+    """Return the curves as a table with units, rounded."""
+    table = Table(meta={"energies": list(settings.energies)})
+    for name in ("point", "value", "detector", "threshold_for"):
+        table[name] = np.array(curves[name], dtype=float if name == "value" else str)
+    table["flux"] = tables.rounded(curves["flux"], 5) * units.erg / units.cm**2 / units.s
+    for name in ("efficiency", "lo", "hi"):
+        table[name] = np.round(curves[name].to_numpy(), 4)
+    return table
+
+
+# --- as text ------------------------------------------------------------------------
+
+
+def csv(table: pd.DataFrame) -> str:
     """Return all rows as CSV, ``nan`` where undefined, ``inf`` for a flux beyond those tried."""
-    file = io.StringIO()
-    writer = DictWriter(file, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: _plain(value) for key, value in row.items()})
-    return file.getvalue()
+    return tables.csv(table)
 
 
-def _plain(value: Any) -> Any:
-    return f"{value:.6g}" if isinstance(value, float) else value
-
-
-def markdown(rows: Sequence[Row], settings: ScanSettings) -> str:
+def markdown(table: pd.DataFrame, settings: ScanSettings) -> str:
     """Return what matters most in Markdown; the CSV file has all."""
-    if settings.scan.figure == "fluxes":
-        return _flux_table(rows, settings)
-    return _rate_table(rows, settings)
+    form = _flux_table if settings.scan.figure == "fluxes" else _rate_table
+    return form(table, settings)
 
 
-def _rate_table(rows: Sequence[Row], settings: ScanSettings) -> str:
-    header = ["Point", "Detector", "False alarms", "change", "Recall", "change", "Bal. accuracy"]
-    lines = [bar(header), bar(["---", "---", *["---:"] * 5])]
+def _rate_table(table: pd.DataFrame, settings: ScanSettings) -> str:
     first = settings.scan.points[0]
-    for row in rows:
-        if row["threshold_for"] != shown(settings):
-            continue
-        compared = row["point"] != first.name
-        cells = [escape_bar(row["label"]), escape_bar(row["title"])]
-        for name in ("false_alarm", "recall"):
-            cells += [
-                interval(_estimate(row, name)),
-                signed(_estimate(row, f"change_{name}")) if compared else "",
-            ]
-        lines.append(bar([*cells, interval(_estimate(row, "bacc"))]))
-    return "\n".join(lines) + (
+    columns = ["Point", "Detector", "False alarms", "change", "Recall", "change", "Bal. accuracy"]
+    rows = [
+        [
+            row["label"],
+            row["title"],
+            *(
+                cell
+                for name in ("false_alarm", "recall")
+                for cell in (
+                    interval(_estimate(row, name)),
+                    "" if row["point"] == first.name else _change(row, name),
+                )
+            ),
+            interval(_estimate(row, "bacc")),
+        ]
+        for _, row in table[table["threshold_for"] == shown(settings)].iterrows()
+    ]
+    return tables.markdown(pd.DataFrame(rows, columns=columns), words=2) + (
         f"\n\n{settings.scan.title}. Thresholds for {shown(settings)} on the validation spectra; "
         f"changes from “{first.label}”, of the same sources where the points share them, "
         f"**bold** where the interval leaves out zero. Intervals hold 68.3 % of "
@@ -80,21 +182,23 @@ def _rate_table(rows: Sequence[Row], settings: ScanSettings) -> str:
     )
 
 
-def _flux_table(rows: Sequence[Row], settings: ScanSettings) -> str:
-    levels = [name.removeprefix("flux_") for name in rows[0] if name.startswith("flux_")]
-    levels = [level for level in levels if not level.endswith(("_lo", "_hi"))]
-    header = ["Point", "Detector", "Threshold for", "False alarms"]
-    header += [f"Flux found in {float(level):.0%}" for level in levels]
-    lines = [bar(header), bar(["---", "---", "---", *["---:"] * (1 + len(levels))])]
-    for row in rows:
-        if row["threshold_for"] == BEST:
-            continue
-        cells = [escape_bar(row["label"]), escape_bar(row["title"]), row["threshold_for"]]
-        cells.append(interval(_estimate(row, "false_alarm")))
-        cells += [flux(_estimate(row, f"flux_{level}")) for level in levels]
-        lines.append(bar(cells))
+def _flux_table(table: pd.DataFrame, settings: ScanSettings) -> str:
+    levels = [name for name in table if f"{name}_lo" in table and name.startswith("flux_")]
+    fractions = [float(name.removeprefix("flux_")) for name in levels]
+    columns = ["Point", "Detector", "Threshold for", "False alarms"]
+    columns += [f"Flux found in {fraction:.0%}" for fraction in fractions]
+    rows = [
+        [
+            row["label"],
+            row["title"],
+            row["threshold_for"],
+            interval(_estimate(row, "false_alarm")),
+            *(flux(row, name) for name in levels),
+        ]
+        for _, row in table[table["threshold_for"] != BEST].iterrows()
+    ]
     low, high = settings.energies
-    return "\n".join(lines) + (
+    return tables.markdown(pd.DataFrame(rows, columns=columns), words=3) + (
         f"\n\n{settings.scan.title}. IC flux, {low:g} to {high:g} keV (10⁻¹² erg/cm²/s), from "
         "which on that fraction of the spectra is called IC, with thresholds that the validation "
         f"spectra without IC set. Intervals hold 68.3 % of {settings.bootstrap:,} resamplings of "
@@ -102,27 +206,18 @@ def _flux_table(rows: Sequence[Row], settings: ScanSettings) -> str:
     )
 
 
-def _estimate(row: Row, name: str) -> dict[str, float]:
+def _estimate(row: Mapping[str, Any], name: str) -> dict[str, float]:
     return {"value": row[name], "lo": row[f"{name}_lo"], "hi": row[f"{name}_hi"]}
 
 
-def signed(change: Mapping[str, float]) -> str:
-    """Return a change with its interval, bold where that leaves out zero."""
-    value, low, high = (change[key] for key in ("value", "lo", "hi"))
-    if math.isnan(value):
-        return "–"
-    text = "{} ({} to {})".format(
-        *(f"{number:+.3f}".replace("-", "−") for number in (value, low, high))
-    )
-    return text if low <= 0 <= high else f"**{text}**"
+def _change(row: Mapping[str, Any], name: str) -> str:
+    return signed(_estimate(row, f"change_{name}"), bold=True, undefined="–")
 
 
-def flux(found: Mapping[str, float]) -> str:
+def flux(row: Mapping[str, Any], name: str) -> str:
     """Return a flux with its interval in units of 1e-12 erg/cm²/s."""
-    value, low, high = (
-        "> tried" if math.isinf(number) else f"{number * 1e12:.2g}"
-        for number in (found["value"], found["lo"], found["hi"])
-    )
-    if math.isnan(found["value"]):
+    numbers = [float(number) for number in _estimate(row, name).values()]
+    value, low, high = ("> tried" if math.isinf(x) else f"{x * 1e12:.2g}" for x in numbers)
+    if math.isnan(numbers[0]):
         return "undefined"
-    return value if math.isinf(found["value"]) else f"{value} ({low}–{high})"
+    return value if math.isinf(numbers[0]) else f"{value} ({low}–{high})"

@@ -5,75 +5,104 @@ All forms are made from the content of ``metrics.json``, so that they agree.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import pandas as pd
+
+from icflow import tables
+from icflow.detection.base import SEES
 from icflow.detection.published import SOURCE
+from icflow.tables import decimal, latex_text
 
 QUANTITIES = ("precision", "recall", "bacc")
-# What a detector sees of spectra with IC, in one word or two (`icflow.detection.detectors.SEES`).
-SEEN = {"never": "nothing", "threshold": "threshold", "training": "training", "priors": "priors"}
 HEADINGS = {"precision": "Precision", "recall": "Recall", "bacc": "Balanced accuracy"}
-
-_LATEX_SPECIAL = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "–": "--", "Δ": r"$\Delta$",
-}  # fmt: skip
 
 
 def csv(metrics: Mapping[str, Any]) -> str:
     """Return Table 1 as CSV: one row per detector, ``nan`` where undefined."""
-    header = ["detector"]
+    ends = {"value": "", "lo": "_lo", "hi": "_hi"}
+    rows = [
+        {
+            "detector": name,
+            **{
+                f"{quantity}{end}": decimal(entry[quantity][key], 6)
+                for quantity in QUANTITIES
+                for key, end in ends.items()
+            },
+            "n_test": entry["n_test"],
+        }
+        for name, entry in metrics["detectors"].items()
+    ]
+    return tables.csv(pd.DataFrame(rows))
+
+
+def frame(
+    metrics: Mapping[str, Any],
+    text: Callable[[str], str] = str,
+    number: Callable[[Mapping[str, float | None]], str] | None = None,
+) -> pd.DataFrame:
+    """Return Table 1 as texts, the published values beside ours.
+
+    Parameters
+    ----------
+    metrics : mapping
+        The content of ``metrics.json``.
+    text : callable, optional
+        How a text is written.
+    number : callable, optional
+        How a number with its interval is written; `interval` by default.
+
+    Returns
+    -------
+    DataFrame
+        One row per detector, columns ``Detector``, ``sees of IC`` and, for each
+        of `QUANTITIES`, its heading and ``published``.
+    """
+    number = number or interval
+    columns = ["Detector", "sees of IC"]
     for quantity in QUANTITIES:
-        header += [quantity, f"{quantity}_lo", f"{quantity}_hi"]
-    lines = [",".join([*header, "n_test"])]
-    for name, entry in metrics["detectors"].items():
-        numbers = [
-            number(entry[quantity][key], 6)
-            for quantity in QUANTITIES
-            for key in ("value", "lo", "hi")
+        columns += [HEADINGS[quantity], "published"]
+    rows = [
+        [
+            text(entry["title"]),
+            SEES[entry["sees"]].word,
+            *(
+                cell
+                for quantity in QUANTITIES
+                for cell in (number(entry[quantity]), text(published(entry, quantity)))
+            ),
         ]
-        lines.append(",".join([name, *numbers, str(entry["n_test"])]))
-    return "\n".join(lines) + "\n"
+        for entry in metrics["detectors"].values()
+    ]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def markdown(metrics: Mapping[str, Any]) -> str:
-    """Return Table 1 in Markdown, the published values beside ours."""
-    header = ["Detector", "sees of IC"]
-    for quantity in QUANTITIES:
-        header += [HEADINGS[quantity], "published"]
-    lines = [bar(header), bar(["---", "---"] + ["---:"] * (len(header) - 2))]
-    for entry in metrics["detectors"].values():
-        cells = [escape_bar(entry["title"]), SEEN[entry["sees"]]]
-        for quantity in QUANTITIES:
-            cells += [interval(entry[quantity]), published(entry, quantity)]
-        lines.append(bar(cells))
-    return "\n".join(lines) + f"\n\n{caption(metrics)}\n"
+    """Return Table 1 in Markdown."""
+    return f"{tables.markdown(frame(metrics), words=2)}\n\n{caption(metrics)}\n"
 
 
 def latex(metrics: Mapping[str, Any]) -> str:
-    """Return Table 1 as a LaTeX ``table``, the published values beside ours."""
-    lines = [
-        r"\begin{table*}",
-        r"\centering",
-        rf"\caption{{{_escape(caption(metrics))}}}",
-        r"\label{tab:detectors}",
-        r"\begin{tabular}{llcccccc}",
-        r"\hline\hline",
-        " & ".join(["", "", *(rf"\multicolumn{{2}}{{c}}{{{HEADINGS[q]}}}" for q in QUANTITIES)])
-        + r" \\",
-        " & ".join(["Detector", "sees of IC", *["here", "published"] * 3]) + r" \\",
-        r"\hline",
-    ]
-    for entry in metrics["detectors"].values():
-        cells = [_escape(entry["title"]), SEEN[entry["sees"]]]
-        for quantity in QUANTITIES:
-            cells += [_latex_range(entry[quantity]), _escape(published(entry, quantity))]
-        lines.append(" & ".join(cells) + r" \\")
-    lines += [r"\hline", r"\end{tabular}", r"\end{table*}"]
-    return "\n".join(lines) + "\n"
+    """Return Table 1 as a LaTeX ``table``."""
+    table = frame(metrics, latex_text, _latex_range)
+    table.columns = pd.MultiIndex.from_tuples(
+        [("", name) for name in table.columns[:2]]
+        + [(HEADINGS[quantity], what) for quantity in QUANTITIES for what in ("here", "published")]
+    )
+    rules = {"toprule": r":hline\hline", "midrule": ":hline", "bottomrule": ":hline"}
+    styled = table.style.hide(axis="index").set_table_styles(
+        [{"selector": place, "props": rule} for place, rule in rules.items()]
+    )
+    text: str = styled.to_latex(
+        environment="table*",
+        position_float="centering",
+        caption=latex_text(caption(metrics)),
+        label="tab:detectors",
+        column_format="llcccccc",
+        multicol_align="c",
+    )
+    return text
 
 
 def caption(metrics: Mapping[str, Any]) -> str:
@@ -140,14 +169,9 @@ def _fits(metrics: Mapping[str, Any]) -> list[str]:
     return ["Settings: " + ", ".join(f"{key} {value}" for key, value in versions.items()) + "."]
 
 
-def number(value: float | None, digits: int) -> str:
-    """Return a number as text, ``nan`` where it is undefined."""
-    return "nan" if value is None or math.isnan(value) else f"{value:.{digits}f}"
-
-
 def interval(estimate: Mapping[str, float | None]) -> str:
     """Return a number with its interval, as text."""
-    value, low, high = (number(estimate[key], 3) for key in ("value", "lo", "hi"))
+    value, low, high = (decimal(estimate[key], 3) for key in ("value", "lo", "hi"))
     return "undefined" if value == "nan" else f"{value} ({low}–{high})"
 
 
@@ -156,17 +180,3 @@ def _latex_range(estimate: Mapping[str, float | None]) -> str:
     if value is None or low is None or high is None:
         return "--"
     return rf"${value:.3f}_{{-{max(value - low, 0):.3f}}}^{{+{max(high - value, 0):.3f}}}$"
-
-
-def _escape(text: str) -> str:
-    return "".join(_LATEX_SPECIAL.get(letter, letter) for letter in text)
-
-
-def escape_bar(text: str) -> str:
-    """Return text for a cell of a Markdown table."""
-    return text.replace("|", r"\|")
-
-
-def bar(cells: Sequence[str]) -> str:
-    """Return a row of a Markdown table."""
-    return "| " + " | ".join(cells) + " |"

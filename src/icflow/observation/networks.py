@@ -10,7 +10,7 @@ import numpy as np
 from astropy.table import Table, vstack
 
 from icflow.config import Observe
-from icflow.detection.evidence import TEST, VALIDATION
+from icflow.detection.base import TEST, VALIDATION
 from icflow.engines.embedded.observed import ObservedEngine
 from icflow.errors import IcflowError
 from icflow.models.scenario import at_source

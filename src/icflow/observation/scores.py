@@ -13,16 +13,17 @@ from astropy.table import Table
 
 from icflow.config import Detector, Observe
 from icflow.detection import detectors
-from icflow.detection.evidence import (
+from icflow.detection.base import (
+    FITS,
     PARTS,
     TEST,
     TRAINING,
     TRAINING_IC,
     VALIDATION,
-    Evidence,
+    Material,
     Sample,
 )
-from icflow.detection.learned import FEWEST, Features, Scale, fitted
+from icflow.detection.fits import FEWEST, Features, Scale, fitted
 from icflow.engines.base import FitResult
 from icflow.errors import IcflowError
 from icflow.observation import networks as observed_networks
@@ -235,7 +236,7 @@ def check(settings: ObserveSettings) -> None:
             observed_networks.check(
                 settings.networks[detector.network], settings, f"{SECTION}.{name}.network"
             )
-        if method.reads != detectors.FITS:
+        if method.reads != FITS:
             raise IcflowError(
                 f"{SECTION}.{name}.method is {detector.method!r}, which reads {method.reads}; they "
                 "are not made for observations: choose a method that reads fits or a network"
@@ -266,7 +267,7 @@ def _sample(rows: Mapping[str, range], is_ic: Mapping[str, bool]) -> Sample:
 
 
 class _Judge:
-    """The evidence for one detector."""
+    """The material for one detector."""
 
     def __init__(
         self,
@@ -291,7 +292,7 @@ class _Judge:
             TEST: unseen,
         }
         is_ic = {name: name == with_ic for name in spectra}
-        self.evidence = Evidence(
+        self.material = Material(
             {part: _sample(self.rows[part], is_ic) for part in PARTS},
             is_ic | {NETWORK_TRAINING: False},
             {network: [table] for network, table in networks.items()},
@@ -303,12 +304,12 @@ class _Judge:
     def score(self, name: str, needed: Mapping[str, Detector]) -> Score:
         """Return what a detector says, given it and those that it combines."""
         try:
-            verdict = detectors.judge(needed, self.evidence)[name]
+            verdict = detectors.judge(needed, self.material)[name]
         except IcflowError as error:
             raise IcflowError(f"{SECTION}: {error}") from None
-        dataset = self.evidence.samples[TEST].dataset
+        dataset = self.material.samples[TEST].dataset
         above = excess_given_fits(
-            fitted(self.evidence.fit(TEST, self.observe.thermal), ""),
+            fitted(self.material.fit(TEST, self.observe.thermal), ""),
             verdict.score,
             dataset != self.observe.with_ic,
             int(np.flatnonzero(dataset == OBSERVED)[0]),

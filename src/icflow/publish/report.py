@@ -22,8 +22,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.detection import quality, table1
-from icflow.detection.by_fits import reduced_cstat
 from icflow.detection.detectors import fits_read
+from icflow.detection.fits import reduced_cstat
 from icflow.errors import IcflowError
 from icflow.files import read_json, write_text
 from icflow.publish import measures
@@ -151,27 +151,7 @@ def summary(config: Config) -> str:
 
 
 def _table1(metrics: Mapping[str, Any]) -> HtmlTable:
-    frame = pd.DataFrame(
-        [
-            [
-                entry["title"],
-                table1.SEEN[entry["sees"]],
-                *(
-                    cell
-                    for quantity in table1.QUANTITIES
-                    for cell in (
-                        table1.interval(entry[quantity]),
-                        table1.published(entry, quantity),
-                    )
-                ),
-            ]
-            for entry in metrics["detectors"].values()
-        ],
-        columns=[
-            *("Detector", "Sees of IC"),
-            *(c for q in table1.QUANTITIES for c in (table1.HEADINGS[q], "published")),
-        ],
-    )
+    frame = table1.frame(metrics).rename(columns={"sees of IC": "Sees of IC"})
     return HtmlTable(table1.caption(metrics), frame, {"Sees of IC": "text"})
 
 

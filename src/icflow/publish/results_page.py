@@ -20,12 +20,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from icflow.config import Config
 from icflow.detection import differences, quality, table1
+from icflow.detection.base import SEES
 from icflow.detection.differences import BETTER, EVEN, WORSE, between, verdict
 from icflow.detection.metrics import binomial
 from icflow.errors import IcflowError
 from icflow.files import atomic_path, write_text
 from icflow.publish import measures
-from icflow.publish.figures import every_dependence, judged, registry
+from icflow.publish.figures import every_dependence, registry
 from icflow.publish.figures.base import read_metrics
 from icflow.publish.report import summary
 from icflow.stages import figures
@@ -39,7 +40,7 @@ DPI = 100
 COLOURS = 256  # of an image: its files stay small, its lines sharp
 PAGE = "README.md"
 # Classes that compete: those that know the priors are what the others are measured by.
-CLASSES = {key: known.clause for key, known in judged.CLASSES.items() if known.clause}
+CLASSES = {key: sight.clause for key, sight in SEES.items() if sight.clause}
 
 
 def run(config: Config, files: Sequence[str], results: Path, output: Path) -> list[Path]:

@@ -9,7 +9,8 @@ from astropy.table import Table
 from icflow import config as configuration
 from icflow.config import Config, Dataset, Detector
 from icflow.detection import detectors
-from icflow.detection.evidence import Evidence, Sample, with_ic
+from icflow.detection.base import Material, Sample, with_ic
+from icflow.detection.methods.latent_density import improbability
 from icflow.errors import IcflowError
 
 WITH_IC = {"train": False, "cold": False, "val": True, "hot": False, "ic": True}
@@ -43,14 +44,14 @@ def fit_table(cstat: list[float], dof: list[int], converged: list[bool] | None =
     )
 
 
-def evidence(
+def material(
     scores: dict | None = None, fits: dict | None = None, validation: dict | None = None
-) -> Evidence:
-    """Evidence with fits of the test spectra; those of the validation spectra follow from them."""
+) -> Material:
+    """Material with fits of the test spectra; those of the validation spectra follow from them."""
     fits = fits or {}
     plain = {name: fit_table([100.0] * 4, [100] * 4) for name in fits}
     parts = {"test": fits, "validation": plain if validation is None else validation}
-    return Evidence(SAMPLES, WITH_IC, scores or {}, parts)
+    return Material(SAMPLES, WITH_IC, scores or {}, parts)
 
 
 def test_class_is_whether_the_scenario_differs_from_training_unless_it_is_given() -> None:
@@ -78,7 +79,7 @@ def test_reconstruction_error_takes_medians_over_folds() -> None:
         score_table([1.0, 2.0], [6.0, 7.0], [2.0, 9.0, 5.0, 9.0]),  # threshold 4
         score_table([1.0, 8.0], [10.0, 11.0], [2.5, 1.0, 6.0, 7.0]),  # threshold 9
     ]
-    verdict = detectors.detect("cae", CAE, evidence({"cae": folds}))
+    verdict = detectors.detect("cae", CAE, material({"cae": folds}))
     assert verdict.fold_thresholds == (3.0, 4.0, 9.0)
     assert verdict.threshold == 4.0
     assert verdict.score.tolist() == [2.0, 9.0, 5.0, 8.0]
@@ -88,7 +89,7 @@ def test_reconstruction_error_takes_medians_over_folds() -> None:
 
 def test_reconstruction_error_without_a_number_claims_nothing() -> None:
     table = score_table([1.0, np.nan], [4.0, 6.0], [np.nan, 9.0, np.nan, 8.0])
-    verdict = detectors.detect("cae", CAE, evidence({"cae": [table]}))
+    verdict = detectors.detect("cae", CAE, material({"cae": [table]}))
     assert verdict.threshold == 2.5
     assert verdict.decision.tolist() == [False, True, False, True]
     assert verdict.missing == 2
@@ -98,10 +99,10 @@ def test_reconstruction_deviance_reads_its_own_column() -> None:
     table = score_table([1.0, 2.0], [4.0, 6.0], [1.0, 9.0, 3.0, 8.0])
     detector = Detector(title="D", method="reconstruction_deviance", network="cae")
     with pytest.raises(IcflowError, match="lack the column deviance; score the network again"):
-        detectors.detect("d", detector, evidence({"cae": [table]}))
+        detectors.detect("d", detector, material({"cae": [table]}))
     table["deviance"] = 10 * table["R_a"]
     table["R_a"] = 0.0
-    verdict = detectors.detect("d", detector, evidence({"cae": [table]}))
+    verdict = detectors.detect("d", detector, material({"cae": [table]}))
     assert verdict.threshold == 30.0
     assert verdict.score.tolist() == [10.0, 90.0, 30.0, 80.0]
 
@@ -109,12 +110,12 @@ def test_reconstruction_deviance_reads_its_own_column() -> None:
 def test_improbability_counts_in_the_longer_tail() -> None:
     # Skewed to low values: what lies low is improbable, what lies high is not.
     known = np.array([[-9.0], [-4.0], [-1.0], [0.0], [0.5]])
-    found = detectors.improbability(known, np.array([[-20.0], [-4.0], [9.0], [np.nan]]))
+    found = improbability(known, np.array([[-20.0], [-4.0], [9.0], [np.nan]]))
     np.testing.assert_allclose(found[:3], -np.log(np.array([0.5, 2.5, 5.5]) / 6))
     assert np.isnan(found[3])
     # Mirrored it is the same; coordinates add up.
     both = np.concatenate([known, -known], axis=1)
-    twice = detectors.improbability(both, np.array([[-4.0, 4.0]]))
+    twice = improbability(both, np.array([[-4.0, 4.0]]))
     np.testing.assert_allclose(twice, 2 * found[1])
 
 
@@ -130,34 +131,34 @@ def test_latent_density_compares_latents_held_to_labels_with_held_out_ones() -> 
     latent[(part == "test") & (np.array(table["dataset"]) == "ic")] = 60.0
     table["latent_kT"] = latent
     with pytest.raises(IcflowError, match="held to no labels"):
-        detectors.detect("d", detector, evidence({"cae": [table]}))
+        detectors.detect("d", detector, material({"cae": [table]}))
     table["label_kT"] = np.nan
     table["latent_1"] = 1e9 * index  # a free latent does not count
-    verdict = detectors.detect("d", detector, evidence({"cae": [table]}))
+    verdict = detectors.detect("d", detector, material({"cae": [table]}))
     assert verdict.decision.tolist() == [False, False, True, True]
     few = table[~((part == "holdout") & (index >= 25))]
     with pytest.raises(IcflowError, match=r"15 spectra were held out, and 20 are the fewest"):
-        detectors.detect("d", detector, evidence({"cae": [few]}))
+        detectors.detect("d", detector, material({"cae": [few]}))
 
 
 def test_reconstruction_error_needs_scores_of_its_network() -> None:
     with pytest.raises(IcflowError, match=r"detectors\.cae: .*no scores of the network 'cae'"):
-        detectors.detect("cae", CAE, evidence({"ae": []}))
+        detectors.detect("cae", CAE, material({"ae": []}))
 
 
 def test_reconstruction_error_needs_every_test_spectrum() -> None:
     table = score_table([1.0, 2.0], [4.0, 6.0], [1.0, 2.0, 3.0, 4.0])
     with pytest.raises(IcflowError, match="dataset ic: no row for spectrum 1"):
-        detectors.detect("cae", CAE, evidence({"cae": [table[table["R_a"] != 4.0]]}))
+        detectors.detect("cae", CAE, material({"cae": [table[table["R_a"] != 4.0]]}))
 
 
 def test_validation_of_one_class_is_refused() -> None:
     table = score_table([1.0, 2.0], [np.nan, np.nan], [1.0, 2.0, 3.0, 4.0])
     with pytest.raises(IcflowError, match=r"detectors\.cae: .*both classes.*detection\.validation"):
-        detectors.detect("cae", CAE, evidence({"cae": [table]}))
+        detectors.detect("cae", CAE, material({"cae": [table]}))
     fits = {name: fit_table([100.0] * 4, [100] * 4) for name in ("2T", "IC")}
     one = Sample.of({"cold": 4}, WITH_IC)
-    found = Evidence(SAMPLES | {"validation": one}, WITH_IC, {}, {"test": fits, "validation": fits})
+    found = Material(SAMPLES | {"validation": one}, WITH_IC, {}, {"test": fits, "validation": fits})
     with pytest.raises(IcflowError, match=r"x: .*0 with and 4 without IC.*detection\.validation"):
         detectors.detect("x", DELTA, found)
 
@@ -165,7 +166,7 @@ def test_validation_of_one_class_is_refused() -> None:
 def test_cstat_rule_takes_the_fit_closer_to_one() -> None:
     thermal = fit_table([110.0, 104.0, 95.0, 100.0], [100] * 4)
     alternative = fit_table([105.0, 106.0, 104.0, 100.0], [100] * 4)
-    verdict = detectors.detect("rule", RULE, evidence(fits={"2T": thermal, "IC": alternative}))
+    verdict = detectors.detect("rule", RULE, material(fits={"2T": thermal, "IC": alternative}))
     np.testing.assert_allclose(verdict.score, [0.05, -0.02, 0.01, 0.0], atol=1e-12)
     # Equally close is no detection.
     assert verdict.decision.tolist() == [True, False, True, False]
@@ -176,7 +177,7 @@ def test_cstat_rule_takes_the_fit_closer_to_one() -> None:
 def test_cstat_rule_survives_failed_fits_and_counts_them() -> None:
     thermal = fit_table([np.nan, 120.0, 120.0, np.inf], [100, 0, 100, 100], [False] * 4)
     alternative = fit_table([100.0] * 4, [100] * 4)
-    verdict = detectors.detect("rule", RULE, evidence(fits={"2T": thermal, "IC": alternative}))
+    verdict = detectors.detect("rule", RULE, material(fits={"2T": thermal, "IC": alternative}))
     assert verdict.decision.tolist() == [False, False, True, False]
     assert verdict.missing == 3
     assert verdict.unconverged == 1
@@ -186,14 +187,14 @@ def test_cstat_rule_treats_masked_numbers_as_missing() -> None:
     thermal = Table(fit_table([110.0] * 4, [100] * 4), masked=True)
     thermal["cstat"].mask = [True, False, False, False]
     verdict = detectors.detect(
-        "rule", RULE, evidence(fits={"2T": thermal, "IC": fit_table([100.0] * 4, [100] * 4)})
+        "rule", RULE, material(fits={"2T": thermal, "IC": fit_table([100.0] * 4, [100] * 4)})
     )
     assert verdict.missing == 1
 
 
 def test_cstat_rule_needs_both_fits() -> None:
     with pytest.raises(IcflowError, match=r"detectors\.rule: there are no results of the fit 'IC'"):
-        detectors.detect("rule", RULE, evidence(fits={"2T": fit_table([1.0] * 4, [1] * 4)}))
+        detectors.detect("rule", RULE, material(fits={"2T": fit_table([1.0] * 4, [1] * 4)}))
 
 
 def test_delta_cstat_takes_its_threshold_from_the_validation_spectra() -> None:
@@ -205,7 +206,7 @@ def test_delta_cstat_takes_its_threshold_from_the_validation_spectra() -> None:
         "2T": fit_table([100.0, 103.0, 107.0, 109.0], [100] * 4),
         "IC": fit_table([100.0] * 4, [98] * 4),
     }
-    verdict = detectors.detect("delta", DELTA, evidence(fits=fits, validation=validation))
+    verdict = detectors.detect("delta", DELTA, material(fits=fits, validation=validation))
     np.testing.assert_array_equal(verdict.score, [5.0, -2.0, 15.0, np.nan])
     np.testing.assert_array_equal(verdict.validation, [0.0, 3.0, 7.0, 9.0])
     assert verdict.threshold == 5.0
@@ -216,7 +217,7 @@ def test_delta_cstat_takes_its_threshold_from_the_validation_spectra() -> None:
 def test_delta_cstat_needs_fits_of_the_validation_spectra() -> None:
     fits = {name: fit_table([100.0] * 4, [100] * 4) for name in ("2T", "IC")}
     with pytest.raises(IcflowError, match=r"no results of the fit '2T'; fit the validation"):
-        detectors.detect("delta", DELTA, evidence(fits=fits, validation={}))
+        detectors.detect("delta", DELTA, material(fits=fits, validation={}))
 
 
 def test_fits_are_made_of_what_detectors_read(config: Config) -> None:
@@ -271,7 +272,7 @@ def test_bayes_factor_is_the_ratio_of_evidences() -> None:
         "2T": integral_table([-10.0, -20.0, -30.0, np.nan]),
         "IC": integral_table([-11.0, -19.0, -30.0, -5.0], [300.0, 20.0, 300.0, 300.0]),
     }
-    found = Evidence(
+    found = Material(
         SAMPLES, WITH_IC, {}, {}, integrals={"test": integrals, "validation": integrals}
     )
     verdict = detectors.detect("b", BAYES, found)
@@ -282,7 +283,7 @@ def test_bayes_factor_is_the_ratio_of_evidences() -> None:
     assert verdict.decision.tolist() == [False, True, False, False]
     assert (verdict.missing, verdict.unconverged) == (1, 1)
     with pytest.raises(IcflowError, match=r"b: there are no results of the integral 'IC'"):
-        detectors.detect("b", BAYES, Evidence(SAMPLES, WITH_IC, {}, {}))
+        detectors.detect("b", BAYES, Material(SAMPLES, WITH_IC, {}, {}))
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import pytest
 from astropy.table import Table
 
 from icflow.config import Detector
-from icflow.detection import detectors, learned
-from icflow.detection.evidence import Evidence, Sample, Verdict
+from icflow.detection import detectors
+from icflow.detection.base import Material, Sample, Verdict
+from icflow.detection.fits import fitted
 from icflow.errors import IcflowError
 from icflow.tables import stack
 
@@ -36,7 +37,7 @@ def fits(size: int, is_ic: bool, random: np.random.Generator) -> dict[str, Table
     return {"2T": thermal, "IC": alternative}
 
 
-def make(size: int = 300, **changes: object) -> Evidence:
+def make(size: int = 300, **changes: object) -> Material:
     random = np.random.default_rng(5)
     classes = {"training": ["hot"], "training_ic": ["ic"]}
     samples, tables = {}, {}
@@ -45,20 +46,20 @@ def make(size: int = 300, **changes: object) -> Evidence:
         samples[part] = Sample.of(dict.fromkeys(names, size), WITH_IC)
         pairs = [fits(size, WITH_IC[name], random) for name in names]
         tables[part] = {fit: stack([pair[fit] for pair in pairs]) for fit in ("2T", "IC")}
-    return Evidence(samples, WITH_IC, {}, tables, **changes)  # type: ignore[arg-type]
+    return Material(samples, WITH_IC, {}, tables, **changes)  # type: ignore[arg-type]
 
 
-def accuracy(verdict: Verdict, evidence: Evidence) -> float:
-    is_ic = evidence.samples["test"].is_ic
+def accuracy(verdict: Verdict, material: Material) -> float:
+    is_ic = material.samples["test"].is_ic
     return float((np.mean(verdict.decision[is_ic]) + np.mean(~verdict.decision[~is_ic])) / 2)
 
 
 def test_the_classifier_knows_more_than_any_single_number() -> None:
-    evidence = make()
-    verdict = detectors.detect("c", CLASSIFIER, evidence)
+    material = make()
+    verdict = detectors.detect("c", CLASSIFIER, material)
     delta = CLASSIFIER.model_copy(update={"method": "delta_cstat"})
-    single = accuracy(detectors.detect("d", delta, evidence), evidence)
-    assert accuracy(verdict, evidence) > max(single, 0.95)
+    single = accuracy(detectors.detect("d", delta, material), material)
+    assert accuracy(verdict, material) > max(single, 0.95)
     first = sorted(verdict.importances, key=lambda name: -verdict.importances[name].value)[:3]
     assert "ΔC" in first
     assert any("apec_3.kT" in name for name in first)
@@ -68,16 +69,16 @@ def test_the_classifier_knows_more_than_any_single_number() -> None:
 
 
 def test_the_discriminant_learns_from_few_spectra() -> None:
-    evidence = make(40)
-    verdict = detectors.detect("d", DISCRIMINANT, evidence)
-    assert accuracy(verdict, evidence) > 0.9
+    material = make(40)
+    verdict = detectors.detect("d", DISCRIMINANT, material)
+    assert accuracy(verdict, material) > 0.9
     assert len(set(verdict.score)) == 80, "no two spectra share a score"
     # Backgrounds are not the source: they say nothing.
-    for tables in evidence.fits.values():
+    for tables in material.fits.values():
         for table in tables.values():
             table["background.lines"] = np.arange(len(table)) ** 2.0
     np.testing.assert_array_equal(
-        detectors.detect("d", DISCRIMINANT, evidence).score, verdict.score
+        detectors.detect("d", DISCRIMINANT, material).score, verdict.score
     )
 
 
@@ -89,48 +90,46 @@ def test_what_learns_is_the_same_each_time(detector: Detector) -> None:
 
 
 def test_the_order_of_like_components_does_not_matter() -> None:
-    evidence = make(40)
-    table = evidence.fits["test"]["2T"]
+    material = make(40)
+    table = material.fits["test"]["2T"]
     swapped = table.copy()
     for parameter in ("kT", "norm"):
         one, other = f"apec.{parameter}", f"apec_3.{parameter}"
         swapped[one], swapped[other] = table[other], table[one]
-    np.testing.assert_array_equal(
-        learned.fitted(swapped, "").values, learned.fitted(table, "").values
-    )
-    found = learned.fitted(table, "")
+    np.testing.assert_array_equal(fitted(swapped, "").values, fitted(table, "").values)
+    found = fitted(table, "")
     cool, hot = (found.values[:, found.names.index(f"{n}.kT")] for n in ("apec", "apec_3"))
     assert (cool <= hot).all()
 
 
 def test_spectra_without_both_fits_have_no_score() -> None:
-    evidence = make(60)
+    material = make(60)
     for part in ("training", "test"):
-        evidence.fits[part]["2T"]["cstat"][3] = np.nan
+        material.fits[part]["2T"]["cstat"][3] = np.nan
         for name in NAMES:
-            evidence.fits[part]["2T"][name][3] = np.nan
+            material.fits[part]["2T"][name][3] = np.nan
     for detector in (CLASSIFIER, DISCRIMINANT, DENSITY):
-        verdict = detectors.detect("x", detector, evidence)
+        verdict = detectors.detect("x", detector, material)
         assert np.flatnonzero(np.isnan(verdict.score)).tolist() == [3]
         assert (verdict.missing, verdict.unconverged) == (1, 0)
 
 
 def test_unusual_parameters_stand_out_though_no_ic_was_learnt() -> None:
-    evidence = make()
-    learnt = {name: table[:0] for name, table in evidence.fits["training_ic"].items()}
-    blind = Evidence(evidence.samples, WITH_IC, {}, {**evidence.fits, "training_ic": learnt})
+    material = make()
+    learnt = {name: table[:0] for name, table in material.fits["training_ic"].items()}
+    blind = Material(material.samples, WITH_IC, {}, {**material.fits, "training_ic": learnt})
     verdict = detectors.detect("d", DENSITY, blind)
-    assert accuracy(verdict, evidence) > 0.85
+    assert accuracy(verdict, material) > 0.85
     # The background is the same for all: it says nothing.
     for part in ("training", "validation", "test"):
-        evidence.fits[part]["2T"]["background.lines"] *= 1e3
-    np.testing.assert_array_equal(detectors.detect("d", DENSITY, evidence).score, verdict.score)
+        material.fits[part]["2T"]["background.lines"] *= 1e3
+    np.testing.assert_array_equal(detectors.detect("d", DENSITY, material).score, verdict.score)
 
 
 def test_a_norm_of_zero_is_a_number_like_others() -> None:
-    evidence = make(60)
-    evidence.fits["test"]["2T"]["apec.norm"][5] = 0.0
-    assert np.isfinite(detectors.detect("d", DENSITY, evidence).score).all()
+    material = make(60)
+    material.fits["test"]["2T"]["apec.norm"][5] = 0.0
+    assert np.isfinite(detectors.detect("d", DENSITY, material).score).all()
 
 
 @pytest.mark.parametrize("detector", [CLASSIFIER, DISCRIMINANT, DENSITY])
@@ -141,22 +140,22 @@ def test_too_few_spectra_to_learn_from(detector: Detector) -> None:
 
 @pytest.mark.parametrize("detector", [CLASSIFIER, DISCRIMINANT])
 def test_fits_of_other_parameters_are_refused(detector: Detector) -> None:
-    evidence = make(40)
-    evidence.fits["test"]["2T"].meta["free"] = list(NAMES[:2])
+    material = make(40)
+    material.fits["test"]["2T"].meta["free"] = list(NAMES[:2])
     with pytest.raises(IcflowError, match="the fits of the test spectra have other parameters"):
-        detectors.detect("x", detector, evidence)
-    del evidence.fits["test"]["2T"].meta["free"]
+        detectors.detect("x", detector, material)
+    del material.fits["test"]["2T"].meta["free"]
     with pytest.raises(IcflowError, match="do not say what was free"):
-        detectors.detect("x", detector, evidence)
+        detectors.detect("x", detector, material)
 
 
 # --- combined ---------------------------------------------------------------------
 
 
-def verdict_of(random: np.random.Generator, power: float, evidence: Evidence) -> Verdict:
+def verdict_of(random: np.random.Generator, power: float, material: Material) -> Verdict:
     scores = [
         np.exp(random.normal(size=s.is_ic.size) + power * s.is_ic)
-        for s in (evidence.samples["validation"], evidence.samples["test"])
+        for s in (material.samples["validation"], material.samples["test"])
     ]
     return Verdict(scores[1], 1.0, scores[0], unconverged=int(10 * power))
 
@@ -165,16 +164,16 @@ COMBINED = Detector(title="+", method="combined", parts=["one", "other"])
 
 
 def test_two_detectors_together_are_better_than_either() -> None:
-    evidence, random = make(1000), np.random.default_rng(2)
-    parts = {"one": verdict_of(random, 1.5, evidence), "other": verdict_of(random, 1.0, evidence)}
-    known = Evidence(evidence.samples, WITH_IC, {}, {}, verdicts=parts)
+    material, random = make(1000), np.random.default_rng(2)
+    parts = {"one": verdict_of(random, 1.5, material), "other": verdict_of(random, 1.0, material)}
+    known = Material(material.samples, WITH_IC, {}, {}, verdicts=parts)
     verdict = detectors.detect("x", COMBINED, known)
     single = max(
-        accuracy(Verdict(p.score, evidence.threshold(p.validation), p.validation), evidence)
+        accuracy(Verdict(p.score, material.threshold(p.validation), p.validation), material)
         for p in parts.values()
     )
     # Two normal deviates add up to one with the sum of the squared distances.
-    assert single + 0.02 < accuracy(verdict, evidence) < 0.86
+    assert single + 0.02 < accuracy(verdict, material) < 0.86
     assert verdict.unconverged == 15
     # The odds are calibrated: as many as are claimed.
     claimed = 1 / (1 + np.exp(-verdict.score))
@@ -182,14 +181,14 @@ def test_two_detectors_together_are_better_than_either() -> None:
 
 
 def test_the_unit_of_a_score_does_not_matter() -> None:
-    evidence, random = make(200), np.random.default_rng(2)
-    one, other = verdict_of(random, 1.5, evidence), verdict_of(random, 1.0, evidence)
+    material, random = make(200), np.random.default_rng(2)
+    one, other = verdict_of(random, 1.5, material), verdict_of(random, 1.0, material)
     other_unit = Verdict(np.log(other.score), 0.0, np.log(other.validation))
     scores = [
         detectors.detect(
             "x",
             COMBINED,
-            Evidence(evidence.samples, WITH_IC, {}, {}, verdicts={"one": one, "other": second}),
+            Material(material.samples, WITH_IC, {}, {}, verdicts={"one": one, "other": second}),
         ).score
         for second in (other, other_unit)
     ]
@@ -197,11 +196,11 @@ def test_the_unit_of_a_score_does_not_matter() -> None:
 
 
 def test_what_is_missing_in_a_part_is_missing_in_the_whole() -> None:
-    evidence, random = make(100), np.random.default_rng(2)
-    one, other = verdict_of(random, 1.5, evidence), verdict_of(random, 1.0, evidence)
+    material, random = make(100), np.random.default_rng(2)
+    one, other = verdict_of(random, 1.5, material), verdict_of(random, 1.0, material)
     other.score[7] = np.nan
     other.validation[:50] = np.nan
-    known = Evidence(evidence.samples, WITH_IC, {}, {}, verdicts={"one": one, "other": other})
+    known = Material(material.samples, WITH_IC, {}, {}, verdicts={"one": one, "other": other})
     assert np.flatnonzero(np.isnan(detectors.detect("x", COMBINED, known).score)).tolist() == [7]
     other.validation[:100] = np.nan
     with pytest.raises(IcflowError, match=r"x: a combination needs scores .* both classes"):
@@ -209,14 +208,14 @@ def test_what_is_missing_in_a_part_is_missing_in_the_whole() -> None:
 
 
 def test_combinations_are_judged_after_their_parts() -> None:
-    evidence = make(60)
+    material = make(60)
     found = detectors.judge(
         {
             "a": Detector(title="A", method="combined", parts=["b", "c"]),
             "b": CLASSIFIER,
             "c": DENSITY,
         },
-        evidence,
+        material,
     )
     assert set(found) == {"a", "b", "c"}
     assert np.isfinite(found["a"].score).all()

@@ -12,7 +12,9 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from icflow.detection import metrics, quality
+from icflow.detection.roc import auc, best_threshold
 from icflow.errors import IcflowError
+from icflow.seeds import generator
 
 
 def test_confusion_counts_ic_as_positive() -> None:
@@ -53,20 +55,20 @@ def test_precision_at_a_prevalence() -> None:
 
 def test_threshold_is_half_way_between_separated_classes() -> None:
     score = np.array([1.0, 2.0, 5.0, 7.0])
-    assert metrics.best_threshold(score, np.array([False, False, True, True])) == 3.5
+    assert best_threshold(score, np.array([False, False, True, True])) == 3.5
 
 
 def test_threshold_does_not_tell_equal_scores_apart() -> None:
     score = np.array([1.0, 1.0, 1.0, 2.0, 2.0])
     is_ic = np.array([False, False, True, True, True])
-    threshold = metrics.best_threshold(score, is_ic)
+    threshold = best_threshold(score, is_ic)
     assert threshold == 1.5
     assert metrics.decide(score, threshold).tolist() == [False, False, False, True, True]
 
 
 def test_threshold_of_one_value_calls_nothing_ic() -> None:
     score = np.full(4, 3.0)
-    threshold = metrics.best_threshold(score, np.array([True, False, True, False]))
+    threshold = best_threshold(score, np.array([True, False, True, False]))
     assert threshold == 3.0
     assert not metrics.decide(score, threshold).any()
 
@@ -75,13 +77,13 @@ def test_threshold_takes_the_highest_of_equally_good_ones() -> None:
     # Both 1.5 and 3.5 give balanced accuracy 0.75.
     score = np.array([1.0, 2.0, 3.0, 4.0])
     is_ic = np.array([False, True, False, True])
-    assert metrics.best_threshold(score, is_ic) == 3.5
+    assert best_threshold(score, is_ic) == 3.5
 
 
 def test_threshold_separates_neighbouring_floats() -> None:
     low = 1.0
     high = np.nextafter(low, 2.0)
-    threshold = metrics.best_threshold(np.array([low, high]), np.array([False, True]))
+    threshold = best_threshold(np.array([low, high]), np.array([False, True]))
     assert not low > threshold
     assert high > threshold
 
@@ -97,18 +99,18 @@ def test_threshold_is_as_good_as_exhaustive_search(seed: int) -> None:
         return float(balanced_accuracy_score(is_ic, score > threshold))
 
     best = max(quality(t) for t in np.arange(-6, 6, 0.05))
-    assert quality(metrics.best_threshold(score, is_ic)) == pytest.approx(best)
+    assert quality(best_threshold(score, is_ic)) == pytest.approx(best)
 
 
 def test_threshold_ignores_nan() -> None:
     score = np.array([1.0, np.nan, 5.0, np.nan])
-    assert metrics.best_threshold(score, np.array([False, False, True, True])) == 3.0
+    assert best_threshold(score, np.array([False, False, True, True])) == 3.0
 
 
 @pytest.mark.parametrize("is_ic", [[True, True], [False, False]])
 def test_threshold_needs_both_classes(is_ic: list[bool]) -> None:
     with pytest.raises(IcflowError, match="both classes"):
-        metrics.best_threshold(np.array([1.0, 2.0]), np.array(is_ic))
+        best_threshold(np.array([1.0, 2.0]), np.array(is_ic))
 
 
 def test_nan_is_never_called_ic() -> None:
@@ -121,19 +123,20 @@ def test_auc_agrees_with_scikit_learn_also_with_ties(seed: int) -> None:
     score = np.round(random.normal(size=200), 1)
     is_ic = random.random(200) < 0.5
     score[is_ic] += 0.5
-    assert metrics.auc(score, is_ic) == pytest.approx(roc_auc_score(is_ic, score))
+    assert auc(score, is_ic) == pytest.approx(roc_auc_score(is_ic, score))
 
 
 def test_auc_counts_nan_as_lowest_and_needs_both_classes() -> None:
     score = np.array([np.nan, 1.0, 2.0])
-    assert metrics.auc(score, np.array([False, True, True])) == 1.0
-    assert math.isnan(metrics.auc(score, np.array([True, True, True])))
+    assert auc(score, np.array([False, True, True])) == 1.0
+    assert math.isnan(auc(score, np.array([True, True, True])))
 
 
 def test_intervals_are_the_same_in_another_process() -> None:
     code = (
-        "import numpy as np; from icflow.detection import metrics as m;"
-        "r = m.generator(3, 'cae');"
+        "import numpy as np; from icflow import seeds;"
+        "from icflow.detection import metrics as m;"
+        "r = seeds.generator(3, 'cae');"
         "print(m.estimates(np.arange(50) % 3 == 0, np.arange(50) % 2 == 0, 100, r))"
     )
     runs = {
@@ -150,7 +153,7 @@ def test_intervals_are_the_same_in_another_process() -> None:
 
 
 def test_generators_of_two_detectors_differ() -> None:
-    first, second = metrics.generator(1, "cae"), metrics.generator(1, "ae")
+    first, second = generator(1, "cae"), generator(1, "ae")
     assert first.integers(0, 2**60) != second.integers(0, 2**60)
 
 
@@ -158,8 +161,8 @@ def test_quick_intervals_equal_those_of_resampled_spectra() -> None:
     random = np.random.default_rng(0)
     is_ic = np.arange(300) < 120
     decision = random.random(300) < np.where(is_ic, 0.6, 0.3)
-    quick = metrics.estimates(decision, is_ic, 4000, metrics.generator(1, "quick"))
-    slow = quality.Resampling.draw(is_ic, 4000, metrics.generator(1, "slow")).apply(
+    quick = metrics.estimates(decision, is_ic, 4000, generator(1, "quick"))
+    slow = quality.Resampling.draw(is_ic, 4000, generator(1, "slow")).apply(
         lambda weights: quality.of_decisions(decision, is_ic, weights)
     )
     for name in metrics.METRICS:
@@ -173,7 +176,7 @@ def test_quick_intervals_equal_those_of_resampled_spectra() -> None:
 def test_interval_of_recall_is_that_of_a_binomial() -> None:
     is_ic = np.ones(400, dtype=bool)
     decision = np.arange(400) < 100
-    recall = metrics.estimates(decision, is_ic, 5000, metrics.generator(1, "x"))["recall"]
+    recall = metrics.estimates(decision, is_ic, 5000, generator(1, "x"))["recall"]
     sigma = math.sqrt(0.25 * 0.75 / 400)
     assert recall.value == 0.25
     assert (recall.hi - recall.lo) / 2 == pytest.approx(sigma, rel=0.06)
@@ -192,9 +195,9 @@ def test_binomial_intervals_cover_and_have_a_width_at_the_ends() -> None:
 
 def test_undefined_estimates_are_nan() -> None:
     nothing = np.zeros(10, dtype=bool)
-    found = metrics.estimates(nothing, np.arange(10) < 5, 100, metrics.generator(1, "x"))
+    found = metrics.estimates(nothing, np.arange(10) < 5, 100, generator(1, "x"))
     assert math.isnan(found["precision"].value)
     assert math.isnan(found["precision"].lo)
     assert found["bacc"].value == 0.5
-    empty = metrics.estimates(nothing[:0], nothing[:0], 100, metrics.generator(1, "x"))
+    empty = metrics.estimates(nothing[:0], nothing[:0], 100, generator(1, "x"))
     assert all(math.isnan(e.value) and math.isnan(e.hi) for e in empty.values())

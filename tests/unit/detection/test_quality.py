@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
-from icflow.detection import differences, metrics, quality
-from icflow.detection.quality import Curve, Resampling
+from icflow.detection import differences, quality
+from icflow.detection.metrics import Estimate
+from icflow.detection.quality import Resampling
+from icflow.detection.roc import Curve
+from icflow.seeds import generator
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
@@ -22,7 +25,7 @@ def sample(size: int = 400, shift: float = 1.0, seed: int = 0, digits: int = 1) 
 
 
 def draw(is_ic: np.ndarray, repeats: int = 50) -> Resampling:
-    return Resampling.draw(is_ic, repeats, metrics.generator(1, "test"))
+    return Resampling.draw(is_ic, repeats, generator(1, "test"))
 
 
 def test_resampling_keeps_the_classes_and_counts_spectra_once_at_first() -> None:
@@ -97,7 +100,7 @@ def test_one_class_leaves_everything_undefined_that_needs_two(both: bool) -> Non
     undefined = {name for name, values in found.items() if np.isnan(values).all()}
     assert undefined >= {"bacc", "auc", "brier", "log_loss", "ece"}
     assert ("recall" in undefined) != both
-    assert math.isnan(quality.estimate(found["auc"]).lo)
+    assert math.isnan(Estimate.of(found["auc"]).lo)
 
 
 def test_probabilities_are_judged_at_even_odds() -> None:
@@ -131,7 +134,7 @@ def test_calibration_error_is_nearly_free_of_the_noise_of_small_samples(
         draws = draw(is_ic, 100).apply(
             lambda w, p=probability, c=is_ic: quality.of_probabilities(p, c, w)
         )
-        estimate = quality.estimate(draws["ece"])
+        estimate = Estimate.of(draws["ece"])
         found.append(estimate.value)
         inside.append(estimate.lo <= estimate.value <= estimate.hi)
     assert low <= np.mean(found) <= high

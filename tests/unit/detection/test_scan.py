@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from astropy.table import Table
 
@@ -16,7 +17,7 @@ from icflow import config as configuration
 from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.detection import scan, scan_tables
-from icflow.detection.scan import Point, Spectra, Weights
+from icflow.detection.scan import Point, ScoredSpectra, Weights
 from icflow.errors import IcflowError
 from icflow.publish import scan_page
 from icflow.publish.figures import scans
@@ -192,9 +193,11 @@ def test_the_ceiling_knows_of_a_scatter_where_thresholds_do() -> None:
 # --- what is measured ---------------------------------------------------------------------
 
 
-def spectra(name: str, score: Floats, flux: Floats | None = None) -> Spectra:
+def spectra(name: str, score: Floats, flux: Floats | None = None) -> ScoredSpectra:
     sources = np.array([f"{name}/{i}" for i in range(score.size)])
-    return Spectra(sources, {"d": score}, np.full(score.size, math.nan) if flux is None else flux)
+    return ScoredSpectra(
+        sources, {"d": score}, np.full(score.size, math.nan) if flux is None else flux
+    )
 
 
 def test_thresholds_keep_false_alarms_at_or_below_the_rate() -> None:
@@ -226,7 +229,7 @@ def test_the_same_sources_are_drawn_alike_and_others_are_not() -> None:
     assert not np.array_equal(one[1:], Weights(2, 50).of(spectra("test", np.zeros(30)))[1:])
 
 
-def point(thermal: Spectra, ic: Spectra, threshold: float = 0.0) -> Point:
+def point(thermal: ScoredSpectra, ic: ScoredSpectra, threshold: float = 0.0) -> Point:
     calibration = spectra("validation", np.linspace(-2, 2, 200))
     return Point(thermal, ic, calibration, {"d": threshold})
 
@@ -414,7 +417,7 @@ def test_the_published_pages_of_scans_are_those_of_the_project(name: str) -> Non
     }
     texts = {"point", "label", "series", "detector", "title", "threshold_for"}
     numbers = [{k: v if k in texts else float(v) for k, v in row.items()} for row in rows]
-    lines = scan_tables.markdown(numbers, settings).splitlines()
+    lines = scan_tables.markdown(pd.DataFrame(numbers), settings).splitlines()
     start = page.splitlines().index(lines[0])
     for line, shown in zip(lines, page.splitlines()[start:], strict=False):
         # The CSV file has six digits, so a half may be rounded to either side.

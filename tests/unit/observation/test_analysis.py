@@ -18,7 +18,7 @@ from icflow import config as configuration
 from icflow import settings as settings_of
 from icflow.cli import main
 from icflow.config import Config
-from icflow.detection.learned import Features
+from icflow.detection.fits import Features
 from icflow.engines.embedded.observed import ObservedEngine, draw_counts
 from icflow.errors import IcflowError
 from icflow.models.scenario import at_source

@@ -16,8 +16,9 @@ from astropy.table import Table
 
 from icflow import config as configuration
 from icflow.config import Config
-from icflow.detection import metrics, quality
+from icflow.detection import metrics
 from icflow.detection.published import PUBLISHED
+from icflow.detection.roc import Curve
 from icflow.errors import IcflowError
 from icflow.publish.figures import (
     architecture,
@@ -543,7 +544,7 @@ def test_efficiency_averages_to_the_recall_at_its_false_alarm_rate(digits: int) 
     random = np.random.default_rng(0)
     is_ic = np.arange(500) < 200
     score = np.round(random.normal(size=500) + is_ic, digits)
-    curve = quality.Curve.of(score, is_ic, np.ones((1, 500)))
+    curve = Curve.of(score, is_ic, np.ones((1, 500)))
     found = efficiency.called(score, is_ic, 0.05)
     assert found[is_ic].mean() == pytest.approx(curve.recall_at(0.05)[0], abs=0.005)
     assert found[~is_ic].mean() == pytest.approx(0.05)

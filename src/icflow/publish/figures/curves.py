@@ -9,9 +9,12 @@ import numpy as np
 
 from icflow.config import Config
 from icflow.detection import metrics
-from icflow.detection.quality import Curve, Resampling
+from icflow.detection.base import SEES
+from icflow.detection.quality import Resampling
+from icflow.detection.roc import Curve
 from icflow.publish.figures import judged, style
 from icflow.publish.figures.base import FigureData
+from icflow.seeds import generator
 from icflow.tables import floats
 from icflow.typing import Floats
 
@@ -42,7 +45,7 @@ class _Bands:
         }
         self.groups = {key: names for key, names in groups.items() if names}
         self.resampling = Resampling.draw(
-            self.is_ic, self.detection.bootstrap, metrics.generator(0, "curves")
+            self.is_ic, self.detection.bootstrap, generator(0, "curves")
         )
 
     def of(self, name: str, grid: Floats, trace: Trace) -> Floats:
@@ -91,7 +94,7 @@ def draw_roc(data: FigureData) -> Figure:
             panel.plot(grid, grid, color=style.GREY, lw=0.6)
             panel.set_ylim(0, 1.02)
         axes[0, column].set_xlim(0, 1)
-        axes[0, column].set_title(judged.CLASSES[key].title)
+        axes[0, column].set_title(SEES[key].heading)
         axes[1, column].set_xlim(LOWEST, 1)
         style.log_axis(axes[1, column])
         axes[1, column].set_xlabel("False-alarm rate")
@@ -113,7 +116,7 @@ def draw_precision(data: FigureData) -> Figure:
         panel.axhline(float(bands.is_ic.mean()), color=style.GREY, lw=0.6)
         panel.set_xlim(0, 1)
         panel.set_ylim(0, 1.02)
-        panel.set_title(judged.CLASSES[key].title)
+        panel.set_title(SEES[key].heading)
         panel.set_xlabel("Recall")
         _legend(panel)
     axes[0, 0].set_ylabel("Precision")

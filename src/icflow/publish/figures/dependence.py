@@ -14,6 +14,7 @@ from icflow.detection.published import PUBLISHED
 from icflow.errors import IcflowError
 from icflow.publish.figures import judged, style
 from icflow.publish.figures.base import FigureData, ends
+from icflow.seeds import generator
 from icflow.tables import floats
 from icflow.typing import Booleans, Floats
 
@@ -129,12 +130,11 @@ def in_bins(
     prevalence = float(is_ic.mean())
     wanted = metrics.METRICS | {
         "precision": lambda counts: counts.precision_at(prevalence),
-        "false_alarm": lambda counts: 1 - counts.specificity,
     }
     bins = edges.size - 1
     # The last bin holds its upper edge, as in numpy.histogram.
     position = np.where(values == edges[-1], bins - 1, np.searchsorted(edges, values, "right") - 1)
-    random = metrics.generator(0, name)
+    random = generator(0, name)
     binned: dict[str, list[metrics.Estimate]] = {metric: [] for metric in wanted}
     for number in range(bins):
         here = (position == number) | np.isnan(values)

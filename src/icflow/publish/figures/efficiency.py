@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icflow.config import Config, Detection
-from icflow.detection.metrics import auc
+from icflow.detection.base import SEES
+from icflow.detection.roc import auc
 from icflow.errors import IcflowError
 from icflow.publish.figures import judged, style
 from icflow.publish.figures.base import FigureData
@@ -125,7 +126,7 @@ def draw(data: FigureData) -> Figure:
     for panel, (key, name) in zip(axes[0], shown.items(), strict=True):
         plane = Plane(x, y, called(scores[name], is_ic, rate)[is_ic])
         image = _panel(panel, plane, data.bins, ranges)
-        panel.set_title(f"{detection.detectors[name].title}\n({judged.CLASSES[key].words})")
+        panel.set_title(f"{detection.detectors[name].title}\n({SEES[key].note})")
         panel.set_xlabel(f"Thermal {style.label('norm')}")
     axes[0, 0].set_ylabel("IC norm (10$^{-3}$ photons keV$^{-1}$ cm$^{-2}$ s$^{-1}$)")
     label = f"Fraction detected at {100 * rate:g} % false alarms"

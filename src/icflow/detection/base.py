@@ -1,16 +1,19 @@
-"""What detectors read, and what they say: the vocabulary of the registry."""
+"""The vocabulary of the detectors: what they read, what they see of IC, what they say."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
 
-from icflow.config import Dataset, Detection
-from icflow.detection.metrics import Estimate, best_threshold, decide
+from icflow.config import Dataset, Detection, Detector
+from icflow.detection.metrics import Estimate, decide
+from icflow.detection.roc import best_threshold
 from icflow.errors import IcflowError
+from icflow.tables import rows_of
 from icflow.typing import Booleans, Floats, Integers, Strings
 
 # The parts that spectra play: keys of `Detection` that name datasets.
@@ -48,9 +51,35 @@ class Sample:
             is_ic=np.array([with_ic[name] for name in dataset.tolist()], dtype=bool),
         )
 
+    @property
+    def datasets(self) -> list[str]:
+        """The datasets, each once, in the order of their spectra."""
+        return list(dict.fromkeys(self.dataset.tolist()))
+
+    def rows_in(self, dataset: Strings, index: Integers, what: str) -> Integers:
+        """Return the rows of a table that hold the spectra, in their order.
+
+        Parameters
+        ----------
+        dataset, index : (n,) str and int
+            What the rows of the table are of.
+        what : str
+            Its name, for errors; a dataset is named after it.
+
+        Raises
+        ------
+        IcflowError
+            If a spectrum has no row, or more than one.
+        """
+        rows = np.empty(self.index.size, dtype=np.int64)
+        for name in self.datasets:
+            here, wanted = np.flatnonzero(dataset == name), self.dataset == name
+            rows[wanted] = here[rows_of(index[here], self.index[wanted], f"{what} {name}")]
+        return rows
+
 
 @dataclass(frozen=True)
-class Evidence:
+class Material:
     """Everything that detectors may read.
 
     Attributes
@@ -93,12 +122,7 @@ class Evidence:
         IcflowError
             If there are none.
         """
-        table = self.fits.get(part, {}).get(str(name))
-        if table is None:
-            raise IcflowError(
-                f"there are no results of the fit {name!r}; fit the {part} spectra with it"
-            )
-        return table
+        return _table(self.fits, part, name, "fit", f"fit the {part} spectra with it")
 
     def integral(self, part: str, name: str | None) -> Table:
         """Return one integral of the spectra of a part.
@@ -108,13 +132,25 @@ class Evidence:
         IcflowError
             If there is none.
         """
-        table = self.integrals.get(part, {}).get(str(name))
-        if table is None:
-            raise IcflowError(
-                f"there are no results of the integral {name!r}; integrate over the priors for "
-                f"the {part} spectra"
-            )
-        return table
+        advice = f"integrate over the priors for the {part} spectra"
+        return _table(self.integrals, part, name, "integral", advice)
+
+    def verdict(self, test: Floats, validation: Floats, **said: Any) -> Verdict:
+        """Return what scores mean, with the threshold that is best on the validation spectra.
+
+        Parameters
+        ----------
+        test, validation : (n,) and (m,) float
+            Scores of the test and of the validation spectra.
+        **said
+            What else a `Verdict` holds.
+
+        Raises
+        ------
+        IcflowError
+            As `threshold`.
+        """
+        return Verdict(test, self.threshold(validation), validation, **said)
 
     def threshold(self, validation: Floats) -> float:
         """Return the threshold of highest balanced accuracy on the validation spectra.
@@ -135,6 +171,15 @@ class Evidence:
             raise IcflowError(
                 f"{error}; name datasets of both classes under detection.validation"
             ) from None
+
+
+def _table(
+    tables: Mapping[str, Mapping[str, Table]], part: str, name: str | None, kind: str, advice: str
+) -> Table:
+    table = tables.get(part, {}).get(str(name))
+    if table is None:
+        raise IcflowError(f"there are no results of the {kind} {name!r}; {advice}")
+    return table
 
 
 @dataclass(frozen=True)
@@ -179,6 +224,79 @@ class Verdict:
     def missing(self) -> int:
         """Number of test spectra without a score."""
         return int(np.isnan(self.score).sum())
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What detectors see of spectra with IC, in the words of tables, figures and sentences.
+
+    Attributes
+    ----------
+    word : str
+        In Table 1: what they see.
+    note : str
+        In the panel of a figure: what one of them does.
+    heading : str
+        Of a group of them.
+    clause : str
+        In a sentence, after "those"; empty for those that others cannot be
+        measured by.
+    """
+
+    word: str
+    note: str
+    heading: str
+    clause: str = ""
+
+
+# In the order in which tables and figures list detectors.
+SEES = {
+    "never": Sight("nothing", "never sees IC", "Never see IC", "that never see a spectrum with IC"),
+    "threshold": Sight(
+        "threshold",
+        "IC for the threshold",
+        "See IC for the threshold",
+        "that see IC to choose their threshold",
+    ),
+    "training": Sight("training", "trained on IC", "Trained on IC too", "that are trained on IC"),
+    "priors": Sight("priors", "knows the priors", "Know the priors"),
+}
+
+# Sections of the configuration that name what detectors read.
+FITS, INTEGRALS = "fits.baseline", "integrals"
+# Keys of a `Detector` that name a fit, or an integral: without IC, and with IC.
+PAIR = ("thermal", "alternative")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to score.
+
+    Attributes
+    ----------
+    judge : callable
+        From the settings of a detector and the material to a verdict.
+    needs : tuple of str
+        The keys of a `Detector` that it needs.
+    sees : str
+        What it sees of spectra with IC: a key of `SEES`.
+    learns : tuple of str
+        Parts of the spectra whose fits it learns from.
+    reads : str
+        The section whose names ``thermal`` and ``alternative`` are: `FITS` or `INTEGRALS`.
+    """
+
+    judge: Callable[[Detector, Material], Verdict]
+    needs: tuple[str, ...]
+    sees: str
+    learns: tuple[str, ...] = ()
+    reads: str = FITS
+
+    def names(self, detector: Detector, section: str) -> list[str]:
+        """Return the names of a section, of fits or integrals, that a detector reads."""
+        if self.reads != section:
+            return []
+        return [str(getattr(detector, key)) for key in PAIR if key in self.needs]
 
 
 def sizes_of(detection: Detection, datasets: Mapping[str, Dataset]) -> dict[str, dict[str, int]]:

@@ -1,4 +1,4 @@
-"""Detectors that know what is simulated: how probable a spectrum is under the priors."""
+"""Detector: how probable a spectrum is under the priors of both classes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from icflow.config import Detector
-from icflow.detection.evidence import TEST, VALIDATION, Evidence, Verdict
+from icflow.detection.base import INTEGRALS, PAIR, TEST, VALIDATION, Material, Method, Verdict
 from icflow.tables import floats
 from icflow.typing import Floats
 
@@ -15,7 +15,7 @@ from icflow.typing import Floats
 FEWEST = 50
 
 
-def bayes_factor(detector: Detector, evidence: Evidence) -> Verdict:
+def judge(detector: Detector, material: Material) -> Verdict:
     """Score by the logarithm of the odds of IC, for classes that are equally frequent.
 
     The evidence of a class is the likelihood of the spectrum averaged over the
@@ -26,19 +26,22 @@ def bayes_factor(detector: Detector, evidence: Evidence) -> Verdict:
     evidence that rests on few points is used as it is, and counted.
     """
     test, validation = (
-        log_evidence(evidence, part, detector.alternative)
-        - log_evidence(evidence, part, detector.thermal)
+        log_evidence(material, part, detector.alternative)
+        - log_evidence(material, part, detector.thermal)
         for part in (TEST, VALIDATION)
     )
     effective = [
-        floats(evidence.integral(TEST, name), "effective")
+        floats(material.integral(TEST, name), "effective")
         for name in (detector.alternative, detector.thermal)
     ]
     uncertain = (np.min(effective, axis=0) < FEWEST) & np.isfinite(test)
     return Verdict(test, 0.0, validation, unconverged=int(uncertain.sum()), log_odds=True)
 
 
-def log_evidence(evidence: Evidence, part: str, integral: str | None) -> Floats:
+def log_evidence(material: Material, part: str, integral: str | None) -> Floats:
     """Return the logarithm of an evidence of each spectrum of a part, NaN where there is none."""
-    values = floats(evidence.integral(part, integral), "log_evidence")
+    values = floats(material.integral(part, integral), "log_evidence")
     return np.where(np.isfinite(values), values, math.nan)
+
+
+METHOD = Method(judge, needs=PAIR, sees="priors", reads=INTEGRALS)
