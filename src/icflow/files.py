@@ -7,8 +7,9 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,10 @@ from icflow.errors import IcflowError
 
 if TYPE_CHECKING:
     from filelock import FileLock
+
+_LARGE = 1 << 20  # bytes; smaller files are read faster than they are looked up
+_TICK = 2_000_000_000  # ns; longer than any file system's time stamps are apart
+_REMEMBERED = 100  # files
 
 
 @contextmanager
@@ -87,6 +92,45 @@ def sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remembered_sha256(path: str | os.PathLike[str], memory: Path) -> str:
+    """Return the SHA-256 of a file; of a large one, take it from `memory` if it is unchanged.
+
+    Unchanged is what has the inode, the size and the time stamps that it had: a change of the
+    content changes the time of the last change of the inode, which no program can set.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    memory : Path
+        JSON file of digests. Where it cannot be read or written, files are read each time.
+    """
+    state = os.stat(path)
+    if state.st_size < _LARGE:
+        return sha256(path)
+    key = os.path.realpath(path)
+    mark = [state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns]
+    digests = _remembered(memory)
+    match digests.get(key):
+        case [*before, str(digest)] if before == mark:
+            return digest
+    digest = sha256(path)
+    # A file that has just changed may change again within one tick of the clock.
+    if time.time_ns() - state.st_ctime_ns > _TICK:
+        latest = [*((name, kept) for name, kept in digests.items() if name != key)][-_REMEMBERED:]
+        with suppress(OSError):
+            write_text(memory, json.dumps(dict(latest) | {key: [*mark, digest]}))
+    return digest
+
+
+def _remembered(memory: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(memory.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def process_lock(path: str | os.PathLike[str]) -> FileLock:

@@ -11,11 +11,11 @@ from icflow import settings as settings_of
 from icflow.config import Config, Module
 from icflow.engines.registry import ENGINES
 from icflow.errors import IcflowError
-from icflow.files import sha256
+from icflow.files import remembered_sha256, sha256
 from icflow.models import scenario
 from icflow.models.background import read_background
 from icflow.ogip.observation import check_companions, read_observation
-from icflow.resources import RESOURCES, Resource
+from icflow.resources import RESOURCES, Resource, cache_folder
 
 _FETCHABLE = {resource.path("").as_posix(): resource for resource in RESOURCES.values()}
 
@@ -194,7 +194,7 @@ def _digest(path: str, key: str) -> str:
         if resource is None:
             raise _missing(path, key)
         return resource.sha256
-    found = sha256(path)
+    found = remembered_sha256(path, cache_folder() / "digests.json")
     if resource is not None and found != resource.sha256:
         raise IcflowError(
             f"{key}: {path} has the SHA-256 {found}, expected {resource.sha256}; delete the file "

@@ -1,12 +1,22 @@
 """Files are whole or absent, and locks end with their process."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 from filelock import Timeout
 
-from icflow.files import atomic_path, canonical_json, locked, process_lock, sha256, write_json
+from icflow import files
+from icflow.files import (
+    atomic_path,
+    canonical_json,
+    locked,
+    process_lock,
+    remembered_sha256,
+    sha256,
+    write_json,
+)
 
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -24,6 +34,38 @@ def test_json_depends_on_the_content_alone(tmp_path):
     write_json(tmp_path / "new" / "a.json", {"b": [1, 2]})
     assert (tmp_path / "new" / "a.json").read_text() == '{\n  "b": [\n    1,\n    2\n  ]\n}\n'
     assert len(sha256(tmp_path / "new" / "a.json")) == 64
+
+
+def test_a_large_file_is_read_once_until_it_changes(tmp_path, monkeypatch):
+    path, memory = tmp_path / "large", tmp_path / "cache" / "digests.json"
+    path.write_bytes(bytes(2 << 20))
+    monkeypatch.setattr(files, "_TICK", 0)
+    first = remembered_sha256(path, memory)
+    assert first == sha256(path)
+    with monkeypatch.context() as reading:
+        reading.setattr(files, "sha256", None)
+        assert remembered_sha256(path, memory) == first
+    before = path.stat()
+    path.write_bytes(b"1" + bytes((2 << 20) - 1))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert remembered_sha256(path, memory) == sha256(path) != first
+
+
+def test_a_file_that_has_just_changed_is_not_remembered(tmp_path):
+    path = tmp_path / "large"
+    path.write_bytes(bytes(2 << 20))
+    remembered_sha256(path, tmp_path / "digests.json")
+    assert not (tmp_path / "digests.json").exists()
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"a": 3}'])
+def test_a_damaged_memory_is_done_without(tmp_path, content, monkeypatch):
+    path, memory = tmp_path / "large", tmp_path / "digests.json"
+    path.write_bytes(bytes(2 << 20))
+    memory.write_text(content)
+    monkeypatch.setattr(files, "_TICK", 0)
+    assert remembered_sha256(path, memory) == sha256(path)
+    assert remembered_sha256(path, tmp_path / "large" / "digests.json") == sha256(path)
 
 
 def test_one_holder_at_a_time(tmp_path):
