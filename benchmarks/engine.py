@@ -175,7 +175,7 @@ def worst_count(scenario: str, first: int, count: int) -> float:
     engine, model = engine_of(), config.load(ROOT / "config.yaml").scenarios[scenario]
     settings = fit_settings(f"{scenario}_free")
     plan = build_model(settings.model, settings, list(engine.backgrounds), ())
-    tables = engine._tables(plan, slice(0, engine.response.n_channels))
+    tables = engine._tables(plan, slice(0, engine.n_channels))
     assert tables is not None
     priors = complete(plan.expression, model.parameters, "parameters")
     worst = 0.0

@@ -34,13 +34,13 @@ from icflow import config
 from icflow import settings as settings_of
 from icflow.config import FitModel, Scenario
 from icflow.engines.base import BACKGROUND
-from icflow.engines.embedded.observed import ObservedEngine, draw_counts
 from icflow.files import write_json
 from icflow.models.expression import parse
 from icflow.models.scenario import at_source, complete, draw
 from icflow.observation import analysis as observe
 from icflow.observation import fits as observed_fits
 from icflow.observation import scores as observed_scores
+from icflow.observation.engine import ObservedEngine, draw_counts
 from icflow.observation.scores import OBSERVED, REPLICAS
 from icflow.observation.simulations import Fitter, allowed, draw_each, goodness, replicas
 from icflow.ogip.observation import read_modules
@@ -73,7 +73,7 @@ def scenarios() -> dict[str, Scenario]:
 @functools.cache
 def engine() -> ObservedEngine:
     (module,) = read_modules("example", settings().observation)
-    return ObservedEngine([module], settings(), False, (0.8, 1.25), settings().atomic_data)
+    return ObservedEngine([module], settings(), False, settings().atomic_data)
 
 
 def model_of(name: str, redshift: float = REDSHIFT, nH: float = COLUMN) -> FitModel:

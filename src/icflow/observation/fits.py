@@ -10,10 +10,10 @@ import numpy as np
 
 from icflow.config import FitModel, Free
 from icflow.engines.base import BACKGROUND, FitResult
-from icflow.engines.embedded.observed import ObservedEngine, draw_counts
 from icflow.engines.embedded.profile import end_of_interval
 from icflow.errors import IcflowError
 from icflow.models.expression import parse
+from icflow.observation.engine import ObservedEngine, draw_counts
 from icflow.ogip.observation import SpectrumFiles, check_companions, read_observation
 from icflow.settings import SourceSettings
 from icflow.typing import Counts, Floats
@@ -57,9 +57,8 @@ def open_source(settings: SourceSettings) -> tuple[list[SpectrumFiles], Observed
 
 def engine_for(settings: SourceSettings, modules: Sequence[SpectrumFiles]) -> ObservedEngine:
     """Load the engine for spectra of an observation."""
-    low, high = settings.observation.cross_normalisation
     regroup = settings.observation.group_min is not None
-    return ObservedEngine(modules, settings, regroup, (low, high), settings.atomic_data)
+    return ObservedEngine(modules, settings, regroup, settings.atomic_data)
 
 
 def best_fits(engine: ObservedEngine, models: Mapping[str, FitModel]) -> dict[str, FitResult]:

@@ -11,10 +11,10 @@ from astropy.table import Table, vstack
 
 from icflow.config import Observe
 from icflow.detection.base import TEST, VALIDATION
-from icflow.engines.embedded.observed import ObservedEngine
 from icflow.errors import IcflowError
 from icflow.models.scenario import at_source
 from icflow.observation import fits as observed_fits
+from icflow.observation.engine import ObservedEngine
 from icflow.observation.simulations import Spectra, allowed, draw_each, replicas
 from icflow.ogip.observation import SpectrumFiles
 from icflow.ogip.spectra import Recorded, SpectrumSet, write_spectra

@@ -9,9 +9,9 @@ import numpy as np
 
 from icflow.config import FitModel, Observe
 from icflow.engines.base import FitResult
-from icflow.engines.embedded.observed import ObservedEngine, draw_counts
 from icflow.models.priors import Prior
 from icflow.models.scenario import generator
+from icflow.observation.engine import ObservedEngine, draw_counts
 from icflow.typing import Counts, DrawnCounts, Floats
 
 # Fits by the name of the model, one for each spectrum.

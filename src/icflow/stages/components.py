@@ -42,7 +42,7 @@ def run(settings: SimulateSettings, spectra: Path, index: int, output: Path) -> 
         BACKGROUND + name: counts * values.get(f"{BACKGROUND}{within}{name}", 1.0)
         for name, counts in engine.backgrounds.items()
     }
-    rmf = engine.response.rmf
+    rmf = engine.foldings[0].response.rmf
     table = Table(
         {
             "channel": rmf.channel,

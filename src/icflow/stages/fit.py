@@ -42,7 +42,7 @@ def predict(
     """Write the expected counts of a model: ``channel, energy_lo, energy_hi, counts``."""
     engine = EmbeddedEngine([_instrument(rmf, arf, exposure, background)], atomic_data)
     counts = engine.predict(expression, dict(values))
-    response = engine.response.rmf
+    response = engine.foldings[0].response.rmf
     table = Table(
         {
             "channel": response.channel,
@@ -86,10 +86,10 @@ def fit(
     engine = EmbeddedEngine(
         [_instrument(found_rmf, found_arf, data.exposure, background)], atomic_data
     )
-    if len(data.counts) != engine.response.n_channels:
+    if len(data.counts) != engine.n_channels:
         raise IcflowError(
             f"{spectrum}: has {len(data.counts)} channels, {found_rmf} has "
-            f"{engine.response.n_channels}; give the response that belongs to the spectrum"
+            f"{engine.n_channels}; give the response that belongs to the spectrum"
         )
     model = FitModel(expression=expression, parameters=_settings(expression, frozen, links, limits))
     (result,) = engine.fit(model, control, data.counts[None], {}, ())

@@ -19,7 +19,6 @@ from icflow import settings as settings_of
 from icflow.cli import main
 from icflow.config import Config
 from icflow.detection.fits import Features
-from icflow.engines.embedded.observed import ObservedEngine, draw_counts
 from icflow.errors import IcflowError
 from icflow.models.scenario import at_source
 from icflow.observation import analysis as observe
@@ -28,6 +27,7 @@ from icflow.observation import networks as observed_networks
 from icflow.observation import page as page
 from icflow.observation import scores as observed_scores
 from icflow.observation import words as observed_words
+from icflow.observation.engine import ObservedEngine, draw_counts
 from icflow.observation.scores import OBSERVED, REPLICAS
 from icflow.observation.simulations import Fitter, Spectra, allowed, draw_each, replicas
 from icflow.ogip.observation import read_observation
@@ -103,7 +103,7 @@ def summary(made: Path) -> dict[str, Any]:
 def engine(folder: Path) -> ObservedEngine:
     settings = settings_of.observe(loaded(), "example")
     (module,) = read_observation("example", settings.observation)
-    return ObservedEngine([module], settings, False, (0.8, 1.25), settings.atomic_data)
+    return ObservedEngine([module], settings, False, settings.atomic_data)
 
 
 def models(redshift: float = 0.0432, nH: float = 0.00858) -> dict[str, Any]:
@@ -220,7 +220,7 @@ def test_bright_ic_is_detected_in_two_spectra(folder: Path, engine: ObservedEngi
     norm = 1e-2
     values = {"apec.kT": 6.0, "apec.Abundanc": 0.3, "apec.norm": 0.1, "powerlaw.norm": norm}
     frozen = {n: s for n, s in models()["1T+IC"].parameters.items() if isinstance(s, float)}
-    backgrounds = {f"background.{name}": 1.0 for name in engine.engines[""].backgrounds}
+    backgrounds = {f"background.{name}": 1.0 for name in engine.engine.backgrounds}
     expected = engine.expected(models()["1T+IC"], values | frozen | backgrounds)
     spectrum = read_spectrum("resources/example/observation.pha")
     given = loaded().observations["example"].model_dump(exclude_none=True)
@@ -459,7 +459,7 @@ def simulated_observations(engine: ObservedEngine, name: str, number: int) -> An
     frozen = {n: s for n, s in model.parameters.items() if isinstance(s, float)}
     values = {"apec.Abundanc": 0.4, "apec.norm": 0.3} | SOURCES[name] | frozen
     linked = {f"apec_3.{kind}": values[f"apec.{kind}"] for kind in ("Abundanc", "Redshift")}
-    backgrounds = {f"background.{name}": 1.0 for name in engine.engines[""].backgrounds}
+    backgrounds = {f"background.{name}": 1.0 for name in engine.engine.backgrounds}
     expected = engine.expected(model, linked | values | backgrounds)
     return draw_counts(expected, 3, f"observed {name}", range(number))
 

@@ -9,16 +9,31 @@ be had from one matrix, each by non-negative least squares in a few unknowns.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
-from icflow import statistic as cstat
-from icflow.statistic import FLOOR, Box, Data, Shapes, jit
+from icflow.engines.embedded.algebra import solve
+from icflow.engines.embedded.shapes import (
+    FIRST,
+    KIND,
+    NORM,
+    PLASMA,
+    SECOND,
+    TABLE,
+    Box,
+    Shapes,
+    derivatives,
+    factors,
+    model_counts,
+)
+from icflow.engines.embedded.symmetry import exchangeable
+from icflow.statistic import FLOOR, Data, binned, jit, pulls, weights
 from icflow.typing import Floats, Integers
 
 SAME = 1e-4  # in C: combinations that share their minimum, on a node between them
-MOST_PLASMAS = 2
+MOST_COMBINATIONS = 20_000  # more are not looked at
 
 
 class _Ends(NamedTuple):
@@ -65,17 +80,20 @@ def promising(
     Returns
     -------
     list of ndarray
-        Best first. Empty where the model is not made of one or two plasmas
-        with free norms and temperatures of their own.
+        Best first. Empty where the plasmas do not have free norms and
+        temperatures of their own, or are too many.
     """
     plasmas = _plasmas(shapes, box)
     if not plasmas:
         return []
     ends = [_ends(shapes, term, box, theta) for term in plasmas]
+    sizes, groups = np.array([len(end.kT) for end in ends]), _groups(plasmas, box)
+    images = math.prod(math.factorial(len(group)) for group in groups)
+    if np.prod(sizes - 1) > MOST_COMBINATIONS * images:
+        return []
+    cell = _combinations(sizes, groups)
     around = _expand(shapes, data, box, theta, ends)
-    value, amounts, cell = _all_cells(
-        around.gram, around.pull, np.array([len(end.kT) for end in ends]), _alike(plasmas, ends)
-    )
+    value, amounts = _all_cells(around.gram, around.pull, _places(cell, ends))
     order = np.argsort(value, kind="stable")
     starts: list[Floats] = []
     last = -np.inf
@@ -95,20 +113,23 @@ def _expand(shapes: Shapes, data: Data, box: Box, theta: Floats, ends: list[_End
     parameters; these are put where they are best for given amounts.
     """
     without = theta.copy()
-    without[[end.term[cstat.NORM] for end in ends]] = 0.0
-    model = np.maximum(cstat.binned(data, cstat.model_counts(shapes, theta)), FLOOR)
-    offset = cstat.binned(data, cstat.model_counts(shapes, without)) - model
-    weight = data.counts / model**2
-    gradient = 1 - data.counts / model + weight * offset
-    rows = cstat.binned(data, np.concatenate([end.counts for end in ends]))
+    without[[end.term[NORM] for end in ends]] = 0.0
+    model = np.maximum(binned(data, model_counts(shapes, theta)), FLOOR)
+    offset = binned(data, model_counts(shapes, without)) - model
+    weight = weights(data.counts, model)
+    gradient = weight * offset - pulls(data.counts, model)
+    rows = binned(data, np.concatenate([end.counts for end in ends]))
     moving = _moving([end.term for end in ends], box, theta)
-    other = cstat.derivatives(shapes, data, box, theta)[moving]
+    other = derivatives(shapes, data, box, theta)[moving]
     weighted = other * weight
     cross = weighted @ rows.T
     # Those that change nothing stay.
-    solved = np.linalg.lstsq(
-        weighted @ other.T, np.column_stack([cross, other @ gradient]), rcond=1e-12
-    )[0]
+    solved: Floats = np.asarray(
+        np.linalg.lstsq(
+            weighted @ other.T, np.column_stack([cross, other @ gradient]), rcond=1e-12
+        )[0],
+        dtype=np.float64,
+    )
     return _Expansion(
         gram=(rows * weight) @ rows.T - cross.T @ solved[:, :-1],
         pull=-(rows @ gradient - cross.T @ solved[:, -1]),
@@ -126,8 +147,8 @@ def _start(
     for end, low, pair in zip(ends, cell, amounts.reshape(-1, 2), strict=True):
         total = float(pair.sum())
         share = pair[1] / total if total > 0 else 0.5
-        start[end.term[cstat.NORM]] = total
-        start[end.term[cstat.FIRST]] = (1 - share) * end.kT[low] + share * end.kT[low + 1]
+        start[end.term[NORM]] = total
+        start[end.term[FIRST]] = (1 - share) * end.kT[low] + share * end.kT[low + 1]
         every[first + low : first + low + 2] = pair
         first += len(end.kT)
     start[box.free[around.moving]] += around.follow @ every + around.shift
@@ -137,51 +158,75 @@ def _start(
 
 def _plasmas(shapes: Shapes, box: Box) -> list[Integers]:
     """Return the PLASMA terms if this module can treat them, nothing otherwise."""
-    plasmas = [term for term in shapes.terms if term[cstat.KIND] == cstat.PLASMA]
-    own = [int(term[column]) for term in plasmas for column in (cstat.NORM, cstat.FIRST)]
+    plasmas = [term for term in shapes.terms if term[KIND] == PLASMA]
+    own = [int(term[column]) for term in plasmas for column in (NORM, FIRST)]
     free = set(box.free.tolist())
-    uses = [int(term[cstat.NORM]) for term in shapes.terms]
-    if len(plasmas) > MOST_PLASMAS or len(set(own)) < len(own) or not free.issuperset(own):
+    uses = [int(term[NORM]) for term in shapes.terms]
+    if len(set(own)) < len(own) or not free.issuperset(own):
         return []
-    if any(uses.count(int(term[cstat.NORM])) > 1 for term in plasmas):
+    if any(uses.count(int(term[NORM])) > 1 for term in plasmas):
         return []
     return plasmas
 
 
 def _ends(shapes: Shapes, term: Integers, box: Box, theta: Floats) -> _Ends:
     """Return the temperatures between which a plasma is linear, and its counts there."""
-    slot = int(np.flatnonzero(box.free == term[cstat.FIRST])[0])
+    slot = int(np.flatnonzero(box.free == term[FIRST])[0])
     low, high = box.lower[slot], box.upper[slot]
     nodes = shapes.temperatures
     kT = np.unique([low, *nodes[(nodes > low) & (nodes < high)], high])
-    table = shapes.plasma[term[cstat.TABLE], 0]
-    by_node = table[:, 0] + theta[term[cstat.SECOND]] * table[:, 1]
+    table = shapes.plasma[term[TABLE], 0]
+    by_node = table[:, 0] + theta[term[SECOND]] * table[:, 1]
     cell = np.clip(np.searchsorted(nodes, kT, side="right") - 1, 0, len(nodes) - 2)
     share = ((kT - nodes[cell]) / (nodes[cell + 1] - nodes[cell]))[:, None]
-    return _Ends(term, kT, (1 - share) * by_node[cell] + share * by_node[cell + 1])
+    counts = (1 - share) * by_node[cell] + share * by_node[cell + 1]
+    return _Ends(term, kT, counts * factors(shapes, theta))
 
 
 def _moving(plasmas: list[Integers], box: Box, theta: Floats) -> Integers:
     """Return the places in `box` of the other parameters that are off their limits."""
-    own = [term[column] for term in plasmas for column in (cstat.NORM, cstat.FIRST)]
+    own = [term[column] for term in plasmas for column in (NORM, FIRST)]
     values = theta[box.free]
     inside = (values > box.lower) & (values < box.upper)
     return np.flatnonzero(inside & ~np.isin(box.free, own))
 
 
-def _alike(plasmas: list[Integers], ends: list[_Ends]) -> bool:
-    """Tell whether two plasmas may be exchanged."""
-    if len(plasmas) != 2:
-        return False
-    one, other = plasmas
-    same = (one[cstat.TABLE], one[cstat.SECOND]) == (other[cstat.TABLE], other[cstat.SECOND])
-    return bool(same and np.array_equal(ends[0].kT, ends[1].kT))
+def _groups(plasmas: list[Integers], box: Box) -> list[list[int]]:
+    """Return the plasmas that may be exchanged at the abundances that they have."""
+    place = {int(term[FIRST]): i for i, term in enumerate(plasmas)}
+    groups = exchangeable(np.array(plasmas), box)
+    same = [group for group in groups if len(set(group[:, SECOND].tolist())) == 1]
+    return [[place[int(term[FIRST])] for term in group] for group in same]
+
+
+def _combinations(sizes: Integers, groups: list[list[int]]) -> Integers:
+    """Return every combination of cells once, each as the lower ends of all plasmas.
+
+    Parameters
+    ----------
+    sizes : ndarray of int, shape (n_plasmas,)
+        Number of ends of each plasma.
+    groups : list of list of int
+        Plasmas that may be exchanged: mirror images are left out.
+
+    Returns
+    -------
+    ndarray of int, shape (n_combinations, n_plasmas)
+    """
+    every = np.indices((sizes - 1).tolist()).reshape(len(sizes), -1).T
+    for group in groups:
+        every = every[np.all(np.diff(every[:, group], axis=1) >= 0, axis=1)]
+    return np.ascontiguousarray(every)
+
+
+def _places(cell: Integers, ends: list[_Ends]) -> Integers:
+    """Return the rows at the ends of some cells, shape (n_combinations, 2 n_plasmas)."""
+    first = np.cumsum([0, *(len(end.kT) for end in ends[:-1])])
+    return np.asarray(np.repeat(cell + first, 2, axis=1) + np.tile([0, 1], len(ends)))
 
 
 @jit
-def _all_cells(
-    gram: Floats, pull: Floats, sizes: Integers, alike: bool
-) -> tuple[Floats, Floats, Integers]:
+def _all_cells(gram: Floats, pull: Floats, places: Integers) -> tuple[Floats, Floats]:
     """Solve for the amounts in every combination of cells.
 
     Parameters
@@ -189,34 +234,19 @@ def _all_cells(
     gram : ndarray, shape (n_rows, n_rows)
     pull : ndarray, shape (n_rows,)
         The minimum of x·gram·x/2 - pull·x over x >= 0 is looked for.
-    sizes : ndarray of int, shape (n_plasmas,)
-        Cell ends of each plasma; there are one or two.
-    alike : bool
-        Leave mirror images out.
+    places : ndarray of int, shape (n_combinations, 2 n_plasmas)
+        The rows that may be used in each.
 
     Returns
     -------
     value : ndarray, shape (n_combinations,)
     amounts : ndarray, shape (n_combinations, 2 n_plasmas)
-    ends : ndarray of int, shape (n_combinations, n_plasmas)
-        The lower end of each plasma's cell.
     """
-    two = len(sizes) == 2
-    n_one, n_other = sizes[0] - 1, (sizes[1] - 1 if two else 1)
-    n = n_one * (n_one + 1) // 2 if alike else n_one * n_other
-    m = 2 * len(sizes)
+    n, m = places.shape
     value, amounts = np.zeros(n), np.zeros((n, m))
-    ends = np.zeros((n, len(sizes)), dtype=np.int64)
-    index = np.empty(m, dtype=np.int64)
-    k = 0
-    for i in range(n_one):
-        for j in range(i if alike else 0, n_other):
-            index[0], index[1], ends[k, 0] = i, i + 1, i
-            if two:
-                index[2], index[3], ends[k, 1] = sizes[0] + j, sizes[0] + j + 1, j
-            value[k] = _non_negative(gram, pull, index, amounts[k])
-            k += 1
-    return value, amounts, ends
+    for k in range(n):
+        value[k] = _non_negative(gram, pull, places[k], amounts[k])
+    return value, amounts
 
 
 @jit
@@ -225,20 +255,20 @@ def _non_negative(gram: Floats, pull: Floats, index: Integers, best: Floats) -> 
     m = len(index)
     lowest = 0.0
     best[:] = 0.0
-    chosen = np.empty(m, dtype=np.int64)
-    matrix, x = np.empty((m, m)), np.empty(m)
+    chosen, rows = np.empty(m, dtype=np.int64), np.empty(m, dtype=np.int64)
+    factor, x = np.empty((m, m)), np.empty(m)
     for mask in range((1 << m) - 1, 0, -1):
         size = 0
         for a in range(m):
             if mask & (1 << a):
-                chosen[size] = a
+                chosen[size], rows[size] = a, index[a]
                 size += 1
-        if not _cholesky(gram, pull, index, chosen, size, matrix, x):
+        if not solve(gram, pull, rows[:size], factor, x):
             continue
         value, feasible = 0.0, True
         for a in range(size):
             feasible = feasible and x[a] >= 0
-            value -= 0.5 * pull[index[chosen[a]]] * x[a]
+            value -= 0.5 * pull[rows[a]] * x[a]
         if feasible and value < lowest:
             lowest = value
             best[:] = 0.0
@@ -247,32 +277,3 @@ def _non_negative(gram: Floats, pull: Floats, index: Integers, best: Floats) -> 
             if size == m:
                 break
     return lowest
-
-
-@jit
-def _cholesky(
-    gram: Floats, pull: Floats, index: Integers, chosen: Integers, size: int,
-    factor: Floats, x: Floats,
-) -> bool:  # fmt: skip
-    """Solve gram · x = pull for some amounts; False if they are not independent."""
-    for a in range(size):
-        row = index[chosen[a]]
-        for b in range(a + 1):
-            total = gram[row, index[chosen[b]]]
-            for c in range(b):
-                total -= factor[a, c] * factor[b, c]
-            if a == b:
-                if not total > 1e-11 * gram[row, row]:
-                    return False
-                factor[a, a] = np.sqrt(total)
-            else:
-                factor[a, b] = total / factor[b, b]
-        x[a] = pull[row]
-        for c in range(a):
-            x[a] -= factor[a, c] * x[c]
-        x[a] /= factor[a, a]
-    for a in range(size - 1, -1, -1):
-        for c in range(a + 1, size):
-            x[a] -= factor[c, a] * x[c]
-        x[a] /= factor[a, a]
-    return True

@@ -1,36 +1,54 @@
 """Many fits of one model: from a model and its tables to the lowest C.
 
 A fit of one spectrum goes through four steps. A lattice of shape parameters
-(`icflow.engines.embedded.lattice`) gives starting points. `icflow.statistic.descend`
-goes down from each in coarse bins, half as wide as the resolution: there the
-same minima are found for a fraction of the work. The lowest of them are then
-descended to at full resolution. Last, all other combinations of temperature
-cells are looked at at once (`icflow.engines.embedded.cells`).
+(`icflow.engines.embedded.lattice`) gives starting points. A descent
+(`icflow.engines.embedded.descent`) from each in coarse bins, half as wide as
+the resolution, leads to the same minima for a fraction of the work. The lowest
+of them are then descended to at full resolution. Last, all other combinations
+of temperature cells are looked at at once (`icflow.engines.embedded.cells`).
+
+Where no table holds a term, its tangents (`icflow.engines.embedded.direct`)
+take its place: each descent goes as far as they can be trusted, and then on
+with new ones.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.stats import qmc
 
-from icflow import statistic as cstat
 from icflow.config import FitControl
 from icflow.engines.base import FitResult
 from icflow.engines.embedded import cells
+from icflow.engines.embedded.algebra import inverse
+from icflow.engines.embedded.descent import Minimum, descend
 from icflow.engines.embedded.lattice import Lattice
 from icflow.engines.embedded.parameters import Model
 from icflow.engines.embedded.profile import end_of_interval
+from icflow.engines.embedded.shapes import Box, Shapes, information, model_counts
 from icflow.engines.embedded.tables import Tables
-from icflow.statistic import SINGULAR, Box, Data, Minimum, Shapes
+from icflow.errors import IcflowError
+from icflow.statistic import Data, binned, cstat
 from icflow.typing import Floats
 
 AGREE = 0.01  # in C: starts that end this close found the same minimum
 CLOSE, MOST_CLOSE = 0.5, 3  # combinations of cells that may win: how much higher, how many
 # The same for the minima that a profile follows.
 PROFILED, MOST_PROFILED = 5.0, 10
+
+# Direct evaluation: points of a Sobol sequence from which starts are chosen, and starts from each.
+SEEDS, PER_SEED = 32, 2
+# How far tangents are trusted: at first, as a fraction of the range of a parameter; factors after
+# steps that go as promised, and that do not; fractions of the promise that tell; and a fraction
+# of the range that is nothing.
+TRUST, WIDEN, NARROW = 0.1, 2.0, 0.25
+GOOD, POOR = 0.75, 0.25
+NOTHING, MOST_TANGENTS = 1e-7, 60
+# Derivatives are numerical, and apec has steps in z: what is left at the bottom, in C.
+DIRECT_ENOUGH, DIRECT_BOTTOM = 1e-4, 1.0
 
 
 @dataclass(frozen=True)
@@ -42,16 +60,22 @@ class Found:
     agreeing: int
 
 
-class FitterBase(ABC):
-    """What fits by tables and by direct evaluation share: from a minimum to a result."""
+class Fitter:
+    """Fits of one model, every redshift that has a table frozen; any number of spectra.
 
-    def __init__(self, model: Model, control: FitControl) -> None:
-        self.model, self.control = model, control
-        self.box = self._box(list(model.free))
+    Attributes
+    ----------
+    box : Box
+        What is free.
+    others : Box
+        What is free at given redshifts.
+    """
 
-    def _box(self, free: list[int]) -> Box:
-        positions = np.array(free, dtype=np.int64)
-        return Box(positions, self.model.lower[positions], self.model.upper[positions])
+    def __init__(self, model: Model, tables: Tables, control: FitControl) -> None:
+        self.model, self.tables, self.control = model, tables, control
+        self.box = self.others = model.box()
+        self.lattice = Lattice(model, tables)
+        self.direct = set(tables.direct.parameters)
 
     def fit(self, data: Data, channel_counts: Floats, fixed: Mapping[int, float]) -> FitResult:
         """Fit one spectrum.
@@ -75,18 +99,6 @@ class FitterBase(ABC):
         if self.control.errors == "profile":
             return replace(result, intervals=self._intervals(data, found.best, result))
         return result
-
-    @abstractmethod
-    def _search(self, data: Data, channel_counts: Floats, theta: Floats) -> Found:
-        """Return the lowest minimum."""
-
-    @abstractmethod
-    def _information(self, data: Data, channel_counts: Floats, theta: Floats) -> Floats:
-        """Return the observed information of the free parameters."""
-
-    @abstractmethod
-    def _profile(self, data: Data, best: Minimum, position: int) -> Callable[[float], float]:
-        """Return C as a function of one parameter, minimised over the others."""
 
     def _intervals(
         self, data: Data, best: Minimum, result: FitResult
@@ -121,9 +133,7 @@ class FitterBase(ABC):
         model, free, best = self.model, self.box.free, found.best
         # Steps end exactly on a bound, or off it.
         inside = (best.theta[free] > self.box.lower) & (best.theta[free] < self.box.upper)
-        covariance = np.full(info.shape, np.nan)
-        usable = np.flatnonzero(inside & (np.diag(info) > 0))
-        covariance[np.ix_(usable, usable)] = _inverse(info[np.ix_(usable, usable)])
+        covariance = inverse(info, inside, undetermined=np.nan)
         sigma = np.zeros(len(model.names))
         with np.errstate(invalid="ignore"):
             sigma[free] = np.sqrt(np.diag(covariance))
@@ -143,17 +153,6 @@ class FitterBase(ABC):
             covariance=covariance,
         )
 
-
-class Fitter(FitterBase):
-    """Fits of one model by its tables, every redshift frozen; any number of spectra."""
-
-    def __init__(self, model: Model, tables: Tables, control: FitControl) -> None:
-        super().__init__(model, control)
-        self.tables = tables
-        self.lattice = Lattice(model, tables)
-        # What is free at a given redshift.
-        self.others = self.box
-
     def minima(
         self, channel_counts: Floats, theta: Floats, within: float, most: int
     ) -> tuple[Shapes, Data, list[Minimum]]:
@@ -168,7 +167,7 @@ class Fitter(FitterBase):
         """
         coarse = self.tables.coarse_data(channel_counts)
         shapes = self.tables.coarsen(self.tables.exact(theta))
-        starts = self.lattice.starts(shapes, coarse.counts, theta, self.control.starts)
+        starts = self._starts(shapes, coarse.counts, theta)
         rough = separate(self._descend(shapes, coarse, self.others, starts), within)
         rivals = self._rivals(coarse, shapes, rough[0], within, most)
         return shapes, coarse, separate([*rough, *rivals], within)[:most]
@@ -179,7 +178,8 @@ class Fitter(FitterBase):
         return replace(found, best=self._rivals(data, shapes, found.best, CLOSE, MOST_CLOSE)[0])
 
     def _information(self, data: Data, channel_counts: Floats, theta: Floats) -> Floats:
-        return cstat.information(self.tables.exact(theta), data, self.box, theta)[0]
+        shapes = self.tables.touch(self.tables.exact(theta), theta)
+        return information(shapes, data, self.box, theta)[0]
 
     def _at_redshift(
         self, data: Data, coarse: Data, theta: Floats, more: Sequence[Floats]
@@ -194,7 +194,7 @@ class Fitter(FitterBase):
         """
         shapes = self.tables.exact(theta)
         blurred = self.tables.coarsen(shapes)
-        starts = self.lattice.starts(blurred, coarse.counts, theta, self.control.starts)
+        starts = self._starts(blurred, coarse.counts, theta)
         rough = self._descend(blurred, coarse, self.others, [*more, *starts])
         near = separate(rough, CLOSE)[:MOST_CLOSE]
         ends = self._descend(shapes, data, self.others, [one.theta for one in near])
@@ -206,12 +206,13 @@ class Fitter(FitterBase):
         self, data: Data, shapes: Shapes, best: Minimum, within: float, most: int
     ) -> list[Minimum]:
         """Return the lowest minima of all combinations of temperature cells, `best` included."""
-        starts = cells.promising(shapes, data, self.others, best.theta, within, most)
+        here = self.tables.touch(shapes, best.theta)
+        starts = cells.promising(here, data, self.others, best.theta, within, most)
         ends = self._descend(shapes, data, self.others, starts)
         return separate([best, *ends], within)[:most]
 
     def _profile(self, data: Data, best: Minimum, position: int) -> Callable[[float], float]:
-        box = self._box([p for p in self.others.free if p != position])
+        box = self.model.box([p for p in self.others.free if p != position])
         # The best fit is a start for every value; from the others, the next value, which is
         # close, goes on where they ended.
         tracks = [
@@ -238,11 +239,83 @@ class Fitter(FitterBase):
         within = self.control.delta + PROFILED
         return [(shapes, self._rivals(data, shapes, best, within, MOST_PROFILED))]
 
+    def _starts(self, shapes: Shapes, counts: Floats, theta: Floats) -> list[Floats]:
+        """Return the most promising starting points, in coarse bins."""
+        return [start for _, start in self._ranked(shapes, counts, theta, self.control.starts)]
+
+    def _ranked(
+        self, shapes: Shapes, counts: Floats, theta: Floats, number: int
+    ) -> list[tuple[float, Floats]]:
+        """Return (approximate C, starting point) pairs, best first.
+
+        What no table holds is evaluated at points all over its limits, and
+        the lattice ranked at each.
+        """
+        if not self.tables.direct.terms:
+            return self.lattice.ranked(shapes, counts, theta, number)
+        ranked: list[tuple[float, Floats]] = []
+        for point in self._seeds(theta):
+            try:
+                here = self.tables.touch(shapes, point, tangents=False)
+            except IcflowError:
+                continue  # a corner in which a model is zero or not finite
+            ranked += self.lattice.ranked(here, counts, point, PER_SEED)
+        if not ranked:
+            raise IcflowError("the model cannot be evaluated anywhere within its limits")
+        return sorted(ranked, key=lambda pair: pair[0])[:number]
+
+    def _seeds(self, theta: Floats) -> list[Floats]:
+        """Spread the parameters that no table holds over their limits; given starts stay."""
+        model, unknown = self.model, [p for p in sorted(self.direct) if np.isnan(theta[p])]
+        if not unknown:
+            return [theta]
+        points = []
+        for fractions in qmc.Sobol(len(unknown), scramble=False).random(SEEDS):
+            point = theta.copy()
+            for p, fraction in zip(unknown, fractions, strict=True):
+                point[p] = _between(fraction, model.lower[p], model.upper[p])
+            points.append(point)
+        return points
+
     def _descend(
         self, shapes: Shapes, data: Data, box: Box, starts: Sequence[Floats]
     ) -> list[Minimum]:
         limit = self.control.max_iterations
-        return [Minimum(*cstat.descend(shapes, data, box, start, limit)) for start in starts]
+        if self.direct.intersection(box.free.tolist()):
+            return [self._descend_directly(shapes, data, box, start) for start in starts]
+        return [
+            Minimum(*descend(self.tables.touch(shapes, start), data, box, start, limit))
+            for start in starts
+        ]
+
+    def _descend_directly(self, shapes: Shapes, data: Data, box: Box, start: Floats) -> Minimum:
+        """Go down along tangents, which are made anew wherever a descent along them ends."""
+        free, span, limit = box.free, box.upper - box.lower, self.control.max_iterations
+        theta = start.copy()
+        theta[free] = np.clip(theta[free], box.lower, box.upper)
+        here = self.tables.touch(shapes, theta)
+        value, iterations = _value(here, data, theta), 0
+        trust = np.where(np.isin(free, list(self.direct)), TRUST * span, np.inf)
+        for _ in range(MOST_TANGENTS):
+            low = np.maximum(box.lower, theta[free] - trust)
+            high = np.minimum(box.upper, theta[free] + trust)
+            end = Minimum(*descend(here, data, Box(free, low, high), theta, limit))
+            iterations, promise = iterations + end.iterations, value - end.cstat
+            if promise < DIRECT_ENOUGH:
+                break
+            there = self.tables.touch(shapes, end.theta, tangents=False)
+            gain = value - _value(there, data, end.theta)
+            if gain > 0:
+                theta, value = end.theta, value - gain
+                here = self.tables.touch(shapes, theta)
+            if gain < POOR * promise:
+                trust = NARROW * trust
+            elif gain > GOOD * promise:
+                trust = WIDEN * trust
+            if np.all(trust[np.isfinite(trust)] < NOTHING * span[np.isfinite(trust)]):
+                break
+        rest = value - Minimum(*descend(here, data, box, theta, limit)).cstat
+        return Minimum(theta, value, iterations, max(rest, 0.0), rest < DIRECT_BOTTOM)
 
 
 def by_cstat(minimum: Minimum) -> float:
@@ -262,16 +335,12 @@ def separate(minima: Sequence[Minimum], within: float) -> list[Minimum]:
     return kept
 
 
-def _inverse(matrix: Floats) -> Floats:
-    """Invert the information; NaN for parameters that the data do not determine.
+def _value(shapes: Shapes, data: Data, theta: Floats) -> float:
+    return float(cstat(data.counts, binned(data, model_counts(shapes, theta))))
 
-    Two plasmas that share a temperature cell, or two components alike, can
-    be exchanged for one another at no cost in C.
-    """
-    scale = 1 / np.sqrt(np.diag(matrix))
-    values, vectors = np.linalg.eigh(matrix * np.outer(scale, scale))
-    fixed = values > SINGULAR * values.max(initial=0.0)
-    inverse = (vectors[:, fixed] / values[fixed]) @ vectors[:, fixed].T * np.outer(scale, scale)
-    undetermined = (vectors[:, ~fixed] ** 2).sum(axis=1) > 1e-6
-    inverse[undetermined] = inverse[:, undetermined] = np.nan
-    return np.asarray(inverse)
+
+def _between(fraction: float, low: float, high: float) -> float:
+    """Place a fraction between limits, evenly in the logarithm where they span decades."""
+    if low > 0 and high / low > 20:
+        return float(low * (high / low) ** fraction)
+    return low + fraction * (high - low)

@@ -2,40 +2,26 @@
 
 A fit evaluates its model thousands of times. What it needs of XSPEC's model
 functions is tabulated here: `apec` at the temperatures of its tables and on a
-grid in redshift, other models at their fixed parameters or along one that
-varies. All tables hold counts/s per channel for norm 1.
+grid in redshift, other models along one parameter that varies. All tables hold
+counts/s per channel for norm 1.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Callable, Mapping
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
 from icflow.config import AtomicData
-from icflow.errors import IcflowError
-from icflow.files import atomic_path, canonical_json, locked
+from icflow.engines.embedded.cache import Arrays, cached
+from icflow.engines.embedded.folding import Response, component_values, factor, term_photons
+from icflow.engines.embedded.shapes import cubic
 from icflow.models import library, plasma
-from icflow.models.background import BackgroundComponent
-from icflow.models.expression import Component, Term
-from icflow.ogip.response import Arf, Rmf, check_same_grid, read_arf, read_rmf
-from icflow.resources import cache_folder
-from icflow.statistic import cubic
-from icflow.typing import AnyArray, Floats, Integers, Singles
-
-# Arrays by name, as a cache file holds them.
-Arrays = dict[str, AnyArray]
-
-# Part of the key of every cached table: raise it when their content changes.
-FORMAT = 1
-# Tables that are kept in memory.
-RECENT = 4
+from icflow.models.expression import Term
+from icflow.typing import Floats, Integers, Singles
 
 # Above the lines the continuum of AtomDB is piecewise linear: at 80 keV its kinks, blurred by the
 # response, are interpolated to 1e-5 with this spacing.
@@ -46,190 +32,6 @@ AVERAGED = 8  # redshifts that a node of the searching table averages over
 CURVE_TOLERANCE = 1e-6
 CURVE_NODES = (17, 33, 65, 129, 257, 513)
 CURVE_PROBES = 4
-
-
-class Response:
-    """An RMF with an ARF, able to fold.
-
-    Attributes
-    ----------
-    energies : ndarray, shape (n_energies + 1,)
-        Edges of the model bins, keV.
-    area : ndarray, shape (n_energies,)
-        Effective area, cm²; 1 where there is no ARF.
-    """
-
-    def __init__(self, rmf: Rmf, arf: Arf | None) -> None:
-        if arf is not None:
-            check_same_grid(rmf, arf)
-        self.rmf = rmf
-        self.energies = rmf.energies
-        self.n_channels = len(rmf.channel)
-        self.area = np.ones(len(self.energies) - 1) if arf is None else arf.area
-        self.key = hashlib.sha256(
-            b"".join(
-                np.ascontiguousarray(part).tobytes()
-                for part in (rmf.matrix.data, rmf.matrix.indices, self.energies, self.area)
-            )
-        ).hexdigest()
-        self._transposed = rmf.matrix.T.tocsr()
-
-    def fold(self, photons: Floats, area: Floats | None = None) -> Floats:
-        """Return counts/s per channel.
-
-        Parameters
-        ----------
-        photons : ndarray, shape (..., n_energies)
-            Photons/cm²/s per model bin.
-        area : ndarray, shape (n_energies,), optional
-            Instead of the ARF, cm².
-        """
-        detected = photons * (self.area if area is None else area)
-        if detected.ndim == 1:
-            return np.asarray(self._transposed @ detected)
-        flat = detected.reshape(-1, detected.shape[-1])
-        return np.asarray(flat @ self.dense).reshape(*detected.shape[:-1], self.n_channels)
-
-    def coarse_bins(self, channels: slice) -> Integers:
-        """Return the first channels of bins that are half as wide as the resolution.
-
-        Relative to the first of `channels`. What differs between two smooth
-        models is as good as whole in such bins, and they are far fewer.
-        """
-        half = self._half_widths
-        starts = [channels.start]
-        while (after := starts[-1] + max(1, int(half[starts[-1]]))) < channels.stop:
-            starts.append(after)
-        return np.array(starts, dtype=np.int64) - int(channels.start)
-
-    @cached_property
-    def _half_widths(self) -> Floats:
-        """Half the resolution at each channel, in channels, shape (n_channels,)."""
-        matrix = self.rmf.matrix
-        filled = np.flatnonzero(np.diff(matrix.indptr))
-        first, number = matrix.indptr[filled], np.diff(matrix.indptr)[filled]
-        peak = np.maximum.reduceat(matrix.data, first)
-        high = matrix.data >= 0.5 * np.repeat(peak, number)
-        width = np.add.reduceat(high.astype(float), first)
-        centre = np.add.reduceat(high * matrix.indices, first) / width
-        order = np.argsort(centre, kind="stable")
-        return np.interp(np.arange(self.n_channels), centre[order], width[order]) / 2
-
-    @property
-    def dense(self) -> Floats:
-        """The redistribution matrix in full, shape (n_energies, n_channels)."""
-        return np.asarray(self.rmf.matrix.toarray())
-
-
-def load_response(rmf: str | Path, arf: str | Path | None) -> Response:
-    """Read an RMF and, if there is one, an ARF on the same grid."""
-    return Response(read_rmf(rmf), None if arf is None else read_arf(arf))
-
-
-def fold_background(component: BackgroundComponent, response: Response) -> Floats:
-    """Return the counts/s per channel of one background component, shape (n_channels,)."""
-    if isinstance(component.redistribution, Path):
-        response = _same_channels(Response(read_rmf(component.redistribution), None), response)
-    photons = np.zeros(len(response.energies) - 1)
-    for term in component.expression.terms:
-        norm = component.values[f"{term.additive.name}.norm"]
-        photons += norm * term_photons(term, component.values, response.energies)
-    area = component.effective_area(response.energies)
-    if component.redistribution != "identity":
-        return response.fold(photons, area)
-    if len(photons) != response.n_channels:
-        raise IcflowError(
-            f"background component {component.name}: an identity response needs as many channels "
-            f"({response.n_channels}) as energy bins ({len(photons)})"
-        )
-    return photons * area
-
-
-def _same_channels(background: Response, source: Response) -> Response:
-    """Return the response of a background component after checking its channels."""
-    own, other = background.rmf, source.rmf
-    if not np.array_equal(own.channel, other.channel):
-        raise IcflowError(
-            f"{own.path} has the channels {own.channel[0]} to {own.channel[-1]}, {other.path} "
-            f"{other.channel[0]} to {other.channel[-1]}; give the background component a response "
-            "with the channels of the spectrum"
-        )
-    return background
-
-
-def component_values(component: Component, values: Mapping[str, float]) -> Floats:
-    """Return the parameters of a component in XSPEC's order, without the norm."""
-    return np.array([values[f"{component.name}.{p.name}"] for p in component.definition.parameters])
-
-
-def factor(term: Term, values: Mapping[str, float], energies: Floats) -> Floats:
-    """Return the product of the multiplicative models of a term, shape (n_bins,)."""
-    product = np.ones(len(energies) - 1)
-    for component in term.factors:
-        product *= library.evaluate(
-            component.definition, energies, component_values(component, values)
-        )
-    return product
-
-
-def term_photons(term: Term, values: Mapping[str, float], energies: Floats) -> Floats:
-    """Return the photons/cm²/s per bin of a term for norm 1, by XSPEC's functions."""
-    additive = library.evaluate(
-        term.additive.definition, energies, component_values(term.additive, values)
-    )
-    return additive * factor(term, values, energies)
-
-
-# --- the cache -----------------------------------------------------------------------
-
-
-def cached(key: Mapping[str, object], make: Callable[[], Arrays]) -> Arrays:
-    """Return the arrays kept under `key`, making and keeping them the first time.
-
-    A lock makes the second of two processes wait for the first instead of
-    doing the same work. The last few are kept in memory too: profiles fit one
-    model many times.
-    """
-    name = hashlib.sha256(canonical_json({**key, "format": FORMAT}).encode()).hexdigest()[:32]
-    folder = cache_folder() / "folded"
-    path = folder / f"{name}.npz"
-    arrays = _recent.pop(path, None) or _read_cache(path)
-    if arrays is None:
-        arrays = _make_cache(path, make)
-    _recent[path] = arrays
-    if len(_recent) > RECENT:
-        del _recent[next(iter(_recent))]
-    return arrays
-
-
-# The arrays used last, oldest first.
-_recent: dict[Path, Arrays] = {}
-
-
-def _make_cache(path: Path, make: Callable[[], Arrays]) -> Arrays:
-    folder = path.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = path.with_suffix(".lock")
-    with locked(lock):
-        arrays = _read_cache(path)
-        if arrays is None:
-            arrays = make()
-            with atomic_path(path) as temporary, open(temporary, "wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
-        lock.unlink(missing_ok=True)
-    return arrays
-
-
-def _read_cache(path: Path) -> Arrays | None:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, EOFError, KeyError):
-        # Not whole, whatever the reason: made again.
-        os.unlink(path)
-        return None
 
 
 # --- plasma --------------------------------------------------------------------------
@@ -515,23 +317,75 @@ def _redshift_nodes(low: float, high: float, step: float) -> Floats:
 # --- one varying parameter ---------------------------------------------------------------
 
 
-def curve(
-    rates: Callable[[float], Floats], low: float, high: float
-) -> tuple[Floats, float, float] | None:
-    """Tabulate folded rates along one parameter, as densely as they need.
+class CurveTable(NamedTuple):
+    """A term along one parameter.
+
+    Attributes
+    ----------
+    nodes : ndarray, shape (n_nodes, n_channels)
+        Counts/s.
+    first, step : float
+        Values of the parameter: the first, and from one to the next.
+    """
+
+    nodes: Floats
+    first: float
+    step: float
+
+
+def curve_table(
+    term: Term,
+    values: Mapping[str, float],
+    varying: tuple[str, float, float],
+    responses: Sequence[Response],
+    atomic_data: AtomicData,
+) -> CurveTable | None:
+    """Fold a term along its only varying shape parameter.
+
+    Parameters
+    ----------
+    values : mapping
+        The other parameters.
+    varying : tuple
+        Name of the parameter, and the ends of its range.
+    responses : sequence of Response
+        Their channels stand one after another.
 
     Returns
     -------
-    nodes : ndarray, shape (n_nodes, n_channels)
-    first, step : float
+    CurveTable or None
         None if the rates are not smooth enough for the largest table.
     """
-    known: dict[float, Floats] = {}
+    name, low, high = varying
 
-    def at(value: float) -> Floats:
-        if value not in known:
-            known[value] = rates(value)
-        return known[value]
+    def rates(value: float) -> Floats:
+        given = {**values, name: value}
+        return np.concatenate([r.fold(term_photons(term, given, r.energies)) for r in responses])
+
+    def make() -> Arrays:
+        curve = sampled(rates, low, high)
+        if curve is None:
+            return {"nodes": np.empty((0, 0)), "grid": np.zeros(2)}
+        return {"nodes": curve.nodes, "grid": np.array(curve[1:])}
+
+    key = {
+        "table": "curve",
+        "term": [c.definition.name for c in (*term.factors, term.additive)],
+        "fixed": dict(values),
+        "varying": list(varying),
+        "responses": [response.key for response in responses],
+        "library": library.version(),
+        "atomic_data": atomic_data.model_dump(exclude={"folder"}),
+    }
+    arrays = cached(key, make)
+    if len(arrays["nodes"]) == 0:
+        return None
+    return CurveTable(arrays["nodes"], float(arrays["grid"][0]), float(arrays["grid"][1]))
+
+
+def sampled(rates: Callable[[float], Floats], low: float, high: float) -> CurveTable | None:
+    """Tabulate rates along one parameter, as densely as they need; None if nothing is enough."""
+    at = cache(rates)
 
     for n in CURVE_NODES:
         step = (high - low) / (n - 1)
@@ -545,5 +399,5 @@ def curve(
             middle = np.array([-1, 9, 9, -1]) / 16 @ nodes[:, big]
             worst = max(worst, float(np.abs(middle / exact[big] - 1).max()))
         if worst < CURVE_TOLERANCE:
-            return np.stack([at(low + step * i) for i in range(n)]), low, step
+            return CurveTable(np.stack([at(low + step * i) for i in range(n)]), low, step)
     return None

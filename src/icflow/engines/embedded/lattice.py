@@ -12,14 +12,28 @@ import math
 import numpy as np
 from numba import njit
 
-from icflow import statistic as cstat
 from icflow.engines.embedded.parameters import Model
+from icflow.engines.embedded.shapes import (
+    BACKGROUND,
+    CURVE,
+    FIRST,
+    KIND,
+    NORM,
+    PLASMA,
+    ROW,
+    SECOND,
+    TABLE,
+    Shapes,
+    factors,
+    sources,
+)
+from icflow.engines.embedded.symmetry import exchangeable, is_first, orders
 from icflow.engines.embedded.tables import Tables
-from icflow.statistic import Shapes
 from icflow.typing import Floats, Integers
 
 ABUNDANCES = (0.15, 0.4, 0.8)  # at which the lattice looks
 CURVE_PROBES = 5
+MOST_POINTS = 100_000  # that it looks at
 
 
 class Lattice:
@@ -27,25 +41,23 @@ class Lattice:
 
     def __init__(self, model: Model, tables: Tables) -> None:
         self.model, self.tables = model, tables
-        n_sources = len(tables.terms) - tables.n_backgrounds
-        self.sources = tables.terms[:n_sources]
-        self.background_rows = tables.terms[n_sources:, cstat.TABLE]
-        self.background_norms = tables.terms[n_sources:, cstat.NORM]
+        self.sources = sources(tables.terms)
+        backgrounds = tables.terms[tables.terms[:, KIND] == BACKGROUND]
+        self.background_rows, self.background_norms = backgrounds[:, TABLE], backgrounds[:, NORM]
         n_t = len(tables.temperatures)
         self.n_plasma = 2 * n_t * len(tables.plasma)
         # Slots: shape parameters that the lattice varies, each with its values.
         self.slots: dict[int, Floats] = {}
         for term in self.sources:
-            if term[cstat.KIND] == cstat.PLASMA:
-                self._add_slot(term[cstat.FIRST], tables.temperatures)
-                self._add_slot(term[cstat.SECOND], np.array(ABUNDANCES))
-            elif term[cstat.KIND] == cstat.CURVE:
-                _, n, first, step = tables.curves[term[cstat.TABLE]]
-                self._add_slot(
-                    term[cstat.FIRST], first + step * np.linspace(1, n - 2, CURVE_PROBES)
-                )
-        self.sizes = np.array([len(v) for v in self.slots.values()], dtype=np.int64)
-        self._known: tuple[Integers, Floats, Integers] | None = None
+            if term[KIND] == PLASMA:
+                self._add_slot(term[FIRST], tables.temperatures)
+                self._add_slot(term[SECOND], np.array(ABUNDANCES))
+            elif term[KIND] == CURVE:
+                _, n, first, step = tables.curves[term[TABLE]]
+                self._add_slot(term[FIRST], first + step * np.linspace(1, n - 2, CURVE_PROBES))
+        self._thin()
+        self.images = orders(exchangeable(self.sources, model.box()), list(self.slots))
+        self._points: tuple[Integers, Floats, Integers] | None = None
 
     def _add_slot(self, position: int, values: Floats) -> None:
         if position in self.slots:
@@ -58,19 +70,25 @@ class Lattice:
         inside = values[(values >= low) & (values <= high)]
         self.slots[position] = inside if len(inside) else np.array([0.5 * (low + high)])
 
-    def starts(self, shapes: Shapes, counts: Floats, theta: Floats, number: int) -> list[Floats]:
-        """Return the most promising, distinct starting points."""
-        return [start for _, start in self.ranked(shapes, counts, theta, number)]
+    def _thin(self) -> None:
+        """Leave out every second value of the longest slots while there are too many points."""
+        while math.prod(map(len, self.slots.values())) > MOST_POINTS:
+            position = max(self.slots, key=lambda p: len(self.slots[p]))
+            self.slots[position] = self.slots[position][::2]
+            longest = len(self.slots[position])
+            for other, values in self.slots.items():
+                if len(values) > longest:
+                    self.slots[other] = values[::2]
 
     def ranked(
         self, shapes: Shapes, counts: Floats, theta: Floats, number: int
     ) -> list[tuple[float, Floats]]:
         """Return (approximate C, starting point) pairs, best first."""
         values = [v if not np.isnan(v[0]) else np.array([theta[p]]) for p, v in self.slots.items()]
-        gram, pull = self._normal_equations(shapes, counts)
-        if self._known is None or any(np.isnan(v[0]) for v in self.slots.values()):
-            self._known = self._combinations(shapes, values)
-        rows, weights, combinations = self._known
+        gram, pull = self._normal_equations(shapes, counts, theta)
+        if self._points is None or any(np.isnan(v[0]) for v in self.slots.values()):
+            self._points = self._combinations(shapes, values)
+        rows, weights, combinations = self._points
         scores, norms = _screen(gram, pull, rows, weights, self._held(theta))
         order = np.argsort(scores, kind="stable")
         chosen = self._distinct(order, combinations, number)
@@ -81,16 +99,22 @@ class Lattice:
 
     def _held(self, theta: Floats) -> Floats:
         """Return the norms of the sources that are not free, NaN for those that are."""
-        norms = self.sources[:, cstat.NORM]
+        norms = self.sources[:, NORM]
         return np.where(np.isin(norms, self.model.free), np.nan, theta[norms])
 
-    def _normal_equations(self, shapes: Shapes, counts: Floats) -> tuple[Floats, Floats]:
+    def _normal_equations(
+        self, shapes: Shapes, counts: Floats, theta: Floats
+    ) -> tuple[Floats, Floats]:
         """Return the quadratic approximation of C/2 in the norms of all source rows.
 
         Background factors are marginalised over their ranges.
         """
         plasma = shapes.plasma.reshape(self.n_plasma, shapes.rows.shape[1])
         rows = np.concatenate([plasma, shapes.rows]) if self.n_plasma else shapes.rows
+        if len(shapes.modules):
+            own = rows[self.n_plasma + self.background_rows]
+            rows = rows * factors(shapes, theta)
+            rows[self.n_plasma + self.background_rows] = own
         window = np.ones(3) / 3
         weight = 1 / np.maximum(np.convolve(counts, window, mode="same"), 1 / 3)
         weighted = rows * weight
@@ -114,24 +138,21 @@ class Lattice:
         sizes = [len(v) for v in values]
         # One point where there is nothing to vary.
         combinations = np.indices(sizes).reshape(len(sizes), math.prod(sizes)).T
-        mirror = self._mirror()
-        if mirror is not None:
-            # One of two mirror images is enough.
-            one, other = np.flatnonzero(mirror != np.arange(len(mirror)))
-            combinations = combinations[combinations[:, one] <= combinations[:, other]]
+        # One of all mirror images is enough.
+        combinations = combinations[is_first(combinations, self.images)]
         slot = {position: i for i, position in enumerate(self.slots)}
         n, m = len(combinations), len(self.sources)
         rows, weights = np.zeros((n, m, 2), dtype=np.int64), np.zeros((n, m, 2))
         weights[..., 0] = 1.0
         temperatures = shapes.temperatures
         for s, term in enumerate(self.sources):
-            kind, table = term[cstat.KIND], term[cstat.TABLE]
-            if kind == cstat.ROW:
+            kind, table = term[KIND], term[TABLE]
+            if kind == ROW:
                 rows[:, s, 0] = self.n_plasma + table
                 continue
-            i = slot[term[cstat.FIRST]]
+            i = slot[term[FIRST]]
             value = values[i][combinations[:, i]]
-            if kind == cstat.CURVE:
+            if kind == CURVE:
                 first_row, count, first, step = self.tables.curves[table]
                 nearest = np.clip(np.rint((value - first) / step), 0, count - 1)
                 rows[:, s, 0] = self.n_plasma + first_row + nearest
@@ -139,7 +160,7 @@ class Lattice:
             node = np.abs(temperatures - value[:, None]).argmin(axis=1)
             rows[:, s, 0] = (table * len(temperatures) + node) * 2
             rows[:, s, 1] = rows[:, s, 0] + 1
-            j = slot[term[cstat.SECOND]]
+            j = slot[term[SECOND]]
             weights[:, s, 1] = values[j][combinations[:, j]]
         return rows, weights, combinations
 
@@ -147,10 +168,9 @@ class Lattice:
         """Pick the best points that are not neighbours, nor mirror images, of better ones."""
         chosen: list[int] = []
         seen: list[Integers] = []
-        mirror = self._mirror()
         for k in order[: 50 * number]:
             point = combinations[k]
-            images = [point] if mirror is None else [point, point[mirror]]
+            images = [point[image] for image in self.images]
             if any(np.abs(image - other).max() < 2 for image in images for other in seen):
                 continue
             chosen.append(int(k))
@@ -159,21 +179,6 @@ class Lattice:
                 break
         return chosen
 
-    def _mirror(self) -> Integers | None:
-        """Return the order of slots with the temperatures of two like plasmas exchanged."""
-        plasma = [t for t in self.sources if t[cstat.KIND] == cstat.PLASMA]
-        if len(plasma) != 2 or plasma[0][cstat.TABLE] != plasma[1][cstat.TABLE]:
-            return None
-        if plasma[0][cstat.SECOND] != plasma[1][cstat.SECOND]:
-            return None
-        slots = list(self.slots)
-        i, j = (slots.index(t[cstat.FIRST]) for t in plasma)
-        if i == j or self.sizes[i] != self.sizes[j]:
-            return None
-        order = np.arange(len(slots))
-        order[i], order[j] = j, i
-        return order
-
     def _start(
         self, theta: Floats, values: list[Floats], combination: Integers, norms: Floats
     ) -> Floats:
@@ -181,7 +186,7 @@ class Lattice:
         for (position, _), value, k in zip(self.slots.items(), values, combination, strict=True):
             start[position] = value[k]
         for term, norm in zip(self.sources, norms, strict=True):
-            start[term[cstat.NORM]] = norm
+            start[term[NORM]] = norm
         free = np.array(model.free)
         given = model.start[free]
         start[free] = np.where(np.isnan(given), start[free], given)

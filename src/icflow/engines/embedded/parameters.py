@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from icflow.config import FitControl, FitModel, Free, Link
-from icflow.engines.base import BACKGROUND
+from icflow.engines.embedded.shapes import Box
 from icflow.models.expression import Expression, parse
 from icflow.models.scenario import Setting, complete
 from icflow.typing import Floats
@@ -21,7 +22,7 @@ class Model:
     Attributes
     ----------
     names : tuple of str
-        Unlinked parameters in XSPEC's order, then the background factors.
+        Unlinked parameters in XSPEC's order, then the factors of modules and of backgrounds.
     position : dict
         Position in the vector of every parameter, that of its link for a linked one.
     start, lower, upper : ndarray, shape (n_parameters,)
@@ -41,51 +42,60 @@ class Model:
     settings: dict[str, Setting]
 
     def values(self, theta: Floats) -> dict[str, float]:
-        """Return every parameter by name, linked ones and background factors included."""
+        """Return every parameter by name, linked ones and all factors included."""
         return {name: float(theta[position]) for name, position in self.position.items()}
+
+    def box(self, free: Sequence[int] | None = None) -> Box:
+        """Return the limits of some parameters, by default of all that are free."""
+        positions = np.array(self.free if free is None else free, dtype=np.int64)
+        return Box(positions, self.lower[positions], self.upper[positions])
 
 
 def build_model(
-    model: FitModel, control: FitControl, backgrounds: Sequence[str], at_truth: Sequence[str]
+    model: FitModel,
+    control: FitControl,
+    factors: Sequence[str],
+    backgrounds: Sequence[str],
+    at_truth: Sequence[str],
 ) -> Model:
-    """Lay the parameters of a model out in one vector."""
+    """Lay the parameters of a model out in one vector.
+
+    Parameters
+    ----------
+    factors, backgrounds : sequence of str
+        Names of the factors of modules, and of those in front of background
+        components: 1 by default, and free within the limits of `control`.
+    at_truth : sequence of str
+        Parameters that are not free.
+    """
     expression = parse(model.expression)
     settings = complete(expression, model.parameters, "parameters")
-    names = [name for name, setting in settings.items() if not isinstance(setting, Link)]
-    position = {name: i for i, name in enumerate(names)}
-    for name, setting in settings.items():
-        if isinstance(setting, Link):
-            position[name] = position[setting.link]
-    start, lower, upper, free = [], [], [], []
-    for i, name in enumerate(names):
-        setting = settings[name]
-        if isinstance(setting, Free):
-            start.append(np.nan if setting.start is None else setting.start)
-            lower.append(setting.free[0])
-            upper.append(setting.free[1])
-            if name not in at_truth:
-                free.append(i)
-        else:
-            assert isinstance(setting, (int, float))
-            for values in (start, lower, upper):
-                values.append(float(setting))
-    for name in backgrounds:
-        position[BACKGROUND + name] = len(names)
-        if control.background_range > 0:
-            free.append(len(names))
-        names.append(BACKGROUND + name)
-        start.append(1.0)
-        lower.append(1.0 - control.background_range)
-        upper.append(1.0 + control.background_range)
-    factors = [BACKGROUND + name for name in backgrounds]
-    ordered = {name: position[name] for name in (*settings, *factors)}
+    links = {name: s.link for name, s in settings.items() if isinstance(s, Link)}
+    limits = {name: _limits(s) for name, s in settings.items() if name not in links}
+    reach, (low, high) = control.background_range, control.cross_normalisation
+    limits |= dict.fromkeys(factors, (1.0, low, high))
+    limits |= dict.fromkeys(backgrounds, (1.0, 1 - reach, 1 + reach))
+    varying = {name for name, s in settings.items() if isinstance(s, Free)} | set(factors)
+    varying |= set(backgrounds) if reach > 0 else set()
+    names = tuple(limits)
+    place = {name: i for i, name in enumerate(names)}
+    start, lower, upper = np.array(list(limits.values())).reshape(-1, 3).T.copy()
     return Model(
         expression,
-        tuple(names),
-        ordered,
-        np.array(start),
-        np.array(lower),
-        np.array(upper),
-        tuple(free),
+        names,
+        {name: place[links.get(name, name)] for name in (*settings, *factors, *backgrounds)},
+        start,
+        lower,
+        upper,
+        tuple(i for i, name in enumerate(names) if name in varying and name not in at_truth),
         settings,
     )
+
+
+def _limits(setting: Setting) -> tuple[float, float, float]:
+    """Return start and limits of a parameter, NaN for a start that is not given."""
+    if isinstance(setting, Free):
+        start = math.nan if setting.start is None else setting.start
+        return start, setting.free[0], setting.free[1]
+    assert isinstance(setting, (int, float))
+    return float(setting), float(setting), float(setting)

@@ -13,14 +13,15 @@ from math import erf
 
 import numpy as np
 
-from icflow import statistic as cstat
 from icflow.config import FitControl
 from icflow.engines.base import FitResult
 from icflow.engines.embedded import staircase
+from icflow.engines.embedded.descent import Minimum
 from icflow.engines.embedded.fitting import CLOSE, MOST_CLOSE, Fitter, Found, by_cstat, separate
 from icflow.engines.embedded.parameters import Model
+from icflow.engines.embedded.shapes import Shapes, information
 from icflow.engines.embedded.tables import Tables
-from icflow.statistic import Data, Minimum, Shapes
+from icflow.statistic import Data
 from icflow.typing import Floats
 
 # The search on the smooth tables: every so many nodes, starts from each, starts that are followed.
@@ -49,12 +50,12 @@ class RedshiftFitter(Fitter):
     def __init__(self, model: Model, tables: Tables, control: FitControl) -> None:
         super().__init__(model, tables, control)
         self.redshifts = [p for p in dict.fromkeys(tables.redshift_of) if p in model.free]
-        self.others = self._box([p for p in model.free if p not in self.redshifts])
+        self.others = model.box([p for p in model.free if p not in self.redshifts])
         self.smooth = tables.smooth()
 
     def _search(self, data: Data, channel_counts: Floats, theta: Floats) -> Found:
         coarse = self.tables.coarse_data(channel_counts)
-        starts = self._redshift_starts(coarse.counts, theta)
+        starts = self._starts_at_redshifts(coarse.counts, theta)
         rough = self._descend(self.smooth, coarse, self.box, starts)
         ends: list[Found] = []
         for one in separate(rough, RIVAL_ROUGH):
@@ -63,26 +64,25 @@ class RedshiftFitter(Fitter):
                 ends.append(self._refine(data, coarse, one.theta, reach))
         return min(ends, key=lambda end: end.best.cstat)
 
-    def _redshift_starts(self, counts: Floats, theta: Floats) -> list[Floats]:
+    def _starts_at_redshifts(self, counts: Floats, theta: Floats) -> list[Floats]:
         """Rank the lattice at several redshifts and return the best starts of all."""
         first, step = self.smooth.redshifts
         position = self.redshifts[0]
-        found: list[tuple[float, Floats]] = []
+        ranked: list[tuple[float, Floats]] = []
         for node in range(1, self.smooth.plasma.shape[1] - 1, SEARCH_EVERY):
             z = first + step * node
             if not self.model.lower[position] <= z <= self.model.upper[position]:
                 continue
             shapes = self.smooth._replace(plasma=self.smooth.plasma[:, node : node + 1])
             here = theta.copy()
-            for p in self.redshifts:
-                here[p] = z
-            found += self.lattice.ranked(shapes, counts, here, PER_NODE)
-        found.sort(key=lambda pair: pair[0])
-        return [start for _, start in found[:ROUGH_STARTS]]
+            here[self.redshifts] = z
+            ranked += self._ranked(shapes, counts, here, PER_NODE)
+        ranked.sort(key=lambda pair: pair[0])
+        return [start for _, start in ranked[:ROUGH_STARTS]]
 
     def _reach(self, coarse: Data, theta: Floats) -> float:
         """Return how far to both sides the staircase is searched."""
-        info = cstat.information(self.smooth, coarse, self.box, theta)[0]
+        info = self._smooth_information(coarse, theta)
         places = [i for i, p in enumerate(self.box.free) if p in self.redshifts]
         sigma = 1 / np.sqrt(max(info[places, places].min(), 1.0))
         return float(np.clip(REACH * sigma, LEAST_REACH, MOST_REACH))
@@ -175,9 +175,8 @@ class RedshiftFitter(Fitter):
         z = theta[position]
         low = max(self.model.lower[position], z - reach)
         high = min(self.model.upper[position], z + reach)
-        return staircase.survey(
-            self.tables, shapes, data, self.others, theta, position, low, high, most
-        )
+        problem = staircase.Problem(self.tables.touch(shapes, theta), data, self.others)
+        return staircase.survey(self.tables, problem, theta, position, (low, high), most)
 
     def _on_step(self, data: Data, theta: Floats, position: int, redshift: float) -> Minimum:
         """Descend on one step; temperatures stay within a cell of where they are."""
@@ -194,8 +193,10 @@ class RedshiftFitter(Fitter):
 
     def _information(self, data: Data, channel_counts: Floats, theta: Floats) -> Floats:
         # C has no curvature in z on a stair: that of the smooth tables.
-        coarse = self.tables.coarse_data(channel_counts)
-        return cstat.information(self.smooth, coarse, self.box, theta)[0]
+        return self._smooth_information(self.tables.coarse_data(channel_counts), theta)
+
+    def _smooth_information(self, coarse: Data, theta: Floats) -> Floats:
+        return information(self.tables.touch(self.smooth, theta), coarse, self.box, theta)[0]
 
     def _result(self, found: Found, info: Floats, data: Data) -> FitResult:
         result = super()._result(found, info, data)

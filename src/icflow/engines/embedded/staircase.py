@@ -14,15 +14,26 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from icflow import statistic as cstat
 from icflow.engines.embedded import folded
+from icflow.engines.embedded.algebra import inverse
 from icflow.engines.embedded.folded import PlasmaTable
-from icflow.engines.embedded.tables import Tables
-from icflow.statistic import FLOOR, Box, Data, Shapes, jit
-from icflow.typing import Booleans, Floats
+from icflow.engines.embedded.shapes import Box, Shapes, derivatives, information
+from icflow.engines.embedded.tables import Part, Tables
+from icflow.statistic import FLOOR, Data, cstat, jit, pulls
+from icflow.typing import Floats, Integers
 
 # What is not a tracked line changes slowly: it is computed at redshifts this far apart.
 NODES, MOST_NODES = 0.0008, 40
+# Directions with less information than this fraction of the largest are left out of Newton steps.
+FLAT = 1e-9
+
+
+class Problem(NamedTuple):
+    """What is fitted: exact shapes, counts, and the free parameters but for the redshift."""
+
+    shapes: Shapes
+    data: Data
+    box: Box
 
 
 class Hops(NamedTuple):
@@ -31,8 +42,8 @@ class Hops(NamedTuple):
     Attributes
     ----------
     redshift : ndarray, shape (n_hops,)
-    change : ndarray, shape (n_hops, n_reached)
-        What each adds to the counts of the first channels.
+    change : ndarray, shape (n_hops, n_near)
+        What each adds to the counts of the channels that lines reach.
     size : ndarray, shape (n_hops,)
         Counts that it moves.
     """
@@ -61,9 +72,13 @@ class Survey(NamedTuple):
 
 
 def survey(
-    tables: Tables, shapes: Shapes, data: Data, box: Box, theta: Floats, position: int,
-    low: float, high: float, most: int,
-) -> Survey:  # fmt: skip
+    tables: Tables,
+    problem: Problem,
+    theta: Floats,
+    position: int,
+    limits: tuple[float, float],
+    most: int,
+) -> Survey:
     """Estimate the lowest C on every step between two redshifts.
 
     All other parameters stay where they are in `theta`, corrected by the
@@ -71,34 +86,41 @@ def survey(
 
     Parameters
     ----------
-    shapes : Shapes
-        The exact ones at `theta`.
-    box : Box
-        The other free parameters.
     position : int
         Of the redshift in `theta`.
+    limits : tuple of float
+        The redshifts.
     most : int
         Steps are told apart by the hops that move most counts, this many.
     """
+    shapes, data, box = problem
+    low, high = limits
     values = theta[box.free]
     # A temperature on a node is held there: C has a kink.
     moving = (values > box.lower) & (values < box.upper) & ~np.isin(values, tables.temperatures)
-    inverse = _newton_inverse(cstat.information(shapes, data, box, theta)[0], moving)
-    slopes = cstat.derivatives(shapes, data, box, theta)
     base, parts = tables.mixture(shapes, theta, position)
-    every = _join([_hops(table, amounts, low, high) for table, amounts in parts])
-    telling = every.redshift[np.argsort(every.size, kind="stable")[::-1][:most]]
+    near, hops = _join([(part.first, _hops(part.table, part.amounts, low, high)) for part in parts])
+    telling = hops.redshift[np.argsort(hops.size, kind="stable")[::-1][:most]]
     edges = np.unique(np.concatenate([[low, high], telling]))
     middle = 0.5 * (edges[1:] + edges[:-1])
     intervals = min(max(1, math.ceil((high - low) / NODES)), MOST_NODES)
     nodes = np.linspace(low, high, 1 + intervals)
+    newton = inverse(information(shapes, data, box, theta)[0], moving, least=FLAT)
+    slopes, models = derivatives(shapes, data, box, theta), _models(base, parts, nodes)
+    found = estimates((data, slopes), nodes, models, (near, hops), middle, newton)
+    return Survey(edges, middle, found)
+
+
+def _models(base: Floats, parts: list[Part], nodes: Floats) -> Floats:
+    """Return exact expected counts at some redshifts, shape (n_nodes, n_channels)."""
     models = np.empty((len(nodes), len(base)))
     for i, z in enumerate(nodes):
         models[i] = base
-        for table, amounts in parts:
-            folded.add_smooth(table, amounts, z, models[i])
-            folded.add_lines(table, amounts, z, models[i])
-    return Survey(edges, middle, _estimates(data, nodes, models, every, middle, slopes, inverse))
+        for table, amounts, first in parts:
+            own = models[i, first : first + table.smooth.shape[-1]]
+            folded.add_smooth(table, amounts, z, own)
+            folded.add_lines(table, amounts, z, own)
+    return models
 
 
 def half_width(found: Survey, middle: float, fraction: float) -> float:
@@ -121,26 +143,37 @@ def half_width(found: Survey, middle: float, fraction: float) -> float:
     return high
 
 
-def _newton_inverse(info: Floats, moving: Booleans) -> Floats:
-    """Invert the information of the parameters that move, 0 for the others.
+def _join(parts: list[tuple[int, Hops]]) -> tuple[Integers, Hops]:
+    """Put the hops of several tables in order.
 
-    Directions in which nothing changes, as in two plasmas that share a cell,
-    are left out.
+    Parameters
+    ----------
+    parts : list of tuple
+        First channel of the module, and hops in the channels from there on.
+
+    Returns
+    -------
+    near : ndarray of int, shape (n_near,)
+        The channels that lines reach.
+    hops : Hops
+        In these channels.
     """
-    diagonal = np.where(moving, np.diag(info), 0.0)
-    scale = np.where(diagonal > 0, 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 0.0)
-    scaled = info * np.outer(scale, scale)
-    return np.asarray(np.linalg.pinv(scaled, rcond=1e-9, hermitian=True) * np.outer(scale, scale))
-
-
-def _join(parts: list[Hops]) -> Hops:
-    """Put the hops of several tables in order; channels that one does not reach get nothing."""
-    reach = max(part.change.shape[1] for part in parts)
-    change = [np.pad(p.change, ((0, 0), (0, reach - p.change.shape[1]))) for p in parts]
-    redshift = np.concatenate([part.redshift for part in parts])
+    reach: dict[int, int] = {}
+    for first, hops in parts:
+        reach[first] = max(reach.get(first, 0), hops.change.shape[1])
+    near = np.concatenate([first + np.arange(width) for first, width in reach.items()])
+    place = dict(zip(reach, np.cumsum([0, *reach.values()]), strict=False))
+    change = np.zeros((sum(len(hops.redshift) for _, hops in parts), len(near)))
+    row = 0
+    for first, hops in parts:
+        n_hops, width = hops.change.shape
+        change[row : row + n_hops, place[first] : place[first] + width] = hops.change
+        row += n_hops
+    redshift, size = (
+        np.concatenate([getattr(hops, name) for _, hops in parts]) for name in ("redshift", "size")
+    )
     order = np.argsort(redshift, kind="stable")
-    size = np.concatenate([part.size for part in parts])
-    return Hops(redshift[order], np.concatenate(change)[order], size[order])
+    return near, Hops(redshift[order], change[order], size[order])
 
 
 @njit(cache=True, nogil=True)
@@ -177,67 +210,115 @@ def _hops(table: PlasmaTable, amounts: Floats, low: float, high: float) -> Hops:
     return Hops(redshift, change, size)
 
 
-@jit
-def _estimates(
-    data: Data, nodes: Floats, models: Floats, hops: Hops, points: Floats,
-    slopes: Floats, inverse: Floats,
-) -> Floats:  # fmt: skip
+class _Near(NamedTuple):
+    """Bins that lines reach: counts, models at the nodes and slopes, in these bins alone."""
+
+    data: Data
+    models: Floats
+    slopes: Floats
+
+
+class _Far(NamedTuple):
+    """All other bins, taken together, at every node.
+
+    Attributes
+    ----------
+    value : ndarray, shape (n_nodes,)
+        Their C.
+    push : ndarray, shape (n_nodes, n_free)
+        Half its gradient, with the sign turned.
+    bend : ndarray, shape (n_nodes,)
+        Second difference of C from each node to the next, where the model
+        changes linearly.
+    """
+
+    value: Floats
+    push: Floats
+    bend: Floats
+
+
+def estimates(
+    problem: tuple[Data, Floats],
+    nodes: Floats,
+    models: Floats,
+    hops: tuple[Integers, Hops],
+    points: Floats,
+    inverse: Floats,
+) -> Floats:
     """Return C at each of `points`, less what a Newton step would gain.
 
-    The model is known at `nodes`. In between, hops act when they are passed,
+    The model is given at `nodes`. In between, hops act when they are passed,
     and what they do not explain changes linearly. Bins that no line reaches
     are taken together, and interpolated.
 
     Parameters
     ----------
+    problem : tuple
+        Data, and derivatives by the free parameters, shape (n_free, n_bins).
     nodes, points : ndarray
         Redshifts, increasing; the first and last node enclose the points.
     models : ndarray, shape (n_nodes, n_channels)
-    slopes : ndarray, shape (n_free, n_bins)
+    hops : tuple
+        The channels that lines reach, and hops in these.
     inverse : ndarray, shape (n_free, n_free)
     """
-    n, reach = len(inverse), hops.change.shape[1]
-    n_low = int(np.searchsorted(data.stops, reach, side="right"))
-    n_bins = len(data.counts)
-    far, far_push = np.empty(len(nodes)), np.empty((len(nodes), n))
-    bend = np.zeros(len(nodes))
-    binned, before = np.ones(n_bins), np.ones(n_bins)
-    for k in range(len(nodes)):
+    (data, slopes), (near, every) = problem, hops
+    place = np.full(models.shape[1], -1, dtype=np.int64)
+    place[near] = np.arange(len(near))
+    reached = (place[data.starts] >= 0) & (place[data.stops - 1] >= 0)
+    within = Data(
+        data.counts[reached], place[data.starts[reached]], place[data.stops[reached] - 1] + 1
+    )
+    beyond = Data(data.counts[~reached], data.starts[~reached], data.stops[~reached])
+    close = _Near(
+        within, np.ascontiguousarray(models[:, near]), np.ascontiguousarray(slopes[:, reached])
+    )
+    far = _far(beyond, models, np.ascontiguousarray(slopes[:, ~reached]))
+    return _estimates(close, far, nodes, every, points, inverse)
+
+
+@jit
+def _far(data: Data, models: Floats, slopes: Floats) -> _Far:
+    n_nodes, n = len(models), len(slopes)
+    value, push, bend = np.empty(n_nodes), np.empty((n_nodes, n)), np.zeros(n_nodes)
+    binned, before = np.ones(len(data.counts)), np.ones(len(data.counts))
+    for k in range(n_nodes):
         before[:] = binned
-        _fill(data, models[k], 0, n_bins, binned)
-        far[k] = _judge(data, binned, n_low, n_bins, slopes, far_push[k])
+        _fill(data, models[k], binned)
+        value[k] = _judge(data.counts, binned, slopes, push[k])
         if k > 0:
-            # Second difference of C where the model changes linearly.
-            for b in range(n_low, n_bins):
+            for b in range(len(binned)):
                 bend[k - 1] += data.counts[b] * ((binned[b] - before[b]) / binned[b]) ** 2
-    estimates, push = np.empty(len(points)), np.empty(n)
+    return _Far(value, push, bend)
+
+
+@jit
+def _estimates(
+    near: _Near, far: _Far, nodes: Floats, hops: Hops, points: Floats, inverse: Floats
+) -> Floats:
+    n, reach = len(inverse), hops.change.shape[1]
+    estimates, push, binned = np.empty(len(points)), np.empty(n), np.ones(len(near.data.counts))
     drift, moved, model = np.empty(reach), np.empty(reach), np.empty(reach)
     node, next_hop = -1, 0
     for i in range(len(points)):
         z = points[i]
         while node < 0 or (node + 2 < len(nodes) and nodes[node + 1] <= z):
             node += 1
-            start, stop = nodes[node], nodes[node + 1]
-            next_hop = np.searchsorted(hops.redshift, start, side="right")
-            for c in range(reach):
-                drift[c] = models[node + 1, c] - models[node, c]
-                moved[c] = 0.0
-            for h in range(next_hop, np.searchsorted(hops.redshift, stop, side="right")):
-                for c in range(reach):
-                    drift[c] -= hops.change[h, c]
+            next_hop = _start_interval(near.models, nodes, node, hops, drift)
+            moved[:] = 0.0
         while next_hop < len(hops.redshift) and hops.redshift[next_hop] <= z:
             for c in range(reach):
                 moved[c] += hops.change[next_hop, c]
             next_hop += 1
         share = (z - nodes[node]) / (nodes[node + 1] - nodes[node])
         for c in range(reach):
-            model[c] = models[node, c] + share * drift[c] + moved[c]
-        _fill(data, model, 0, n_low, binned)
-        value = _judge(data, binned, 0, n_low, slopes, push)
-        value += (1 - share) * far[node] + share * far[node + 1]
-        value -= share * (1 - share) * bend[node]
+            model[c] = near.models[node, c] + share * drift[c] + moved[c]
+        _fill(near.data, model, binned)
+        value = _judge(near.data.counts, binned, near.slopes, push)
+        value += (1 - share) * far.value[node] + share * far.value[node + 1]
+        value -= share * (1 - share) * far.bend[node]
         for a in range(n):
-            push[a] += (1 - share) * far_push[node, a] + share * far_push[node + 1, a]
+            push[a] += (1 - share) * far.push[node, a] + share * far.push[node + 1, a]
         gain = 0.0
         for a in range(n):
             for b in range(n):
@@ -247,9 +328,21 @@ def _estimates(
 
 
 @jit
-def _fill(data: Data, model: Floats, first: int, last: int, binned: Floats) -> None:
-    """Sum channels into bins `first` to `last`."""
-    for b in range(first, last):
+def _start_interval(models: Floats, nodes: Floats, node: int, hops: Hops, drift: Floats) -> int:
+    """Compute what hops do not explain from a node to the next, and return the first hop."""
+    start = np.searchsorted(hops.redshift, nodes[node], side="right")
+    for c in range(len(drift)):
+        drift[c] = models[node + 1, c] - models[node, c]
+    for h in range(start, np.searchsorted(hops.redshift, nodes[node + 1], side="right")):
+        for c in range(len(drift)):
+            drift[c] -= hops.change[h, c]
+    return int(start)
+
+
+@jit
+def _fill(data: Data, model: Floats, binned: Floats) -> None:
+    """Sum channels into bins."""
+    for b in range(len(binned)):
         total = 0.0
         for c in range(data.starts[b], data.stops[b]):
             total += model[c]
@@ -257,16 +350,12 @@ def _fill(data: Data, model: Floats, first: int, last: int, binned: Floats) -> N
 
 
 @jit
-def _judge(
-    data: Data, binned: Floats, first: int, last: int, slopes: Floats, push: Floats
-) -> float:
+def _judge(counts: Floats, binned: Floats, slopes: Floats, push: Floats) -> float:
     """Return C over some bins; half its gradient, with the sign turned, goes into `push`."""
-    pull = np.empty(last - first)
-    for b in range(first, last):
-        pull[b - first] = data.counts[b] / binned[b] - 1.0
+    pull = pulls(counts, binned)
     for a in range(len(push)):
         total = 0.0
-        for b in range(first, last):
-            total += slopes[a, b] * pull[b - first]
+        for b in range(len(counts)):
+            total += slopes[a, b] * pull[b]
         push[a] = total
-    return cstat.cstat(data.counts[first:last], binned[first:last])
+    return cstat(counts, binned)

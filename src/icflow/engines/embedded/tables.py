@@ -1,16 +1,66 @@
-"""What a model is folded into, at full resolution and in coarse bins."""
+"""What a model is folded into, term by term, at full resolution and in coarse bins."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
-from icflow import statistic as cstat
-from icflow.engines.embedded.folded import PlasmaTable
-from icflow.statistic import Data, Shapes
+from icflow.config import AtomicData
+from icflow.engines.base import BACKGROUND
+from icflow.engines.embedded import terms as of
+from icflow.engines.embedded.direct import Direct, DirectTerm
+from icflow.engines.embedded.folded import PlasmaTable, curve_table, plasma_table
+from icflow.engines.embedded.folding import Folding, Selection
+from icflow.engines.embedded.parameters import Model
+from icflow.engines.embedded.shapes import (
+    BACKGROUND as BACKGROUND_ROW,
+)
+from icflow.engines.embedded.shapes import (
+    CURVE,
+    FIRST,
+    KIND,
+    NORM,
+    PLASMA,
+    ROW,
+    SECOND,
+    TABLE,
+    TANGENT,
+    Shapes,
+    factors,
+    find_cells,
+    model_counts,
+)
+from icflow.models.expression import Term
+from icflow.statistic import Data
 from icflow.typing import Floats, Integers
+
+
+class Plasma(NamedTuple):
+    """The tables of one plasma, one for each module, and the parameter that is its redshift."""
+
+    modules: tuple[PlasmaTable, ...]
+    redshift: int
+
+
+class Part(NamedTuple):
+    """What one plasma table holds of a model.
+
+    Attributes
+    ----------
+    table : PlasmaTable
+    amounts : ndarray, shape (n_temperatures, 2)
+        Norm times exposure and factor of (A, B) at every temperature.
+    first : int
+        The first channel of its module.
+    """
+
+    table: PlasmaTable
+    amounts: Floats
+    first: int
 
 
 @dataclass(frozen=True)
@@ -21,37 +71,44 @@ class Tables:
     ----------
     terms : ndarray of int, shape (n_terms, 6)
         As `Shapes.terms`; the background components last.
-    rows, curves : ndarray
+    rows, curves, modules : ndarray
         As in `Shapes`.
-    plasma : list of PlasmaTable
+    plasma : list of Plasma
         The tables that PLASMA terms point to.
-    redshift_of : list of int
-        Parameter that is the redshift of each.
+    direct : Direct
+        The terms that no table holds; their rows are empty.
+    exposures : ndarray, shape (n_modules,)
+        Seconds: plasma tables hold rates, everything else counts.
+    offsets : ndarray of int, shape (n_modules,)
+        The first channel of each module.
     coarse : ndarray of int, shape (n_coarse,)
         First channel of each coarse bin.
-    searching : ndarray, shape (n_tables, n_redshifts, n_temperatures, 2, n_coarse)
-        Counts that are smooth in redshift, in coarse bins.
-    exposure : float
-        Seconds: plasma tables hold rates, everything else counts.
     """
 
     terms: Integers
     rows: Floats
     curves: Floats
-    plasma: list[PlasmaTable]
-    redshift_of: list[int]
+    modules: Integers
+    plasma: list[Plasma]
+    direct: Direct
+    exposures: Floats
+    offsets: Integers
     coarse: Integers
-    searching: Floats
-    exposure: float
-    n_backgrounds: int
+
+    @property
+    def redshift_of(self) -> list[int]:
+        """Parameter that is the redshift of each plasma."""
+        return [plasma.redshift for plasma in self.plasma]
 
     @property
     def temperatures(self) -> Floats:
         """Nodes of the plasma tables, keV."""
-        return self.plasma[0].temperatures if self.plasma else np.array([0.0, 1.0])
+        return self.plasma[0].modules[0].temperatures if self.plasma else np.array([0.0, 1.0])
 
     def exact(self, theta: Floats, chosen: Integers | None = None) -> Shapes:
         """Return the shapes at the redshifts in `theta`, every line in its own bin.
+
+        What no table holds is empty before `touch`.
 
         Parameters
         ----------
@@ -60,9 +117,37 @@ class Tables:
         """
         nodes = np.arange(len(self.temperatures)) if chosen is None else chosen
         plasma = np.zeros((len(self.plasma), 1, len(self.temperatures), 2, self.rows.shape[1]))
-        for k, (table, position) in enumerate(zip(self.plasma, self.redshift_of, strict=True)):
-            plasma[k, 0, nodes] = table.at(theta[position], nodes) * self.exposure
-        return Shapes(self.terms, self.rows, self.curves, plasma, self.temperatures, np.zeros(2))
+        for k, (tables, position) in enumerate(self.plasma):
+            for table, first, exposure in zip(tables, self.offsets, self.exposures, strict=True):
+                here = slice(first, first + table.smooth.shape[-1])
+                plasma[k, 0, nodes, :, here] = table.at(theta[position], nodes) * exposure
+        return self._shapes(self.rows, plasma, np.zeros(2), self.modules)
+
+    def smooth(self) -> Shapes:
+        """Return the shapes that are smooth in redshift, in coarse bins."""
+        grid = self.plasma[0].modules[0].search_grid if self.plasma else np.zeros(2)
+        return self._shapes(self._coarse_rows, self._searching, grid, self._coarse_modules)
+
+    def touch(self, shapes: Shapes, theta: Floats, tangents: bool = True) -> Shapes:
+        """Return shapes, exact or coarse, with what no table holds evaluated at `theta`."""
+        if not self.direct.terms:
+            return shapes
+        rows = shapes.rows.copy()
+        for row, values in self.direct.rows(theta, tangents).items():
+            rows[row] = values if rows.shape[1] == len(values) else self._sums(values)
+        return shapes._replace(rows=rows, touching=theta.copy())
+
+    def coarsen(self, shapes: Shapes) -> Shapes:
+        """Return exact shapes in coarse bins."""
+        rows = self._sums(shapes.rows) if self.direct.terms else self._coarse_rows
+        return shapes._replace(
+            rows=rows, plasma=self._sums(shapes.plasma), modules=self._coarse_modules
+        )
+
+    def coarse_data(self, channel_counts: Floats) -> Data:
+        """Return counts in coarse bins."""
+        counts, bins = self._sums(channel_counts), np.arange(len(self.coarse))
+        return Data(counts, bins, bins + 1)
 
     def neighbourhood(self, theta: Floats) -> tuple[Integers, dict[int, tuple[float, float]]]:
         """Return the nodes of every temperature's cell and the two beside it.
@@ -76,65 +161,217 @@ class Tables:
         last = len(self.temperatures) - 1
         wanted: set[int] = set()
         limits = {}
-        for term in self.terms[self.terms[:, cstat.KIND] == cstat.PLASMA]:
-            position = int(term[cstat.FIRST])
+        for term in self.terms[self.terms[:, KIND] == PLASMA]:
+            position = int(term[FIRST])
             cell = int(np.searchsorted(self.temperatures, theta[position], side="right")) - 1
             low, high = max(min(cell, last - 1) - 1, 0), min(max(cell, 0) + 2, last)
             wanted.update(range(low, high + 1))
             limits[position] = (float(self.temperatures[low]), float(self.temperatures[high]))
         return np.array(sorted(wanted), dtype=np.int64), limits
 
-    def smooth(self) -> Shapes:
-        """Return the shapes that are smooth in redshift, in coarse bins."""
-        grid = self.plasma[0].search_grid if self.plasma else np.zeros(2)
-        return Shapes(
-            self.terms, self._coarse_rows, self.curves, self.searching, self.temperatures, grid
-        )
-
-    def coarsen(self, shapes: Shapes) -> Shapes:
-        """Return exact shapes in coarse bins."""
-        return shapes._replace(rows=self._coarse_rows, plasma=self._sums(shapes.plasma))
-
-    def coarse_data(self, channel_counts: Floats) -> Data:
-        """Return counts in coarse bins."""
-        counts, bins = self._sums(channel_counts), np.arange(len(self.coarse))
-        return Data(counts, bins, bins + 1)
-
-    @cached_property
-    def _coarse_rows(self) -> Floats:
-        return self._sums(self.rows)
-
-    def _sums(self, values: Floats) -> Floats:
-        return np.asarray(np.add.reduceat(values, self.coarse, axis=-1))
-
-    def mixture(
-        self, shapes: Shapes, theta: Floats, position: int
-    ) -> tuple[Floats, list[tuple[PlasmaTable, Floats]]]:
+    def mixture(self, shapes: Shapes, theta: Floats, position: int) -> tuple[Floats, list[Part]]:
         """Split the model counts into a part without, and tables with, one redshift.
 
         Returns
         -------
         base : ndarray, shape (n_channels,)
-        parts : list
-            Tables, each with how much of (A, B) at every temperature the
-            model holds, shape (n_temperatures, 2).
+        parts : list of Part
         """
-        model = cstat.model_counts(shapes, theta)
-        parts = []
-        cells = cstat.find_cells(shapes, theta)
-        for k, (table, redshift) in enumerate(zip(self.plasma, self.redshift_of, strict=True)):
+        model, parts = model_counts(shapes, theta), []
+        factor = factors(shapes, theta)
+        for k, (tables, redshift) in enumerate(self.plasma):
             if redshift != position:
                 continue
-            amounts = np.zeros((len(self.temperatures), 2))
-            for term in self.terms:
-                if term[cstat.KIND] != cstat.PLASMA or term[cstat.TABLE] != k:
-                    continue
-                norm, kT, Z = (theta[term[i]] for i in (cstat.NORM, cstat.FIRST, cstat.SECOND))
-                cell = cells[term[cstat.FIRST]]
-                low, high = self.temperatures[cell : cell + 2]
-                share = (kT - low) / (high - low)
-                amounts[cell] += norm * (1 - share) * np.array([1.0, Z])
-                amounts[cell + 1] += norm * share * np.array([1.0, Z])
-            model -= np.tensordot(amounts, shapes.plasma[k, 0], axes=2)
-            parts.append((table, amounts * self.exposure))
+            amounts = self._amounts(k, shapes, theta)
+            model -= np.tensordot(amounts, shapes.plasma[k, 0], axes=2) * factor
+            for table, first, exposure in zip(tables, self.offsets, self.exposures, strict=True):
+                parts.append(Part(table, amounts * (exposure * factor[first]), int(first)))
         return model, parts
+
+    def _amounts(self, table: int, shapes: Shapes, theta: Floats) -> Floats:
+        """Return how much of (A, B) of a plasma table the model holds at every temperature."""
+        amounts, cells = np.zeros((len(self.temperatures), 2)), find_cells(shapes, theta)
+        for term in self.terms:
+            if term[KIND] != PLASMA or term[TABLE] != table:
+                continue
+            norm, kT, Z = (theta[term[i]] for i in (NORM, FIRST, SECOND))
+            cell = cells[term[FIRST]]
+            low, high = self.temperatures[cell : cell + 2]
+            share = (kT - low) / (high - low)
+            amounts[cell] += norm * (1 - share) * np.array([1.0, Z])
+            amounts[cell + 1] += norm * share * np.array([1.0, Z])
+        return amounts
+
+    def _shapes(self, rows: Floats, plasma: Floats, grid: Floats, modules: Integers) -> Shapes:
+        touching = np.zeros(0)
+        return Shapes(
+            self.terms, rows, self.curves, plasma, self.temperatures, grid, modules, touching
+        )
+
+    @cached_property
+    def _searching(self) -> Floats:
+        """Counts that are smooth in redshift, in coarse bins, as `Shapes.plasma`."""
+        if not self.plasma:
+            return np.empty((0, 1, 2, 2, len(self.coarse)))
+        parts = []
+        for m, (first, exposure) in enumerate(zip(self.offsets, self.exposures, strict=True)):
+            tables = [plasma.modules[m].searching for plasma in self.plasma]
+            last = first + tables[0].shape[-1]
+            bins = self.coarse[(self.coarse >= first) & (self.coarse < last)] - first
+            parts.append(np.add.reduceat(tables, bins, axis=-1, dtype=np.float64) * exposure)
+        return np.concatenate(parts, axis=-1)
+
+    @cached_property
+    def _coarse_rows(self) -> Floats:
+        return self._sums(self.rows)
+
+    @cached_property
+    def _coarse_modules(self) -> Integers:
+        modules = self.modules.copy()
+        modules[:, 0] = np.searchsorted(self.coarse, modules[:, 0])
+        return modules
+
+    def _sums(self, values: Floats) -> Floats:
+        return np.asarray(np.add.reduceat(values, self.coarse, axis=-1))
+
+
+# --- making them -------------------------------------------------------------------------
+
+
+def build_tables(
+    model: Model, foldings: Sequence[Folding], selection: Selection, atomic_data: AtomicData
+) -> Tables:
+    """Fold every term of a model for the selected channels.
+
+    A term gets the fastest table that holds all that varies in it; none that
+    does, and it is left to direct evaluation.
+    """
+    builder = _Builder(model, foldings, selection, atomic_data)
+    for term in model.expression.terms:
+        builder.add(term)
+    return builder.tables()
+
+
+@dataclass
+class _Builder:
+    """Tables in the making: terms, and what they point to."""
+
+    model: Model
+    foldings: Sequence[Folding]
+    selection: Selection
+    atomic_data: AtomicData
+    terms: list[list[int]] = field(default_factory=list)
+    rows: list[Floats] = field(default_factory=list)
+    curves: list[list[float]] = field(default_factory=list)
+    nodes: list[Floats] = field(default_factory=list)
+    plasma: dict[tuple[object, ...], Plasma] = field(default_factory=dict)
+    direct: list[DirectTerm] = field(default_factory=list)
+
+    def add(self, term: Term) -> None:
+        """Add a term of the source, with its table."""
+        settings = self.model.settings
+        free = of.varying(term, settings)
+        if of.is_plasma(term, settings):
+            self._add_plasma(term)
+        elif not free:
+            self._add_row(ROW, of.norm_of(term), self._fold(term, of.fixed_values(term, settings)))
+        elif len(free) > 1 or not self._add_curve(term, free[0]):
+            self._add_direct(term, free)
+
+    def tables(self) -> Tables:
+        """Add the backgrounds and return the whole."""
+        for folding, part, first in zip(
+            self.foldings, self.selection.slices, self.selection.offsets, strict=True
+        ):
+            for name, counts in folding.backgrounds.items():
+                row = np.zeros(len(self.selection.channels))
+                row[first : first + part.stop - part.start] = counts[part]
+                self._add_row(BACKGROUND_ROW, BACKGROUND + name, row)
+        for curve in self.curves:
+            curve[0] += len(self.rows)
+        rows = np.reshape(self.rows, (-1, len(self.selection.channels)))
+        return Tables(
+            terms=np.array(self.terms, dtype=np.int64).reshape(-1, 6),
+            rows=np.concatenate([rows, *self.nodes]),
+            curves=np.array(self.curves, dtype=np.float64).reshape(-1, 4),
+            modules=self._modules(),
+            plasma=list(self.plasma.values()),
+            direct=Direct(self.model, tuple(self.direct), self._fold),
+            exposures=np.array([folding.exposure for folding in self.foldings]),
+            offsets=self.selection.offsets,
+            coarse=self.selection.coarse_bins(),
+        )
+
+    def _modules(self) -> Integers:
+        if len(self.foldings) == 1:
+            return np.empty((0, 2), dtype=np.int64)
+        factors = [self.model.position.get(folding.factor, -1) for folding in self.foldings]
+        return np.column_stack([self.selection.stops, factors]).astype(np.int64)
+
+    def _fold(self, term: Term, values: Mapping[str, float]) -> Floats:
+        """Return the expected counts in the selected channels of a term with norm 1."""
+        return np.concatenate(
+            [
+                folding.fold(term, values)[part]
+                for folding, part in zip(self.foldings, self.selection.slices, strict=True)
+            ]
+        )
+
+    def _point(self, kind: int, table: int, *names: str) -> None:
+        """Add a term that points to a table and to its parameters."""
+        positions = [self.model.position[name] for name in names]
+        self.terms.append([kind, table, *positions, *[0] * (4 - len(positions))])
+
+    def _add_row(self, kind: int, norm: str, row: Floats) -> None:
+        self._point(kind, len(self.rows), norm)
+        self.rows.append(row)
+
+    def _add_plasma(self, term: Term) -> None:
+        model, settings = self.model, self.model.settings
+        kT, abundance, redshift = of.plasma_parameters(term)
+        key = (tuple(c.name for c in term.factors), model.position[redshift])
+        if key not in self.plasma:
+            ranges = (
+                of.all_temperatures(model.expression.terms, settings),
+                of.bounds(redshift, settings),
+            )
+            values = of.fixed_values(term, settings)
+            tables = [
+                plasma_table(term, values, folding.response, self.atomic_data, *ranges).cut(part)
+                for folding, part in zip(self.foldings, self.selection.slices, strict=True)
+            ]
+            self.plasma[key] = Plasma(tuple(tables), model.position[redshift])
+        table = list(self.plasma).index(key)
+        self._point(PLASMA, table, of.norm_of(term), kT, abundance, redshift)
+
+    def _add_curve(self, term: Term, name: str) -> bool:
+        """Tabulate a term along its only varying shape parameter; False if it is not smooth."""
+        settings = self.model.settings
+        table = curve_table(
+            term,
+            of.fixed_values(term, settings),
+            (name, *of.bounds(name, settings)),
+            [folding.response for folding in self.foldings],
+            self.atomic_data,
+        )
+        if table is None:
+            return False
+        widths = [folding.n_channels for folding in self.foldings]
+        exposure = np.repeat([folding.exposure for folding in self.foldings], widths)
+        samples = (table.nodes * exposure)[:, self.selection.channels]
+        self._point(CURVE, len(self.curves), of.norm_of(term), name)
+        first = float(sum(map(len, self.nodes)))
+        self.curves.append([first, float(len(samples)), table.first, table.step])
+        self.nodes.append(samples)
+        return True
+
+    def _add_direct(self, term: Term, names: Sequence[str]) -> None:
+        norm, empty = of.norm_of(term), np.zeros(len(self.selection.channels))
+        row, tangents = len(self.rows), {}
+        self._add_row(ROW, norm, empty)
+        for position in dict.fromkeys(self.model.position[name] for name in names):
+            if position in self.model.free:
+                tangents[position] = len(self.rows)
+                self._point(TANGENT, len(self.rows), norm, self.model.names[position])
+                self.rows.append(empty)
+        self.direct.append(DirectTerm(term, row, tangents))

@@ -12,15 +12,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from icflow import statistic as cstat
+from icflow.engines.embedded.descent import Minimum
 from icflow.engines.embedded.fitting import Fitter
 from icflow.engines.embedded.parameters import Model
+from icflow.engines.embedded.shapes import BACKGROUND, KIND, NORM, Shapes, information, sources
+from icflow.engines.embedded.symmetry import exchangeable, orders
 from icflow.engines.evidence.norms import MOST, Norms, log_integrals
 from icflow.engines.evidence.sampling import Integral, Kernel, integrate
 from icflow.models.priors import Prior, Uniform
 from icflow.models.scenario import Setting
-from icflow.statistic import Data, Minimum, Shapes
-from icflow.typing import Floats, Integers
+from icflow.statistic import Data
+from icflow.typing import Floats
 
 WITHIN, MOST_MINIMA = 10.0, 6  # minima to start from: how much higher in C, how many
 SCALES = (1.0, 9.0)  # of the covariances of the kernels at each
@@ -46,20 +48,15 @@ class Integrator:
         The scenario's parameters.
     scatter : float
         Standard deviation of the background norms around 1.
-    channels : slice
-        The channels that the tables of the fitter hold.
     """
 
-    def __init__(
-        self, fitter: Fitter, settings: Mapping[str, Setting], scatter: float, channels: slice
-    ) -> None:
-        self.channels = channels
+    def __init__(self, fitter: Fitter, settings: Mapping[str, Setting], scatter: float) -> None:
         self.fitter, model = fitter, fitter.model
         self.free = np.array(model.free, dtype=np.int64)
-        sources = fitter.tables.terms[: len(fitter.tables.terms) - fitter.tables.n_backgrounds]
-        backgrounds = fitter.tables.terms[len(sources) :, cstat.NORM]
+        terms = fitter.tables.terms
+        backgrounds = terms[terms[:, KIND] == BACKGROUND, NORM]
         self.priors = {p: _prior(model, settings, p) for p in model.free}
-        bounded = _bounded(self.priors, sources[:, cstat.NORM].tolist())
+        bounded = _bounded(self.priors, sources(terms)[:, NORM].tolist())
         self.norms = Norms(
             np.array(bounded, dtype=np.int64),
             model.lower[bounded],
@@ -71,7 +68,8 @@ class Integrator:
             [p for p in model.free if p not in bounded and p not in self.norms.scattered],
             dtype=np.int64,
         )
-        self.mirror = _mirror(sources, self.sampled, self.priors)
+        alike = exchangeable(terms, model.box(), self.priors)
+        self.images = orders(alike, self.sampled.tolist())
 
     def integrate(
         self, channel_counts: Floats, fixed: Mapping[int, float], random: np.random.Generator
@@ -102,7 +100,7 @@ class Integrator:
         kernels = [
             kernel for one in minima for kernel in self._kernels(shapes, data, one, minima[0])
         ]
-        return integrate(function, kernels, random, self.mirror)
+        return integrate(function, kernels, random, self.images)
 
     def _values(self, points: Floats) -> Floats:
         """Return the sampled parameters at points of the unit cube."""
@@ -120,7 +118,7 @@ class Integrator:
         stands for a curvature.
         """
         model, values = self.fitter.model, minimum.theta[self.free]
-        info, slope = cstat.information(shapes, data, self.fitter.box, minimum.theta)
+        info, slope = information(shapes, data, self.fitter.box, minimum.theta)
         priors = list(zip(self.priors.values(), values.tolist(), strict=True))
         width: Floats = np.array([prior.slope(value) for prior, value in priors])
         places: Floats = np.array([prior.probability(value) for prior, value in priors])
@@ -156,22 +154,3 @@ def _prior(model: Model, settings: Mapping[str, Setting], position: int) -> Prio
 def _bounded(priors: Mapping[int, Prior], norms: Sequence[int]) -> list[int]:
     """Return the norms to integrate over: free, uniform, and of one term alone."""
     return [p for p, prior in priors.items() if norms.count(p) == 1 and prior.flat][:MOST]
-
-
-def _mirror(sources: Integers, sampled: Integers, priors: Mapping[int, Prior]) -> Integers | None:
-    """Return the order of the sampled parameters in which two like plasmas are exchanged."""
-    plasmas = [term for term in sources if term[cstat.KIND] == cstat.PLASMA]
-    if len(plasmas) != 2 or plasmas[0][cstat.TABLE] != plasmas[1][cstat.TABLE]:
-        return None
-    swap: dict[int, int] = {}
-    for column in (cstat.NORM, cstat.FIRST, cstat.SECOND, cstat.THIRD):
-        one, other = int(plasmas[0][column]), int(plasmas[1][column])
-        swap |= {one: other, other: one}
-        alike = one in priors and other in priors and priors[one] == priors[other]
-        if one != other and not alike:
-            return None
-    order = sampled.tolist()
-    if any(swap.get(p, p) not in order for p in order):
-        return None
-    mirror = np.array([order.index(swap.get(p, p)) for p in order], dtype=np.int64)
-    return mirror if (mirror != np.arange(len(mirror))).any() else None

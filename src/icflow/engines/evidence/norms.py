@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from icflow import statistic as cstat
-from icflow.statistic import Shapes, jit
+from icflow.engines.embedded.shapes import Shapes, expected, find_cells, slots_of
+from icflow.statistic import cstat, jit, metric
 from icflow.typing import Floats, Integers
 
 MOST = 2  # norms with uniform priors that are integrated over
@@ -67,13 +67,10 @@ def log_integrals(shapes: Shapes, counts: Floats, norms: Norms, thetas: Floats) 
     thetas : ndarray, shape (n_points, n_parameters)
         The values of the norms in it are where the search starts.
     """
-    m, k = len(norms.bounded), len(norms.scattered)
-    n, n_channels = m + k, shapes.rows.shape[1]
-    slot = np.full(thetas.shape[1], -1, dtype=np.int64)
-    for i in range(m):
-        slot[norms.bounded[i]] = i
-    for i in range(k):
-        slot[norms.scattered[i]] = m + i
+    m, n_channels = len(norms.bounded), shapes.rows.shape[1]
+    every = np.concatenate((norms.bounded, norms.scattered))
+    slot = slots_of(every, thetas.shape[1])
+    n = len(every)
     model, rows = np.empty(n_channels), np.empty((n, n_channels))
     scratch = np.empty((6, n_channels))
     x, info, push = np.empty(n), np.empty((n, n)), np.empty(n)
@@ -83,11 +80,8 @@ def log_integrals(shapes: Shapes, counts: Floats, norms: Norms, thetas: Floats) 
         width *= norms.upper[i] - norms.lower[i]
     for t in range(len(thetas)):
         theta = thetas[t]
-        cstat.expected(shapes, theta, cstat.find_cells(shapes, theta), slot, scratch, model, rows)
-        for i in range(m):
-            x[i] = theta[norms.bounded[i]]
-        for i in range(k):
-            x[m + i] = theta[norms.scattered[i]]
+        expected(shapes, theta, find_cells(shapes, theta), slot, scratch, model, rows)
+        x[:] = theta[every]
         value = _climb(counts, norms, model, rows, x, info, push)
         found[t] = value + _gaussian(norms, x, info, push) - math.log(width)
     return found
@@ -96,7 +90,7 @@ def log_integrals(shapes: Shapes, counts: Floats, norms: Norms, thetas: Floats) 
 @jit
 def _log_density(counts: Floats, model: Floats, norms: Norms, x: Floats) -> float:
     """Return ln of the likelihood times the Gaussian priors, up to their normalisation."""
-    value = -0.5 * cstat.cstat(counts, model)
+    value = -0.5 * cstat(counts, model)
     for i in range(len(norms.bounded), len(x)):
         value -= 0.5 * ((x[i] - 1.0) / norms.scatter) ** 2
     return value
@@ -107,7 +101,7 @@ def _expand(
     counts: Floats, norms: Norms, model: Floats, rows: Floats, x: Floats, info: Floats, push: Floats
 ) -> None:
     """Compute the gradient of `_log_density` and its curvature."""
-    cstat._metric(counts, model, rows, len(counts), info, push)
+    metric(counts, model, rows, info, push)
     for i in range(len(x)):
         info[i, i] *= 1 + RIDGE
         if i < len(norms.bounded):

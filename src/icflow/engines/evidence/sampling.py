@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import gammaln, logsumexp
 
+from icflow.engines.embedded.symmetry import first_image
 from icflow.typing import Floats, Integers
 
 FREEDOM = 5.0  # degrees of freedom of the t distributions: tails heavier than a Gaussian's
@@ -86,7 +87,7 @@ def integrate(
     function: Callable[[Floats], Floats],
     kernels: Sequence[Kernel],
     random: np.random.Generator,
-    mirror: Integers | None = None,
+    images: Sequence[Integers] = (),
 ) -> Integral:
     """Integrate a function over the unit cube.
 
@@ -96,8 +97,8 @@ def integrate(
         From points, shape (n_points, n), to the logarithms of its values.
     kernels : sequence of Kernel
         Where the function is large, as far as is known.
-    mirror : ndarray of int, shape (n,), optional
-        An order of the coordinates in which the function has the same value.
+    images : sequence of ndarray of int, shape (n,)
+        Orders of the coordinates in which the function has the same value, the usual one first.
     """
     first = mixture = _normalised(kernels)
     points, values = np.empty((0, len(first[0].mean))), np.empty(0)
@@ -105,13 +106,12 @@ def integrate(
     evaluations = 0
     for number in range(1, ROUNDS + 1):
         drawn = _draw(mixture, random)
-        if mirror is not None:
-            drawn = _one_side(drawn, mirror)
+        drawn = first_image(drawn, images)
         used += mixture
         drawn = drawn[((drawn >= 0) & (drawn <= 1)).all(axis=1)]
         evaluations += len(drawn)
         points, values = np.concatenate([points, drawn]), np.append(values, function(drawn))
-        density = _log_mixture(used, points, mirror) - math.log(number)
+        density = _log_mixture(used, points, images) - math.log(number)
         found = replace(_summary(values - density, number * POINTS), evaluations=evaluations)
         if number >= LEAST_ROUNDS and found.effective >= EFFECTIVE:
             break
@@ -141,20 +141,10 @@ def _draw(mixture: Sequence[Kernel], random: np.random.Generator) -> Floats:
     return np.concatenate([k.draw(round(k.weight * POINTS), random) for k in mixture])
 
 
-def _one_side(points: Floats, mirror: Integers) -> Floats:
-    """Replace points by their images where these have the lower first exchanged coordinate."""
-    first = int(np.flatnonzero(mirror != np.arange(len(mirror)))[0])
-    swapped = points[:, first] > points[:, mirror[first]]
-    return np.where(swapped[:, None], points[:, mirror], points)
-
-
-def _log_mixture(kernels: Sequence[Kernel], points: Floats, mirror: Integers | None) -> Floats:
-    terms = [math.log(kernel.weight) + kernel.log_density(points) for kernel in kernels]
-    if mirror is None:
-        return np.asarray(logsumexp(terms, axis=0))
-    images = points[:, mirror]
-    terms += [math.log(kernel.weight) + kernel.log_density(images) for kernel in kernels]
-    return np.asarray(logsumexp(terms, axis=0)) - math.log(2)
+def _log_mixture(kernels: Sequence[Kernel], points: Floats, images: Sequence[Integers]) -> Floats:
+    every = [points, *(points[:, order] for order in images[1:])]
+    terms = [math.log(kernel.weight) + kernel.log_density(p) for p in every for kernel in kernels]
+    return np.asarray(logsumexp(terms, axis=0)) - math.log(len(every))
 
 
 def _summary(logs: Floats, drawn: int) -> Integral:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy.optimize import nnls
 
-from icflow import statistic as cstat
 from icflow.engines.embedded import cells
-from icflow.statistic import PLASMA, ROW, Box, Data, Minimum, Shapes
+from icflow.engines.embedded.descent import Minimum, descend
+from icflow.engines.embedded.shapes import BACKGROUND, PLASMA, Box, Shapes, model_counts
+from icflow.statistic import Data
 
 NODES = np.array([1.0, 2.0, 4.0, 8.0, 16.0])
 N_CHANNELS = 80
@@ -26,7 +27,9 @@ def two_plasmas() -> Shapes:
     continuum = 4000 * np.exp(-x / NODES[:, None])
     line = 800 * np.exp(-((x - 2) ** 2) * 8) / (1 + (NODES[:, None] / 4) ** 2)
     return Shapes(
-        terms=np.array([[PLASMA, 0, 3, 0, 1, 2], [PLASMA, 0, 5, 4, 1, 2], [ROW, 0, 6, 0, 0, 0]]),
+        terms=np.array(
+            [[PLASMA, 0, 3, 0, 1, 2], [PLASMA, 0, 5, 4, 1, 2], [BACKGROUND, 0, 6, 0, 0, 0]]
+        ),
         rows=np.full((1, N_CHANNELS), 50.0),
         curves=np.empty((0, 4)),
         plasma=np.stack([continuum, line], axis=1)[None, None],
@@ -36,7 +39,7 @@ def two_plasmas() -> Shapes:
 
 
 def drawn(shapes: Shapes, seed: int) -> Data:
-    counts = np.random.default_rng(seed).poisson(cstat.model_counts(shapes, THETA)).astype(float)
+    counts = np.random.default_rng(seed).poisson(model_counts(shapes, THETA)).astype(float)
     bins = np.arange(N_CHANNELS)
     return Data(counts, bins, bins + 1)
 
@@ -48,7 +51,10 @@ def test_amounts_are_those_of_non_negative_least_squares(alike: bool) -> None:
     rows = np.concatenate([rows, rows if alike else np.abs(random.normal(size=(4, 30)))])
     target = random.normal(1.0, 0.5, size=30) * rows.mean(axis=0)
     sizes = np.array([5, len(rows) - 5])
-    value, amounts, ends = cells._all_cells(rows @ rows.T, rows @ target, sizes, alike)
+    ends = cells._combinations(sizes, [[0, 1]] if alike else [])
+    first = np.array([0, 5])
+    places = np.repeat(ends + first, 2, axis=1) + np.array([0, 1, 0, 1])
+    value, amounts = cells._all_cells(rows @ rows.T, rows @ target, places)
     seen = {tuple(pair) for pair in ends.tolist()}
     wanted = {(i, j) for i in range(4) for j in range(i if alike else 0, sizes[1] - 1)}
     assert seen == wanted and len(ends) == len(wanted)
@@ -64,7 +70,8 @@ def test_amounts_are_those_of_non_negative_least_squares(alike: bool) -> None:
 def test_compiled_and_plain_code_agree() -> None:
     random = np.random.default_rng(4)
     rows = np.abs(random.normal(size=(8, 30)))
-    arguments = rows @ rows.T, rows @ random.normal(size=30), np.array([4, 4]), False
+    places = np.array([[i, i + 1, 4 + j, 5 + j] for i in range(3) for j in range(3)])
+    arguments = rows @ rows.T, rows @ random.normal(size=30), places
     for fast, plain in zip(
         cells._all_cells(*arguments), cells._all_cells.py_func(*arguments), strict=True
     ):
@@ -76,18 +83,18 @@ def test_the_lowest_combination_is_found_from_a_wrong_one(seed: int) -> None:
     shapes, box = two_plasmas(), Box(FREE, LOWER[FREE], UPPER[FREE])
     data = drawn(shapes, seed)
 
-    def descend(start: np.ndarray) -> Minimum:
-        return Minimum(*cstat.descend(shapes, data, box, start, 500))
+    def lowest(start: np.ndarray) -> Minimum:
+        return Minimum(*descend(shapes, data, box, start, 500))
 
     every = []
     for cool, hot in itertools.combinations_with_replacement(np.sqrt(NODES[1:] * NODES[:-1]), 2):
         start = THETA.copy()
         start[[0, 4]] = np.minimum([cool, hot], 11.5)
-        every.append(descend(start))
+        every.append(lowest(start))
     every.sort(key=lambda one: one.cstat)
     starts = cells.promising(shapes, data, box, every[-1].theta, 1.0, 3)
     assert 1 <= len(starts) <= 3
-    assert min(descend(start).cstat for start in starts) < every[0].cstat + 1e-3
+    assert min(lowest(start).cstat for start in starts) < every[0].cstat + 1e-3
 
 
 def test_what_cannot_be_treated_is_left_alone() -> None:

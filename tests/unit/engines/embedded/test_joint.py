@@ -14,10 +14,8 @@ from icflow import settings as settings_of
 from icflow import statistic as cstat
 from icflow.config import AtomicData, FitModel, Free
 from icflow.engines.base import FitResult
-from icflow.engines.embedded.engine import EmbeddedEngine
-from icflow.engines.embedded.joint import JointEngine
-from icflow.engines.embedded.observed import ObservedEngine, draw_counts
 from icflow.models.scenario import at_source
+from icflow.observation.engine import ObservedEngine, draw_counts
 from icflow.ogip.grouping import group_counts
 from icflow.ogip.observation import SpectrumFiles
 from icflow.ogip.response import read_arf, write_arf
@@ -62,7 +60,7 @@ def engine(
             "B", "b", replace(spectrum, exposure=7e5), rmf_path, folder / "b.arf", folder / "b.yaml"
         ),
     ]
-    return ObservedEngine(modules, settings, False, (0.8, 1.25), AtomicData(folder=str(atomdb)))
+    return ObservedEngine(modules, settings, False, AtomicData(folder=str(atomdb)))
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +70,7 @@ def model(settings: ObserveSettings) -> FitModel:
 
 @pytest.fixture(scope="module")
 def truth(engine: ObservedEngine) -> dict[str, float]:
-    names = [f"A.{n}" for n in engine.engines["A"].backgrounds]
-    names += [f"B.{n}" for n in engine.engines["B"].backgrounds]
+    names = list(engine.engine.backgrounds)
     assert len(names) == 7
     shifts = np.linspace(0.96, 1.04, 7)
     return TRUTH | {f"background.{n}": float(x) for n, x in zip(names, shifts, strict=True)}
@@ -119,22 +116,20 @@ def test_no_factor_is_better_than_the_fitted_one(
     assert rises[0] > 2 and rises[-1] > 2 and rises[1] < 1.5 > rises[-2]
 
 
-def test_a_joint_fit_of_one_spectrum_is_its_fit(
-    engine: ObservedEngine, settings: ObserveSettings, counts: Any, atomdb: Path
+def test_redshift_and_factor_may_be_free_together(
+    engine: ObservedEngine, model: FitModel, counts: Any
 ) -> None:
-    single: EmbeddedEngine = engine.engines["A"]
-    n = single.response.n_channels
-    groups = tuple(edge[engine.groups[0] < n] for edge in engine.groups)
-    model = at_source(settings.models["2T"], REDSHIFT, NH)
-    joint = JointEngine.__new__(JointEngine)
-    joint.engines, joint.limits = {"A": single}, (0.8, 1.25)
-    arguments = (model, settings, counts[:, :n], {}, (), groups)
-    for one, other in zip(single.fit(*arguments), joint.fit(*arguments), strict=True):
-        assert one.cstat == pytest.approx(other.cstat, abs=1e-3)
-        assert one.dof == other.dof
-        assert other.values["background.A.lines"] == pytest.approx(
-            one.values["background.lines"], abs=1e-2
-        )
+    free = {"apec.Redshift": Free(free=[0.02, 0.08])}
+    freed = model.model_copy(update={"parameters": model.parameters | free})
+    (frozen,) = engine.fit(model, counts[:1])
+    (fit,) = engine.fit(freed, counts[:1])
+    assert fit.converged and fit.dof == frozen.dof - 1
+    assert frozen.cstat - 30 < fit.cstat < frozen.cstat + 0.01
+    assert fit.cstat == pytest.approx(direct(engine, freed, fit, counts[0]), abs=5e-3)
+    assert abs(fit.values["apec.Redshift"] - REDSHIFT) < 4 * fit.errors["apec.Redshift"] < 0.01
+    # Given the redshift that was found, a fit with it frozen ends no lower.
+    (there,) = engine.fit(freed, counts[:1], {"apec.Redshift": [fit.values["apec.Redshift"]]})
+    assert there.cstat == pytest.approx(fit.cstat, abs=0.02)
 
 
 def test_what_has_no_table_is_evaluated_directly(
@@ -160,7 +155,7 @@ def test_components_of_all_spectra_stand_side_by_side(
     engine: ObservedEngine, model: FitModel, truth: dict[str, float]
 ) -> None:
     parts = engine.components(model, truth)
-    n = engine.engines["A"].response.n_channels
+    n = engine.engine.foldings[0].n_channels
     assert list(parts) == [
         "TBabs*apec", "TBabs*powerlaw", "background.continuum", "background.aperture",
         "background.lines", "background.focused",

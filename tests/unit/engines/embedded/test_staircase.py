@@ -9,16 +9,15 @@ import pytest
 
 from icflow import config
 from icflow import settings as settings_of
-from icflow import statistic as cstat
 from icflow.config import AtomicData, Instrument
 from icflow.engines.embedded import staircase
+from icflow.engines.embedded.descent import descend
 from icflow.engines.embedded.engine import EmbeddedEngine
-from icflow.engines.embedded.parameters import build_model
-from icflow.engines.embedded.staircase import Survey
+from icflow.engines.embedded.shapes import Box, model_counts
+from icflow.engines.embedded.staircase import Problem, Survey
 from icflow.engines.embedded.tables import Tables
-from icflow.statistic import Box, Data
+from icflow.statistic import Data, binned, cstat
 
-CHANNELS = slice(35, 1959)
 Z = 0.05
 LOW, HIGH = Z - 0.001, Z + 0.001
 
@@ -30,9 +29,7 @@ def tables(root: Path, rmf_path: Path, arf_path: Path, atomdb: Path) -> Tables:
         AtomicData(folder=str(atomdb)),
     )
     settings = settings_of.baseline(config.load(root / "config.yaml"), "2T_free")
-    made = engine._tables(build_model(settings.model, settings, (), ()), CHANNELS)
-    assert made is not None
-    return made
+    return engine.task(settings.model, settings, ()).fitter.tables
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +40,7 @@ def theta() -> np.ndarray:
 
 @pytest.fixture(scope="module", params=[1, 3])
 def data(tables: Tables, theta: np.ndarray, request: pytest.FixtureRequest) -> Data:
-    counts = np.random.default_rng(1).poisson(cstat.model_counts(tables.exact(theta), theta))
+    counts = np.random.default_rng(1).poisson(model_counts(tables.exact(theta), theta))
     starts = np.arange(0, len(counts), request.param)
     sums = np.add.reduceat(counts, starts).astype(float)
     return Data(sums, starts, np.minimum(starts + request.param, len(counts)))
@@ -59,12 +56,14 @@ def test_every_step_has_the_cstat_of_the_exact_model(
     tables: Tables, theta: np.ndarray, data: Data
 ) -> None:
     nothing = Box(np.empty(0, dtype=np.int64), np.empty(0), np.empty(0))
-    found = staircase.survey(tables, tables.exact(theta), data, nothing, theta, 3, LOW, HIGH, 100)
+    found = staircase.survey(
+        tables, Problem(tables.exact(theta), data, nothing), theta, 3, (LOW, HIGH), 100
+    )
     assert found.edges[0] == LOW and found.edges[-1] == HIGH and len(found.middle) == 101
     exact = np.array(
         [
-            cstat.cstat(
-                data.counts, cstat.binned(data, cstat.model_counts(tables.exact(at), at))
+            cstat(
+                data.counts, binned(data, model_counts(tables.exact(at), at))
             )
             for at in (moved(theta, z) for z in found.middle)
         ]
@@ -81,16 +80,18 @@ def test_estimates_are_the_lowest_cstat_of_all_other_parameters(
 ) -> None:
     free = np.array([1, 2, 4, 5, 6])
     box = Box(free, np.array([0.5, 0.0, 0.0, 0.5, 0.0]), np.array([15.0, 5.0, 100.0, 15.0, 100.0]))
-    best = cstat.descend(tables.exact(theta), data, box, theta, 200).theta
-    found = staircase.survey(tables, tables.exact(best), data, box, best, 3, LOW, HIGH, 60)
+    best = descend(tables.exact(theta), data, box, theta, 200).theta
+    found = staircase.survey(
+        tables, Problem(tables.exact(best), data, box), best, 3, (LOW, HIGH), 60
+    )
     for i in np.argsort(found.cstat)[:6]:
         at = moved(best, found.middle[i])
-        reached = cstat.descend(tables.exact(at), data, box, at, 200).cstat
+        reached = descend(tables.exact(at), data, box, at, 200).cstat
         assert found.cstat[i] == pytest.approx(reached, abs=0.5)
 
 
 def test_compiled_and_plain_code_agree(tables: Tables, theta: np.ndarray) -> None:
-    ((table, amounts),) = tables.mixture(tables.exact(theta), theta, 3)[1]
+    ((table, amounts, _),) = tables.mixture(tables.exact(theta), theta, 3)[1]
     fast = staircase._hops(table, amounts, Z, Z + 1e-4)
     plain = staircase._hops.py_func(table, amounts, Z, Z + 1e-4)
     assert len(fast.redshift) > 10
@@ -108,12 +109,19 @@ def test_compiled_and_plain_estimates_agree() -> None:
         np.sort(random.uniform(0, 2, 7)), random.normal(0, 1, (7, 20)), random.uniform(0, 1, 7)
     )
     slopes = random.normal(1, 0.2, (2, 30))
-    arguments = (data, nodes, models, hops, np.linspace(0.05, 1.95, 9), slopes, np.eye(2) * 1e-3)
-    fast, plain = staircase._estimates(*arguments), staircase._estimates.py_func(*arguments)
+    near, points, inverse = np.arange(20), np.linspace(0.05, 1.95, 9), np.eye(2) * 1e-3
+    fast = staircase.estimates((data, slopes), nodes, models, (near, hops), points, inverse)
+    close = staircase._Near(
+        Data(data.counts[:20], bins[:20], bins[:20] + 1), models, slopes[:, :20]
+    )
+    beyond = Data(data.counts[20:], bins[20:], bins[20:] + 1)
+    far = staircase._far.py_func(beyond, models, slopes[:, 20:])
+    plain = staircase._estimates.py_func(close, far, nodes, hops, points, inverse)
     np.testing.assert_allclose(fast, plain, rtol=1e-10)
     # At a node the model is known, whatever hops there are.
-    at_node = staircase._estimates(data, nodes, models, hops, nodes[1:2], slopes, np.zeros((2, 2)))
-    assert at_node[0] == pytest.approx(cstat.cstat(data.counts, models[1]), rel=1e-12)
+    nothing = np.zeros((2, 2))
+    at_node = staircase.estimates((data, slopes), nodes, models, (near, hops), nodes[1:2], nothing)
+    assert at_node[0] == pytest.approx(cstat(data.counts, models[1]), rel=1e-12)
 
 
 def test_half_width_of_a_parabola_is_its_sigma() -> None:

@@ -11,15 +11,16 @@ from scipy.integrate import dblquad, quad
 from scipy.stats import multivariate_normal, norm
 
 from icflow import config
-from icflow import statistic as cstat
 from icflow.config import AtomicData, Instrument, Scenario
 from icflow.engines.embedded.engine import EmbeddedEngine
+from icflow.engines.embedded.shapes import ROW, Shapes
 from icflow.engines.evidence.norms import Norms, log_integrals, log_interval
 from icflow.engines.evidence.sampling import Kernel, fit_mixture, integrate
 from icflow.errors import IcflowError
 from icflow.models.priors import SHAPES, LogUniform, Prior, Uniform
 from icflow.models.scenario import generator
 from icflow.sections import Interval
+from icflow.statistic import cstat
 from icflow.typing import Floats
 
 ROWS = np.array([[200.0, 100.0, 50.0, 20.0], [30.0, 60.0, 90.0, 80.0], [50.0] * 4])
@@ -28,9 +29,9 @@ ROWS = np.array([[200.0, 100.0, 50.0, 20.0], [30.0, 60.0, 90.0, 80.0], [50.0] * 
 # --- norms ----------------------------------------------------------------------------
 
 
-def shapes_of(rows: np.ndarray) -> cstat.Shapes:
-    terms = np.array([[cstat.ROW, i, i, 0, 0, 0] for i in range(len(rows))])
-    return cstat.Shapes(
+def shapes_of(rows: np.ndarray) -> Shapes:
+    terms = np.array([[ROW, i, i, 0, 0, 0] for i in range(len(rows))])
+    return Shapes(
         terms, rows, np.empty((0, 4)), np.empty((0, 1, 2, 2, rows.shape[1])), np.array([0.0, 1.0]),
         np.zeros(2),
     )  # fmt: skip
@@ -45,7 +46,7 @@ def norms_of(
 
 
 def likelihood(counts: np.ndarray, rows: np.ndarray, theta: np.ndarray) -> float:
-    return math.exp(-0.5 * cstat.cstat(counts, theta @ rows))
+    return math.exp(-0.5 * cstat(counts, theta @ rows))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_one_norm_and_none() -> None:
     exact, _ = quad(lambda x: likelihood(counts, ROWS, np.array([x, 1.0, 1.0])), 0.5, 1.5)
     assert found == pytest.approx([math.log(exact)] * 2, abs=0.02)
     found = log_integrals(shapes_of(ROWS), counts, norms_of([], []), theta)
-    assert found == pytest.approx([-0.5 * cstat.cstat(counts, one @ ROWS) for one in theta])
+    assert found == pytest.approx([-0.5 * cstat(counts, one @ ROWS) for one in theta])
 
 
 @pytest.mark.parametrize("a", [-40.0, -7.0, -1.0, 0.5, 5.0, 9.0, 30.0])
@@ -164,7 +165,9 @@ def test_a_symmetric_pair_of_modes_counts_twice() -> None:
         return np.logaddexp(one(x), one(x[:, mirror]))
 
     # The start knows one of the two.
-    found = integrate(both, [Kernel(mean, covariance)], np.random.default_rng(3), mirror)
+    found = integrate(
+        both, [Kernel(mean, covariance)], np.random.default_rng(3), [np.arange(3), mirror]
+    )
     assert found.log == pytest.approx(math.log(2), abs=4 * found.error)
     blind = integrate(both, [Kernel(mean, covariance)], np.random.default_rng(3))
     assert blind.log == pytest.approx(0.0, abs=0.2)
@@ -317,14 +320,14 @@ def test_odds_are_probabilities_if_the_priors_are_right(
 
 
 def test_a_spectrum_without_counts_has_an_evidence(engine: EmbeddedEngine) -> None:
-    counts = np.zeros((1, engine.response.n_channels), dtype=np.int64)
+    counts = np.zeros((1, engine.n_channels), dtype=np.int64)
     fixed = Scenario(
         expression="powerlaw",
         parameters={"powerlaw.PhoIndex": 2.0, "powerlaw.norm": Uniform(uniform=[0.0, 1e-3])},
     )
     (found,) = engine.integrate(fixed, [3.0, 80.0], counts, {}, [], [np.random.default_rng(0)])
     # C is twice the expected counts, so the likelihood is an exponential.
-    rmf = engine.response.rmf
+    rmf = engine.foldings[0].response.rmf
     inside = (rmf.e_min > 2.999) & (rmf.e_max < 79.99)
     dark = float(sum(engine.backgrounds.values())[inside].sum())
     bright = engine.predict("powerlaw", {"powerlaw.PhoIndex": 2.0, "powerlaw.norm": 1e-3})

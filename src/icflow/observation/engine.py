@@ -1,4 +1,4 @@
-"""An engine for one observation: its spectra, responses, backgrounds and bins."""
+"""The embedded engine for one observation: its spectra, companions and bins."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from icflow.config import AtomicData, FitControl, FitModel, Free, Instrument
+from icflow.config import AtomicData, FitControl, FitModel, Free, Module
 from icflow.engines.base import BACKGROUND, FitResult
-from icflow.engines.embedded import folded
-from icflow.engines.embedded.engine import EmbeddedEngine, Groups
-from icflow.engines.embedded.joint import FACTOR, JointEngine
+from icflow.engines.embedded.engine import EmbeddedEngine
+from icflow.engines.embedded.folding import FACTOR, Groups, term_photons
 from icflow.models.expression import parse
 from icflow.models.scenario import complete, generator
 from icflow.ogip.observation import SpectrumFiles, observed_groups
@@ -23,10 +22,17 @@ class ObservedEngine:
     The channels of several spectra stand one after another. Simulated spectra
     have the bins of the observed ones.
 
+    Parameters
+    ----------
+    control : FitControl
+        Of all fits.
+    regroup : bool
+        Whether to group by `control.group_min` even if a file holds a grouping.
+
     Attributes
     ----------
-    engines : dict of EmbeddedEngine
-        By the name of the spectrum, which is empty if there is only one.
+    engine : EmbeddedEngine
+        For the modules of the observation.
     counts : ndarray of int, shape (n_channels,)
         The observed counts.
     groups : tuple of ndarray of int, shape (n_bins,)
@@ -42,33 +48,15 @@ class ObservedEngine:
         modules: Sequence[SpectrumFiles],
         control: FitControl,
         regroup: bool,
-        factors: tuple[float, float],
         atomic_data: AtomicData,
     ) -> None:
-        """Load responses and backgrounds.
-
-        Parameters
-        ----------
-        regroup : bool
-            Whether to group by `control.group_min` even if a file holds a
-            grouping.
-        factors : tuple of float
-            Limits of the cross-normalisation of all spectra but the first.
-        """
-        instruments = {module.name: _instrument(module) for module in modules}
-        self.joint = JointEngine(instruments, atomic_data, factors) if len(modules) > 1 else None
-        self.engines: dict[str, EmbeddedEngine] = (
-            dict(self.joint.engines)
-            if self.joint is not None
-            else {name: EmbeddedEngine([one], atomic_data) for name, one in instruments.items()}
-        )
-        self.factors = factors
+        self.engine = EmbeddedEngine([_companions(module) for module in modules], atomic_data)
         # Intervals are found by `icflow.observation.fits`.
         self.control = control.model_copy(update={"errors": "hessian"})
         self.counts = np.concatenate([module.spectrum.counts for module in modules])
         sizes = [len(module.spectrum.counts) for module in modules]
         self.module = np.repeat([module.name for module in modules], sizes)
-        responses = [engine.response.rmf for engine in self.engines.values()]
+        responses = [folding.response.rmf for folding in self.engine.foldings]
         self.energies = np.concatenate([np.column_stack([r.e_min, r.e_max]) for r in responses])
         starts, stops, first = [], [], 0
         low, high = control.energies
@@ -96,10 +84,10 @@ class ObservedEngine:
         frozen : mapping of str to ndarray, shape (n_spectra,)
             Values of parameters that are not to be fitted.
         """
-        engine = next(iter(self.engines.values())) if self.joint is None else self.joint
         spectra = self.counts[None] if counts is None else counts
         frozen = frozen or {}
-        return list(engine.fit(model, self.control, spectra, frozen, tuple(frozen), self.groups))
+        fits = self.engine.fit(model, self.control, spectra, frozen, tuple(frozen), self.groups)
+        return list(fits)
 
     def components(self, model: FitModel, values: Mapping[str, float]) -> dict[str, Floats]:
         """Return the expected counts per channel of every term and background component.
@@ -111,26 +99,12 @@ class ObservedEngine:
         values : mapping
             Every parameter, as a fit returns them.
         """
-        declared = parse(model.expression).parameters
-        physical = {name: value for name, value in values.items() if name in declared}
-        parts = []
-        for name, engine in self.engines.items():
-            factor = values.get(FACTOR + name, 1.0)
-            terms = engine.components_of(model.expression, physical)
-            part = {term: counts * factor for term, counts in terms.items()}
-            for background, row in engine.backgrounds.items():
-                norm = self.background_name(name, background)
-                part[BACKGROUND + background] = row * values[norm]
-            parts.append(part)
-        empty = [np.zeros(engine.response.n_channels) for engine in self.engines.values()]
-        return {
-            name: np.concatenate([part.get(name, e) for part, e in zip(parts, empty, strict=True)])
-            for name in dict.fromkeys(name for part in parts for name in part)
-        }
-
-    def background_name(self, module: str, background: str) -> str:
-        """Return the parameter that is the factor of a background component."""
-        return BACKGROUND + (f"{module}.{background}" if module else background)
+        parts = self.engine.components_of(model.expression, values)
+        for name, row in self.engine.backgrounds.items():
+            component = BACKGROUND + name.rpartition(".")[2]
+            own = row * values[BACKGROUND + name]
+            parts[component] = parts[component] + own if component in parts else own
+        return parts
 
     def expected(self, model: FitModel, values: Mapping[str, float]) -> Floats:
         """Return the expected counts per channel, background included."""
@@ -141,42 +115,39 @@ class ObservedEngine:
     ) -> Iterator[Floats]:
         """Yield what `expected` returns for each of many spectra, from folded tables."""
         settings = complete(parse(model.expression), model.parameters, "parameters")
-        sources = [
-            engine.sources(model.expression, settings, values) for engine in self.engines.values()
-        ]
-        for given, parts in zip(values, zip(*sources, strict=True), strict=True):
-            expected = []
-            for (name, engine), source in zip(self.engines.items(), parts, strict=True):
-                total = source * given.get(FACTOR + name, 1.0)
-                for background, row in engine.backgrounds.items():
-                    total += row * given[self.background_name(name, background)]
-                expected.append(total)
-            yield np.concatenate(expected)
+        backgrounds = self.engine.backgrounds
+        for given, total in zip(
+            values, self.engine.sources(model.expression, settings, values), strict=True
+        ):
+            for name, row in backgrounds.items():
+                total += row * given[BACKGROUND + name]
+            yield total
 
     def unfolded(self, model: FitModel, values: Mapping[str, float]) -> dict[str, Floats]:
         """Return energy² × photons/cm²/s/keV of every term in the channels, absorption included."""
-        found: dict[str, list[Floats]] = {}
-        for name in self.engines:
-            low, high = self.energies[self.module == name].T
+        rows: dict[str, list[Floats]] = {}
+        for folding in self.engine.foldings:
+            low, high = self.energies[self.module == folding.name].T
             edges = np.append(low, high[-1])
             weight = edges[1:] * edges[:-1] / np.diff(edges)
             for term in parse(model.expression).terms:
-                photons = folded.term_photons(term, values, edges)
+                photons = term_photons(term, values, edges)
                 norm = values[f"{term.additive.name}.norm"]
-                found.setdefault(term.name, []).append(photons * weight * norm)
-        return {name: np.concatenate(parts) for name, parts in found.items()}
+                rows.setdefault(term.name, []).append(photons * weight * norm)
+        return {name: np.concatenate(parts) for name, parts in rows.items()}
 
     def range_of(self, model: FitModel, name: str) -> tuple[float, float]:
         """Return the limits of a free parameter of the source, or of a cross-normalisation."""
         if name.startswith(FACTOR):
-            return self.factors
+            low, high = self.control.cross_normalisation
+            return low, high
         setting = model.parameters[name]
         assert isinstance(setting, Free)
         return setting.free[0], setting.free[1]
 
     def versions(self) -> dict[str, str]:
         """Return what the numbers depend on."""
-        return next(iter(self.engines.values())).versions()
+        return self.engine.versions()
 
     @property
     def n_bins(self) -> int:
@@ -191,12 +162,14 @@ class ObservedEngine:
         return np.asarray(np.cumsum(change)[:-1] > 0)
 
 
-def _instrument(module: SpectrumFiles) -> Instrument:
-    return Instrument(
-        rmf=str(module.rmf),
-        arf=None if module.arf is None else str(module.arf),
-        exposure=module.spectrum.exposure,
-        background=None if module.background is None else str(module.background),
+def _companions(spectrum: SpectrumFiles) -> Module:
+    """Return what an observed spectrum is folded with, as engines read it."""
+    return Module(
+        name=spectrum.name,
+        rmf=str(spectrum.rmf),
+        arf=None if spectrum.arf is None else str(spectrum.arf),
+        exposure=spectrum.spectrum.exposure,
+        background=None if spectrum.background is None else str(spectrum.background),
     )
 
 

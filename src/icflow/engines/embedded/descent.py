@@ -1,0 +1,303 @@
+"""From a start down to the minimum of C beside it.
+
+The steps are those of Levenberg and Marquardt with the observed Poisson
+information as metric, inside a box: parameters at a bound (or at a kink of the
+interpolation) that the gradient pushes outward are held there.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from icflow.engines.embedded.algebra import solve_without
+from icflow.engines.embedded.shapes import (
+    FIRST,
+    KIND,
+    PLASMA,
+    Box,
+    Shapes,
+    expected,
+    find_cells,
+    slots_of,
+)
+from icflow.statistic import Data, cstat, fill_bins, jit, metric
+from icflow.typing import Booleans, Floats, Integers
+
+# A minimum counts as reached when a full Newton step would lower C by less than this.
+ENOUGH = 1e-5
+# Where no step lowers C any more, it is one if a Newton step promises less than this.
+BOTTOM = 1e-2
+# Relative addition to the diagonal of a singular information matrix.
+RIDGE = 1e-8
+# Of the damping: at first, least, least after a step that failed; factors after steps that
+# succeed, that fail, that cannot be solved for; steps that are tried.
+DAMPING, LEAST, AGAIN = 1e-3, 1e-12, 1e-6
+RELAX, TIGHTEN, REGULARISE, TRIALS = 0.1, 8.0, 10.0, 12
+
+
+class Minimum(NamedTuple):
+    """Where a descent ended.
+
+    Attributes
+    ----------
+    decrement : float
+        The reduction of C that a further Newton step promises.
+    """
+
+    theta: Floats
+    cstat: float
+    iterations: int
+    decrement: float
+    converged: bool
+
+
+class _State(NamedTuple):
+    """Where a descent is, and room to work in.
+
+    Attributes
+    ----------
+    theta, cells, trial : ndarray, shape (n_parameters,)
+        Parameters, cells of temperatures, and parameters that are tried.
+    slot : ndarray of int, shape (n_parameters,)
+    is_kT : ndarray of bool, shape (n_free,)
+    model, slopes, scratch, trial_model : ndarray
+        As of `expected`; binned, at the head.
+    info, push, step, low, high, held, blocked : ndarray
+        Of the free parameters.
+    """
+
+    theta: Floats
+    cells: Integers
+    trial: Floats
+    slot: Integers
+    is_kT: Booleans
+    model: Floats
+    slopes: Floats
+    scratch: Floats
+    trial_model: Floats
+    info: Floats
+    push: Floats
+    step: Floats
+    low: Floats
+    high: Floats
+    held: Booleans
+    blocked: Booleans
+
+
+@jit
+def _state(shapes: Shapes, box: Box, start: Floats) -> _State:
+    n, n_channels = len(box.free), shapes.rows.shape[1]
+    theta = start.copy()
+    for i in range(n):
+        theta[box.free[i]] = min(max(start[box.free[i]], box.lower[i]), box.upper[i])
+    slot, is_kT = slots_of(box.free, len(start)), np.zeros(n, dtype=np.bool_)
+    for t in range(len(shapes.terms)):
+        if shapes.terms[t, KIND] == PLASMA and slot[shapes.terms[t, FIRST]] >= 0:
+            is_kT[slot[shapes.terms[t, FIRST]]] = True
+    return _State(
+        theta,
+        find_cells(shapes, theta),
+        theta.copy(),
+        slot,
+        is_kT,
+        np.empty(n_channels),
+        np.empty((n, n_channels)),
+        np.empty((6, n_channels)),
+        np.empty(n_channels),
+        np.empty((n, n)),
+        np.empty(n),
+        np.zeros(n),
+        np.empty(n),
+        np.empty(n),
+        np.zeros(n, dtype=np.bool_),
+        np.zeros(n, dtype=np.bool_),
+    )
+
+
+@jit
+def descend(shapes: Shapes, data: Data, box: Box, start: Floats, max_iterations: int) -> Minimum:
+    """Go down to the minimum of C next to `start`."""
+    now = _state(shapes, box, start)
+    _evaluate(shapes, data, now)
+    value = cstat(data.counts, now.model[: len(data.counts)])
+    damping, decrement, converged, iteration = DAMPING, math.inf, False, 0
+    while iteration < max_iterations:
+        iteration += 1
+        metric(data.counts, now.model, now.slopes, now.info, now.push)
+        _leave_cells(shapes, data, box, now)
+        _hold(shapes, box, now)
+        decrement = _newton(now, decrement)
+        if decrement < ENOUGH:
+            converged = True
+            break
+        before = value
+        value, damping = _lower(shapes, data, box, now, before, damping)
+        if not value < before:
+            # No step lowers C by more than rounding: as far down as numbers go.
+            converged = decrement < BOTTOM
+            break
+        now.theta[:] = now.trial
+        damping = max(damping * RELAX, LEAST)
+        _evaluate(shapes, data, now)
+    return Minimum(now.theta, value, iteration, decrement, converged)
+
+
+@jit
+def _evaluate(shapes: Shapes, data: Data, now: _State) -> None:
+    """Compute binned counts and derivatives."""
+    expected(shapes, now.theta, now.cells, now.slot, now.scratch, now.model, now.slopes)
+    fill_bins(data, now.model)
+    for i in range(len(now.slopes)):
+        fill_bins(data, now.slopes[i])
+
+
+@jit
+def _leave_cells(shapes: Shapes, data: Data, box: Box, now: _State) -> None:
+    """Let temperatures on a node of the table that want to leave their cell look over it.
+
+    If the other side pushes back, the node is a kink that blocks them.
+    """
+    node, crossed = shapes.temperatures, False
+    now.blocked[:] = False
+    for i in range(len(now.is_kT)):
+        if not now.is_kT[i]:
+            continue
+        p = box.free[i]
+        c, kT = now.cells[p], now.theta[p]
+        if kT <= node[c] and now.push[i] < 0 and c > 0 and kT > box.lower[i]:
+            now.cells[p] = c - 1
+            now.blocked[i] = crossed = True
+        elif kT >= node[c + 1] and now.push[i] > 0 and c + 2 < len(node) and kT < box.upper[i]:
+            now.cells[p] = c + 1
+            now.blocked[i] = crossed = True
+    if not crossed:
+        return
+    before = now.push.copy()
+    _evaluate(shapes, data, now)
+    metric(data.counts, now.model, now.slopes, now.info, now.push)
+    for i in range(len(before)):
+        # Still pushed the same way: free to go on in the new cell.
+        if now.blocked[i] and now.push[i] * before[i] > 0:
+            now.blocked[i] = False
+
+
+@jit
+def _hold(shapes: Shapes, box: Box, now: _State) -> None:
+    """Set the limits of a step, which ends in its cells, and hold what is pushed out of them."""
+    for i in range(len(now.push)):
+        p = box.free[i]
+        now.low[i], now.high[i] = box.lower[i], box.upper[i]
+        if now.is_kT[i]:
+            now.low[i] = max(now.low[i], shapes.temperatures[now.cells[p]])
+            now.high[i] = min(now.high[i], shapes.temperatures[now.cells[p] + 1])
+        now.held[i] = (
+            now.blocked[i]
+            or now.info[i, i] <= 0
+            or (now.theta[p] <= now.low[i] and now.push[i] <= 0)
+            or (now.theta[p] >= now.high[i] and now.push[i] >= 0)
+        )
+
+
+@jit
+def _newton(now: _State, otherwise: float) -> float:
+    """Return by how much a Newton step would lower C, or `otherwise` if there is none."""
+    now.step[:] = 0.0
+    solved = solve_without(now.info, now.push, now.held, now.step)
+    if not solved:
+        # Two plasmas in one cell are one plasma too many: any way of sharing is as good.
+        solved = solve_without(_damped(now.info, RIDGE), now.push, now.held, now.step)
+    if not solved:
+        return otherwise
+    decrement = 0.0
+    for i in range(len(now.step)):
+        if not now.held[i]:
+            decrement += now.step[i] * now.push[i]
+    return decrement
+
+
+@jit
+def _lower(
+    shapes: Shapes, data: Data, box: Box, now: _State, value: float, damping: float
+) -> tuple[float, float]:
+    """Look for a step that lowers C; it leads to `trial`.
+
+    Returns
+    -------
+    value : float
+        C there, or as before if there is no such step.
+    damping : float
+    """
+    nowhere, no_slopes = np.full(len(now.slot), -1, dtype=np.int64), now.slopes[:0]
+    for _ in range(TRIALS):
+        theta = now.theta[box.free]
+        if not boxed_step(
+            now.info, now.push, damping, now.held, theta, now.low, now.high, now.step
+        ):
+            damping = max(damping * REGULARISE, AGAIN)
+            continue
+        now.trial[:] = now.theta
+        for i in range(len(theta)):
+            goal = theta[i] + now.step[i]
+            now.trial[box.free[i]] = min(max(goal, now.low[i]), now.high[i])
+        expected(shapes, now.trial, now.cells, nowhere, now.scratch, now.trial_model, no_slopes)
+        fill_bins(data, now.trial_model)
+        trial_value = cstat(data.counts, now.trial_model[: len(data.counts)])
+        if trial_value < value:
+            return trial_value, damping
+        damping = max(damping * TIGHTEN, AGAIN)
+    return value, damping
+
+
+@jit
+def _damped(info: Floats, damping: float) -> Floats:
+    damped = info.copy()
+    for i in range(len(info)):
+        damped[i, i] = info[i, i] * (1 + damping)
+    return damped
+
+
+@jit
+def boxed_step(
+    info: Floats,
+    push: Floats,
+    damping: float,
+    held: Booleans,
+    theta: Floats,
+    low: Floats,
+    high: Floats,
+    step: Floats,
+) -> bool:
+    """Solve for a damped step inside the box.
+
+    Parameters that would cross a bound are put on it, and the others are
+    solved for again, given that.
+
+    Parameters
+    ----------
+    theta, low, high, step : ndarray, shape (n_free,)
+
+    Returns
+    -------
+    bool
+        False if the equations are singular.
+    """
+    damped, fixed, right = _damped(info, damping), held.copy(), push.copy()
+    step[:] = 0.0
+    for _ in range(len(push) + 1):
+        if not solve_without(damped, right, fixed, step):
+            return False
+        crossed = False
+        for i in range(len(push)):
+            goal = theta[i] + step[i]
+            if fixed[i] or not (goal < low[i] or goal > high[i]):
+                continue
+            step[i] = (low[i] if goal < low[i] else high[i]) - theta[i]
+            fixed[i] = crossed = True
+            for j in range(len(push)):
+                right[j] -= damped[j, i] * step[i]
+        if not crossed:
+            return True
+    return True

@@ -1,0 +1,67 @@
+"""Expected counts of many spectra whose parameters are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from icflow.config import AtomicData
+from icflow.engines.embedded import terms as of
+from icflow.engines.embedded.folded import PlasmaTable, plasma_table
+from icflow.engines.embedded.folding import Folding
+from icflow.models.expression import Term
+from icflow.typing import Floats
+
+
+class Simulator:
+    """The expected counts of a source in one module, at any parameters.
+
+    Parameters
+    ----------
+    settings : mapping
+        Every parameter of the model: fixed, linked, drawn or free.
+    """
+
+    def __init__(
+        self,
+        folding: Folding,
+        terms: Sequence[Term],
+        settings: of.Settings,
+        atomic_data: AtomicData,
+    ) -> None:
+        self.folding, self.terms, self.settings = folding, terms, settings
+        self.tables = {term.name: self._table(term, atomic_data) for term in terms}
+
+    def expected(self, values: Mapping[str, float]) -> Floats:
+        """Return the counts per channel of the source, times the factor of the module."""
+        expected = np.zeros(self.folding.n_channels)
+        for term in self.terms:
+            expected += values[of.norm_of(term)] * self.counts(term, values)
+        return expected * values.get(self.folding.factor, 1.0)
+
+    def counts(self, term: Term, values: Mapping[str, float]) -> Floats:
+        """Return the expected counts per channel of a term with norm 1."""
+        table = self.tables[term.name]
+        if table is None:
+            return self.folding.fold(term, values)
+        if isinstance(table, np.ndarray):
+            return table
+        kT, abundance, redshift = (values[name] for name in of.plasma_parameters(term))
+        nodes = table.temperatures
+        cell = int(np.clip(np.searchsorted(nodes, kT, side="right") - 1, 0, len(nodes) - 2))
+        share = (kT - nodes[cell]) / (nodes[cell + 1] - nodes[cell])
+        rates = table.at(redshift, np.array([cell, cell + 1]))
+        cool, hot = rates[:, 0] + abundance * rates[:, 1]
+        return np.asarray(((1 - share) * cool + share * hot) * self.folding.exposure)
+
+    def _table(self, term: Term, atomic_data: AtomicData) -> PlasmaTable | Floats | None:
+        """Return what speeds a term up: a plasma table, its counts if fixed, or nothing."""
+        values = of.fixed_values(term, self.settings)
+        if not of.varying(term, self.settings):
+            return self.folding.fold(term, values)
+        if not of.is_plasma(term, self.settings):
+            return None
+        kT, _, redshift = of.plasma_parameters(term)
+        ranges = of.bounds(kT, self.settings), of.bounds(redshift, self.settings)
+        return plasma_table(term, values, self.folding.response, atomic_data, *ranges)

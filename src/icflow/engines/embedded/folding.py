@@ -1,0 +1,279 @@
+"""Foldings: what turns photons into the expected counts of one module."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from icflow.engines.base import Module
+from icflow.errors import IcflowError
+from icflow.models import library
+from icflow.models.background import BackgroundComponent, read_background
+from icflow.models.expression import Component, Term
+from icflow.ogip.grouping import group_counts, grouped_selection, noticed_channels
+from icflow.ogip.response import Arf, Rmf, check_same_grid, read_arf, read_rmf
+from icflow.statistic import Data
+from icflow.typing import Counts, Floats, Integers
+
+# Start of the names of the factors between the first module and the others.
+FACTOR = "factor."
+# Bins as half-open ranges of channels: first channels, and one after the last.
+Groups = tuple[Integers, Integers]
+
+
+class Response:
+    """An RMF with an ARF, able to fold.
+
+    Attributes
+    ----------
+    energies : ndarray, shape (n_energies + 1,)
+        Edges of the model bins, keV.
+    area : ndarray, shape (n_energies,)
+        Effective area, cm²; 1 where there is no ARF.
+    """
+
+    def __init__(self, rmf: Rmf, arf: Arf | None) -> None:
+        if arf is not None:
+            check_same_grid(rmf, arf)
+        self.rmf = rmf
+        self.energies = rmf.energies
+        self.n_channels = len(rmf.channel)
+        self.area = np.ones(len(self.energies) - 1) if arf is None else arf.area
+        matrix = (rmf.matrix.data, rmf.matrix.indices, rmf.matrix.indptr)
+        self.key = hashlib.sha256(
+            b"".join(
+                np.ascontiguousarray(part).tobytes() for part in (*matrix, self.energies, self.area)
+            )
+            + str(rmf.matrix.shape).encode()
+        ).hexdigest()
+        self._transposed = rmf.matrix.T.tocsr()
+
+    def fold(self, photons: Floats, area: Floats | None = None) -> Floats:
+        """Return counts/s per channel.
+
+        Parameters
+        ----------
+        photons : ndarray, shape (n_energies,)
+            Photons/cm²/s per model bin.
+        area : ndarray, shape (n_energies,), optional
+            Instead of the ARF, cm².
+        """
+        detected = photons * (self.area if area is None else area)
+        return np.asarray(self._transposed @ detected)
+
+    def coarse_bins(self, channels: slice) -> Integers:
+        """Return the first channels of bins that are half as wide as the resolution.
+
+        Relative to the first of `channels`. What differs between two smooth
+        models is as good as whole in such bins, and they are far fewer.
+        """
+        half = self._half_widths
+        starts = [channels.start]
+        while (after := starts[-1] + max(1, int(half[starts[-1]]))) < channels.stop:
+            starts.append(after)
+        return np.array(starts, dtype=np.int64) - int(channels.start)
+
+    @cached_property
+    def _half_widths(self) -> Floats:
+        """Half the resolution at each channel, in channels, shape (n_channels,)."""
+        matrix = self.rmf.matrix
+        filled = np.flatnonzero(np.diff(matrix.indptr))
+        first, number = matrix.indptr[filled], np.diff(matrix.indptr)[filled]
+        peak = np.maximum.reduceat(matrix.data, first)
+        high = matrix.data >= 0.5 * np.repeat(peak, number)
+        width = np.add.reduceat(high.astype(float), first)
+        centre = np.add.reduceat(high * matrix.indices, first) / width
+        order = np.argsort(centre, kind="stable")
+        return np.interp(np.arange(self.n_channels), centre[order], width[order]) / 2
+
+    @property
+    def dense(self) -> Floats:
+        """The redistribution matrix in full, shape (n_energies, n_channels)."""
+        return np.asarray(self.rmf.matrix.toarray())
+
+
+def load_response(rmf: str | Path, arf: str | Path | None) -> Response:
+    """Read an RMF and, if there is one, an ARF on the same grid."""
+    return Response(read_rmf(rmf), None if arf is None else read_arf(arf))
+
+
+def fold_background(component: BackgroundComponent, response: Response) -> Floats:
+    """Return the counts/s per channel of one background component, shape (n_channels,)."""
+    if isinstance(component.redistribution, Path):
+        response = _same_channels(Response(read_rmf(component.redistribution), None), response)
+    photons = np.zeros(len(response.energies) - 1)
+    for term in component.expression.terms:
+        norm = component.values[f"{term.additive.name}.norm"]
+        photons += norm * term_photons(term, component.values, response.energies)
+    area = component.effective_area(response.energies)
+    if component.redistribution != "identity":
+        return response.fold(photons, area)
+    if len(photons) != response.n_channels:
+        raise IcflowError(
+            f"background component {component.name}: an identity response needs as many channels "
+            f"({response.n_channels}) as energy bins ({len(photons)})"
+        )
+    return photons * area
+
+
+def _same_channels(background: Response, source: Response) -> Response:
+    """Return the response of a background component after checking its channels."""
+    own, other = background.rmf, source.rmf
+    if not np.array_equal(own.channel, other.channel):
+        raise IcflowError(
+            f"{own.path} has the channels {own.channel[0]} to {own.channel[-1]}, {other.path} "
+            f"{other.channel[0]} to {other.channel[-1]}; give the background component a response "
+            "with the channels of the spectrum"
+        )
+    return background
+
+
+def component_values(component: Component, values: Mapping[str, float]) -> Floats:
+    """Return the parameters of a component in XSPEC's order, without the norm."""
+    return np.array([values[f"{component.name}.{p.name}"] for p in component.definition.parameters])
+
+
+def factor(term: Term, values: Mapping[str, float], energies: Floats) -> Floats:
+    """Return the product of the multiplicative models of a term, shape (n_bins,)."""
+    product = np.ones(len(energies) - 1)
+    for component in term.factors:
+        product *= library.evaluate(
+            component.definition, energies, component_values(component, values)
+        )
+    return product
+
+
+def term_photons(term: Term, values: Mapping[str, float], energies: Floats) -> Floats:
+    """Return the photons/cm²/s per bin of a term for norm 1, by XSPEC's functions."""
+    additive = library.evaluate(
+        term.additive.definition, energies, component_values(term.additive, values)
+    )
+    return additive * factor(term, values, energies)
+
+
+class Folding:
+    """What one module makes of a source: response, exposure and backgrounds.
+
+    Parameters
+    ----------
+    module : Module
+        Files and exposure.
+    several : bool
+        Whether it is one of several: then its name is part of those of its
+        background components.
+
+    Attributes
+    ----------
+    factor : str
+        Name of the parameter that its counts of the source are multiplied by.
+    """
+
+    def __init__(self, module: Module, several: bool) -> None:
+        self.name, self.exposure, self.scatter = (
+            module.name,
+            module.exposure,
+            module.background_scatter,
+        )
+        self.factor = FACTOR + module.name
+        self.cross_normalisation = module.cross_normalisation
+        self.response = load_response(module.rmf, module.arf)
+        self.n_channels = self.response.n_channels
+        self._components = read_background(module.background) if module.background else ()
+        self._prefix = f"{module.name}." if several else ""
+
+    @cached_property
+    def backgrounds(self) -> dict[str, Floats]:
+        """Expected counts per channel of each background component."""
+        return {
+            self._prefix + part.name: fold_background(part, self.response) * self.exposure
+            for part in self._components
+        }
+
+    def fold(self, term: Term, values: Mapping[str, float]) -> Floats:
+        """Return the expected counts per channel of a term with norm 1."""
+        photons = term_photons(term, values, self.response.energies)
+        return self.response.fold(photons) * self.exposure
+
+    def noticed(self, energies: Sequence[float]) -> slice:
+        """Return the channels between two energies, keV."""
+        rmf, (low, high) = self.response.rmf, energies
+        noticed = np.flatnonzero(noticed_channels(rmf.e_min, rmf.e_max, low, high))
+        return slice(int(noticed[0]), int(noticed[-1]) + 1)
+
+
+class Selection:
+    """The channels between two energies, those of all modules one after another.
+
+    Attributes
+    ----------
+    slices : list of slice
+        In the channels of each module.
+    offsets, stops : ndarray of int, shape (n_modules,)
+        Where the selected channels of each begin and end.
+    channels : ndarray of int, shape (n_selected,)
+        Positions among all channels of all modules.
+    """
+
+    def __init__(self, foldings: Sequence[Folding], energies: Sequence[float]) -> None:
+        self.foldings, self.energies = foldings, energies
+        self.slices = [folding.noticed(energies) for folding in foldings]
+        self.stops = np.cumsum([part.stop - part.start for part in self.slices])
+        self.offsets = np.append(0, self.stops[:-1])
+        first = np.cumsum([0, *(folding.n_channels for folding in foldings)])
+        self.channels = np.concatenate(
+            [np.arange(s.start, s.stop) + n for s, n in zip(self.slices, first[:-1], strict=True)]
+        )
+        self._first, self._n_channels = first, int(first[-1])
+
+    def data(self, counts: Counts, group_min: int, groups: Groups | None) -> tuple[Data, Floats]:
+        """Return the bins of a spectrum, and its counts in the selected channels.
+
+        Parameters
+        ----------
+        counts : ndarray of int, shape (n_channels,)
+            All channels of all modules.
+        group_min : int
+            Least counts in a bin.
+        groups : tuple of ndarray of int, optional
+            First channels and ends of the bins among all channels, instead.
+
+        Raises
+        ------
+        IcflowError
+            If there are no counts, or no bin is left.
+        """
+        inside = counts[self.channels].astype(np.float64)
+        if not np.any(inside > 0):
+            holder = "spectrum has" if len(self.foldings) == 1 else "spectra have"
+            raise IcflowError(f"the {holder} no counts in the energy range of the fit")
+        first, last = groups or self._grouped(counts, group_min)
+        place = np.full(self._n_channels, -1, dtype=np.int64)
+        place[self.channels] = np.arange(len(self.channels))
+        starts, stops = place[first], place[last - 1] + 1
+        return Data(group_counts(inside, starts, stops), starts, stops), inside
+
+    def _grouped(self, counts: Counts, least: int) -> Groups:
+        """Group each module by its own counts."""
+        parts = []
+        low, high = self.energies
+        for folding, first in zip(self.foldings, self._first, strict=False):
+            rmf, own = folding.response.rmf, counts[first : first + folding.n_channels]
+            starts, stops = grouped_selection(own, rmf.e_min, rmf.e_max, low, high, least)
+            parts.append((starts + first, stops + first))
+        starts, stops = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return starts, stops
+
+    def coarse_bins(self) -> Integers:
+        """Return the first selected channels of bins that are half as wide as the resolution."""
+        return np.concatenate(
+            [
+                folding.response.coarse_bins(part) + offset
+                for folding, part, offset in zip(
+                    self.foldings, self.slices, self.offsets, strict=True
+                )
+            ]
+        )

@@ -1,0 +1,328 @@
+"""Models as tables: expected counts and their derivatives.
+
+A model is a sum of terms, each a norm times a shape. A shape is a fixed row of
+expected counts, a row interpolated along one parameter, a row with a slope, or
+a plasma table (linear between temperatures, linear in abundance, cubic in
+redshift). All parameters of a problem, free or not, form one vector `theta`;
+terms name their parameters by position in it.
+
+The channels of several modules stand one after another. What comes from the
+source is multiplied by the factor of the module; backgrounds are not.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from icflow.statistic import Data, fill_bins, jit, metric
+from icflow.typing import Floats, Integers
+
+# Kinds of terms. A TANGENT is what another term changes by along one parameter.
+ROW, CURVE, PLASMA, TANGENT, BACKGROUND = 0, 1, 2, 3, 4
+# Columns of `Shapes.terms`: kind, position of the table, parameter positions.
+KIND, TABLE, NORM, FIRST, SECOND, THIRD = 0, 1, 2, 3, 4, 5
+
+
+class Shapes(NamedTuple):
+    """The tables that a model is made of, in expected counts per channel for norm 1.
+
+    Attributes
+    ----------
+    terms : ndarray of int, shape (n_terms, 6)
+        Kind, table, norm parameter and up to three shape parameters: for
+        PLASMA kT, abundance and redshift, for CURVE and TANGENT the one it
+        varies with.
+    rows : ndarray, shape (n_rows, n_channels)
+        The rows of ROW, TANGENT and BACKGROUND terms, then the nodes of CURVE terms.
+    curves : ndarray, shape (n_curves, 4)
+        First row, number of nodes, first node and spacing of each CURVE table.
+    plasma : ndarray, shape (n_tables, n_redshifts, n_temperatures, 2, n_channels)
+        Without metals, and what a solar abundance adds.
+    temperatures : ndarray, shape (n_temperatures,)
+    redshifts : ndarray, shape (2,)
+        First node and spacing; not used where there is one node only.
+    modules : ndarray of int, shape (n_modules, 2)
+        End of the channels of each module, and the position of its factor, -1
+        for none; empty for a single module.
+    touching : ndarray, shape (n_parameters,)
+        The parameters at which TANGENT terms touch what they stand for.
+    """
+
+    terms: Integers
+    rows: Floats
+    curves: Floats
+    plasma: Floats
+    temperatures: Floats
+    redshifts: Floats
+    modules: Integers = np.empty((0, 2), dtype=np.int64)
+    touching: Floats = np.empty(0)
+
+
+class Box(NamedTuple):
+    """Which parameters vary, and their hard limits."""
+
+    free: Integers
+    lower: Floats
+    upper: Floats
+
+
+@jit
+def cubic(position: float, n: int) -> tuple[int, Floats, Floats]:
+    """Return first node, weights and their slopes of 4-point Lagrange interpolation."""
+    first = min(max(math.floor(position) - 1, 0), n - 4)
+    t = position - first - 1.0
+    weights = np.empty(4)
+    slopes = np.empty(4)
+    weights[0] = -t * (t - 1) * (t - 2) / 6
+    weights[1] = (t + 1) * (t - 1) * (t - 2) / 2
+    weights[2] = -(t + 1) * t * (t - 2) / 2
+    weights[3] = (t + 1) * t * (t - 1) / 6
+    slopes[0] = -(3 * t * t - 6 * t + 2) / 6
+    slopes[1] = (3 * t * t - 4 * t - 1) / 2
+    slopes[2] = -(3 * t * t - 2 * t - 2) / 2
+    slopes[3] = (3 * t * t - 1) / 6
+    return first, weights, slopes
+
+
+@jit
+def _add(target: Floats, factor: float, row: Floats) -> None:
+    for c in range(len(target)):
+        target[c] += factor * row[c]
+
+
+@jit
+def _add_row(
+    row: Floats, norm: float, share: float, slot: int, model: Floats, slopes: Floats
+) -> None:
+    """Add a share of a row, and its derivative by the norm."""
+    _add(model, norm * share, row)
+    if slot >= 0:
+        _add(slopes[slot], share, row)
+
+
+@jit
+def _add_curve(
+    shapes: Shapes, term: Integers, theta: Floats, slot: Integers, model: Floats, slopes: Floats
+) -> None:
+    """Add a CURVE term to the model, and its derivatives to the rows of `slopes`."""
+    norm, curve = theta[term[NORM]], shapes.curves[term[TABLE]]
+    node, weight, slope = cubic((theta[term[FIRST]] - curve[2]) / curve[3], int(curve[1]))
+    for q in range(4):
+        row = shapes.rows[int(curve[0]) + node + q]
+        _add_row(row, norm, weight[q], slot[term[NORM]], model, slopes)
+        if slot[term[FIRST]] >= 0:
+            _add(slopes[slot[term[FIRST]]], norm * slope[q] / curve[3], row)
+
+
+@jit
+def _add_plasma(
+    shapes: Shapes,
+    term: Integers,
+    theta: Floats,
+    cell: int,
+    slot: Integers,
+    scratch: Floats,
+    model: Floats,
+    slopes: Floats,
+) -> None:
+    """Add one PLASMA term to the model, and its derivatives to the rows of `slopes`.
+
+    `slot` maps a parameter to its row of `slopes`, -1 where it is not free.
+    """
+    norm, kT, Z, z = theta[term[NORM]], theta[term[FIRST]], theta[term[SECOND]], theta[term[THIRD]]
+    table = shapes.plasma[term[TABLE]]
+    n_z = table.shape[0]
+    low, high = shapes.temperatures[cell], shapes.temperatures[cell + 1]
+    share = (kT - low) / (high - low)
+    shape, by_z = scratch[4], scratch[5]
+    vary_z = n_z > 1 and slot[term[THIRD]] >= 0
+    if n_z > 1:
+        node, weight, slope = cubic((z - shapes.redshifts[0]) / shapes.redshifts[1], n_z)
+    for i in range(2):
+        for part in range(2):
+            # scratch[0..3]: A and B at the lower temperature, A and B at the upper one.
+            target = scratch[2 * i + part]
+            if n_z == 1:
+                target[:] = table[0, cell + i, part]
+            else:
+                a, b = table[node, cell + i, part], table[node + 1, cell + i, part]
+                c, d = table[node + 2, cell + i, part], table[node + 3, cell + i, part]
+                for k in range(len(target)):
+                    target[k] = (
+                        weight[0] * a[k] + weight[1] * b[k] + weight[2] * c[k] + weight[3] * d[k]
+                    )
+    for k in range(len(model)):
+        cool = scratch[0, k] + Z * scratch[1, k]
+        hot = scratch[2, k] + Z * scratch[3, k]
+        shape[k] = (1 - share) * cool + share * hot
+        model[k] += norm * shape[k]
+    if slot[term[NORM]] >= 0:
+        _add(slopes[slot[term[NORM]]], 1.0, shape)
+    if slot[term[FIRST]] >= 0:
+        row, factor = slopes[slot[term[FIRST]]], norm / (high - low)
+        for k in range(len(model)):
+            row[k] += factor * (scratch[2, k] - scratch[0, k] + Z * (scratch[3, k] - scratch[1, k]))
+    if slot[term[SECOND]] >= 0:
+        row = slopes[slot[term[SECOND]]]
+        for k in range(len(model)):
+            row[k] += norm * ((1 - share) * scratch[1, k] + share * scratch[3, k])
+    if vary_z:
+        by_z[:] = 0.0
+        for i in range(2):
+            part_share = share if i == 1 else 1 - share
+            for q in range(4):
+                factor = part_share * slope[q] / shapes.redshifts[1]
+                _add(by_z, factor, table[node + q, cell + i, 0])
+                _add(by_z, factor * Z, table[node + q, cell + i, 1])
+        _add(slopes[slot[term[THIRD]]], norm, by_z)
+
+
+@jit
+def _scale(shapes: Shapes, theta: Floats, slot: Integers, model: Floats, slopes: Floats) -> None:
+    """Multiply what comes from the source by the factors of the modules."""
+    start = 0
+    for m in range(len(shapes.modules)):
+        stop, position = shapes.modules[m]
+        if position >= 0:
+            factor = theta[position]
+            for i in range(len(slopes)):
+                for c in range(start, stop):
+                    slopes[i, c] *= factor
+            if slot[position] >= 0:
+                for c in range(start, stop):
+                    slopes[slot[position], c] = model[c]
+            for c in range(start, stop):
+                model[c] *= factor
+        start = stop
+
+
+@jit
+def expected(
+    shapes: Shapes,
+    theta: Floats,
+    cells: Integers,
+    slot: Integers,
+    scratch: Floats,
+    model: Floats,
+    slopes: Floats,
+) -> None:
+    """Compute expected counts per channel and their derivatives.
+
+    Parameters
+    ----------
+    cells : ndarray of int, shape (n_parameters,)
+        For a temperature, the lower node of the cell it is in.
+    slot : ndarray of int, shape (n_parameters,)
+        Row of `slopes` that takes the derivative, -1 for none.
+    scratch : ndarray, shape (6, n_channels)
+    model : ndarray, shape (n_channels,)
+        Overwritten.
+    slopes : ndarray, shape (n_free, n_channels)
+        Overwritten.
+    """
+    model[:] = 0.0
+    slopes[:] = 0.0
+    for t in range(len(shapes.terms)):
+        term = shapes.terms[t]
+        norm, first = theta[term[NORM]], term[FIRST]
+        if term[KIND] == ROW:
+            row = shapes.rows[term[TABLE]]
+            _add_row(row, norm, 1.0, slot[term[NORM]], model, slopes)
+        elif term[KIND] == TANGENT:
+            row, away = shapes.rows[term[TABLE]], theta[first] - shapes.touching[first]
+            _add_row(row, norm, away, slot[term[NORM]], model, slopes)
+            if slot[first] >= 0:
+                _add(slopes[slot[first]], norm, row)
+        elif term[KIND] == CURVE:
+            _add_curve(shapes, term, theta, slot, model, slopes)
+        elif term[KIND] == PLASMA:
+            _add_plasma(shapes, term, theta, cells[first], slot, scratch, model, slopes)
+    _scale(shapes, theta, slot, model, slopes)
+    for t in range(len(shapes.terms)):
+        term = shapes.terms[t]
+        if term[KIND] == BACKGROUND:
+            row = shapes.rows[term[TABLE]]
+            _add_row(row, theta[term[NORM]], 1.0, slot[term[NORM]], model, slopes)
+
+
+@jit
+def find_cells(shapes: Shapes, theta: Floats) -> Integers:
+    """Return the temperature cell of every parameter that is a temperature."""
+    cells = np.zeros(len(theta), dtype=np.int64)
+    last = len(shapes.temperatures) - 2
+    for t in range(len(shapes.terms)):
+        if shapes.terms[t, KIND] == PLASMA:
+            p = shapes.terms[t, FIRST]
+            cell = np.searchsorted(shapes.temperatures, theta[p], side="right") - 1
+            cells[p] = min(max(cell, 0), last)
+    return cells
+
+
+@jit
+def slots_of(free: Integers, n_parameters: int) -> Integers:
+    """Return the place of every parameter among those that are free, -1 for the others."""
+    slot = np.full(n_parameters, -1, dtype=np.int64)
+    for i in range(len(free)):
+        slot[free[i]] = i
+    return slot
+
+
+@jit
+def _with_slopes(shapes: Shapes, data: Data, box: Box, theta: Floats) -> tuple[Floats, Floats]:
+    """Return binned counts and their derivatives, at the heads of their arrays."""
+    n, n_channels = len(box.free), shapes.rows.shape[1]
+    model, slopes = np.empty(n_channels), np.empty((n, n_channels))
+    slot, scratch = slots_of(box.free, len(theta)), np.empty((6, n_channels))
+    expected(shapes, theta, find_cells(shapes, theta), slot, scratch, model, slopes)
+    fill_bins(data, model)
+    for i in range(n):
+        fill_bins(data, slopes[i])
+    return model, slopes
+
+
+@jit
+def information(shapes: Shapes, data: Data, box: Box, theta: Floats) -> tuple[Floats, Floats]:
+    """Return the observed information and half the gradient of C at `theta`."""
+    n = len(box.free)
+    model, slopes = _with_slopes(shapes, data, box, theta)
+    info, push = np.empty((n, n)), np.empty(n)
+    metric(data.counts, model, slopes, info, push)
+    return info, -push
+
+
+@jit
+def derivatives(shapes: Shapes, data: Data, box: Box, theta: Floats) -> Floats:
+    """Return the derivatives of the binned counts, shape (n_free, n_bins)."""
+    _, slopes = _with_slopes(shapes, data, box, theta)
+    return slopes[:, : len(data.counts)].copy()
+
+
+@jit
+def model_counts(shapes: Shapes, theta: Floats) -> Floats:
+    """Return expected counts per channel."""
+    n_channels = shapes.rows.shape[1]
+    model = np.empty(n_channels)
+    slot = np.full(len(theta), -1, dtype=np.int64)
+    cells = find_cells(shapes, theta)
+    nothing = np.empty((0, n_channels))
+    expected(shapes, theta, cells, slot, np.empty((6, n_channels)), model, nothing)
+    return model
+
+
+def factors(shapes: Shapes, theta: Floats) -> Floats:
+    """Return what the source is multiplied by in every channel, shape (n_channels,)."""
+    every = np.ones(shapes.rows.shape[1])
+    start = 0
+    for stop, position in shapes.modules:
+        if position >= 0:
+            every[start:stop] = theta[position]
+        start = stop
+    return every
+
+
+def sources(terms: Integers) -> Integers:
+    """Return the terms of the source that can be told apart: no backgrounds, no tangents."""
+    return np.asarray(terms[(terms[:, KIND] != BACKGROUND) & (terms[:, KIND] != TANGENT)])
