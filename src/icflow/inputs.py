@@ -14,7 +14,6 @@ from icflow.errors import IcflowError
 from icflow.files import remembered_sha256, sha256
 from icflow.models import scenario
 from icflow.models.background import read_background
-from icflow.ogip.observation import check_companions, read_observation
 from icflow.resources import RESOURCES, Resource, cache_folder
 
 _FETCHABLE = {resource.path("").as_posix(): resource for resource in RESOURCES.values()}
@@ -92,6 +91,8 @@ def check_observation(config: Config, name: str) -> dict[str, str]:
     IcflowError
         Naming the key and the file that is missing or cannot be used.
     """
+    from icflow.ogip.observation import read_observation  # compiles what groups channels
+
     scenario.check(config)
     files = atomic_files(config)
     for module in read_observation(name, config.observations[name]):
@@ -110,6 +111,8 @@ def check_responses(config: Config, name: str) -> None:
     IcflowError
         As `icflow.ogip.observation.check_companions`.
     """
+    from icflow.ogip.observation import check_companions, read_observation
+
     low, high = settings_of.observe(config, name).energies
     for module in read_observation(name, config.observations[name]):
         if all(path.is_file() for path in module.files):

@@ -12,15 +12,18 @@ import os
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from astropy.table import Table, vstack
 from astropy.utils.metadata import MergeConflictWarning
 
 from icflow.errors import IcflowError
 from icflow.files import atomic_path
 from icflow.typing import AnyArray, Floats, Integers
+
+if TYPE_CHECKING:  # slow to import, and few need it: kept out of the start of the workflow
+    import pandas as pd
 
 _LATEX_SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -87,6 +90,8 @@ def read_csv(
     IcflowError
         If the file is missing, is not a table, or lacks a column.
     """
+    import pandas as pd
+
     try:
         frame = pd.read_csv(path, sep=separator, keep_default_na=False, na_values=list(undefined))
     except OSError as error:
