@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,3 +98,13 @@ def test_versions_name_what_decides_about_numbers() -> None:
     versions = provenance.package_versions()
     assert {"python", "icflow", "numpy", "torch", "xspectrampoline"} <= set(versions)
     assert "snakemake" not in versions
+
+
+def test_the_workflow_starts_without_what_only_its_jobs_need() -> None:
+    rules = (PACKAGE.parents[1] / "workflow" / "rules" / "common.smk").read_text(encoding="utf-8")
+    imports = re.findall(r"^    ((?:from|import) icflow.*)$", rules, re.MULTILINE)
+    assert len(imports) > 3
+    slow = {"numba", "pandas", "torch", "matplotlib", "sklearn", "xspectrampoline"}
+    script = "\n".join(["import sys", *imports, f"print(*{slow!r} & set(sys.modules))"])
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout.strip(), done.returncode) == ("", 0), done.stderr

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from icflow import tables
 from icflow.detection.metrics import Estimate
 from icflow.detection.quality import TITLES
 from icflow.typing import Floats
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Quantities of which a detector wants little.
 LOWER_IS_BETTER = ("brier", "log_loss", "ece", "false_alarm")
@@ -69,6 +70,8 @@ def between(metrics: Mapping[str, Any], first: str, other: str, quantity: str) -
 
 def frame(metrics: Mapping[str, Any]) -> pd.DataFrame:
     """Return all differences in ``metrics.json``, one row for each pair and quantity."""
+    import pandas as pd
+
     rows = [
         (first, other, quantity, *found.values(), verdict(quantity, found))
         for first, others in metrics["differences"].items()
@@ -106,6 +109,8 @@ def markdown(metrics: Mapping[str, Any]) -> str:
 
 def table(metrics: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) -> str:
     """Return a Markdown table of some pairs of detectors."""
+    import pandas as pd
+
     rows = [
         [
             *(metrics["detectors"][name]["title"] for name in pair),
