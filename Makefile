@@ -32,8 +32,8 @@ tiny: .venv/installed ## the same with few spectra, in two minutes
 
 observe-example: .venv/installed ## look for IC in the spectrum that ships with the project
 	$(BIN)/icflow fetch
-	$(SNAKEMAKE) observations --configfile config/observe-example.yaml
-	@echo "The page of it: results/observations/example/observation.pdf"
+	$(SNAKEMAKE) observe --configfile config/observe-example.yaml
+	@echo "The page of it: results/observe/example/observation.pdf"
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -12,71 +12,78 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/responses.smk"
 include: "workflow/rules/simulate.smk"
-include: "workflow/rules/fit.smk"
+include: "workflow/rules/baseline.smk"
 include: "workflow/rules/integrate.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
-include: "workflow/rules/scan_files.smk"
 include: "workflow/rules/scan.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/observe.smk"
 
 
+# The targets. A target, the command of its jobs, their code in src/icflow/stages and their folder
+# in results/ have one name; `fluxes`, `evaluate`, `record` and `report` are single jobs.
 localrules:
     all,
     responses,
-    simulations,
-    labels,
+    simulate,
+    label,
     baseline,
-    networks,
-    table1,
+    integrate,
+    train,
+    score,
     figures,
-    report,
-    observations,
-    scans,
-    background_scan,
-    prior_scan,
-    exposure_scan,
+    observe,
+    scan,
 
 
 rule all:
     default_target: True
     input:
-        TABLES,
+        RESULTS.tables,
         FIGURES,
-        "results/run.json",
-        "results/report.html",
+        RESULTS.record,
+        RESULTS.report,
 
 
 rule responses:
     input:
-        RESPONSES,
+        expand(
+            "resources/responses/{response}.{suffix}",
+            response=CONFIG.responses,
+            suffix=["rmf", "arf", "pha"],
+        ),
 
 
-rule simulations:
+rule simulate:
     input:
         [shard for dataset in CONFIG.datasets for shard in spectra(dataset)],
 
 
-rule labels:
+rule label:
     input:
-        label_fits(),
+        labels(),
 
 
 rule baseline:
     input:
-        baseline_fits(),
+        fits(detectors.fits_read(CONFIG)),
 
 
-rule networks:
+rule integrate:
     input:
-        WEIGHTS,
+        integrals(detectors.integrals_needed(CONFIG.detection, CONFIG.datasets)),
 
 
-rule table1:
+rule train:
     input:
-        TABLES,
+        per_fold(TRAINED / "weights.safetensors"),
+
+
+rule score:
+    input:
+        per_fold(SCORE),
 
 
 rule figures:
@@ -84,34 +91,14 @@ rule figures:
         FIGURES,
 
 
-rule report:
+rule observe:
     input:
-        "results/report.html",
+        lambda wildcards: observed(),
 
 
-rule observations:
+rule scan:
     input:
-        lambda wildcards: observation_files(),
-
-
-rule scans:
-    input:
-        lambda wildcards: scan_files(*CONFIG.scans),
-
-
-rule background_scan:
-    input:
-        lambda wildcards: scan_files("background"),
-
-
-rule prior_scan:
-    input:
-        lambda wildcards: scan_files("prior"),
-
-
-rule exposure_scan:
-    input:
-        lambda wildcards: scan_files("exposure"),
+        lambda wildcards: scanned(),
 
 
 onstart:

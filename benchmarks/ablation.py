@@ -30,10 +30,10 @@ from icflow.detection.methods.latent_density import improbability
 from icflow.detection.roc import auc, best_threshold
 from icflow.networks import training, weights
 from icflow.networks.data import Channels, select_channels
+from icflow.networks.inputs import Inputs, read_inputs
 from icflow.networks.scoring import reconstruct
 from icflow.ogip.response import read_rmf
 from icflow.publish.figures import style
-from icflow.stages.networks import Inputs, read_inputs
 from icflow.tables import floats, read_table, strings
 
 Floats = np.ndarray
@@ -86,7 +86,7 @@ def main() -> None:
         print(f"| {name} | {accuracy} | {with_interval(auc, t, test.is_ic)} |")
     compare_folds(config, folds, validation, test)
     compare_precision(found, test.is_ic)
-    network = args.results / "networks/cae/fold-0/weights.safetensors"
+    network = args.results / "train/cae/fold-0/weights.safetensors"
     with style.context():
         draw(config, validation, network, args.output / "sensitivity.png")
 
@@ -95,7 +95,7 @@ def read_folds(config: Config, results: Path) -> Folds:
     """Return the scores of each network, those of fold 0 first."""
     found = {}
     for network in config.autoencoder.networks:
-        paths = (results / f"scores/{network}").glob("fold-*[0-9].ecsv")
+        paths = (results / f"score/{network}").glob("fold-*[0-9].ecsv")
         ordered = sorted(paths, key=lambda path: (len(path.name), path.name))
         found[network] = [read_table(path) for path in ordered]
     return found
@@ -114,7 +114,7 @@ def read_part(config: Config, results: Path, folds: Folds, part: str) -> Part:
     inputs = []
     if part != "holdout":
         for name in datasets:
-            files = sorted((results / f"spectra/{name}").glob("shard-*.pha"))
+            files = sorted((results / f"simulate/{name}").glob("shard-*.pha"))
             inputs.append(read_inputs(files, channels, config.autoencoder.energies))
             if list(inputs[-1].index) != list(table_of(scores["dense"], name)["index"]):
                 raise SystemExit(f"{name}: the scores are of other spectra; score them again")

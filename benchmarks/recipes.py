@@ -25,10 +25,10 @@ from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.networks import training
 from icflow.networks.data import Channels, LabelScale, split
+from icflow.networks.inputs import read_inputs, training_labels
 from icflow.networks.training import Sample
 from icflow.ogip.response import read_rmf
 from icflow.publish.figures import style
-from icflow.stages.networks import read_inputs, training_labels
 from icflow.tables import read_table, write_table
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"

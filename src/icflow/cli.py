@@ -1,53 +1,72 @@
-"""The command line: one subcommand per stage, no logic of its own.
+"""The command line: one table of commands, no logic of their own.
 
-A stage is imported when its subcommand runs and its settings are right: some
-of them take seconds to import.
+A command has the name of the stage that it runs, `icflow.stages.NAME`, and its options are the
+arguments of that stage. The settings come from the workflow as JSON, or from files of
+configuration by the function of `icflow.settings` that has the same name. A stage is imported
+when its command runs and its settings are right: some take seconds to import.
 """
 
 from __future__ import annotations
 
-import argparse
+import difflib
 import errno
+import importlib
 import math
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
+
+import click
 
 import icflow
-from icflow import config as configuration
-from icflow import settings as settings_of
-from icflow.config import Config, Section
 from icflow.errors import IcflowError
+from icflow.layout import Layout
 
-Settings = TypeVar("Settings", bound=Section)
+if TYPE_CHECKING:
+    from icflow.config import Config
+
+# What commands of earlier versions are called now.
+RENAMED = {"figure": "figures", "observation-figure": "observe-figure"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a subcommand and return the exit status: 1 after bad input, 2 after bad usage."""
-    args = build_parser().parse_args(arguments)
+    """Run a command and return the exit status: 1 after bad input, 2 after bad usage."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = words[:1] == ["--debug"]
     try:
-        args.run(args)
+        with GROUP.make_context("icflow", words) as context:
+            GROUP.invoke(context)
+        sys.stdout.flush()
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        return 2
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "icflow"
+        return _fail(debug, f"{error.format_message().rstrip('.')} (see {command} --help)", 2)
     except KeyboardInterrupt:
-        return _fail(args, "interrupted", status=130)
+        return _fail(debug, "interrupted", 130)
     except BrokenPipeError:
         # The reader of our output has gone; what Python flushes at exit has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except IcflowError as error:
-        return _fail(args, str(error))
+        return _fail(debug, str(error))
     except Exception as error:
         sentence = _sentence(error)
         if sentence is None:
             raise
-        return _fail(args, sentence)
+        return _fail(debug, sentence)
     return 0
 
 
-def _fail(args: argparse.Namespace, sentence: str, status: int = 1) -> int:
-    if args.debug:
+def _fail(debug: bool, sentence: str, status: int = 1) -> int:
+    if debug:
         traceback.print_exc()
     print(f"icflow: error: {sentence}", file=sys.stderr)
     return status
@@ -66,936 +85,660 @@ def _sentence(error: Exception) -> str | None:
     return None
 
 
-# --- the parser --------------------------------------------------------------------
+# --- what commands and options are ---------------------------------------------------
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all subcommands."""
-    parser = argparse.ArgumentParser(
-        prog="icflow",
-        description="Is there inverse Compton emission in this spectrum? Simulate, fit and "
-        "classify hard X-ray spectra of galaxy clusters.",
-        epilog="`snakemake --cores 2` runs all stages in order; a stage run by hand takes its "
-        "settings from config.yaml in the working directory.",
-    )
-    parser.add_argument("--version", action="version", version=f"icflow {icflow.__version__}")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (
-        _add_fetch,
-        _add_validate,
-        _add_schema,
-        _add_predict,
-        _add_fit,
-        _add_observe,
-        _add_observe_network,
-        _add_observation_figure,
-        _add_responses,
-        _add_simulate,
-        _add_label,
-        _add_baseline,
-        _add_integrate,
-        _add_train,
-        _add_score,
-        _add_fluxes,
-        _add_evaluate,
-        _add_scan,
-        _add_scan_figure,
-        _add_components,
-        _add_figure,
-        _add_record,
-        _add_report,
-        _add_results_page,
-        _add_scan_page,
-        _add_compare,
-    ):
-        add(commands)
-    return parser
+class Several(click.Option):
+    """An option that takes all words up to the next option: ``--config A B C``."""
+
+    def __init__(self, *names: str, **more: Any) -> None:
+        super().__init__(names, multiple=True, **more)
 
 
-Commands = argparse._SubParsersAction
+def _spread(words: Sequence[str], several: set[str]) -> Iterator[str]:
+    """Repeat options that take several words before each of them, as click reads them."""
+    option = ""
+    for position, word in enumerate(words):
+        if word == "--":
+            yield from words[position:]
+            return
+        if word.startswith("-") and word != "-":
+            option = word if word in several else ""
+            if option and not "".join(words[position + 1 : position + 2] or "-").startswith("-"):
+                continue
+        elif option:
+            yield option
+        yield word
 
 
-def _command(
-    commands: Commands[argparse.ArgumentParser],
-    name: str,
-    run: Callable[[argparse.Namespace], None],
-    text: str,
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    parser.set_defaults(run=run)
-    return parser
+class Command(click.Command):
+    """A command that runs the stage of its name with its options."""
 
-
-def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--config",
-        nargs="+",
-        metavar="FILE",
-        default=["config.yaml"],
-        help="configuration files, later ones laid over earlier ones (default: config.yaml)",
-    )
-
-
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add the two ways to give a stage its settings."""
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument("--settings", metavar="JSON", help="settings of this stage, as JSON")
-    _add_config(group)  # type: ignore[arg-type]
-
-
-def _settings(
-    args: argparse.Namespace, model: type[Settings], derive: Callable[[Config], Settings]
-) -> Settings:
-    """Return a stage's settings from --settings, or derive them from --config."""
-    if args.settings is not None:
-        return configuration.from_json(model, args.settings)
-    return derive(configuration.load(*args.config))
-
-
-def _add_output(parser: argparse.ArgumentParser, text: str, metavar: str | None = None) -> None:
-    parser.add_argument("--output", type=Path, required=True, metavar=metavar, help=text)
-
-
-def _add_files(
-    parser: argparse.ArgumentParser, option: str, text: str, nargs: str = "+", **keywords: Any
-) -> None:
-    parser.add_argument(option, type=Path, nargs=nargs, metavar="FILE", help=text, **keywords)
-
-
-def _add_images(parser: argparse.ArgumentParser) -> None:
-    _add_files(parser, "--output", "files to write, .pdf, .png or .svg", required=True)
-
-
-def _add_drawing(parser: argparse.ArgumentParser, text: str) -> None:
-    """Add what a figure of a folder needs; `text` says what the folder is."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help=text)
-    parser.add_argument("--dpi", type=int, default=200, help="resolution of bitmaps (default: 200)")
-    _add_images(parser)
-
-
-def _add_results(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--results",
-        type=Path,
-        default=Path("results"),
-        metavar="DIR",
-        help="folder of the results (default: results)",
-    )
-
-
-def _add_threads(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
-
-
-def _pair(text: str) -> tuple[str, Path]:
-    """Read NAME=FILE."""
-    name, separator, path = text.partition("=")
-    if not (name and separator and path):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE")
-    return name, Path(path)
-
-
-def _grouped(pairs: Sequence[tuple[str, Path]]) -> dict[str, list[Path]]:
-    """Collect the files of each name, in the order given."""
-    groups: dict[str, list[Path]] = {}
-    for name, path in pairs:
-        groups.setdefault(name, []).append(path)
-    return groups
-
-
-# --- before a run ------------------------------------------------------------------
-
-
-def _add_fetch(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(
-        commands, "fetch", _fetch, "get the AtomDB tables and the default response files"
-    )
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="file names of resources (default: all)"
-    )
-    parser.add_argument(
-        "--root", type=Path, default=Path(), help="folder that holds resources/ (default: here)"
-    )
-
-
-def _fetch(args: argparse.Namespace) -> None:
-    from icflow.stages import fetch
-
-    fetch.run(args.names, args.root)
-
-
-def _add_validate(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(
-        commands, "validate", _validate, "check the configuration, model names and input files"
-    )
-    _add_config(parser)
-
-
-def _validate(args: argparse.Namespace) -> None:
-    from icflow import inputs
-    from icflow.detection import scan
-
-    config = configuration.load(*args.config)
-    inputs.check_all(config)
-    scan.check(config)
-    for name in config.observations:
-        inputs.check_observation(config, name)
-        inputs.check_responses(config, name)
-    print(f"{', '.join(args.config)}: valid")
-
-
-def _add_schema(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(
-        commands, "schema", _schema, "print the JSON schema of the configuration, for editors"
-    )
-    parser.add_argument(
-        "--table", action="store_true", help="print the keys as a Markdown table instead"
-    )
-
-
-def _schema(args: argparse.Namespace) -> None:
-    from icflow import schema
-
-    print(schema.markdown() if args.table else schema.json_text(), end="")
-
-
-# --- one spectrum ------------------------------------------------------------------
-
-
-def _add_predict(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(
-        commands, "predict", _predict, "write the expected counts per channel of a model"
-    )
-    parser.add_argument("expression", metavar="EXPRESSION", help="such as 'tbabs*(apec+apec)'")
-    parser.add_argument(
-        "--set",
-        type=_value,
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="value of a parameter, such as apec_3.kT=2 (default: XSPEC's)",
-    )
-    parser.add_argument("--rmf", type=Path, required=True, help="redistribution matrix")
-    parser.add_argument("--arf", type=Path, help="effective area")
-    parser.add_argument("--exposure", type=float, required=True, help="seconds")
-    _add_output(parser, "ECSV table to write")
-    _add_physics(parser)
-
-
-def _predict(args: argparse.Namespace) -> None:
-    if not args.exposure > 0:
-        raise IcflowError(f"--exposure is {args.exposure}, allowed: seconds above 0")
-    from icflow.stages import fit as interactive
-
-    interactive.predict(
-        args.expression,
-        dict(args.set),
-        args.rmf,
-        args.arf,
-        args.exposure,
-        args.background,
-        _atomic_data(args),
-        args.output,
-    )
-
-
-def _add_fit(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(commands, "fit", _fit, "fit one OGIP spectrum and print the result")
-    parser.add_argument("spectrum", type=Path, metavar="SPECTRUM", help="type I PHA file")
-    parser.add_argument("--expression", required=True, help="such as 'tbabs*(apec+powerlaw)'")
-    for option, kind, text in (
-        ("--freeze", _value, "NAME=VALUE: keep a parameter at a value"),
-        ("--link", _text_pair, "NAME=OTHER: a parameter equals another one"),
-        ("--limits", _range, "NAME=LOW:HIGH: limits of a free parameter"),
-    ):
-        parser.add_argument(
-            option, type=kind, action="append", default=[], metavar="NAME=…", help=text
+    def __init__(self, name: str, group: str, text: str, *options: click.Parameter) -> None:
+        self.group = group
+        self.stage = f"stages.{name.replace('-', '_')}"
+        sentence = f"{text[0].upper()}{text[1:]}."
+        super().__init__(
+            name, params=list(options), help=sentence, short_help=text, callback=self.execute
         )
-    parser.add_argument("--rmf", type=Path, help="redistribution matrix (default: RESPFILE)")
-    parser.add_argument("--arf", type=Path, help="effective area (default: ANCRFILE)")
-    parser.add_argument(
-        "--energies", type=float, nargs=2, default=[3.0, 80.0], metavar=("LOW", "HIGH"),
-        help="energies to fit, keV (default: 3 80)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--group-min", type=int, default=1, help="least counts per bin (default: 1)"
-    )
-    parser.add_argument(
-        "--background-range", type=float, default=0.0, metavar="FRACTION",
-        help="how far background norms may move (default: 0, fixed)",
-    )  # fmt: skip
-    parser.add_argument("--starts", type=int, default=8, help="starting points (default: 8)")
-    parser.add_argument(
-        "--errors", choices=("hessian", "profile"), default="hessian",
-        help="errors from the curvature alone, or intervals by profile as well (default: hessian)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--delta",
-        type=float,
-        default=1.0,
-        help="rise of C at the ends of an interval: 1 for 68 %%, 2.706 for 90 %% (default: 1)",
-    )
-    parser.add_argument("--output", type=Path, help="JSON file to write")
-    _add_physics(parser)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the words after the name of the command."""
+        several = {o for p in self.params if isinstance(p, Several) for o in p.opts}
+        return super().parse_args(ctx, list(_spread(args, several)))
+
+    def execute(self, **values: Any) -> None:
+        """Run the stage, which is imported last, and print what it returns."""
+        function, *arguments = self.call(values)
+        result = _named(f"{self.stage}.{function}")(*arguments, **values)
+        for line in [result] if isinstance(result, str) else result or []:
+            print(line, end="" if str(line).endswith("\n") else "\n")
+
+    def call(self, values: dict[str, Any]) -> list[Any]:
+        """Return which function of the stage to call, and what comes before `values`.
+
+        Options that go into the settings are taken out of `values`.
+        """
+        return ["run"]
 
 
-def _fit(args: argparse.Namespace) -> None:
-    control = configuration.checked(
-        configuration.FitControl,
-        {
-            "energies": args.energies,
-            "group_min": args.group_min,
-            "background_range": args.background_range,
-            "starts": args.starts,
-            "max_iterations": 500,
-            "errors": args.errors,
-            "delta": args.delta,
-        },
-        "icflow fit",
-    )
-    from icflow.stages import fit as interactive
+class OfOptions(Command):
+    """A command whose options are its settings, as far as these have keys of their names."""
 
-    print(
-        interactive.fit(
-            args.spectrum,
-            args.expression,
-            dict(args.freeze),
-            dict(args.link),
-            dict(args.limits),
-            args.rmf,
-            args.arf,
-            control,
-            args.background,
-            _atomic_data(args),
-            args.output,
-        )
-    )
+    def __init__(self, name: str, group: str, text: str, *options: Any, settings: str) -> None:
+        super().__init__(name, group, text, *options)
+        self.settings = settings
+
+    def call(self, values: dict[str, Any]) -> list[Any]:  # noqa: D102
+        from icflow import config
+
+        model = _named(self.settings)
+        tree = {key: values.pop(key) for key in list(values) if key in model.model_fields}
+        given = {key: value for key, value in tree.items() if value is not None}
+        return ["run", config.checked(model, given, f"icflow {self.name}")]
 
 
-def _add_physics(parser: argparse.ArgumentParser) -> None:
-    """Add what a model depends on besides its parameters."""
-    parser.add_argument("--background", type=Path, metavar="FILE", help="background components")
-    default = configuration.AtomicData()
-    parser.add_argument(
-        "--atomdb", default=default.folder, metavar="DIR", help="folder of the AtomDB tables"
-    )
-    parser.add_argument("--abundances", default=default.abundances, help="abundance table")
-    parser.add_argument(
-        "--cross-sections",
-        default=default.cross_sections,
-        choices=("bcmc", "obcm", "vern"),
-        help="photoelectric cross sections",
-    )
+class OfConfig(Command):
+    """A command that takes the whole configuration, and the names of the files that hold it.
+
+    Parameters
+    ----------
+    chosen : mapping of str to str
+        Options that name a part of the configuration, and the section that it is in.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        group: str,
+        text: str,
+        *options: click.Parameter,
+        chosen: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(name, group, text, *options, CONFIG)
+        self.chosen = dict(chosen or {})
+
+    def call(self, values: dict[str, Any]) -> list[Any]:  # noqa: D102
+        files = list(values.pop("config")) or ["config.yaml"]
+        config = _load(files)
+        self.choose(config, {name: values[name] for name in self.chosen})
+        values["files"] = files
+        return ["run", config]
+
+    def choose(self, config: Config, names: Mapping[str, Any]) -> list[str | int]:
+        """Return the names that were given, checked against the configuration."""
+        chosen: list[str | int] = []
+        for parameter in self.params:
+            name = str(parameter.name)
+            if name in names:
+                shown = parameter.opts[0] if isinstance(parameter, click.Option) else "NAME"
+                chosen.append(_choose(config, shown, names[name], self.chosen[name]))
+        return chosen
 
 
-def _atomic_data(args: argparse.Namespace) -> configuration.AtomicData:
-    return configuration.AtomicData(
-        folder=args.atomdb, abundances=args.abundances, cross_sections=args.cross_sections
-    )
+class OfSettings(OfConfig):
+    """A command that takes the part of the configuration that its stage depends on.
+
+    Parameters
+    ----------
+    settings : str
+        Class of the settings, a dotted name within the library.
+    derived : str
+        Function that derives them from a configuration and the names chosen, by default
+        that of `icflow.settings` with the name of the command.
+    whole : bool
+        Given a configuration, the stage does more: its function ``whole``.
+    """
+
+    def __init__(
+        self,
+        *words: Any,
+        settings: str,
+        derived: str | None = None,
+        chosen: Mapping[str, str] | None = None,
+        whole: bool = False,
+    ) -> None:
+        super().__init__(*words, SETTINGS, chosen=chosen)
+        word = str(self.name).replace("-", "_")
+        self.settings, self.whole = settings, whole
+        self.derived = f"settings.{word}" if derived is None else derived
+
+    def call(self, values: dict[str, Any]) -> list[Any]:  # noqa: D102
+        files, text = list(values.pop("config")), values.pop("settings")
+        names = {name: values.pop(name) for name in self.chosen}
+        if text is not None:
+            from icflow import config
+
+            given = [f"--{n}" for n, value in {"config": files, **names}.items() if value]
+            if given:
+                raise click.UsageError(f"--settings says what {' and '.join(given)} would say")
+            return ["run", config.from_json(_named(self.settings), text)]
+        loaded = _load(files or ["config.yaml"])
+        chosen = self.choose(loaded, names)
+        if self.whole:
+            return ["whole", loaded, *chosen]
+        return ["run", _named(self.derived)(loaded, *chosen) if self.derived else loaded]
 
 
-def _text_pair(text: str) -> tuple[str, str]:
-    """Read NAME=TEXT."""
-    name, separator, value = text.partition("=")
-    if not (name and separator and value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
-    return name, value
+class Group(click.Group):
+    """All commands, in the help under the headings of their groups."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands, group by group."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for command in self.commands.values():
+            assert isinstance(command, Command)
+            groups.setdefault(command.group, []).append(
+                (str(command.name), str(command.short_help))
+            )
+        for group, rows in groups.items():
+            with formatter.section(group):
+                formatter.write_dl(rows)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Return a command, or say what its name is now or could be."""
+        command = super().get_command(ctx, name)
+        if command is None and name in RENAMED:
+            ctx.fail(f"icflow {name} is called icflow {RENAMED[name]} now")
+        if command is None:
+            close = difflib.get_close_matches(name, self.commands, 1)
+            hint = f", did you mean {close[0]}?" if close else ""
+            ctx.fail(f"there is no command {name!r}{hint}")
+        return command
 
 
-def _value(text: str) -> tuple[str, float]:
-    """Read NAME=NUMBER."""
-    name, value = _text_pair(text)
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
+def _named(name: str) -> Any:
+    """Return what has a dotted name within the library."""
+    module, _, member = name.rpartition(".")
+    return getattr(importlib.import_module(f"icflow.{module}"), member)
+
+
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        print(f"icflow {icflow.__version__}")
+        ctx.exit()
+
+
+def _load(files: Sequence[str]) -> Config:
+    from icflow import config
+
+    return config.load(*files)
+
+
+def _choose(config: Config, option: str, value: Any, section: str) -> str | int:
+    """Return what an option names, which must be in a section of the configuration, if any."""
+    if not section:
+        return str(value)
+    allowed = attrgetter(section)(config)
+    if isinstance(allowed, int):
+        if not 0 <= (value or 0) < allowed:
+            raise IcflowError(f"{option} is {value}, allowed: 0 to {allowed - 1}")
+        return int(value or 0)
+    if value is None or value not in allowed:
+        raise IcflowError(f"{option} is {value!r}, allowed: {', '.join(allowed)}")
+    return str(value)
+
+
+# --- kinds of options ----------------------------------------------------------------
+
+
+class Pair(click.ParamType[tuple[str, Any]]):
+    """NAME=VALUE; `read` turns the value into what it means, or fails."""
+
+    name = "NAME=VALUE"
+
+    def __init__(self, read: Callable[[str], Any], wanted: str) -> None:
+        self.read, self.wanted = read, wanted
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Any]:
+        """Return name and value."""
+        name, _, text = str(value).partition("=")
+        if not (name and text):
+            self.fail(f"{value!r} is not NAME={self.wanted}", param, ctx)
+        try:
+            return name, self.read(text)
+        except ValueError:
+            self.fail(f"{text!r} in {value!r} is not {self.wanted}", param, ctx)
+
+
+def _number(text: str) -> float:
+    number = float(text)
     if not math.isfinite(number):
-        raise argparse.ArgumentTypeError(f"{value!r} in {text!r} is not a number")
-    return name, number
+        raise ValueError
+    return number
 
 
-def _range(text: str) -> tuple[str, tuple[float, float]]:
-    """Read NAME=LOW:HIGH."""
-    name, value = _text_pair(text)
-    try:
-        low, high = (float(part) for part in value.split(":"))
-    except ValueError:
-        low = high = math.nan
+def _range(text: str) -> list[float]:
+    low, high = (float(part) for part in text.split(":"))
     if not low < high:
-        raise argparse.ArgumentTypeError(f"{value!r} in {text!r} is not LOW:HIGH")
-    return name, (low, high)
+        raise ValueError
+    return [low, high]
 
 
-# --- observations ------------------------------------------------------------------
+def _option(*names: str, **more: Any) -> click.Option:
+    return click.Option(names, **more)
 
 
-def _add_observation(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "name", nargs="?", metavar="NAME", help="name under observations in the configuration"
+def _argument(name: str, metavar: str, **more: Any) -> click.Argument:
+    return click.Argument([name], metavar=metavar, **more)
+
+
+def _pairs(option: str, read: Callable[[str], Any], wanted: str, text: str) -> click.Option:
+    names = ("--set", "values") if option == "--set" else (option,)
+    return _option(
+        *names,
+        type=Pair(read, wanted),
+        multiple=True,
+        metavar=f"NAME={wanted}",
+        help=text,
+        callback=lambda ctx, param, value: dict(value),
     )
 
 
-def _add_observe(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(
-        commands,
+def _output(text: str, name: str = "output", metavar: str = "FILE", **more: Any) -> click.Option:
+    more = {"required": True, **more}
+    return _option("--output", name, type=PATH, metavar=metavar, help=text, **more)
+
+
+PATH = click.Path(path_type=Path)
+SETTINGS = _option("--settings", metavar="JSON", help="settings of this stage, as JSON")
+CONFIG = Several(
+    "--config",
+    metavar="FILE...",
+    help="configuration files, later ones laid over earlier ones  [default: config.yaml]",
+)
+RESULTS = _option(
+    "--results",
+    type=PATH,
+    metavar="DIR",
+    default=Path("results"),
+    show_default=True,
+    help="folder of the results",
+)
+THREADS = _option("--threads", type=int, default=1, show_default=True, help="CPU threads")
+DPI = _option("--dpi", type=int, default=200, show_default=True, help="resolution of bitmaps")
+IMAGES = Several(
+    "--output", type=PATH, required=True, metavar="FILE...", help="files to write, .pdf, .png, .svg"
+)
+SPECTRA = _argument("spectra", "SPECTRA", type=PATH)
+DATASET = _option("--dataset", metavar="NAME", help="name under datasets")
+NETWORK = _option("--network", metavar="NAME", help="name under autoencoder.networks")
+FOLD = _option("--fold", type=int, help="number of the fold, from 0")
+OBSERVATION = _argument("name", "[NAME]", required=False)
+SCAN = _option("--name", metavar="NAME", help="name under scans")
+PAGE = _output(
+    "folder to write",
+    metavar="DIR",
+    required=False,
+    default=Path("docs/results"),
+    show_default=True,
+)
+# What a model depends on besides its parameters.
+PHYSICS = (
+    _option("--background", metavar="FILE", help="background components"),
+    _option("--atomdb", "folder", metavar="DIR", help="folder of the AtomDB tables"),
+    _option("--abundances", metavar="TABLE", help="abundance table"),
+    _option(
+        "--cross-sections",
+        type=click.Choice(["bcmc", "obcm", "vern"]),
+        help="photoelectric cross sections",
+    ),
+)
+
+# --- the table -----------------------------------------------------------------------
+
+BEFORE, ONE, OWN = "Before a run", "One spectrum", "Your own observations"
+STAGES, AFTER = "Stages of the workflow", "After a run"
+TRAINED = {"network": "autoencoder.networks", "fold": "autoencoder.training.folds"}
+
+COMMANDS: list[Command] = [
+    Command(
+        "fetch",
+        BEFORE,
+        "get the AtomDB tables and the default response files",
+        _argument("names", "[NAME]...", nargs=-1),
+        _option("--root", type=PATH, default=Path(), help="folder that holds resources/"),
+    ),
+    OfConfig("validate", BEFORE, "check the configuration, model names and input files"),
+    Command(
+        "schema",
+        BEFORE,
+        "print the JSON schema of the configuration, for editors",
+        _option("--table", is_flag=True, help="print the keys as a Markdown table instead"),
+    ),
+    OfSettings(
+        "responses",
+        BEFORE,
+        "make response files from archival NuSTAR data",
+        _option("--name", metavar="NAME", help="name under responses"),
+        _option(
+            "--scratch", type=PATH, required=True, metavar="DIR", help="folder for screened events"
+        ),
+        _output("folder for the files", "folder", "DIR"),
+        settings="settings.ResponseSettings",
+        chosen={"name": "responses"},
+    ),
+    OfOptions(
+        "predict",
+        ONE,
+        "write the expected counts per channel of a model",
+        _argument("expression", "EXPRESSION"),
+        _pairs("--set", _number, "NUMBER", "value of a parameter, apec_3.kT=2 (default: XSPEC's)"),
+        _option("--rmf", metavar="FILE", required=True, help="redistribution matrix"),
+        _option("--arf", metavar="FILE", help="effective area"),
+        _option("--exposure", type=float, required=True, help="seconds"),
+        _output("ECSV table to write"),
+        *PHYSICS,
+        settings="settings.PredictSettings",
+    ),
+    OfOptions(
+        "fit",
+        ONE,
+        "fit one OGIP spectrum and print the result",
+        _argument("spectrum", "SPECTRUM", type=PATH),
+        _option("--expression", required=True, help="such as 'tbabs*(apec+powerlaw)'"),
+        _pairs("--freeze", _number, "NUMBER", "keep a parameter at a value"),
+        _pairs("--link", str, "OTHER", "a parameter equals another one"),
+        _pairs("--limits", _range, "LOW:HIGH", "limits of a free parameter"),
+        _option("--rmf", metavar="FILE", help="redistribution matrix (default: RESPFILE)"),
+        _option("--arf", metavar="FILE", help="effective area (default: ANCRFILE)"),
+        _option(
+            "--energies",
+            type=float,
+            nargs=2,
+            default=(3.0, 80.0),
+            show_default=True,
+            metavar="LOW HIGH",
+            help="energies to fit, keV",
+            callback=lambda ctx, param, value: list(value),
+        ),
+        _option("--group-min", type=int, default=1, show_default=True, help="least counts per bin"),
+        _option(
+            "--background-range",
+            type=float,
+            default=0.0,
+            metavar="FRACTION",
+            show_default=True,
+            help="how far background norms may move",
+        ),
+        _option("--starts", type=int, default=8, show_default=True, help="starting points"),
+        _option(
+            "--errors",
+            type=click.Choice(["hessian", "profile"]),
+            default="hessian",
+            show_default=True,
+            help="errors from the curvature, or intervals by profile as well",
+        ),
+        _option(
+            "--delta",
+            type=float,
+            default=1.0,
+            show_default=True,
+            help="rise of C at the ends of an interval: 1 for 68 %, 2.706 for 90 %",
+        ),
+        _output("JSON file to write", required=False),
+        *PHYSICS,
+        settings="settings.FitSpectrumSettings",
+    ),
+    OfSettings(
         "observe",
-        _observe,
-        "look for IC in an observation, write what is found and draw it (without --settings)",
-    )
-    _add_observation(parser)
-    _add_settings(parser)
-    parser.add_argument(
-        "--output",
-        type=Path,
-        metavar="DIR",
-        help="folder to write (default: results/observations/NAME)",
-    )
-
-
-def _observe(args: argparse.Namespace) -> None:
-    from icflow import inputs
-    from icflow.observation import analysis as observe
-    from icflow.observation import networks as observed_networks
-    from icflow.observation import page as observation
-    from icflow.stages import figures, train
-
-    if args.settings is not None:
-        settings = configuration.from_json(settings_of.ObserveSettings, args.settings)
-        output = args.output or observe.folder(settings.name)
-        print(observe.run(settings, output, _networks(settings.networks, output)))
-        return
-    config = configuration.load(*args.config)
-    name = _chosen(args.name, "NAME", config.observations)
-    inputs.check_observation(config, name)
-    folder = args.output or observe.folder(name)
-    settings = settings_of.observe(config, name)
-    networks = _networks(settings.networks, folder)
-    for network, path in networks.items():
-        if not (path / train.WEIGHTS).is_file():
-            observed_networks.run(settings_of.observe_network(config, name, network), path)
-    print(observe.run(settings, folder, networks))
-    outputs = [folder / f"observation.{suffix}" for suffix in config.figures.formats]
-    figures.write(lambda: observation.draw(folder), config.figures.dpi, outputs)
-
-
-def _networks(names: Iterable[str], folder: Path) -> dict[str, Path]:
-    """Return the folders of the networks of an observation."""
-    return {name: folder / "networks" / name for name in names}
-
-
-def _add_observe_network(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(
-        commands, "observe-network", _observe_network, "train a network for an observation"
-    )
-    _add_observation(parser)
-    parser.add_argument(
-        "--network", metavar="NAME", help="name under autoencoder.networks in the configuration"
-    )
-    _add_settings(parser)
-    _add_threads(parser)
-    _add_output(parser, "folder to write", metavar="DIR")
-
-
-def _observe_network(args: argparse.Namespace) -> None:
-    settings = _settings(
-        args,
-        settings_of.ObserveNetworkSettings,
-        lambda config: settings_of.observe_network(
-            config,
-            _chosen(args.name, "NAME", config.observations),
-            _chosen(args.network, "--network", config.autoencoder.networks),
+        OWN,
+        "look for IC, write what is found and draw it (without --settings)",
+        OBSERVATION,
+        RESULTS,
+        _output(
+            "folder to write (default: observe/NAME of the results)", metavar="DIR", required=False
         ),
-    )
-    from icflow.observation import networks as observed_networks
-
-    observed_networks.run(settings, args.output, threads=args.threads)
-
-
-def _add_observation_figure(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(
-        commands, "observation-figure", _observation_figure, "draw the page of an observation"
-    )
-    _add_drawing(parser, "what `icflow observe` wrote")
-
-
-def _observation_figure(args: argparse.Namespace) -> None:
-    from icflow.observation import page as observation
-    from icflow.stages import figures
-
-    figures.write(lambda: observation.draw(args.folder), args.dpi, args.output)
-
-
-# --- response files ----------------------------------------------------------------
-
-
-def _add_responses(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(
-        commands, "responses", _responses, "make response files from archival NuSTAR data"
-    )
-    _add_settings(parser)
-    parser.add_argument("--name", help="name under responses in the configuration")
-    parser.add_argument(
-        "--scratch", type=Path, required=True, metavar="DIR", help="folder for screened events"
-    )
-    _add_output(parser, "folder for the files", metavar="DIR")
-
-
-def _responses(args: argparse.Namespace) -> None:
-    settings = _settings(
-        args,
-        settings_of.ResponseSettings,
-        lambda config: settings_of.responses(
-            config, _chosen(args.name, "--name", config.responses)
-        ),
-    )
-    from icflow.stages import responses
-
-    responses.run(settings, args.output, args.scratch)
-
-
-# --- spectra and fits --------------------------------------------------------------
-
-
-def _add_simulate(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(commands, "simulate", _simulate, "simulate some spectra of a dataset")
-    _add_settings(parser)
-    parser.add_argument("--dataset", help="name under datasets in the configuration")
-    parser.add_argument("--shard-first", type=int, required=True, help="index of the first one")
-    parser.add_argument("--count", type=int, required=True, help="number of spectra")
-    _add_output(parser, "type II PHA file to write")
-
-
-def _simulate(args: argparse.Namespace) -> None:
-    settings = _simulate_settings(args)
-    from icflow.stages import simulate
-
-    simulate.run(settings, args.shard_first, args.count, args.output)
-
-
-def _simulate_settings(args: argparse.Namespace) -> settings_of.SimulateSettings:
-    return _settings(
-        args,
-        settings_of.SimulateSettings,
-        lambda config: settings_of.simulate(
-            config, _chosen(args.dataset, "--dataset", config.datasets)
-        ),
-    )
-
-
-def _add_label(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(commands, "label", _label, "fit training spectra to label the latents")
-    _add_fit_arguments(parser)
-
-
-def _label(args: argparse.Namespace) -> None:
-    _run_fit(args, settings_of.label)
-
-
-def _add_baseline(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(commands, "baseline", _baseline, "fit one model to every spectrum of a file")
-    parser.add_argument("--fit", help="name under fits.baseline in the configuration")
-    _add_fit_arguments(parser)
-
-
-def _baseline(args: argparse.Namespace) -> None:
-    _run_fit(
-        args,
-        lambda config: settings_of.baseline(
-            config, _chosen(args.fit, "--fit", config.fits.baseline)
-        ),
-    )
-
-
-def _add_integrate(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(
-        commands,
+        settings="settings.ObserveSettings",
+        chosen={"name": "observations"},
+        whole=True,
+    ),
+    OfSettings(
+        "observe-network",
+        OWN,
+        "train a network for an observation",
+        OBSERVATION,
+        NETWORK,
+        THREADS,
+        _output("folder to write", metavar="DIR"),
+        settings="settings.ObserveNetworkSettings",
+        chosen={"name": "observations", "network": "autoencoder.networks"},
+    ),
+    Command(
+        "observe-figure",
+        OWN,
+        "draw the page of an observation",
+        _argument("folder", "DIR", type=PATH),
+        DPI,
+        IMAGES,
+    ),
+    OfSettings(
+        "simulate",
+        STAGES,
+        "simulate some spectra of a dataset",
+        DATASET,
+        _option("--shard-first", "first", type=int, required=True, help="index of the first one"),
+        _option("--count", type=int, required=True, help="number of spectra"),
+        _output("type II PHA file to write; the true parameters come beside it"),
+        settings="settings.SimulateSettings",
+        chosen={"dataset": "datasets"},
+    ),
+    OfSettings(
+        "label",
+        STAGES,
+        "fit training spectra to label the latents",
+        SPECTRA,
+        _output("ECSV table to write"),
+        settings="settings.FitSettings",
+    ),
+    OfSettings(
+        "baseline",
+        STAGES,
+        "fit one model to every spectrum of a file",
+        SPECTRA,
+        _option("--fit", metavar="NAME", help="name under fits.baseline"),
+        _output("ECSV table to write"),
+        settings="settings.FitSettings",
+        chosen={"fit": "fits.baseline"},
+    ),
+    OfSettings(
         "integrate",
-        _integrate,
+        STAGES,
         "average the likelihood of every spectrum of a file over priors",
-    )
-    parser.add_argument("--integral", help="name under integrals in the configuration")
-    _add_fit_arguments(parser)
-
-
-def _integrate(args: argparse.Namespace) -> None:
-    settings = _settings(
-        args,
-        settings_of.IntegralSettings,
-        lambda config: settings_of.integrate(
-            config, _chosen(args.integral, "--integral", config.integrals)
-        ),
-    )
-    from icflow.stages import integrate
-
-    integrate.run(settings, args.spectra, args.output)
-
-
-def _add_fit_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_settings(parser)
-    parser.add_argument("spectra", type=Path, metavar="SPECTRA", help="type II PHA file")
-    _add_output(parser, "ECSV table to write")
-
-
-def _run_fit(args: argparse.Namespace, of: Callable[[Config], settings_of.FitSettings]) -> None:
-    settings = _settings(args, settings_of.FitSettings, of)
-    from icflow.stages import baseline as fit
-
-    fit.run(settings, args.spectra, args.output)
-
-
-def _chosen(name: str | None, option: str, known: Mapping[str, object]) -> str:
-    """Return the name given with an option, which must be one of those in the configuration."""
-    if name is None or name not in known:
-        raise IcflowError(f"{option} is {name!r}, allowed: {', '.join(known)}")
-    return name
-
-
-# --- networks and detectors --------------------------------------------------------
-
-
-def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(commands, "train", _train, "train one network in one fold")
-    _add_fold_arguments(parser)
-    _add_files(parser, "--spectra", "training spectra", required=True)
-    _add_files(parser, "--labels", "their label fits", required=True)
-    _add_threads(parser)
-    _add_output(parser, "folder to write", metavar="DIR")
-
-
-def _train(args: argparse.Namespace) -> None:
-    settings = _settings(
-        args,
-        settings_of.TrainSettings,
-        lambda config: settings_of.train(config, *_network_and_fold(args, config)),
-    )
-    from icflow.stages import train
-
-    train.run(settings, args.spectra, args.labels, args.output, threads=args.threads)
-
-
-def _add_score(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(commands, "score", _score, "score spectra with one trained network")
-    _add_fold_arguments(parser)
-    parser.add_argument("--weights", type=Path, required=True, help="weights.safetensors")
-    parser.add_argument(
-        "--spectra",
-        type=_pair,
-        nargs="+",
-        required=True,
-        metavar="DATASET=FILE",
-        help="spectra of each dataset",
-    )
-    _add_files(
-        parser, "--labels", "label fits, if the training spectra are scored",
-        nargs="*", default=[],
-    )  # fmt: skip
-    _add_output(parser, "ECSV table to write")
-    parser.add_argument("--reconstructions", type=Path, help="ECSV table of examples to write")
-
-
-def _score(args: argparse.Namespace) -> None:
-    settings = _settings(
-        args,
-        settings_of.ScoreSettings,
-        lambda config: settings_of.score(config, *_network_and_fold(args, config)),
-    )
-    from icflow.stages import score
-
-    score.run(
-        settings,
-        args.weights,
-        _grouped(args.spectra),
-        args.labels,
-        args.output,
-        args.reconstructions,
-    )
-
-
-def _add_fold_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_settings(parser)
-    parser.add_argument("--network", help="name under autoencoder.networks in the configuration")
-    parser.add_argument("--fold", type=int, default=0, help="number of the fold, from 0")
-
-
-def _network_and_fold(args: argparse.Namespace, config: Config) -> tuple[str, int]:
-    folds = config.autoencoder.training.folds
-    if not 0 <= args.fold < folds:
-        raise IcflowError(f"--fold is {args.fold}, allowed: 0 to {folds - 1}")
-    return _chosen(args.network, "--network", config.autoencoder.networks), args.fold
-
-
-def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(
-        commands, "evaluate", _evaluate, "choose thresholds and measure every detector"
-    )
-    _add_settings(parser)
-    for name, help_text in (
-        ("--scores", "scores of the networks"),
-        ("--fits", "fits of the test spectra"),
-        ("--spectra", "test spectra"),
-    ):
-        _add_files(parser, name, help_text, nargs="*", required=True)
-    _add_files(
-        parser, "--integrals", "likelihoods of the spectra averaged over priors",
-        nargs="*", default=[],
-    )  # fmt: skip
-    parser.add_argument("--output-scores", type=Path, required=True, help="ECSV table to write")
-    parser.add_argument("--output-metrics", type=Path, required=True, help="JSON file to write")
-    parser.add_argument(
-        "--tables", type=Path, required=True, metavar="DIR", help="folder for the tables"
-    )
-    parser.add_argument(
-        "--fluxes", type=Path, metavar="FILE", help="true fluxes of the test spectra"
-    )
-    parser.add_argument(
-        "--output-validation",
-        type=Path,
-        metavar="FILE",
-        help="ECSV table of the scores of the validation spectra to write",
-    )
-
-
-def _evaluate(args: argparse.Namespace) -> None:
-    settings = _settings(args, settings_of.EvaluateSettings, settings_of.evaluate)
-    from icflow.stages import evaluate
-
-    evaluate.run(
-        settings,
-        args.scores,
-        args.fits,
-        args.integrals,
-        args.spectra,
-        args.output_scores,
-        args.output_metrics,
-        args.tables,
-        args.fluxes,
-        args.output_validation,
-    )
-
-
-def _add_scan(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(commands, "scan", _scan, "compare the evaluations at the points of a scan")
-    _add_scan_arguments(parser)
-    parser.add_argument(
-        "--points",
-        type=_pair,
-        nargs="+",
-        required=True,
-        metavar="POINT=DIR",
-        help="folder of the evaluation of each point",
-    )
-    _add_output(parser, "folder to write", metavar="DIR")
-
-
-def _scan(args: argparse.Namespace) -> None:
-    settings = _scan_settings(args)
-    from icflow.stages import scan
-
-    scan.run(settings, dict(args.points), args.output)
-
-
-def _add_scan_figure(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(commands, "scan-figure", _scan_figure, "draw the figure of a scan")
-    _add_scan_arguments(parser)
-    _add_drawing(parser, "what `icflow scan` wrote")
-
-
-def _scan_figure(args: argparse.Namespace) -> None:
-    settings = _scan_settings(args)
-    from icflow.publish.figures import scans
-    from icflow.stages import figures
-
-    figures.write(lambda: scans.draw(settings, args.folder), args.dpi, args.output)
-
-
-def _add_scan_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_settings(parser)
-    parser.add_argument("--name", help="name under scans in the configuration")
-
-
-def _scan_settings(args: argparse.Namespace) -> settings_of.ScanSettings:
-    return _settings(
-        args,
-        settings_of.ScanSettings,
-        lambda config: settings_of.scan(config, _chosen(args.name, "--name", config.scans)),
-    )
-
-
-def _add_fluxes(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(commands, "fluxes", _fluxes, "tabulate the true fluxes of the test spectra")
-    _add_settings(parser)
-    parser.add_argument(
-        "spectra", type=Path, nargs="+", metavar="SPECTRA", help="type II PHA files"
-    )
-    _add_output(parser, "ECSV table to write")
-
-
-def _fluxes(args: argparse.Namespace) -> None:
-    settings = _settings(args, settings_of.FluxSettings, settings_of.fluxes)
-    from icflow.stages import fluxes
-
-    fluxes.run(settings, args.spectra, args.output)
-
-
-def _add_components(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(
-        commands, "components", _components, "write the expected counts of a spectrum's components"
-    )
-    _add_settings(parser)
-    parser.add_argument("--dataset", help="name under datasets in the configuration")
-    parser.add_argument("--index", type=int, required=True, help="index of the spectrum")
-    parser.add_argument("spectra", type=Path, metavar="SPECTRA", help="type II PHA file")
-    _add_output(parser, "ECSV table to write")
-
-
-def _components(args: argparse.Namespace) -> None:
-    settings = _simulate_settings(args)
-    from icflow.stages import components
-
-    components.run(settings, args.spectra, args.index, args.output)
-
-
-def _add_figure(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(commands, "figure", _figure, "draw one figure")
-    parser.add_argument(
-        "name", metavar="NAME", help="number of a figure of the paper, 1 to 8, or name of another"
-    )
-    _add_settings(parser)
-    _add_files(
-        parser, "--inputs", "files that it reads (default: those of results/ that it is made from)",
-        nargs="*",
-    )  # fmt: skip
-    _add_images(parser)
-
-
-def _figure(args: argparse.Namespace) -> None:
-    from icflow.publish.figures import registry
-    from icflow.publish.figures.base import FigureSettings
-    from icflow.stages import figures
-
-    settings = _settings(args, FigureSettings, lambda config: registry.settings(config, args.name))
-    if args.inputs is None:
-        config = configuration.load(*args.config)
-        args.inputs = [Path("results", name) for name in registry.inputs(config, args.name)]
-    figures.run(settings, args.inputs, args.output)
-
-
-# --- after a run -------------------------------------------------------------------
-
-
-def _add_record(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(
-        commands, "record", _record, "write configuration, versions and checksums of a run"
-    )
-    _add_settings(parser)
-    _add_output(parser, "JSON file to write")
-
-
-def _record(args: argparse.Namespace) -> None:
-    from icflow.stages import record
-
-    record.run(_settings(args, Config, lambda config: config), args.output)
-
-
-def _add_report(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(commands, "report", _report, "write the report of a finished run")
-    _add_settings(parser)
-    _add_results(parser)
-    _add_output(parser, "HTML file to write")
-
-
-def _report(args: argparse.Namespace) -> None:
-    config = _settings(args, Config, lambda config: config)
-    from icflow.publish import report
-
-    report.run(config, args.results, args.output)
-
-
-def _add_page(parser: argparse.ArgumentParser) -> None:
-    """Add what a page of published results is made of, and where it goes."""
-    _add_results(parser)
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path("docs/results"),
-        metavar="DIR",
-        help="folder to write (default: docs/results)",
-    )
-
-
-def _add_results_page(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(
-        commands,
+        SPECTRA,
+        _option("--integral", metavar="NAME", help="name under integrals"),
+        _output("ECSV table to write"),
+        settings="settings.IntegralSettings",
+        chosen={"integral": "integrals"},
+    ),
+    OfSettings(
+        "train",
+        STAGES,
+        "train one network in one fold",
+        NETWORK,
+        FOLD,
+        RESULTS,
+        THREADS,
+        _output("folder to write", metavar="DIR"),
+        settings="settings.TrainFoldSettings",
+        derived="settings.train_fold",
+        chosen=TRAINED,
+    ),
+    OfSettings(
+        "score",
+        STAGES,
+        "score spectra with one trained network",
+        NETWORK,
+        FOLD,
+        RESULTS,
+        _output("ECSV table to write"),
+        settings="settings.ScoreSettings",
+        chosen=TRAINED,
+    ),
+    OfSettings(
+        "fluxes",
+        STAGES,
+        "tabulate the true fluxes of the test spectra",
+        RESULTS,
+        _output("ECSV table to write"),
+        settings="settings.FluxSettings",
+    ),
+    OfSettings(
+        "evaluate",
+        STAGES,
+        "choose thresholds and measure every detector",
+        RESULTS,
+        _output("folder for scores and metrics", metavar="DIR"),
+        _option("--tables", type=PATH, required=True, metavar="DIR", help="folder for the tables"),
+        settings="settings.EvaluateSettings",
+    ),
+    OfSettings(
+        "scan",
+        STAGES,
+        "compare the evaluations at the points of a scan",
+        SCAN,
+        RESULTS,
+        _output("folder to write", metavar="DIR"),
+        settings="settings.ScanSettings",
+        chosen={"name": "scans"},
+    ),
+    OfSettings(
+        "scan-figure",
+        STAGES,
+        "draw the figure of a scan",
+        _argument("folder", "DIR", type=PATH),
+        SCAN,
+        DPI,
+        IMAGES,
+        settings="settings.ScanSettings",
+        derived="settings.scan",
+        chosen={"name": "scans"},
+    ),
+    OfSettings(
+        "components",
+        STAGES,
+        "write the expected counts of a spectrum's components",
+        DATASET,
+        SPECTRA,
+        _option("--index", type=int, required=True, help="index of the spectrum"),
+        _output("ECSV table to write"),
+        settings="settings.SimulateSettings",
+        derived="settings.simulate",
+        chosen={"dataset": "datasets"},
+    ),
+    OfSettings(
+        "figures",
+        STAGES,
+        "draw one figure: 1 to 8 of the paper, or another by its name",
+        _argument("name", "[NAME]", required=False),
+        RESULTS,
+        IMAGES,
+        settings="publish.figures.base.FigureSettings",
+        derived="publish.figures.registry.settings",
+        chosen={"name": ""},
+    ),
+    OfSettings(
+        "record",
+        AFTER,
+        "write configuration, versions and checksums of a run",
+        _output("JSON file to write"),
+        settings="config.Config",
+        derived="",
+    ),
+    OfSettings(
+        "report",
+        AFTER,
+        "write the report of a finished run",
+        RESULTS,
+        _output("HTML file to write"),
+        settings="config.Config",
+        derived="",
+    ),
+    OfConfig(
         "results-page",
-        _results_page,
-        "write the page of results of a finished run, with its tables and figures",
-    )
-    _add_config(parser)
-    _add_page(parser)
-
-
-def _results_page(args: argparse.Namespace) -> None:
-    config = configuration.load(*args.config)
-    from icflow.publish import results_page
-
-    for path in results_page.run(config, args.config, args.results, args.output):
-        print(path)
-
-
-def _add_scan_page(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(
-        commands, "scan-page", _scan_page, "write the page of a finished scan, table and figure"
-    )
-    _add_config(parser)
-    parser.add_argument("name", metavar="NAME", help="name under scans in the configuration")
-    _add_page(parser)
-
-
-def _scan_page(args: argparse.Namespace) -> None:
-    config = configuration.load(*args.config)
-    _chosen(args.name, "NAME", config.scans)
-    from icflow.publish import scan_page
-
-    for path in scan_page.run(config, args.name, args.config, args.results, args.output):
-        print(path)
-
-
-def _add_compare(commands: Commands[argparse.ArgumentParser]) -> None:
-    parser = _command(
-        commands,
+        AFTER,
+        "write the page of results of a run, with tables and figures",
+        RESULTS,
+        PAGE,
+    ),
+    OfConfig(
+        "scan-page",
+        AFTER,
+        "write the page of a scan, with its table and figure",
+        _argument("name", "NAME"),
+        RESULTS,
+        PAGE,
+        chosen={"name": "scans"},
+    ),
+    OfSettings(
         "compare-engines",
-        _compare,
-        "test an XSPEC: the same spectra through both engines, a table and a figure",
-    )
-    _add_config(parser)
-    parser.add_argument(
-        "--count", type=int, default=3, help="spectra of each test dataset (default: 3)"
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path("results/engines/comparison.ecsv"),
-        help="ECSV table to write (default: results/engines/comparison.ecsv)",
-    )
-    parser.add_argument(
-        "--figure",
-        type=Path,
-        nargs="+",
-        metavar="FILE",
-        default=[Path(f"results/engines/comparison.{suffix}") for suffix in ("pdf", "png")],
-        help="files of the figure (default: beside the table, as PDF and PNG)",
-    )
+        AFTER,
+        "test an XSPEC: the same spectra through both engines",
+        _option(
+            "--count", type=int, default=3, show_default=True, help="spectra of each test dataset"
+        ),
+        _output(
+            "ECSV table to write",
+            required=False,
+            default=Layout().comparison("ecsv"),
+            show_default=True,
+        ),
+        Several(
+            "--figure",
+            type=PATH,
+            metavar="FILE...",
+            default=[Layout().comparison("pdf"), Layout().comparison("png")],
+            show_default=True,
+            help="files of the figure",
+        ),
+        settings="config.Config",
+        derived="",
+    ),
+]
 
-
-def _compare(args: argparse.Namespace) -> None:
-    if args.count < 1:
-        raise IcflowError(f"--count is {args.count}, allowed: 1 and more")
-    config = configuration.load(*args.config)
-    from icflow.stages import compare_engines as compare
-
-    print(compare.run(config, args.count, args.output, args.figure))
-
+GROUP = Group(
+    "icflow",
+    commands=COMMANDS,
+    params=[
+        _option(
+            "--version",
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_version,
+            help="show the version and exit",
+        ),
+        _option("--debug", is_flag=True, help="show tracebacks of errors"),
+    ],
+    callback=lambda debug: None,
+    help="Is there inverse Compton emission in this spectrum? Simulate, fit and classify hard "
+    "X-ray spectra of galaxy clusters.",
+    epilog="`snakemake --cores 2` runs all stages in order; a stage run by hand takes its settings "
+    "from config.yaml in the working directory, and reads what other stages have written below "
+    "results/.",
+)
 
 if __name__ == "__main__":
     sys.exit(main())

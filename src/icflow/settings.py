@@ -6,8 +6,10 @@ exactly when something that it depends on has changed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from icflow.config import (
     Architecture,
@@ -31,7 +33,19 @@ from icflow.config import (
     Section,
     Training,
     listed,
+    shard_numbers,
 )
+
+
+class Shards(Section):
+    """Which simulated spectra a stage reads: the first ones of each dataset."""
+
+    shard_size: int
+    spectra: dict[str, int]
+
+    def numbers(self, dataset: str) -> range:
+        """Return the numbers of the files that hold those of a dataset."""
+        return shard_numbers(self.spectra[dataset], self.shard_size)
 
 
 class SimulateSettings(Section):
@@ -91,6 +105,14 @@ class TrainSettings(Section):
     fold: int
 
 
+class TrainFoldSettings(Section):
+    """The training of one network in one fold, and the spectra that it reads."""
+
+    train: TrainSettings
+    training: str
+    shards: Shards
+
+
 class ScoreSettings(Section):
     """What the scores of one trained network depend on."""
 
@@ -100,16 +122,25 @@ class ScoreSettings(Section):
     validation: list[str]
     test: list[str]
     example: int
+    shards: Shards | None = None
 
 
 class EvaluateSettings(Section):
-    """What thresholds, metrics and Table 1 depend on."""
+    """What thresholds, metrics and Table 1 depend on.
+
+    ``scan`` is the scan that an evaluation belongs to, ``scored`` tells whether it has scores
+    of its own besides those of the default run.
+    """
 
     seed: int
     detection: Detection
     datasets: dict[str, Dataset]
     held_out: bool
     folds_trained: int
+    shard_size: int
+    networks: list[str]
+    scan: str | None = None
+    scored: bool = False
 
 
 class FluxSettings(Section):
@@ -119,6 +150,8 @@ class FluxSettings(Section):
     energies: Energies
     thermal: str
     expressions: dict[str, str]
+    datasets: list[str]
+    shards: Shards
 
 
 class ScanSettings(Section):
@@ -159,6 +192,41 @@ class ObserveNetworkSettings(SourceSettings):
     model: FitModel
     simulations: int
     score: ScoreSettings
+
+
+class SpectrumSettings(AtomicData):
+    """What a model of one spectrum depends on besides its parameters."""
+
+    expression: str
+    rmf: str | None = None
+    arf: str | None = None
+    background: str | None = None
+
+    @property
+    def atomic_data(self) -> AtomicData:
+        """The settings of the model library."""
+        return AtomicData(**{name: getattr(self, name) for name in AtomicData.model_fields})
+
+    def module(self, rmf: str, arf: str | None, exposure: float) -> Module:
+        """Return the module of a spectrum with this response."""
+        return Module(rmf=rmf, arf=arf, exposure=exposure, background=self.background)
+
+
+class PredictSettings(SpectrumSettings):
+    """A model with its values, whose expected counts are wanted."""
+
+    rmf: str
+    values: dict[str, float]
+    exposure: Annotated[float, Field(gt=0)]
+
+
+class FitSpectrumSettings(SpectrumSettings, FitControl):
+    """The fit of a model to one spectrum."""
+
+    max_iterations: int = 500
+    freeze: dict[str, float]
+    link: dict[str, str]
+    limits: dict[str, list[float]]
 
 
 def simulate(config: Config, dataset: str) -> SimulateSettings:
@@ -244,25 +312,50 @@ def train(config: Config, network: str, fold: int) -> TrainSettings:
     )
 
 
+def train_fold(config: Config, network: str, fold: int) -> TrainFoldSettings:
+    """Settings of the training of one network in one fold, with the spectra that it reads."""
+    dataset = config.detection.training
+    return TrainFoldSettings(
+        train=train(config, network, fold),
+        training=dataset,
+        shards=_shards(config, {dataset: config.autoencoder.training.spectra}),
+    )
+
+
+def _shards(config: Config, spectra: Iterable[str] | Mapping[str, int]) -> Shards:
+    """Return which spectra are read, all of a dataset if no number is given."""
+    if not isinstance(spectra, Mapping):
+        spectra = {name: config.datasets[name].size for name in spectra}
+    return Shards(shard_size=config.shard_size, spectra=dict(spectra))
+
+
 def score(config: Config, network: str, fold: int) -> ScoreSettings:
     """Settings of the scores that one trained network gives."""
+    detection = config.detection
     return ScoreSettings(
         train=train(config, network, fold),
-        score_energies=config.detection.score_energies,
-        training=config.detection.training,
-        validation=config.detection.validation,
-        test=config.detection.test,
+        score_energies=detection.score_energies,
+        training=detection.training,
+        validation=detection.validation,
+        test=detection.test,
         example=config.figures.example,
+        shards=_shards(
+            config,
+            {name: config.datasets[name].size for name in (*detection.validation, *detection.test)}
+            | {detection.training: config.autoencoder.training.spectra},
+        ),
     )
 
 
 def scan_score(config: Config, scan: str, network: str, fold: int) -> ScoreSettings:
     """Settings of the scores that a network gives the spectra of a scan."""
+    validation, test = (config.scanned(scan, role) for role in ("validation", "test"))
     return score(config, network, fold).model_copy(
         update={
             "training": None,
-            "validation": config.scanned(scan, "validation"),
-            "test": config.scanned(scan, "test"),
+            "validation": validation,
+            "test": test,
+            "shards": _shards(config, [*validation, *test]),
         }
     )
 
@@ -279,6 +372,22 @@ def evaluate(config: Config, detection: Detection | None = None) -> EvaluateSett
         datasets={name: config.datasets[name] for name in sorted(used)},
         held_out=settings.validation == config.detection.validation,
         folds_trained=config.autoencoder.training.folds_trained,
+        shard_size=config.shard_size,
+        networks=list(config.autoencoder.networks),
+    )
+
+
+def scan_point(config: Config, scan: str, point: str) -> EvaluateSettings:
+    """Settings of the evaluation at one point of a scan."""
+    detection = config.at_point(scan, point)
+    read = {detector.network for detector in detection.detectors.values()}
+    own = {*config.scanned(scan, "validation"), *config.scanned(scan, "test")}
+    return evaluate(config, detection).model_copy(
+        update={
+            "networks": [name for name in config.autoencoder.networks if name in read],
+            "scan": scan,
+            "scored": bool(own & {*detection.validation, *detection.test}),
+        }
     )
 
 
@@ -312,7 +421,15 @@ def fluxes(config: Config, datasets: Sequence[str] | None = None) -> FluxSetting
         energies=config.observe.ic_energies,
         thermal=config.scenarios[config.datasets[config.detection.training].scenario].expression,
         expressions={name: config.scenarios[name].expression for name in scenarios},
+        datasets=list(names),
+        shards=_shards(config, names),
     )
+
+
+def scan_fluxes(config: Config, scan: str) -> FluxSettings:
+    """Settings of the true fluxes of the test spectra of a scan."""
+    points = config.scans[scan].points
+    return fluxes(config, list(dict.fromkeys(name for point in points for name in point.test)))
 
 
 def observe(config: Config, name: str) -> ObserveSettings:

@@ -17,7 +17,7 @@ from icflow import config
 from icflow import settings as settings_of
 from icflow.stages import simulate
 
-SHARD = "results/spectra/test_2T/shard-0000.pha"
+SHARD = "results/simulate/test_2T/shard-0000.pha"
 
 
 def small(project: Project) -> config.Config:
@@ -139,7 +139,7 @@ def test_a_node_that_dies_in_mid_shard(cluster: Cluster) -> None:
     project = cluster.project("dying", {"engine": "xspec", "instrument": instrument})
     folder = project.folder
     shutil.copy(ROOT / "tests/unit/engines/xspec/fake_xspec.py", folder / "xspec.py")
-    target = "results/fits/test_2T/2T_fixed/shard-0000.ecsv"
+    target = "results/baseline/test_2T/2T_fixed/shard-0000.ecsv"
     hangs, calls = folder / "hangs", folder / "calls"
     snakemake = project.start(
         "--",

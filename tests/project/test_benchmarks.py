@@ -110,7 +110,7 @@ def write_shard(folder: Path, dataset: str, size: int) -> dict[str, np.ndarray]:
     }
     energy = 1.6 + 0.04 * (np.arange(CHANNELS) + 0.5)
     expected = 1e4 * truth["apec.norm"][:, None] * np.exp(-energy / truth["apec.kT"][:, None])
-    path = folder / f"spectra/{dataset}/shard-0000.pha"
+    path = folder / f"simulate/{dataset}/shard-0000.pha"
     path.parent.mkdir(parents=True)
     write_spectra(
         path,
@@ -177,7 +177,7 @@ def write_networks(root: Path, folder: Path, size: int) -> None:
     names = list(settings.labels)
     scale = LabelScale(tuple(names), (0.0,) * len(names), (1.0,) * len(names))
     state = create(settings, INPUTS).state_dict()
-    path = folder / "networks/cae/fold-0/weights.safetensors"
+    path = folder / "train/cae/fold-0/weights.safetensors"
     path.parent.mkdir(parents=True)
     save_weights(path, state, Description(settings, scale, INPUTS, "", 0, 1.0))
     parts = [("train_2T", "holdout", False)]
@@ -198,7 +198,7 @@ def write_networks(root: Path, folder: Path, size: int) -> None:
                    for label in settings_of.train(config, network, fold).labels}  # fmt: skip
             own |= {name.replace("latent", "label"): own[name] for name in list(own)}
             scores = dict.fromkeys(("R_a", "deviance"), 1.0 + taken)
-            path = folder / f"scores/{network}/fold-{fold}.ecsv"
+            path = folder / f"score/{network}/fold-{fold}.ecsv"
             path.parent.mkdir(parents=True, exist_ok=True)
             Table(columns | own | scores).write(path)
 

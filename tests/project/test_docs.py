@@ -69,9 +69,10 @@ def check_make(arguments: list[str]) -> None:
 
 
 def check_icflow(arguments: list[str]) -> None:
-    args = cli.build_parser().parse_args(arguments)
-    if getattr(args, "config", None):
-        config.load(*(ROOT / name for name in args.config))
+    name, *words = arguments
+    values = cli.GROUP.commands[name].make_context(name, words).params
+    if values.get("config"):
+        config.load(*(ROOT / file for file in values["config"]))
 
 
 def check_snakemake(arguments: list[str]) -> None:

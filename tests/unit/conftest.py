@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,12 @@ from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.detection.detectors import fits_read, integrals_needed
 from icflow.files import write_json
+from icflow.layout import truth_of
 from icflow.ogip.spectra import Recorded, SpectrumSet, write_spectra
+from icflow.truth import Truth, write_truth
+
+if TYPE_CHECKING:
+    from icflow.stages.evaluate import Inputs
 
 ROOT = Path(__file__).parents[2]
 CHANNELS = 4096
@@ -74,13 +80,13 @@ def make_results(config: Config, folder: Path) -> None:
         write_integral(config, name, integral, folder, random, size)
     for network in config.autoencoder.networks:
         for fold in range(config.autoencoder.training.folds_trained):
-            write_history(folder / f"networks/{network}/fold-{fold}/history.ecsv", config, random)
+            write_history(folder / f"train/{network}/fold-{fold}/history.ecsv", config, random)
             write_scores(config, network, fold, truth, folder, random)
             write_reconstructions(config, network, fold, truth, folder, random)
     training = config.detection.training
     write_fit(config, training, "label", truth[training], folder, random)
     write_record(config, folder)
-    for rule, seconds in (("simulate", 41.5), ("fit", 301.2)):
+    for rule, seconds in (("simulate", 41.5), ("baseline", 301.2)):
         path = folder / f"benchmarks/{rule}/shard-0000.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"s\th:m:s\tmax_rss\tcpu_time\n{seconds}\t0:00:41\t300.5\t{seconds}\n")
@@ -121,9 +127,12 @@ def write_dataset(config: Config, dataset: str, truth: dict[str, np.ndarray], fo
             dataset=dataset,
             scenario=config.datasets[dataset].scenario,
         )
-        path = folder / f"spectra/{dataset}/shard-{shard:04d}.pha"
+        path = folder / f"simulate/{dataset}/shard-{shard:04d}.pha"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_spectra(path, spectra)
+        true = Truth(dataset, spectra.scenario, index, spectra.truth)
+        expression = config.scenarios[spectra.scenario].expression
+        write_truth(truth_of(path), true, expression)
 
 
 def write_fluxes(config: Config, truth: dict[str, dict[str, np.ndarray]], folder: Path) -> None:
@@ -140,7 +149,7 @@ def write_fluxes(config: Config, truth: dict[str, dict[str, np.ndarray]], folder
     for name in ("ic_flux", "thermal_flux"):
         table[name].unit = "erg / (cm2 s)"
     table.meta["energies"] = [20.0, 80.0]
-    path = folder / "evaluation/fluxes.ecsv"
+    path = folder / "fluxes/fluxes.ecsv"
     path.parent.mkdir(parents=True, exist_ok=True)
     table.write(path, format="ascii.ecsv")
 
@@ -189,7 +198,7 @@ def write_fit(
             table["cstat"][2], table["converged"][2] = np.nan, False
             table["status"][2] = "the spectrum holds no counts"
             table["at_bound"][3] = "apec.norm"
-        place = f"labels/{dataset}" if fit == "label" else f"fits/{dataset}/{fit}"
+        place = f"label/{dataset}" if fit == "label" else f"baseline/{dataset}/{fit}"
         path = folder / place / f"shard-{shard:04d}.ecsv"
         path.parent.mkdir(parents=True, exist_ok=True)
         table.write(path, format="ascii.ecsv")
@@ -214,7 +223,7 @@ def write_integral(
                 "effective": np.full(index.size, 350.0),
             }
         )
-        path = folder / f"integrals/{dataset}/{integral}/shard-{shard:04d}.ecsv"
+        path = folder / f"integrate/{dataset}/{integral}/shard-{shard:04d}.ecsv"
         path.parent.mkdir(parents=True, exist_ok=True)
         table.write(path, format="ascii.ecsv")
 
@@ -270,7 +279,7 @@ def write_components(
             "truth": {name: float(values[index]) for name, values in truth.items()},
         },
     )
-    path = folder / f"figures/data/components-{dataset}.ecsv"
+    path = folder / f"components/{dataset}.ecsv"
     path.parent.mkdir(parents=True, exist_ok=True)
     table.write(path, format="ascii.ecsv")
 
@@ -341,7 +350,7 @@ def write_scores(
     table = Table(
         {name: np.concatenate(c) for name, c in columns.items()}, meta={"training": training}
     )
-    path = folder / f"scores/{network}/fold-{fold}.ecsv"
+    path = folder / f"score/{network}/fold-{fold}.ecsv"
     path.parent.mkdir(parents=True, exist_ok=True)
     table.write(path, format="ascii.ecsv")
 
@@ -372,7 +381,7 @@ def write_reconstructions(
             )
         )
     columns = {n: np.concatenate([t[n] for t in tables]) for n in tables[0].colnames}
-    path = folder / f"scores/{network}/fold-{fold}-reconstructions.ecsv"
+    path = folder / f"score/{network}/fold-{fold}-reconstructions.ecsv"
     path.parent.mkdir(parents=True, exist_ok=True)
     Table(columns).write(path, format="ascii.ecsv")
 
@@ -409,16 +418,40 @@ def evaluate() -> Callable[[Config, Path], None]:
 def run_evaluation(config: Config, results: Path) -> None:
     from icflow.stages import evaluate
 
-    evaluate.run(
+    evaluate.evaluate(
         configuration.from_json(
             settings_of.EvaluateSettings, settings_of.evaluate(config).json_text()
         ),
-        sorted(results.glob("scores/*/fold-?.ecsv")),
-        sorted(results.glob("fits/*/*/*.ecsv")),
-        sorted(results.glob("integrals/*/*/*.ecsv")),
-        sorted(results.glob("spectra/*/*.pha")),
-        results / "evaluation/scores.ecsv",
-        results / "evaluation/metrics.json",
+        inputs_of(results, sorted(results.glob("score/*/fold-?.ecsv"))),
+        results / "evaluate",
         results / "tables",
-        results / "evaluation/fluxes.ecsv",
     )
+
+
+def inputs_of(results: Path, scores: Sequence[Path]) -> Inputs:
+    """What an evaluation reads: some scores, and all else that is there."""
+
+    def grouped(paths: Iterable[Path], key: Callable[[Path], Any]) -> dict[Any, list[Path]]:
+        groups: dict[Any, list[Path]] = {}
+        for path in paths:
+            groups.setdefault(key(path), []).append(path)
+        return groups
+
+    def shard(path: Path) -> tuple[str, str]:
+        return path.parent.parent.name, path.parent.name
+
+    from icflow.stages.evaluate import Inputs
+
+    return Inputs(
+        scores=grouped(scores, lambda path: (path.parent.name, int(path.stem.split("-")[1]))),
+        fits=grouped(results.glob("baseline/*/*/*.ecsv"), shard),
+        integrals=grouped(results.glob("integrate/*/*/*.ecsv"), shard),
+        truth=grouped(results.glob("simulate/*/*.truth.ecsv"), lambda path: path.parent.name),
+        fluxes=results / "fluxes/fluxes.ecsv",
+    )
+
+
+@pytest.fixture(scope="session")
+def inputs() -> Callable[[Path, Sequence[Path]], Inputs]:
+    """What an evaluation reads below a folder of results."""
+    return inputs_of

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import argparse
 import errno
+import importlib.util
 import os
 import subprocess
 import sys
@@ -15,22 +15,57 @@ from icflow.errors import IcflowError
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def subcommands() -> list[str]:
-    """Names of all subcommands."""
-    (action,) = (
-        action
-        for action in cli.build_parser()._actions
-        if isinstance(action, argparse._SubParsersAction)
-    )
-    return list(action.choices)
+@pytest.mark.parametrize("name", [command.name for command in cli.COMMANDS])
+def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([name, "--help"]) == 0
+    assert f"Usage: icflow {name}" in capsys.readouterr().out
+    stage = importlib.util.find_spec(f"icflow.stages.{name.replace('-', '_')}")
+    assert stage is not None, "a command has the name of its stage"
 
 
-@pytest.mark.parametrize("name", subcommands())
-def test_every_subcommand_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        cli.main([name, "--help"])
-    assert stop.value.code == 0
-    assert f"usage: icflow {name}" in capsys.readouterr().out
+def test_every_stage_is_a_command() -> None:
+    stages = {path.stem for path in (ROOT / "src/icflow/stages").glob("[!_]*.py")}
+    assert stages == {str(command.name).replace("-", "_") for command in cli.COMMANDS}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["simulat"], "there is no command 'simulat', did you mean simulate?"),
+        (["figure", "1"], "icflow figure is called icflow figures now"),
+        (["simulate"], "Missing option '--shard-first' (see icflow simulate --help)"),
+        (["predict", "apec", "--set", "kT"], "'kT' is not NAME=NUMBER"),
+        (["predict", "apec", "--set", "kT=hot"], "'hot' in 'kT=hot' is not NUMBER"),
+        (["fit", "a.pha", "--expression", "apec", "--limits", "kT=2:1"], "is not LOW:HIGH"),
+        (["train", "--output", "x", "--settings", "{}", "--fold", "1"], "--settings says what"),
+        (["validate", "--config"], "'--config' requires an argument"),
+    ],
+)
+def test_bad_usage_exits_with_2_and_one_sentence(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("icflow: error: ")
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_an_option_may_take_several_words() -> None:
+    words = ["a", "--config", "b", "c", "--name", "d", "--config=e", "--", "--config", "f"]
+    assert list(cli._spread(words, {"--config"})) == [
+        "a",
+        "--config",
+        "b",
+        "--config",
+        "c",
+        "--name",
+        "d",
+        "--config=e",
+        "--",
+        "--config",
+        "f",
+    ]
 
 
 def test_a_subcommand_imports_no_stage_but_its_own() -> None:
@@ -58,7 +93,7 @@ def test_an_error_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr("icflow.stages.fetch.run", fail)
@@ -72,7 +107,7 @@ def test_an_error_is_one_sentence(
 
 
 def test_a_fault_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr("icflow.stages.fetch.run", fail)

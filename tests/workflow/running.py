@@ -154,8 +154,8 @@ class Project:
         counts: Counter[str] = Counter()
         for line in table[1].splitlines():
             rule, count = line.split()
-            # The figures have a rule each: figure_1, figure_roc, ...
-            counts[re.sub(r"^figure_\w+$", "figure", rule)] += int(count)
+            # The figures have a rule each: figures_1, figures_roc, ...
+            counts[re.sub(r"^figures_\w+$", "figures", rule)] += int(count)
         del counts["all"]
         return dict(counts)
 

@@ -44,7 +44,7 @@ def test_a_value_on_the_command_line_is_checked_too(fresh: Project) -> None:
 def test_a_damaged_file_stops_the_job_with_its_name(fresh: Project) -> None:
     mine = fresh.folder / "mine.rmf"
     mine.write_bytes((fresh.folder / "resources/responses/nustar_fpma.rmf").read_bytes()[:100_000])
-    status, output = fresh.run("simulations", change={"instrument/rmf": "mine.rmf"})
+    status, output = fresh.run("simulate", change={"instrument/rmf": "mine.rmf"})
     assert status == 1
     assert "icflow: error: mine.rmf" in output
     assert "Traceback" not in output
@@ -56,18 +56,18 @@ def test_a_missing_resource_is_fetched_by_a_job_and_a_wrong_one_refused(fresh: P
     (fresh.folder / "resources" / "background").mkdir(parents=True)
     background = fresh.folder / "resources/background/nustar_fpma.yaml"
     background.write_bytes((fresh.folder / "all/background/nustar_fpma.yaml").read_bytes())
-    assert fresh.jobs("simulations") == {"fetch": 4, "simulate": 7, "simulations": 1}
+    assert fresh.jobs("simulate") == {"fetch": 4, "simulate_shard": 7, "simulate": 1}
     wrong = fresh.folder / "resources/responses/nustar_fpma.arf"
     wrong.parent.mkdir()
     wrong.write_bytes(b"wrong")
-    status, output = fresh.run("simulations")
+    status, output = fresh.run("simulate")
     assert status == 1
     assert "instrument.arf: resources/responses/nustar_fpma.arf has the SHA-256" in output
     assert wrong.read_bytes() == b"wrong"
 
 
 def test_a_target_that_does_not_exist(fresh: Project) -> None:
-    status, output = fresh.run("results/spectra/train/shard-0000.pha")
+    status, output = fresh.run("results/simulate/train/shard-0000.pha")
     assert status == 1
     assert "No rule to produce" in output
 
@@ -91,7 +91,7 @@ def test_a_working_directory_that_cannot_be_written(fresh: Project) -> None:
     else:
         fresh.folder.chmod(0o500)
         around = []
-    status, output = fresh.run("simulations", around=around)
+    status, output = fresh.run("simulate", around=around)
     assert status == 1
     assert f"{fresh.folder} cannot be written: start Snakemake in a folder of yours" in output
     assert "Traceback" not in output

@@ -12,13 +12,13 @@ from running import Project
 
 # What is killed, during which subcommand, on the way to which target.
 KILLS = [
-    ("snakemake", "simulate", "simulations"),
-    ("job", "label", "labels"),
+    ("snakemake", "simulate", "simulate"),
+    ("job", "label", "label"),
     ("snakemake", "baseline", "baseline"),
-    ("job", "train", "networks"),
-    ("snakemake", "train", "networks"),
-    ("snakemake", "evaluate", "table1"),
-    ("job", "figure", "all"),
+    ("job", "train", "train"),
+    ("snakemake", "train", "train"),
+    ("snakemake", "evaluate", "evaluate"),
+    ("job", "figures", "all"),
 ]
 
 
@@ -70,7 +70,7 @@ def test_killed_runs_go_on_and_end_with_the_same_bytes(finished: Project, fresh:
 
 
 def test_two_runs_at_once_are_refused(fresh: Project) -> None:
-    shard = "results/spectra/test_2T/shard-0000.pha"
+    shard = "results/simulate/test_2T/shard-0000.pha"
     first = fresh.start(shard)
     try:
         while find_job(psutil.Process(first.pid), "simulate") is None:
@@ -78,7 +78,7 @@ def test_two_runs_at_once_are_refused(fresh: Project) -> None:
             time.sleep(0.01)
         # Stopped, it is still running when the second one asks.
         os.kill(first.pid, signal.SIGSTOP)
-        status, output = fresh.run(shard, "results/spectra/test_1T+IC/shard-0000.pha")
+        status, output = fresh.run(shard, "results/simulate/test_1T+IC/shard-0000.pha")
         assert status == 1
         assert "another Snakemake is running in" in output
         assert "Traceback" not in output
@@ -93,6 +93,6 @@ def test_two_runs_at_once_are_refused(fresh: Project) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
 def test_a_folder_that_cannot_be_written(fresh: Project) -> None:
     (fresh.folder / "results").mkdir(mode=0o500)
-    status, output = fresh.run("simulations")
+    status, output = fresh.run("simulate")
     assert status == 1
     assert "Permission denied" in output

@@ -28,7 +28,7 @@ def test_every_spectrum_is_there_once(finished: Project, configuration: config.C
     for name, dataset in configuration.datasets.items():
         index = [
             number
-            for path in sorted((finished.results / "spectra" / name).glob("*.pha"))
+            for path in sorted((finished.results / "simulate" / name).glob("*.pha"))
             for number in read_spectra(path).index
         ]
         assert index == list(range(dataset.size)), name
@@ -37,9 +37,9 @@ def test_every_spectrum_is_there_once(finished: Project, configuration: config.C
 def test_every_fit_has_a_row_for_every_spectrum(
     finished: Project, configuration: config.Config
 ) -> None:
-    folders = {finished.results / "labels" / "train_2T": configuration.datasets["train_2T"].size}
+    folders = {finished.results / "label" / "train_2T": configuration.datasets["train_2T"].size}
     folders |= {
-        finished.results / "fits" / dataset / fit: size
+        finished.results / "baseline" / dataset / fit: size
         for (dataset, fit), size in fits_read(configuration).items()
     }
     for folder, size in folders.items():
@@ -50,10 +50,10 @@ def test_every_fit_has_a_row_for_every_spectrum(
 def test_networks_and_scores_of_every_fold(finished: Project) -> None:
     for network in ("cae", "ae"):
         for fold in (0, 1):
-            folder = finished.results / "networks" / network / f"fold-{fold}"
+            folder = finished.results / "train" / network / f"fold-{fold}"
             assert (folder / "weights.safetensors").stat().st_size > 1000
             assert len(read_table(folder / "history.ecsv", ["epoch", "selection_loss"])) > 0
-            scores = finished.results / "scores" / network / f"fold-{fold}.ecsv"
+            scores = finished.results / "score" / network / f"fold-{fold}.ecsv"
             assert len(read_table(scores, ["dataset", "index", "part", "R_a"])) > 0
 
 
@@ -86,7 +86,7 @@ def test_the_report_opens_offline(finished: Project) -> None:
     page = (finished.results / "report.html").read_text()
     assert page.count("data:image/png;base64,") == len(registry.FIGURES)
     assert not re.search(r"(src|href)=[\"']https?:|<script|@import|<link", page)
-    for stage in ("simulate", "fit", "train"):
+    for stage in ("simulate", "baseline", "train"):
         assert stage in page
 
 
@@ -116,8 +116,8 @@ def icflow(project: Project, *arguments: str) -> None:
 
 
 def test_a_stage_by_hand_gives_the_same_bytes(finished: Project) -> None:
-    shard = finished.results / "spectra" / "test_2T" / "shard-0000.pha"
-    table = finished.results / "fits" / "test_2T" / "1T+IC_fixed" / "shard-0000.ecsv"
+    shard = finished.results / "simulate" / "test_2T" / "shard-0000.pha"
+    table = finished.results / "baseline" / "test_2T" / "1T+IC_fixed" / "shard-0000.ecsv"
     icflow(
         finished, "baseline", "--config", "config.yaml", "config/tiny.yaml",
         "--fit", "1T+IC_fixed", "--output", "by-hand.ecsv", str(shard),
@@ -133,7 +133,7 @@ def test_the_commands_of_the_readme_run(finished: Project) -> None:
     for command in commands:
         icflow(finished, *command)
     ten = read_spectra(finished.folder / "ten.pha")
-    shard = read_spectra(finished.results / "spectra" / "test_2T" / "shard-0000.pha")
+    shard = read_spectra(finished.results / "simulate" / "test_2T" / "shard-0000.pha")
     assert (ten.counts == shard.counts[:10]).all(), "a spectrum does not depend on its shard"
     assert len(read_table(finished.folder / "ten.ecsv", ["index", "cstat"])) == 10
     predicted = read_table(finished.folder / "counts.ecsv", ["channel", "energy_lo", "counts"])

@@ -11,15 +11,16 @@ from running import ROOT, Project
 
 from icflow.publish.figures import registry
 
-SIMULATIONS = {"simulate": 7}
-LABELS = {"label": 2}
-FITS = {"fit": 20}
-INTEGRALS = {"integrate": 8}
-TRAINING = {"train": 6, "score": 6}
+SIMULATIONS = {"simulate_shard": 7}
+LABELS = {"label_shard": 2}
+FITS = {"baseline_shard": 20}
+INTEGRALS = {"integrate_shard": 8}
+TRAINING = {"train_fold": 6, "score_fold": 6}
 FLUXES = {"fluxes": 1}
 EVALUATION = {"evaluate": 1}
-FIGURES = {"figure": len(registry.FIGURES)}
-LAST = {"record": 1, "write_report": 1}
+COMPONENTS = {"components_dataset": 2}
+FIGURES = {"figures": len(registry.FIGURES)}
+LAST = {"record": 1, "report": 1}
 
 ANY = range(1, len(registry.FIGURES) + 1)
 
@@ -31,55 +32,57 @@ def test_a_finished_run_has_nothing_to_do(finished: Project) -> None:
 # (key, value, the jobs that must run)
 CHANGES: list[tuple[str, Any, dict[str, Any]]] = [
     ("figures/dpi", 90, FIGURES | LAST),
-    ("figures/example", 1, {"score": 6, "components": 2, "evaluate": 1} | FIGURES | LAST),
-    ("detection/bootstrap", 120, EVALUATION | {"figure": ANY} | LAST),
+    ("figures/example", 1,
+     {"score_fold": 6} | COMPONENTS | EVALUATION | FIGURES | LAST),
+    ("detection/bootstrap", 120, EVALUATION | {"figures": ANY} | LAST),
     (
         "detection/detectors/cae/title",
         "Conditional",
-        EVALUATION | {"figure": ANY} | LAST,
+        EVALUATION | {"figures": ANY} | LAST,
     ),
     # The dense network has a number of its own.
     (
         "autoencoder/training/epochs",
         3,
-        {"train": 4, "score": 4} | EVALUATION | {"figure": ANY} | LAST,
+        {"train_fold": 4, "score_fold": 4} | EVALUATION | {"figures": ANY} | LAST,
     ),
     (
         "autoencoder/networks/cae/constraint",
         0.2,
-        {"train": 2, "score": 2} | EVALUATION | {"figure": ANY} | LAST,
+        {"train_fold": 2, "score_fold": 2} | EVALUATION | {"figures": ANY} | LAST,
     ),
     (
         "fits/starts",
         3,
-        LABELS | FITS | TRAINING | EVALUATION | {"figure": ANY} | LAST,
+        LABELS | FITS | TRAINING | EVALUATION | {"figures": ANY} | LAST,
     ),
     (
         "fits/models/1T+IC/parameters/powerlaw.PhoIndex",
         2.1,
-        {"fit": 10} | EVALUATION | {"figure": ANY} | LAST,
+        {"baseline_shard": 10} | EVALUATION | {"figures": ANY} | LAST,
     ),
     (
         "fits/baseline/2T_free/at_truth",
         ["apec.Abundanc"],
-        {"fit": 4} | EVALUATION | {"figure": ANY} | LAST,
+        {"baseline_shard": 4} | EVALUATION | {"figures": ANY} | LAST,
     ),
     (
         "scenarios/1T+IC/parameters/apec.kT/uniform",
         [2.0, 10.0],
         # its training, validation and test shards, and all that reads them; no network
-        {"simulate": 3, "fit": 10, "integrate": 6, "score": 6, "components": 1}
+        {"simulate_shard": 3, "baseline_shard": 10, "integrate_shard": 6, "score_fold": 6}
+        | {"components_dataset": 1}
         | FLUXES
         | EVALUATION
-        | {"figure": ANY}
+        | {"figures": ANY}
         | LAST,
     ),
     ("instrument/exposure", 5.0e5,
-     SIMULATIONS | LABELS | FITS | INTEGRALS | TRAINING | FLUXES | EVALUATION | {"components": 2}
+     SIMULATIONS | LABELS | FITS | INTEGRALS | TRAINING | FLUXES | EVALUATION | COMPONENTS
      | FIGURES | LAST),
     ("seed", 1,
-     SIMULATIONS | LABELS | FITS | INTEGRALS | TRAINING | FLUXES | EVALUATION | {"components": 2}
-     | {"figure": ANY} | LAST),
+     SIMULATIONS | LABELS | FITS | INTEGRALS | TRAINING | FLUXES | EVALUATION | COMPONENTS
+     | {"figures": ANY} | LAST),
     ("containers/icflow", "other.sif", LAST),
 ]  # fmt: skip
 
@@ -96,14 +99,14 @@ def test_a_change_reruns_what_depends_on_it(
 
 def test_more_training_spectra_add_a_shard_and_train_nothing_again(finished: Project) -> None:
     jobs = finished.jobs(change={"datasets/train_2T/size": 180})
-    assert (jobs["simulate"], jobs["label"]) == (1, 1)
-    assert not {"fit", "train", "score", "components"} & set(jobs)
+    assert (jobs["simulate_shard"], jobs["label_shard"]) == (1, 1)
+    assert not {"baseline_shard", "train_fold", "score_fold", "components_dataset"} & set(jobs)
 
 
 def test_more_validation_spectra_simulate_and_fit_nothing_else(finished: Project) -> None:
     jobs = finished.jobs(change={"datasets/validation_1T+IC/size": 120})
-    assert (jobs["simulate"], jobs["fit"]) == (1, 4)
-    assert not {"label", "train", "components"} & set(jobs)
+    assert (jobs["simulate_shard"], jobs["baseline_shard"]) == (1, 4)
+    assert not {"label_shard", "train_fold", "components_dataset"} & set(jobs)
 
 
 def test_comments_white_space_and_order_rerun_nothing(copied: Project) -> None:
@@ -133,10 +136,10 @@ def test_touched_inputs_and_sources_rerun_nothing(copied: Project) -> None:
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        ("stages/evaluate.py", {"evaluate", "figure", "record", "write_report"}),
-        ("figures/losses.py", {"figure", "record", "write_report"}),
-        ("stages/templates/report.html.j2", {"write_report"}),
-        ("config.py", set()),
+        ("stages/evaluate.py", {"evaluate", "figures", "record", "report"}),
+        ("publish/figures/losses.py", {"figures", "record", "report"}),
+        ("publish/templates/report.html.j2", {"report"}),
+        ("config/tree.py", set()),
     ],
 )
 def test_edited_sources_rerun_their_stage(copied: Project, module: str, expected: set[str]) -> None:
@@ -152,4 +155,4 @@ def test_the_content_of_the_background_counts(copied: Project) -> None:
     with (copied.folder / "resources/background/nustar_fpma.yaml").open("a") as file:
         file.write("# edited\n")
     jobs = copied.jobs()
-    assert (jobs["simulate"], jobs["label"], jobs["fit"]) == (7, 2, 20)
+    assert (jobs["simulate_shard"], jobs["label_shard"], jobs["baseline_shard"]) == (7, 2, 20)

@@ -1,4 +1,5 @@
 # The checked configuration, and what the rules share.
+import functools
 import os
 import re
 import sys
@@ -11,7 +12,7 @@ try:
     from filelock import Timeout
 
     from icflow import config as configuration
-    from icflow import inputs, provenance
+    from icflow import inputs, layout, provenance
     from icflow import settings as settings_of
     from icflow.detection import detectors
     from icflow.detection.scan import check as check_scans
@@ -41,11 +42,10 @@ try:
     # The same for each observation.
     OBSERVED = {name: inputs.check_observation(CONFIG, name) for name in CONFIG.observations}
     detectors.check_names(CONFIG)
-    # Fits besides the labels: {(dataset, fit): number of spectra}.
-    FITS = detectors.fits_read(CONFIG)
-    # The same of integrals.
-    INTEGRALS = detectors.integrals_needed(CONFIG.detection, CONFIG.datasets)
+    detectors.fits_read(CONFIG)
+    detectors.integrals_needed(CONFIG.detection, CONFIG.datasets)
     check_scans(CONFIG)
+    layout.Layout().check()
     if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
         inputs.check_images(CONFIG)
 except IcflowError as error:
@@ -54,82 +54,119 @@ except IcflowError as error:
 # Their content counts, through `params`; their time stamps do not.
 INPUT_FILES = ancient(list(DIGESTS))
 
+# Redistribution matrices, which give the energies of channels.
+RMFS = [os.path.normpath(module.rmf) for module in CONFIG.modules]
+RESULTS = layout.Layout()
 IMAGE = CONFIG.containers.heasoft if CONFIG.engine == "xspec" else CONFIG.containers.icflow
 ENVIRONMENT = f"../../envs/{'heasoft' if CONFIG.engine == 'xspec' else 'icflow'}.yaml"
 
 
+# Of all rules that name no other.
+container: CONFIG.containers.icflow
+
+
+def one_of(names):
+    """Return what a wildcard matches that stands for one of some names, of none if there are none."""
+    return "|".join(re.escape(name) for name in names) or "(?!)"
+
+
 wildcard_constraints:
-    dataset="|".join(re.escape(name) for name in CONFIG.datasets),
-    fit="|".join(re.escape(name) for name in CONFIG.fits.baseline),
-    integral="|".join(re.escape(name) for name in CONFIG.integrals),
-    network="|".join(re.escape(name) for name in CONFIG.autoencoder.networks),
-    observation="|".join(re.escape(name) for name in CONFIG.observations),
+    dataset=one_of(CONFIG.datasets),
+    fit=one_of(CONFIG.fits.baseline),
+    integral=one_of(CONFIG.integrals),
+    network=one_of(CONFIG.autoencoder.networks),
+    observation=one_of(CONFIG.observations),
+    scan=one_of(CONFIG.scans),
+    point=one_of(point.name for scan in CONFIG.scans.values() for point in scan.points),
     shard=r"\d+",
     fold=r"\d+",
 
 
 # --- files ---------------------------------------------------------------------------
 
-
-def sharded(pattern, dataset, number=None):
-    """Paths of the shards that hold the first spectra of a dataset, all by default."""
-    return [f"{pattern}/shard-{shard:04d}" for shard in CONFIG.shards(dataset, number)]
+# Spectra that the networks score, by dataset.
+SCORED = settings_of.score(CONFIG, next(iter(CONFIG.autoencoder.networks)), 0).shards
 
 
 def spectra(dataset, number=None):
     """Files of the first spectra of a dataset, all by default."""
-    return [f"{shard}.pha" for shard in sharded(f"results/spectra/{dataset}", dataset, number)]
+    return [RESULTS.spectra(dataset, shard) for shard in CONFIG.shards(dataset, number)]
 
 
-def training_shards(paths):
-    """Those of the training dataset's shards, in order, that the networks are trained with."""
-    return paths[
-        : len(CONFIG.shards(CONFIG.detection.training, CONFIG.autoencoder.training.spectra))
-    ]
+def truths(datasets):
+    """Files of the true parameters of all spectra of some datasets."""
+    return [layout.truth_of(shard) for dataset in datasets for shard in spectra(dataset)]
 
 
-def label_fits():
-    """Label fits of the training dataset."""
+def spectra_of(shards):
+    """Files of the spectra that a stage reads."""
+    return [shard for name, number in shards.spectra.items() for shard in spectra(name, number)]
+
+
+def labels(number=None):
+    """Label fits of the first training spectra, of all by default."""
     dataset = CONFIG.detection.training
-    return [f"{shard}.ecsv" for shard in sharded(f"results/labels/{dataset}", dataset)]
+    return [RESULTS.labels(dataset, shard) for shard in CONFIG.shards(dataset, number)]
 
 
-def baseline_fits():
-    """Fits that detectors read."""
+def fits(wanted):
+    """Files of fits: {(dataset, fit): number of spectra}."""
     return [
-        f"{shard}.ecsv"
-        for (dataset, fit), number in FITS.items()
-        for shard in sharded(f"results/fits/{dataset}/{fit}", dataset, number)
+        RESULTS.fits(dataset, fit, shard)
+        for (dataset, fit), number in wanted.items()
+        for shard in CONFIG.shards(dataset, number)
     ]
 
 
 def integrals(wanted):
     """Files of integrals: {(dataset, integral): number of spectra}."""
     return [
-        f"{shard}.ecsv"
+        RESULTS.integrals(dataset, integral, shard)
         for (dataset, integral), number in wanted.items()
-        for shard in sharded(f"results/integrals/{dataset}/{integral}", dataset, number)
+        for shard in CONFIG.shards(dataset, number)
     ]
 
 
-def per_fold(pattern):
-    """Paths with {network} and {fold} filled in for every network that is trained."""
-    return expand(
-        pattern,
-        network=CONFIG.autoencoder.networks,
-        fold=range(CONFIG.autoencoder.training.folds_trained),
-    )
+def per_fold(paths, networks=tuple(CONFIG.autoencoder.networks)):
+    """Paths with {network} and {fold} filled in for networks, by default all, in every fold."""
+    folds = range(CONFIG.autoencoder.training.folds_trained)
+    return expand(paths, network=networks, fold=folds, allow_missing=True)
 
 
-def observation_files():
+FIGURES = [path for name in registry.FIGURES for path in registry.outputs(CONFIG, name, RESULTS)]
+
+
+def point_inputs(wildcards):
+    """What the evaluation at a point reads."""
+    needed = settings_of.scan_point(CONFIG, wildcards.scan, wildcards.point)
+    detection = needed.detection
+    # Scores of the run hold the spectra that the folds held out, too.
+    scans = [None, wildcards.scan] if needed.scored else [None]
+    scores = [RESULTS.scores("{network}", "{fold}", scan) for scan in scans]
+    return [
+        *truths(detection.test),
+        *fits(detectors.fits_needed(detection, CONFIG.datasets)),
+        *integrals(detectors.integrals_needed(detection, CONFIG.datasets)),
+        *per_fold(scores, needed.networks),
+    ]
+
+
+def observed():
     """What is made of all observations; refuses if there are none."""
     if not OBSERVED:
         raise WorkflowError("observations: names none; add one as docs/observe.md shows")
-    return expand(
-        "results/observations/{observation}/{file}",
-        observation=OBSERVED,
-        file=["summary.json", *(f"observation.{suffix}" for suffix in CONFIG.figures.formats)],
-    )
+    files = ["summary.json", *(f"observation.{suffix}" for suffix in CONFIG.figures.formats)]
+    return [RESULTS.observation(name) / file for name in OBSERVED for file in files]
+
+
+def scanned():
+    """What is made of all scans; refuses if there are none."""
+    if not CONFIG.scans:
+        raise WorkflowError(
+            "scans: names none; add a file of config/scans after --configfile config.yaml"
+        )
+    files = ["table.csv", "table.md", *(f"figure.{suffix}" for suffix in CONFIG.figures.formats)]
+    return [RESULTS.scan(name) / file for name in CONFIG.scans for file in files]
 
 
 # --- resources ---------------------------------------------------------------------------
@@ -142,14 +179,29 @@ def growing(amount):
 
 # --- what makes a job's result out of date ---------------------------------------------
 
+
+def settings(stage, *names):
+    """What a stage needs of the configuration, as JSON; the wildcards of some names choose it."""
+
+    @functools.cache
+    def derive(*values):
+        return getattr(settings_of, stage)(CONFIG, *values).json_text()
+
+    def of(wildcards):
+        chosen = [wildcards[name] for name in names]
+        return derive(*(int(v) if n == "fold" else v for n, v in zip(names, chosen)))
+
+    return of
+
+
 # The engine is imported by its name in the registry, not by an import statement.
 ENGINE_MODULE, _ = ENGINES[CONFIG.engine]
 
 
 def code(stage, *others, **data):
     """SHA-256 of the sources that a stage consists of: an edit to one of them reruns it."""
-    stage = stage if "." in stage else f"stages.{stage}"
-    return provenance.code_digest([f"icflow.{stage}", *others], **data)
+    name = stage if "." in stage else f"stages.{stage}"
+    return provenance.code_digest([f"icflow.{name.removeprefix('icflow.')}", *others], **data)
 
 
 def digests(*paths):

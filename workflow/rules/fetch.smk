@@ -5,9 +5,7 @@ rule fetch:
     log:
         "results/logs/fetch/{resource}.log",
     wildcard_constraints:
-        resource="|".join(
-            re.escape(resource.path("").as_posix()) for resource in inputs.RESOURCES.values()
-        ),
+        resource=one_of(resource.path("").as_posix() for resource in inputs.RESOURCES.values()),
     conda:
         "../../envs/icflow.yaml"
     container:

@@ -1,28 +1,28 @@
 # Likelihoods averaged over priors, one job per shard. Always by the embedded engine.
-rule integrate:
+INTEGRAL = RESULTS.integrals("{dataset}", "{integral}", "{shard}")
+
+
+rule integrate_shard:
     input:
         INPUT_FILES,
-        spectra="results/spectra/{dataset}/shard-{shard}.pha",
+        spectra=SHARD,
     output:
-        "results/integrals/{dataset}/{integral}/shard-{shard}.ecsv",
+        INTEGRAL,
     log:
-        "results/logs/integrate/{dataset}/{integral}/shard-{shard}.log",
+        RESULTS.log(INTEGRAL),
     benchmark:
-        "results/benchmarks/integrate/{dataset}/{integral}/shard-{shard}.tsv"
+        RESULTS.benchmark(INTEGRAL)
     conda:
         "../../envs/icflow.yaml"
-    container:
-        CONFIG.containers.icflow
-    threads: 1
     resources:
         mem_mb=growing(3000),
         runtime=growing(120),
     params:
-        settings=lambda wildcards: settings_of.integrate(CONFIG, wildcards.integral).json_text(),
+        settings=settings("integrate", "integral"),
         files=digests(),
         code=code("integrate"),
     message:
         "Integrate {wildcards.integral} for {wildcards.dataset}, shard {wildcards.shard}"
     shell:
-        "icflow integrate --settings {params.settings:q} --integral {wildcards.integral:q}"
-        " --output {output:q} {input.spectra:q} >{log:q} 2>&1"
+        "icflow integrate --settings {params.settings:q} --output {output:q}"
+        " {input.spectra:q} >{log:q} 2>&1"

@@ -1,33 +1,26 @@
 # Observed spectra: is there IC in them? One job each, and one that draws what it found.
-NETWORK_FILES = ["weights.safetensors", "history.ecsv", "training.pha"]
+OBSERVATION = RESULTS.observation("{observation}")
+OBSERVED_NETWORK = RESULTS.observed_network("{observation}", "{network}")
 
 
 # Only for detectors that read networks.
-rule observation_network:
+rule observe_network:
     input:
         lambda wildcards: ancient(list(OBSERVED[wildcards.observation])),
     output:
-        expand(
-            "results/observations/{{observation}}/networks/{{network}}/{file}",
-            file=NETWORK_FILES,
-        ),
+        [OBSERVED_NETWORK / name for name in layout.TRAINED_OBSERVED],
     log:
-        "results/logs/observations/{observation}-{network}.log",
+        RESULTS.log(OBSERVED_NETWORK),
     benchmark:
-        "results/benchmarks/observations/{observation}-{network}.tsv"
+        RESULTS.benchmark(OBSERVED_NETWORK)
     conda:
         "../../envs/icflow.yaml"
-    container:
-        CONFIG.containers.icflow
-    threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=growing(720),
         trainings=1,
     params:
-        settings=lambda wildcards: settings_of.observe_network(
-            CONFIG, wildcards.observation, wildcards.network
-        ).json_text(),
+        settings=settings("observe_network", "observation", "network"),
         files=lambda wildcards: canonical_json(OBSERVED[wildcards.observation]),
         code=code("observation.networks", ENGINE_MODULE),
         folder=subpath(output[0], parent=True),
@@ -38,70 +31,57 @@ rule observation_network:
         " --output {params.folder:q} >{log:q} 2>&1"
 
 
-rule observe:
+rule observe_source:
     input:
         lambda wildcards: ancient(list(OBSERVED[wildcards.observation])),
-        networks=lambda wildcards: expand(
-            "results/observations/{observation}/networks/{network}/{file}",
-            observation=wildcards.observation,
+        expand(
+            OBSERVED_NETWORK / "{file}",
             network=CONFIG.observe.networks(),
-            file=NETWORK_FILES,
+            file=layout.TRAINED_OBSERVED,
+            allow_missing=True,
         ),
     output:
-        summary="results/observations/{observation}/summary.json",
-        spectrum="results/observations/{observation}/spectrum.ecsv",
-        simulations="results/observations/{observation}/simulations.ecsv",
-        profile="results/observations/{observation}/profile.ecsv",
+        [OBSERVATION / name for name in layout.OBSERVED],
     log:
-        "results/logs/observations/{observation}.log",
+        RESULTS.log(OBSERVATION),
     benchmark:
-        "results/benchmarks/observations/{observation}.tsv"
+        RESULTS.benchmark(OBSERVATION)
     conda:
         ENVIRONMENT
     container:
         IMAGE
-    threads: 1
     resources:
         mem_mb=growing(3000),
         runtime=growing(240),
     params:
-        settings=lambda wildcards: settings_of.observe(CONFIG, wildcards.observation).json_text(),
+        settings=settings("observe", "observation"),
         files=lambda wildcards: canonical_json(OBSERVED[wildcards.observation]),
         code=code("observation.analysis", ENGINE_MODULE),
-        folder=subpath(output.summary, parent=True),
+        folder=subpath(output[0], parent=True),
     message:
         "Look for IC in {wildcards.observation}"
     shell:
         "icflow observe --settings {params.settings:q} --output {params.folder:q} >{log:q} 2>&1"
 
 
-rule observation_figure:
+rule observe_figure:
     input:
-        "results/observations/{observation}/spectrum.ecsv",
-        "results/observations/{observation}/simulations.ecsv",
-        "results/observations/{observation}/profile.ecsv",
-        summary="results/observations/{observation}/summary.json",
+        [OBSERVATION / name for name in layout.OBSERVED],
     output:
-        expand(
-            "results/observations/{{observation}}/observation.{suffix}",
-            suffix=CONFIG.figures.formats,
-        ),
+        [OBSERVATION / f"observation.{suffix}" for suffix in CONFIG.figures.formats],
     log:
-        "results/logs/observations/{observation}-figure.log",
+        RESULTS.log(OBSERVATION / "observation.log"),
     conda:
         "../../envs/icflow.yaml"
-    container:
-        CONFIG.containers.icflow
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
         dpi=CONFIG.figures.dpi,
-        folder=subpath(input.summary, parent=True),
-        code=provenance.code_digest(["icflow.observation.page"]),
+        folder=subpath(input[0], parent=True),
+        code=code("observation.page"),
     message:
         "Draw the page of {wildcards.observation}"
     shell:
-        "icflow observation-figure {params.folder:q} --dpi {params.dpi} --output {output:q}"
+        "icflow observe-figure {params.folder:q} --dpi {params.dpi} --output {output:q}"
         " >{log:q} 2>&1"

@@ -1,18 +1,17 @@
 # What the run was made with, and the report.
 rule record:
     input:
-        TABLES,
-        FIGURES,
         INPUT_FILES,
+        RESULTS.tables,
+        FIGURES,
     output:
-        "results/run.json",
+        RESULTS.record,
     log:
         "results/logs/record.log",
     conda:
         ENVIRONMENT
     container:
         IMAGE
-    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
@@ -26,23 +25,20 @@ rule record:
         "icflow record --settings {params.settings:q} --output {output:q} >{log:q} 2>&1"
 
 
-rule write_report:
+rule report:
     input:
-        TABLES,
+        RESULTS.tables,
         FIGURES,
-        baseline_fits(),
-        label_fits(),
-        metrics="results/evaluation/metrics.json",
-        record="results/run.json",
+        labels(),
+        fits(detectors.fits_read(CONFIG)),
+        RESULTS.metrics,
+        RESULTS.record,
     output:
-        "results/report.html",
+        RESULTS.report,
     log:
         "results/logs/report.log",
     conda:
         "../../envs/icflow.yaml"
-    container:
-        CONFIG.containers.icflow
-    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(30),

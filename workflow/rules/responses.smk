@@ -1,13 +1,6 @@
 # Response files from archival data, with HEASoft. None by default, and nothing else asks for them:
 # they are files of the user's, which `instrument` may name once they are there.
-RESPONSES = [
-    f"resources/responses/{name}.{suffix}"
-    for name in CONFIG.responses
-    for suffix in ("rmf", "arf", "pha")
-]
-
-
-rule make_responses:
+rule responses_sequence:
     output:
         multiext("resources/responses/{response}", ".rmf", ".arf", ".pha"),
     log:
@@ -15,17 +8,16 @@ rule make_responses:
     benchmark:
         "results/benchmarks/responses/{response}.tsv"
     wildcard_constraints:
-        response="|".join(re.escape(name) for name in CONFIG.responses) or "(?!)",
+        response=one_of(CONFIG.responses),
     conda:
         "../../envs/heasoft.yaml"
     container:
         CONFIG.containers.heasoft
-    threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=growing(240),
     params:
-        settings=lambda wildcards: settings_of.responses(CONFIG, wildcards.response).json_text(),
+        settings=settings("responses", "response"),
         region=lambda wildcards: inputs.region_digest(CONFIG, wildcards.response),
         code=code("responses"),
         folder=subpath(output[0], parent=True),

@@ -1,178 +1,116 @@
 # Scans: the same detectors under other conditions, one evaluation for each point. What the default
 # run has made is taken from there, its networks too.
+SCAN = RESULTS.scan("{scan}")
+POINT = RESULTS.point("{scan}", "{point}")
+SCAN_SCORE = RESULTS.scores("{network}", "{fold}", scan="{scan}")
 
 
-wildcard_constraints:
-    scan="|".join(re.escape(name) for name in CONFIG.scans) or "(?!)",
-    point="|".join(re.escape(name) for scan in CONFIG.scans for name in points(scan)) or "(?!)",
-
-
-rule scan_fluxes:
+use rule fluxes as scan_fluxes with:
     input:
         INPUT_FILES,
-        spectra=lambda wildcards: [s for name in tested(wildcards.scan) for s in spectra(name)],
+        lambda wildcards: truths(settings_of.scan_fluxes(CONFIG, wildcards.scan).datasets),
     output:
-        "results/scans/{scan}/fluxes.ecsv",
+        RESULTS.fluxes("{scan}"),
     log:
-        "results/logs/scans/{scan}/fluxes.log",
+        RESULTS.log(RESULTS.fluxes("{scan}")),
     benchmark:
-        "results/benchmarks/scans/{scan}/fluxes.tsv"
-    conda:
-        ENVIRONMENT
-    container:
-        IMAGE
-    threads: 1
-    resources:
-        mem_mb=growing(1000),
-        runtime=growing(30),
+        RESULTS.benchmark(RESULTS.fluxes("{scan}"))
     params:
-        settings=lambda wildcards: settings_of.fluxes(CONFIG, tested(wildcards.scan)).json_text(),
+        settings=settings("scan_fluxes", "scan"),
         files=digests(),
         code=code("fluxes"),
     message:
         "Tabulate the true fluxes of the scan {wildcards.scan}"
-    shell:
-        "icflow fluxes --settings {params.settings:q} --output {output:q}"
-        " {input.spectra:q} >{log:q} 2>&1"
 
 
-rule scan_score:
+use rule score_fold as scan_score with:
     input:
-        ancient(CONFIG.instrument.rmf),
-        weights="results/networks/{network}/fold-{fold}/weights.safetensors",
-        spectra=lambda wildcards: [s for name in scanned(wildcards.scan) for s in spectra(name)],
+        ancient(RMFS),
+        RESULTS.weights("{network}", "{fold}"),
+        lambda wildcards: spectra_of(
+            settings_of.scan_score(CONFIG, wildcards.scan, wildcards.network, 0).shards
+        ),
     output:
-        "results/scans/{scan}/scores/{network}/fold-{fold}.ecsv",
+        scores=SCAN_SCORE,
     log:
-        "results/logs/scans/{scan}/scores/{network}/fold-{fold}.log",
+        RESULTS.log(SCAN_SCORE),
     benchmark:
-        "results/benchmarks/scans/{scan}/scores/{network}/fold-{fold}.tsv"
-    conda:
-        "../../envs/icflow.yaml"
-    container:
-        CONFIG.containers.icflow
-    threads: 1
-    resources:
-        mem_mb=growing(4000),
-        runtime=growing(60),
+        RESULTS.benchmark(SCAN_SCORE)
     params:
-        settings=lambda wildcards: settings_of.scan_score(
-            CONFIG, wildcards.scan, wildcards.network, int(wildcards.fold)
-        ).json_text(),
-        spectra=lambda wildcards: [
-            f"{name}={shard}" for name in scanned(wildcards.scan) for shard in spectra(name)
-        ],
-        files=digests(os.path.normpath(CONFIG.instrument.rmf)),
+        settings=settings("scan_score", "scan", "network", "fold"),
+        files=digests(*RMFS),
         code=code("score"),
     message:
         "Score the spectra of the scan {wildcards.scan} with {wildcards.network}, fold {wildcards.fold}"
-    shell:
-        "icflow score --settings {params.settings:q}"
-        " --network {wildcards.network:q} --fold {wildcards.fold} --weights {input.weights:q}"
-        " --spectra {params.spectra:q} --output {output:q} >{log:q} 2>&1"
 
 
-rule scan_point:
+use rule evaluate as scan_point with:
     input:
-        scores=point_scores,
-        fits=point_fits,
-        integrals=point_integrals,
-        spectra=point_spectra,
-        fluxes="results/scans/{scan}/fluxes.ecsv",
+        point_inputs,
+        RESULTS.fluxes("{scan}"),
     output:
-        scores="results/scans/{scan}/points/{point}/scores.ecsv",
-        validation="results/scans/{scan}/points/{point}/validation.ecsv",
-        metrics="results/scans/{scan}/points/{point}/metrics.json",
+        [POINT / name for name in ("scores.ecsv", "metrics.json", "validation.ecsv")],
     log:
-        "results/logs/scans/{scan}/points/{point}.log",
+        RESULTS.log(POINT),
     benchmark:
-        "results/benchmarks/scans/{scan}/points/{point}.tsv"
-    conda:
-        "../../envs/icflow.yaml"
-    container:
-        CONFIG.containers.icflow
-    threads: 1
-    resources:
-        mem_mb=growing(2000),
-        runtime=growing(30),
+        RESULTS.benchmark(POINT)
     params:
-        settings=lambda wildcards: settings_of.evaluate(
-            CONFIG, CONFIG.at_point(wildcards.scan, wildcards.point)
-        ).json_text(),
-        folder=subpath(output.metrics, parent=True),
+        settings=settings("scan_point", "scan", "point"),
         code=code("evaluate"),
+        tables=subpath(output[0], parent=True),
+        folder=subpath(output[0], parent=True),
     message:
         "Evaluate the detectors at {wildcards.point} of the scan {wildcards.scan}"
-    shell:
-        "icflow evaluate --settings {params.settings:q} --scores {input.scores:q}"
-        " --fits {input.fits:q} --integrals {input.integrals:q}"
-        " --spectra {input.spectra:q} --fluxes {input.fluxes:q}"
-        " --output-scores {output.scores:q} --output-validation {output.validation:q}"
-        " --output-metrics {output.metrics:q} --tables {params.folder:q} >{log:q} 2>&1"
 
 
-rule scan:
+rule scan_table:
     input:
-        lambda wildcards: expand(
-            "results/scans/{scan}/points/{point}/{file}.ecsv",
-            scan=wildcards.scan,
-            point=points(wildcards.scan),
-            file=["scores", "validation"],
-        ),
+        lambda wildcards: [
+            RESULTS.point(wildcards.scan, point.name) / f"{table}.ecsv"
+            for point in CONFIG.scans[wildcards.scan].points
+            for table in ("scores", "validation")
+        ],
     output:
-        table="results/scans/{scan}/table.csv",
-        markdown="results/scans/{scan}/table.md",
-        curves="results/scans/{scan}/curves.ecsv",
+        [SCAN / name for name in layout.COMPARED],
     log:
-        "results/logs/scans/{scan}/table.log",
+        RESULTS.log(SCAN / "table.log"),
     benchmark:
-        "results/benchmarks/scans/{scan}/table.tsv"
+        RESULTS.benchmark(SCAN / "table.tsv")
     conda:
         "../../envs/icflow.yaml"
-    container:
-        CONFIG.containers.icflow
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        settings=lambda wildcards: settings_of.scan(CONFIG, wildcards.scan).json_text(),
-        points=lambda wildcards: [
-            f"{point}=results/scans/{wildcards.scan}/points/{point}"
-            for point in points(wildcards.scan)
-        ],
-        folder=subpath(output.table, parent=True),
+        settings=settings("scan", "scan"),
+        folder=subpath(output[0], parent=True),
         code=code("scan"),
     message:
         "Compare the points of the scan {wildcards.scan}"
     shell:
-        "icflow scan --settings {params.settings:q} --points {params.points:q}"
-        " --output {params.folder:q} >{log:q} 2>&1"
+        "icflow scan --settings {params.settings:q} --output {params.folder:q} >{log:q} 2>&1"
 
 
 rule scan_figure:
     input:
-        table="results/scans/{scan}/table.csv",
-        curves="results/scans/{scan}/curves.ecsv",
+        SCAN / "table.csv",
+        SCAN / "curves.ecsv",
     output:
-        expand("results/scans/{{scan}}/figure.{suffix}", suffix=CONFIG.figures.formats),
+        [SCAN / f"figure.{suffix}" for suffix in CONFIG.figures.formats],
     log:
-        "results/logs/scans/{scan}/figure.log",
+        RESULTS.log(SCAN / "figure.log"),
     benchmark:
-        "results/benchmarks/scans/{scan}/figure.tsv"
+        RESULTS.benchmark(SCAN / "figure.tsv")
     conda:
         "../../envs/icflow.yaml"
-    container:
-        CONFIG.containers.icflow
-    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=growing(30),
     params:
-        settings=lambda wildcards: settings_of.scan(CONFIG, wildcards.scan).json_text(),
+        settings=settings("scan", "scan"),
         dpi=CONFIG.figures.dpi,
-        folder=subpath(input.table, parent=True),
-        code=provenance.code_digest(["icflow.publish.figures.scans"]),
+        folder=subpath(input[0], parent=True),
+        code=code("publish.figures.scans"),
     message:
         "Draw the scan {wildcards.scan}"
     shell:

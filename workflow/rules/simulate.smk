@@ -1,23 +1,26 @@
-# Spectra with known parameters, one file per shard.
-rule simulate:
+# Spectra with known parameters, one job per shard.
+SHARD = RESULTS.spectra("{dataset}", "{shard}")
+
+
+rule simulate_shard:
     input:
         INPUT_FILES,
     output:
-        "results/spectra/{dataset}/shard-{shard}.pha",
+        spectra=SHARD,
+        truth=layout.truth_of(SHARD),
     log:
-        "results/logs/simulate/{dataset}/shard-{shard}.log",
+        RESULTS.log(SHARD),
     benchmark:
-        "results/benchmarks/simulate/{dataset}/shard-{shard}.tsv"
+        RESULTS.benchmark(SHARD)
     conda:
         ENVIRONMENT
     container:
         IMAGE
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        settings=lambda wildcards: settings_of.simulate(CONFIG, wildcards.dataset).json_text(),
+        settings=settings("simulate", "dataset"),
         first=lambda wildcards: CONFIG.shard_range(wildcards.dataset, int(wildcards.shard))[0],
         number=lambda wildcards: CONFIG.shard_range(wildcards.dataset, int(wildcards.shard))[1],
         files=digests(),
@@ -25,6 +28,6 @@ rule simulate:
     message:
         "Simulate {wildcards.dataset}, shard {wildcards.shard}"
     shell:
-        "icflow simulate --settings {params.settings:q} --dataset {wildcards.dataset:q}"
+        "icflow simulate --settings {params.settings:q}"
         " --shard-first {params.first} --count {params.number}"
-        " --output {output:q} >{log:q} 2>&1"
+        " --output {output.spectra:q} >{log:q} 2>&1"

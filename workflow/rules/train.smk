@@ -1,83 +1,61 @@
 # The autoencoders, one job per network and fold, and what they say about every spectrum.
-WEIGHTS = per_fold("results/networks/{network}/fold-{fold}/weights.safetensors")
-SCORES = per_fold("results/scores/{network}/fold-{fold}.ecsv")
-TRAINING_SPECTRA = training_shards(spectra(CONFIG.detection.training))
-TRAINING_LABELS = training_shards(label_fits())
-# Spectra to score, by dataset.
-SCORED = {name: spectra(name) for name in (*CONFIG.detection.validation, *CONFIG.detection.test)}
-SCORED[CONFIG.detection.training] = TRAINING_SPECTRA
+SCORE = RESULTS.scores("{network}", "{fold}")
+TRAINED = RESULTS.trained("{network}", "{fold}")
 
 
-rule train:
+rule train_fold:
     input:
-        ancient(CONFIG.instrument.rmf),
-        spectra=TRAINING_SPECTRA,
-        labels=TRAINING_LABELS,
+        ancient(RMFS),
+        spectra(CONFIG.detection.training, CONFIG.autoencoder.training.spectra),
+        labels(CONFIG.autoencoder.training.spectra),
     output:
-        weights="results/networks/{network}/fold-{fold}/weights.safetensors",
-        history="results/networks/{network}/fold-{fold}/history.ecsv",
+        [TRAINED / name for name in layout.TRAINED],
     log:
-        "results/logs/train/{network}/fold-{fold}.log",
+        RESULTS.log(TRAINED),
     benchmark:
-        "results/benchmarks/train/{network}/fold-{fold}.tsv"
+        RESULTS.benchmark(TRAINED)
     conda:
         "../../envs/icflow.yaml"
-    container:
-        CONFIG.containers.icflow
-    threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=growing(720),
         # Of these `--resources trainings=N` allows N at a time: those that share a GPU.
         trainings=1,
     params:
-        settings=lambda wildcards: settings_of.train(
-            CONFIG, wildcards.network, int(wildcards.fold)
-        ).json_text(),
-        files=digests(os.path.normpath(CONFIG.instrument.rmf)),
+        settings=settings("train_fold", "network", "fold"),
+        files=digests(*RMFS),
         code=code("train"),
-        folder=subpath(output.weights, parent=True),
+        folder=subpath(output[0], parent=True),
     message:
         "Train {wildcards.network}, fold {wildcards.fold}"
     shell:
-        "icflow train --settings {params.settings:q}"
-        " --network {wildcards.network:q} --fold {wildcards.fold} --threads {threads}"
-        " --spectra {input.spectra:q} --labels {input.labels:q}"
+        "icflow train --settings {params.settings:q} --threads {threads}"
         " --output {params.folder:q} >{log:q} 2>&1"
 
 
-rule score:
+rule score_fold:
     input:
-        ancient(CONFIG.instrument.rmf),
-        weights="results/networks/{network}/fold-{fold}/weights.safetensors",
-        spectra=[shard for shards in SCORED.values() for shard in shards],
-        labels=TRAINING_LABELS,
+        ancient(RMFS),
+        RESULTS.weights("{network}", "{fold}"),
+        spectra_of(SCORED),
+        labels(CONFIG.autoencoder.training.spectra),
     output:
-        scores="results/scores/{network}/fold-{fold}.ecsv",
-        reconstructions="results/scores/{network}/fold-{fold}-reconstructions.ecsv",
+        scores=SCORE,
+        reconstructions=RESULTS.reconstructions("{network}", "{fold}"),
     log:
-        "results/logs/score/{network}/fold-{fold}.log",
+        RESULTS.log(SCORE),
     benchmark:
-        "results/benchmarks/score/{network}/fold-{fold}.tsv"
+        RESULTS.benchmark(SCORE)
     conda:
         "../../envs/icflow.yaml"
-    container:
-        CONFIG.containers.icflow
-    threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
-        settings=lambda wildcards: settings_of.score(
-            CONFIG, wildcards.network, int(wildcards.fold)
-        ).json_text(),
-        spectra=[f"{name}={shard}" for name, shards in SCORED.items() for shard in shards],
-        files=digests(os.path.normpath(CONFIG.instrument.rmf)),
+        settings=settings("score", "network", "fold"),
+        files=digests(*RMFS),
         code=code("score"),
     message:
         "Score all spectra with {wildcards.network}, fold {wildcards.fold}"
     shell:
-        "icflow score --settings {params.settings:q}"
-        " --network {wildcards.network:q} --fold {wildcards.fold} --weights {input.weights:q}"
-        " --spectra {params.spectra:q} --labels {input.labels:q}"
-        " --output {output.scores:q} --reconstructions {output.reconstructions:q} >{log:q} 2>&1"
+        "icflow score --settings {params.settings:q} --output {output.scores:q} >{log:q} 2>&1"

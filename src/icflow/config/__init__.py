@@ -22,7 +22,7 @@ from icflow.config.networks import Architecture, Autoencoder, Labels, LabelSourc
 from icflow.config.observe import Observation, Observe, ObservedSpectrum, Radio
 from icflow.config.output import Archival, Containers, Figures
 from icflow.config.reading import checked, explain, from_json, load, validate
-from icflow.config.tree import Config, overlay
+from icflow.config.tree import Config, overlay, shard_numbers
 from icflow.sections import (
     Energies,
     Fraction,
@@ -88,5 +88,6 @@ __all__ = [
     "listed",
     "load",
     "overlay",
+    "shard_numbers",
     "validate",
 ]

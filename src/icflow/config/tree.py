@@ -102,7 +102,7 @@ class Config(Section):
     def shards(self, dataset: str, spectra: int | None = None) -> list[int]:
         """Numbers of the shards that hold the first spectra of a dataset, all by default."""
         size = self.datasets[dataset].size if spectra is None else spectra
-        return list(range(math.ceil(size / self.shard_size)))
+        return list(shard_numbers(size, self.shard_size))
 
     def shard_range(self, dataset: str, shard: int) -> tuple[int, int]:
         """First spectrum index of a shard, and how many spectra it holds."""
@@ -138,6 +138,11 @@ class Config(Section):
             if settings.detectors is None or name in settings.detectors
         }
         return self.detection.model_copy(update={**given, "detectors": detectors})
+
+
+def shard_numbers(spectra: int, shard_size: int) -> range:
+    """Return the numbers of the files that hold the first spectra of a dataset."""
+    return range(math.ceil(spectra / shard_size))
 
 
 def overlay(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,10 +13,13 @@ from icflow.detection.base import HELD_OUT, REFERENCE, TEST, VALIDATION, Sample
 from icflow.detection.detectors import in_order
 from icflow.detection.scan import Point, ScoredSpectra
 from icflow.errors import IcflowError
-from icflow.ogip.spectra import SpectrumSet, read_spectra
 from icflow.settings import ScanSettings
 from icflow.tables import floats, read_table, stack, strings
+from icflow.truth import read_truth
 from icflow.typing import Floats
+
+# Shards of results by dataset and name.
+Shards = Mapping[tuple[str, str], Sequence[Path]]
 
 SCORE_COLUMNS = ("dataset", "index", "part", "R_a")
 FIT_COLUMNS = ("index", "cstat", "dof", "converged")
@@ -26,20 +29,17 @@ FLUXES = ("ic_flux", "thermal_flux", "ic_norm")
 
 
 def read_scores(
-    paths: Sequence[Path], samples: Mapping[str, Sample], held_out: bool
+    paths: Mapping[tuple[str, int], Sequence[Path]], samples: Mapping[str, Sample], held_out: bool
 ) -> dict[str, list[Table]]:
     """Return for each network and fold the scores of validation and test spectra.
 
-    Those of the spectra that the fold held out come along; without `held_out`
-    as a reference only, which chooses no threshold.
+    The scores of a fold may be in several files. Those of the spectra that the fold held out
+    come along; without `held_out` as a reference only, which chooses no threshold.
     """
-    folds: dict[tuple[str, str], list[Table]] = {}
-    # Folds by number, so that the order of the arguments does not matter.
-    for path in sorted(map(Path, paths), key=lambda p: (p.parent.name, len(p.name), str(p))):
-        folds.setdefault((path.parent.name, path.name), []).append(read_table(path, SCORE_COLUMNS))
     tables: dict[str, list[Table]] = {}
-    for (network, _), parts in folds.items():
-        table = stack(parts)
+    # In order, so that the order of the arguments does not matter.
+    for network, fold in sorted(paths):
+        table = stack([read_table(path, SCORE_COLUMNS) for path in sorted(paths[network, fold])])
         dataset, part = (np.array(strings(table, name)) for name in ("dataset", "part"))
         # What a dataset is scored for and what it is used for here may differ.
         for role in (VALIDATION, TEST):
@@ -51,7 +51,7 @@ def read_scores(
     return tables
 
 
-def read_fits(paths: Sequence[Path], samples: Mapping[str, Sample]) -> dict[str, dict[str, Table]]:
+def read_fits(paths: Shards, samples: Mapping[str, Sample]) -> dict[str, dict[str, Table]]:
     """Return for each part and fit the results in the order of the part's spectra.
 
     Raises
@@ -62,20 +62,18 @@ def read_fits(paths: Sequence[Path], samples: Mapping[str, Sample]) -> dict[str,
     return _read_results("fit", paths, FIT_COLUMNS, samples)
 
 
-def read_integrals(
-    paths: Sequence[Path], samples: Mapping[str, Sample]
-) -> dict[str, dict[str, Table]]:
+def read_integrals(paths: Shards, samples: Mapping[str, Sample]) -> dict[str, dict[str, Table]]:
     """Return for each part and integral the results likewise."""
     return _read_results("integral", paths, INTEGRAL_COLUMNS, samples)
 
 
 def _read_results(
-    kind: str, paths: Sequence[Path], columns: Sequence[str], samples: Mapping[str, Sample]
+    kind: str, paths: Shards, columns: Sequence[str], samples: Mapping[str, Sample]
 ) -> dict[str, dict[str, Table]]:
     shards: dict[str, dict[str, list[Table]]] = {}
-    for path in sorted(map(Path, paths)):
-        name, dataset = path.parent.name, path.parent.parent.name
-        shards.setdefault(name, {}).setdefault(dataset, []).append(read_table(path, columns))
+    for (dataset, name), files in paths.items():
+        tables = [read_table(path, columns) for path in sorted(files)]
+        shards.setdefault(name, {})[dataset] = tables
     return {
         part: {
             name: _in_order(shards[name], f"{kind} {name}", sample)
@@ -102,7 +100,7 @@ def _in_order(shards: Mapping[str, Sequence[Table]], what: str, sample: Sample) 
     return ordered
 
 
-def read_truth(paths: Sequence[Path], sample: Sample) -> dict[str, Floats]:
+def read_truths(paths: Mapping[str, Sequence[Path]], sample: Sample) -> dict[str, Floats]:
     """Return the true parameters of a sample's spectra, NaN where a scenario has none.
 
     Raises
@@ -110,24 +108,20 @@ def read_truth(paths: Sequence[Path], sample: Sample) -> dict[str, Floats]:
     IcflowError
         If a spectrum is in none of the files.
     """
-    sets: dict[str, list[SpectrumSet]] = {}
-    for path in sorted(map(Path, paths)):
-        spectra = read_spectra(path)
-        sets.setdefault(spectra.dataset, []).append(spectra)
     for dataset in sample.datasets:
-        if dataset not in sets:
+        if dataset not in paths:
             raise IcflowError(f"no spectra of the dataset {dataset} were given; add its files")
-    shards = [shard for dataset in sample.datasets for shard in sets[dataset]]
+    shards = [read_truth(path) for name in sample.datasets for path in sorted(paths[name])]
     rows = sample.rows_in(
         np.repeat([shard.dataset for shard in shards], [shard.index.size for shard in shards]),
         np.concatenate([shard.index for shard in shards]),
         "spectra of the dataset",
     )
     return {
-        name: np.concatenate([s.truth.get(name, np.full(s.index.size, math.nan)) for s in shards])[
-            rows
-        ]
-        for name in dict.fromkeys(name for shard in shards for name in shard.truth)
+        name: np.concatenate(
+            [s.parameters.get(name, np.full(s.index.size, math.nan)) for s in shards]
+        )[rows]
+        for name in dict.fromkeys(name for shard in shards for name in shard.parameters)
     }
 
 

@@ -41,11 +41,6 @@ UNFIT = 0.005
 DIGITS = 6  # of numbers that are drawn
 
 
-def folder(name: str) -> Path:
-    """Return the folder of an observation among the results."""
-    return Path("results/observations", name)
-
-
 def run(
     settings: ObserveSettings, output: Path, networks: Mapping[str, Path] = MappingProxyType({})
 ) -> str:

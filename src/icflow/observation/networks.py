@@ -34,14 +34,14 @@ def run(settings: ObserveNetworkSettings, output: Path, threads: int = 1) -> Non
     ----------
     output : path
         Folder that gets the spectra, ``training.pha``, and what
-        `icflow.stages.train.run` writes.
+        `icflow.networks.fold.run` writes.
 
     Raises
     ------
     IcflowError
         If an input is missing or cannot be used, or the network cannot be trained.
     """
-    from icflow.stages import train
+    from icflow.networks import fold
 
     check(settings.score, settings, f"autoencoder.networks.{settings.score.train.network}")
     (module,), engine = observed_fits.open_source(settings)
@@ -52,7 +52,7 @@ def run(settings: ObserveNetworkSettings, output: Path, threads: int = 1) -> Non
     key = f"observations/{settings.name}/{TRAINING}"
     counts = draw_each(engine, model, repeated, settings.seed, key)
     _write(output / SPECTRA, module, TRAINING, counts, repeated)
-    train.run(_of(settings.score, module).train, [output / SPECTRA], [], output, threads)
+    fold.run(_of(settings.score, module).train, [output / SPECTRA], [], output, threads)
 
 
 def _truth(settings: ObserveNetworkSettings, engine: ObservedEngine) -> list[dict[str, float]]:
@@ -105,7 +105,8 @@ def scores(
     folder : path
         What `run` wrote.
     """
-    from icflow.stages import score, train
+    from icflow.networks import fold
+    from icflow.networks import scores as networks_scores
 
     (module,) = modules
     first, *others = spectra
@@ -119,7 +120,7 @@ def scores(
             _write(path, module, name, np.asarray(one.counts, dtype=np.int32), ())
             files[name] = [path]
         outputs = Path(temporary, "scores.ecsv"), Path(temporary, "reconstructions.ecsv")
-        score.run(_of(known, module), folder / train.WEIGHTS, files, [], *outputs)
+        networks_scores.run(_of(known, module), folder / fold.WEIGHTS, files, [], *outputs)
         table = read_table(outputs[0])
     # Spectra that are judged choose the threshold too, as they do for the other detectors.
     dataset = np.asarray(table["dataset"])

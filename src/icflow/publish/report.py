@@ -26,6 +26,7 @@ from icflow.detection.detectors import fits_read
 from icflow.detection.fits import reduced_cstat
 from icflow.errors import IcflowError
 from icflow.files import read_json, write_text
+from icflow.layout import Layout
 from icflow.publish import measures
 from icflow.publish.figures import registry
 from icflow.publish.figures.base import network_order, read_metrics
@@ -91,8 +92,7 @@ def run(config: Config, results: Path, output: Path) -> None:
     config : Config
         The whole configuration.
     results : path
-        Folder of the results: figures, ``evaluation/metrics.json``, ``fits``,
-        ``labels``, ``run.json``, and ``benchmarks`` where there are any.
+        Folder of the results (`icflow.layout.Layout`).
     output : path
         HTML file to write.
 
@@ -101,12 +101,10 @@ def run(config: Config, results: Path, output: Path) -> None:
     IcflowError
         If a result is missing or not what it should be.
     """
-    results = Path(results)
-    metrics = read_metrics(results / "evaluation" / "metrics.json")
-    fits = list(_fits(config, results))
-    record = read_json(
-        results / "run.json", "engine", "the record of a run", "record the run again"
-    )
+    layout = Layout(Path(results))
+    metrics = read_metrics(layout.metrics)
+    fits = list(_fits(config, layout))
+    record = read_json(layout.record, "engine", "the record of a run", "record the run again")
     loader = PackageLoader("icflow.publish")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
@@ -119,10 +117,10 @@ def run(config: Config, results: Path, output: Path) -> None:
         table1=_table1(metrics),
         thresholds=_thresholds(metrics),
         quality=_quality(metrics),
-        figures=[_figure(config, results, name) for name in registry.FIGURES],
+        figures=[_figure(config, layout, name) for name in registry.FIGURES],
         fits=_fit_table(fits),
         failed=_failed_table(fits),
-        times=_times(results / "benchmarks"),
+        times=_times(layout.benchmarks),
         versions=_versions(record),
         resources=_resources(record),
         configuration=yaml.safe_dump(tree, sort_keys=False, allow_unicode=True),
@@ -190,9 +188,9 @@ def _quality(metrics: Mapping[str, Any]) -> HtmlTable:
 # --- figures --------------------------------------------------------------------
 
 
-def _figure(config: Config, results: Path, name: str) -> dict[str, Any]:
+def _figure(config: Config, results: Layout, name: str) -> dict[str, Any]:
     paths = {
-        suffix: results / "figures" / f"{registry.file_name(name)}.{suffix}"
+        suffix: results.figure(registry.file_name(name), suffix)
         for suffix in IMAGES
         if suffix in config.figures.formats
     }
@@ -238,19 +236,17 @@ class FitResults:
         return float(np.median(quality)) if quality.size else math.nan
 
 
-def _fits(config: Config, results: Path) -> Iterator[FitResults]:
+def _fits(config: Config, results: Layout) -> Iterator[FitResults]:
     training = config.detection.training
-    folders = [(training, "label", results / "labels" / training, config.datasets[training].size)]
-    folders += [
-        (dataset, fit, results / "fits" / dataset / fit, size)
-        for (dataset, fit), size in fits_read(config).items()
-    ]
-    for dataset, fit, folder, size in folders:
-        tables = [
-            read_table(folder / f"shard-{shard:04d}.ecsv", FIT_COLUMNS)[list(FIT_COLUMNS)]
-            for shard in config.shards(dataset, size)
-        ]
-        yield FitResults(f"{dataset}, {fit}", stack(tables))
+    labels = [results.labels(training, shard) for shard in config.shards(training)]
+    yield FitResults(f"{training}, label", _read_fits(labels))
+    for (dataset, fit), size in fits_read(config).items():
+        shards = [results.fits(dataset, fit, shard) for shard in config.shards(dataset, size)]
+        yield FitResults(f"{dataset}, {fit}", _read_fits(shards))
+
+
+def _read_fits(paths: Sequence[Path]) -> Table:
+    return stack([read_table(path, FIT_COLUMNS)[list(FIT_COLUMNS)] for path in paths])
 
 
 def _fit_table(fits: Sequence[FitResults]) -> HtmlTable:

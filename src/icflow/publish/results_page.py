@@ -25,11 +25,11 @@ from icflow.detection.differences import BETTER, EVEN, WORSE, between, verdict
 from icflow.detection.metrics import binomial
 from icflow.errors import IcflowError
 from icflow.files import atomic_path, write_text
+from icflow.layout import Layout
 from icflow.publish import measures
-from icflow.publish.figures import every_dependence, registry
+from icflow.publish.figures import every_dependence, registry, writing
 from icflow.publish.figures.base import read_metrics
 from icflow.publish.report import summary
-from icflow.stages import figures
 from icflow.tables import floats, markdown, read_table
 from icflow.typing import Booleans
 
@@ -69,10 +69,11 @@ def run(config: Config, files: Sequence[str], results: Path, output: Path) -> li
     IcflowError
         If a result is missing or not what it should be.
     """
-    metrics = read_metrics(results / "evaluation" / "metrics.json")
+    layout = Layout(results)
+    metrics = read_metrics(layout.metrics)
     images = {name: f"{registry.file_name(name)}.png" for name in registry.FIGURES}
     for name, image in images.items():
-        _draw(config, name, results, output / image)
+        _draw(config, name, layout, output / image)
     tables = {
         "table1.csv": table1.csv(metrics),
         "differences.csv": differences.csv(metrics),
@@ -90,7 +91,7 @@ def run(config: Config, files: Sequence[str], results: Path, output: Path) -> li
             rates=rates(metrics),
             probabilities=probabilities(metrics),
             additions=additions(metrics, config),
-            fluxes=fluxes(config, metrics, results / "evaluation" / "scores.ecsv"),
+            fluxes=fluxes(config, metrics, layout.judged),
             importances=importances(metrics),
             figures=[
                 {"name": name, "image": image, **registry.words(config, name)}
@@ -122,9 +123,9 @@ def options(files: Sequence[str]) -> str:
     return "".join(f" {shlex.quote(file)}" for file in files[1:])
 
 
-def _draw(config: Config, name: str, results: Path, output: Path) -> None:
+def _draw(config: Config, name: str, results: Layout, output: Path) -> None:
     settings = registry.settings(config, name)
-    paths = [results / path for path in registry.inputs(config, name)]
+    paths = registry.inputs(config, name, results)
     draw_small(lambda: registry.draw(settings, paths), output)
 
 
@@ -134,7 +135,7 @@ def draw_small(draw: Callable[[], Figure], output: Path) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         drawn = Path(folder) / "drawn.png"
-        figures.write(draw, DPI, [drawn])
+        writing.write(draw, DPI, [drawn])
         with Image.open(drawn) as image, atomic_path(output) as temporary:
             plain = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
             plain.save(temporary, optimize=True)

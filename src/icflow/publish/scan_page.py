@@ -9,6 +9,7 @@ from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.errors import IcflowError
 from icflow.files import write_text
+from icflow.layout import Layout
 from icflow.publish.figures import scans
 from icflow.publish.results_page import draw_small, options
 
@@ -17,7 +18,7 @@ PAGE = """# {title}
 Made by
 
 ```bash
-snakemake scans --cores 2 --configfile config.yaml{options}
+snakemake scan --cores 2 --configfile config.yaml{options}
 icflow scan-page {name} --config config.yaml{options}
 ```
 
@@ -55,7 +56,7 @@ def run(config: Config, name: str, files: Sequence[str], results: Path, output: 
     IcflowError
         If the scan has not been made.
     """
-    settings, made = settings_of.scan(config, name), results / "scans" / name
+    settings, made = settings_of.scan(config, name), Layout(results).scan(name)
     page, table, image = (output / f"{name}_scan.{suffix}" for suffix in ("md", "csv", "png"))
     # The figure checks that the table is of these detectors.
     draw_small(lambda: scans.draw(settings, made), image)

@@ -14,9 +14,9 @@ from icflow.engines.base import FitResult
 from icflow.engines.registry import make_engine
 from icflow.errors import IcflowError
 from icflow.models.expression import parse
+from icflow.ogip.modules import as_observed
 from icflow.ogip.spectra import SpectrumSet, read_spectra
 from icflow.settings import FitSettings
-from icflow.stages.modules import as_observed
 from icflow.tables import rounded, write_table
 
 # Numbers in the tables: more digits than any error bar can use, fewer than depend on the machine.

@@ -14,6 +14,7 @@ from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.engines.base import Engine, FitResult
 from icflow.engines.registry import make_engine
+from icflow.errors import IcflowError
 from icflow.models.expression import parse
 from icflow.models.scenario import complete, draw
 from icflow.ogip.grouping import group_counts, grouped_selection
@@ -28,7 +29,7 @@ from icflow.typing import DrawnCounts, Floats
 FAINT = 1e-7
 
 
-def run(config: Config, count: int, output: Path, figures: Sequence[Path]) -> str:
+def run(config: Config, count: int, output: Path, figure: Sequence[Path]) -> str:
     """Compare the engines on the first `count` spectra of every test dataset.
 
     The parameters are those of the datasets; the counts are drawn by the
@@ -41,14 +42,21 @@ def run(config: Config, count: int, output: Path, figures: Sequence[Path]) -> st
         difference of expected counts, that of C at the true parameters, C of
         both fits, and for every free parameter the difference in units of the
         embedded engine's error. Differences are xspec minus embedded.
-    figures : sequence of Path
+    figure : sequence of Path
         Files of the figure, each in the format of its suffix.
 
     Returns
     -------
     str
         The largest differences, in a few lines.
+
+    Raises
+    ------
+    IcflowError
+        If an engine is not there, or `count` is not positive.
     """
+    if count < 1:
+        raise IcflowError(f"--count is {count}, allowed: 1 and more")
     engines = {
         name: make_engine(name, config.modules, config.atomic_data)
         for name in ("xspec", "embedded")
@@ -63,9 +71,9 @@ def run(config: Config, count: int, output: Path, figures: Sequence[Path]) -> st
     table.meta.update(spectra=count, starts=config.fits.starts)
     write_table(output, table)
     with style.context():
-        figure = engine_comparison.draw(table)
-        for path in figures:
-            style.save(figure, path, config.figures.dpi)
+        drawn = engine_comparison.draw(table)
+        for path in figure:
+            style.save(drawn, path, config.figures.dpi)
     return summary(table)
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from icflow.config import shard_numbers
 from icflow.detection import differences, reading, table1
 from icflow.detection.base import TEST, Material
+from icflow.detection.detectors import fits_needed, integrals_needed
 from icflow.detection.evaluation import Evaluation, samples_of
 from icflow.files import write_json, write_text
+from icflow.layout import Layout
 from icflow.settings import EvaluateSettings
 from icflow.tables import write_table
 
@@ -22,48 +26,79 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
 }
 
 
-def run(
-    settings: EvaluateSettings,
-    scores: Sequence[Path],
-    fits: Sequence[Path],
-    integrals: Sequence[Path],
-    spectra: Sequence[Path],
-    output_scores: Path,
-    output_metrics: Path,
-    tables: Path,
-    fluxes: Path | None = None,
-    output_validation: Path | None = None,
-) -> None:
+@dataclass(frozen=True)
+class Inputs:
+    """The files that an evaluation reads, by what they are of.
+
+    Attributes
+    ----------
+    scores : mapping of (str, int) to sequence of path
+        Scores by network and fold; those of one fold may be in several files.
+    fits, integrals : mapping of (str, str) to sequence of path
+        Shards of fits, and of integrals over priors, by dataset and name.
+    truth : mapping of str to sequence of path
+        Shards of the true parameters by dataset, those of the test.
+    fluxes : path or None
+        True fluxes of the test spectra (`icflow.stages.fluxes`), to add to the scores.
+    """
+
+    scores: Mapping[tuple[str, int], Sequence[Path]]
+    fits: Mapping[tuple[str, str], Sequence[Path]]
+    integrals: Mapping[tuple[str, str], Sequence[Path]]
+    truth: Mapping[str, Sequence[Path]]
+    fluxes: Path | None = None
+
+    @classmethod
+    def of(cls, settings: EvaluateSettings, layout: Layout) -> Inputs:
+        """Return where these files lie."""
+        detection, datasets, size = settings.detection, settings.datasets, settings.shard_size
+        # Scores of the run hold the spectra that the folds held out, too.
+        scans = [None, settings.scan] if settings.scored else [None]
+        return cls(
+            scores={
+                (network, fold): [layout.scores(network, fold, scan) for scan in scans]
+                for network in settings.networks
+                for fold in range(settings.folds_trained)
+            },
+            fits={
+                (dataset, fit): [layout.fits(dataset, fit, n) for n in shard_numbers(number, size)]
+                for (dataset, fit), number in fits_needed(detection, datasets).items()
+            },
+            integrals={
+                (dataset, name): [
+                    layout.integrals(dataset, name, n) for n in shard_numbers(number, size)
+                ]
+                for (dataset, name), number in integrals_needed(detection, datasets).items()
+            },
+            truth={
+                name: [layout.truth(name, n) for n in shard_numbers(datasets[name].size, size)]
+                for name in detection.test
+            },
+            fluxes=layout.fluxes(settings.scan),
+        )
+
+
+def run(settings: EvaluateSettings, results: Path, output: Path, tables: Path) -> None:
+    """Judge every detector on the test spectra below `results`; see `evaluate`."""
+    evaluate(settings, Inputs.of(settings, Layout(results)), output, tables)
+
+
+def evaluate(settings: EvaluateSettings, inputs: Inputs, output: Path, tables: Path) -> None:
     """Judge every detector of the configuration on the test datasets.
 
     Parameters
     ----------
     settings : EvaluateSettings
-    scores : sequence of path
-        Score tables ``.../{network}/fold-{fold}.ecsv``; those of one fold may
-        be in several files.
-    fits : sequence of path
-        Fit tables ``.../{dataset}/{fit}/shard-*.ecsv`` of the test datasets, and
-        of others that detectors read.
-    integrals : sequence of path
-        Tables of evidences ``.../{dataset}/{integral}/shard-*.ecsv`` of the test
-        and validation datasets, those that detectors read.
-    spectra : sequence of path
-        Spectra of the test datasets, for the true parameters.
-    output_scores : path
-        Gets one row per test spectrum: class, true parameters (columns
-        ``truth.*``), true fluxes, and score, decision and probability of every
-        detector.
-    output_metrics : path
-        Gets thresholds, confusion matrices, metrics with intervals, and the
-        differences between detectors with paired ones.
+    inputs : Inputs
+    output : path
+        Folder that gets ``scores.ecsv``, one row per test spectrum: class, true
+        parameters (columns ``truth.*``), true fluxes, and score, decision and
+        probability of every detector; ``metrics.json``: thresholds, confusion
+        matrices, metrics with intervals, and the differences between detectors
+        with paired ones; and at a point of a scan ``validation.ecsv``, one row per
+        validation spectrum: class, and score of every detector.
     tables : path
         Folder that gets ``table1`` (csv, tex, md) and ``differences`` (csv, md).
-    fluxes : path, optional
-        True fluxes of the test spectra (`icflow.stages.fluxes`), to add to the
-        scores.
-    output_validation : path, optional
-        Gets one row per validation spectrum: class, and score of every detector.
 
     Raises
     ------
@@ -75,19 +110,19 @@ def run(
     material = Material(
         samples,
         classes,
-        reading.read_scores(scores, samples, settings.held_out),
-        reading.read_fits(fits, samples),
+        reading.read_scores(inputs.scores, samples, settings.held_out),
+        reading.read_fits(inputs.fits, samples),
         settings.seed,
-        integrals=reading.read_integrals(integrals, samples),
+        integrals=reading.read_integrals(inputs.integrals, samples),
     )
     evaluation = Evaluation.of(settings, material)
     report = evaluation.report()
-    truth: dict[str, Any] = reading.read_truth(spectra, samples[TEST])
-    if fluxes is not None:
-        truth |= reading.read_fluxes(fluxes, samples[TEST])
-    write_table(output_scores, evaluation.scores(truth))
-    if output_validation is not None:
-        write_table(output_validation, evaluation.validation())
-    write_json(output_metrics, report)
+    truth: dict[str, Any] = reading.read_truths(inputs.truth, samples[TEST])
+    if inputs.fluxes is not None:
+        truth |= reading.read_fluxes(inputs.fluxes, samples[TEST])
+    write_table(output / "scores.ecsv", evaluation.scores(truth))
+    if settings.scan is not None:
+        write_table(output / "validation.ecsv", evaluation.validation())
+    write_json(output / "metrics.json", report)
     for name, form in TABLES.items():
-        write_text(Path(tables) / name, form(report))
+        write_text(tables / name, form(report))

@@ -1,4 +1,4 @@
-"""Commands for one spectrum: what a model predicts, and how it fits.
+"""Stage: the fit of one spectrum.
 
 Nothing of the workflow is needed here: model, response and data come from the
 command line, as in a session with XSPEC.
@@ -7,13 +7,10 @@ command line, as in a session with XSPEC.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
-from astropy import units
-from astropy.table import Table
-
-from icflow.config import AtomicData, FitControl, FitModel, Free, Instrument, Link
+from icflow.config import FitModel, Free, Link
 from icflow.engines.base import BACKGROUND, FitResult
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.errors import IcflowError
@@ -22,102 +19,47 @@ from icflow.models.expression import parse
 from icflow.models.library import Parameter
 from icflow.ogip.observation import companion
 from icflow.ogip.spectrum import Spectrum, check_counts, read_spectrum
-from icflow.tables import write_table
+from icflow.settings import FitSpectrumSettings
 
 # Limits of free parameters where the user gives none: XSPEC's hard limits are wider than tables
 # and spectra make sense. Keyed by the name of the parameter.
 LIMITS = {"kT": (0.1, 30.0), "Redshift": (0.0, 0.3), "norm": (0.0, 1e6), "nH": (0.0, 10.0)}
 
 
-def predict(
-    expression: str,
-    values: Mapping[str, float],
-    rmf: Path,
-    arf: Path | None,
-    exposure: float,
-    background: Path | None,
-    atomic_data: AtomicData,
-    output: Path,
-) -> None:
-    """Write the expected counts of a model: ``channel, energy_lo, energy_hi, counts``."""
-    engine = EmbeddedEngine([_instrument(rmf, arf, exposure, background)], atomic_data)
-    counts = engine.predict(expression, dict(values))
-    response = engine.foldings[0].response.rmf
-    table = Table(
-        {
-            "channel": response.channel,
-            "energy_lo": response.e_min * units.keV,
-            "energy_hi": response.e_max * units.keV,
-            "counts": counts * units.count,
-        },
-        meta={
-            "expression": expression,
-            "exposure": exposure,
-            "values": dict(values),
-            **engine.versions(),
-        },
-    )
-    write_table(output, table)
-
-
-def fit(
-    spectrum: Path,
-    expression: str,
-    frozen: Mapping[str, float],
-    links: Mapping[str, str],
-    limits: Mapping[str, tuple[float, float]],
-    rmf: Path | None,
-    arf: Path | None,
-    control: FitControl,
-    background: Path | None,
-    atomic_data: AtomicData,
-    output: Path | None,
-) -> str:
+def run(settings: FitSpectrumSettings, spectrum: Path, output: Path | None = None) -> str:
     """Fit one OGIP spectrum; write the result as JSON and return it as a table to read.
 
     Every parameter that is neither frozen nor linked is free.
+
+    Raises
+    ------
+    IcflowError
+        If the spectrum, its response or the model cannot be used, or the fit fails.
     """
     data = read_spectrum(spectrum)
     check_counts(data.counts, str(spectrum))
-    found_rmf = rmf or companion(spectrum, data.respfile, "RESPFILE", "--rmf")
-    found_arf = arf
+    rmf = settings.rmf or str(companion(spectrum, data.respfile, "RESPFILE", "--rmf"))
+    arf = settings.arf
     if arf is None and data.ancrfile is not None:
-        found_arf = companion(spectrum, data.ancrfile, "ANCRFILE", "--arf")
-    engine = EmbeddedEngine(
-        [_instrument(found_rmf, found_arf, data.exposure, background)], atomic_data
-    )
+        arf = str(companion(spectrum, data.ancrfile, "ANCRFILE", "--arf"))
+    engine = EmbeddedEngine([settings.module(rmf, arf, data.exposure)], settings.atomic_data)
     if len(data.counts) != engine.n_channels:
         raise IcflowError(
-            f"{spectrum}: has {len(data.counts)} channels, {found_rmf} has "
+            f"{spectrum}: has {len(data.counts)} channels, {rmf} has "
             f"{engine.n_channels}; give the response that belongs to the spectrum"
         )
-    model = FitModel(expression=expression, parameters=_settings(expression, frozen, links, limits))
-    (result,) = engine.fit(model, control, data.counts[None], {}, ())
+    model = FitModel(expression=settings.expression, parameters=_parameters(settings))
+    (result,) = engine.fit(model, settings, data.counts[None], {}, ())
     if result.status != "ok":
         raise IcflowError(f"{spectrum}: {result.status}")
     if output is not None:
-        write_json(output, _as_json(result, spectrum, data, expression, control, engine))
-    return _as_text(result, expression, control)
+        write_json(output, _as_json(result, spectrum, data, settings, engine))
+    return _as_text(result, settings)
 
 
-def _instrument(
-    rmf: Path, arf: Path | None, exposure: float, background: Path | None
-) -> Instrument:
-    return Instrument(
-        rmf=str(rmf),
-        arf=None if arf is None else str(arf),
-        exposure=exposure,
-        background=None if background is None else str(background),
-    )
-
-
-def _settings(
-    expression: str,
-    frozen: Mapping[str, float],
-    links: Mapping[str, str],
-    limits: Mapping[str, tuple[float, float]],
-) -> dict[str, float | Link | Free]:
-    declared = parse(expression).parameters
+def _parameters(settings: FitSpectrumSettings) -> dict[str, float | Link | Free]:
+    expression, declared = settings.expression, parse(settings.expression).parameters
+    frozen, links, limits = settings.freeze, settings.link, settings.limits
     for option, names in (("--freeze", frozen), ("--link", links), ("--limits", limits)):
         for name in names:
             if name not in declared:
@@ -131,18 +73,18 @@ def _settings(
                 f"--link {name}={target}: name a parameter that is not linked itself; "
                 f"allowed: {', '.join(n for n in declared if n not in links and n != name)}"
             )
-    settings: dict[str, float | Link | Free] = {}
+    parameters: dict[str, float | Link | Free] = {}
     for name, parameter in declared.items():
         if name in frozen:
-            settings[name] = frozen[name]
+            parameters[name] = frozen[name]
         elif name in links:
-            settings[name] = Link(link=links[name])
+            parameters[name] = Link(link=links[name])
         else:
-            settings[name] = _free(name, parameter, limits.get(name))
-    return settings
+            parameters[name] = _free(name, parameter, limits.get(name))
+    return parameters
 
 
-def _free(name: str, parameter: Parameter, given: tuple[float, float] | None) -> float | Free:
+def _free(name: str, parameter: Parameter, given: Sequence[float] | None) -> float | Free:
     low, high = given or LIMITS.get(name.rpartition(".")[2], (parameter.minimum, parameter.maximum))
     low, high = max(low, parameter.minimum), min(high, parameter.maximum)
     if low == high:
@@ -154,8 +96,7 @@ def _as_json(
     result: FitResult,
     path: Path,
     data: Spectrum,
-    expression: str,
-    control: FitControl,
+    settings: FitSpectrumSettings,
     engine: EmbeddedEngine,
 ) -> dict[str, object]:
     def entry(name: str) -> dict[str, object]:
@@ -170,11 +111,11 @@ def _as_json(
     return {
         "spectrum": str(path),
         "exposure": data.exposure,
-        "expression": expression,
-        "energies": list(control.energies),
-        "group_min": control.group_min,
-        "errors": control.errors,
-        "delta": control.delta,
+        "expression": settings.expression,
+        "energies": list(settings.energies),
+        "group_min": settings.group_min,
+        "errors": settings.errors,
+        "delta": settings.delta,
         "cstat": result.cstat,
         "dof": result.dof,
         "bins": result.bins,
@@ -196,12 +137,12 @@ def _as_json(
     }
 
 
-def _as_text(result: FitResult, expression: str, control: FitControl) -> str:
+def _as_text(result: FitResult, settings: FitSpectrumSettings) -> str:
     """Return a table like XSPEC's ``show free``."""
-    declared = parse(expression).parameters
-    lines = [f"Model {expression}", f"{'parameter':<22}{'unit':<10}{'value':>14}  error"]
+    declared = parse(settings.expression).parameters
+    lines = [f"Model {settings.expression}", f"{'parameter':<22}{'unit':<10}{'value':>14}  error"]
     if result.intervals:
-        lines[-1] += f"  [C rises by {control.delta:g}]"
+        lines[-1] += f"  [C rises by {settings.delta:g}]"
     for name, value in result.values.items():
         unit = declared[name].unit if name in declared else ""
         if name in result.at_bound:

@@ -15,30 +15,31 @@ from astropy import units
 from astropy.table import Table
 
 from icflow.errors import IcflowError
+from icflow.layout import Layout
 from icflow.models import library
 from icflow.models.expression import Component, parse
 from icflow.models.inverse_compton import energy_flux
-from icflow.ogip.spectra import SpectrumSet, read_spectra
 from icflow.settings import FluxSettings
 from icflow.tables import stack, write_table
+from icflow.truth import Truth, read_truth
 from icflow.typing import Floats
 
 FLUX = units.erg / units.cm**2 / units.s
 
 
-def run(settings: FluxSettings, spectra: Sequence[Path], output: Path) -> None:
-    """Write a table of fluxes, one row per spectrum.
+def run(settings: FluxSettings, results: Path, output: Path) -> None:
+    """Write the fluxes of the spectra below `results` that the settings name; see `tabulate`."""
+    layout, shards = Layout(results), settings.shards
+    paths = [layout.truth(name, n) for name in settings.datasets for n in shards.numbers(name)]
+    write_table(output, tabulate(settings, [read_truth(path) for path in paths]))
+
+
+def tabulate(settings: FluxSettings, truths: Sequence[Truth]) -> Table:
+    """Return a table of fluxes, one row per spectrum.
 
     Columns ``dataset``, ``index``, ``ic_flux`` and ``thermal_flux``
     (erg/cm²/s between ``settings.energies``), and ``ic_norm``, the sum of the
     norms of the IC components, 0 without any.
-
-    Parameters
-    ----------
-    settings : FluxSettings
-    spectra : sequence of path
-        Spectra of the test datasets, for the true parameters.
-    output : path
 
     Raises
     ------
@@ -47,15 +48,14 @@ def run(settings: FluxSettings, spectra: Sequence[Path], output: Path) -> None:
     """
     library.configure(settings.atomic_data)
     thermal = {c.definition.name for c in _additive(settings.thermal)}
-    tables = [_tabulate(read_spectra(path), settings, thermal) for path in spectra]
-    write_table(output, stack(tables))
+    return stack([_tabulate(truth, settings, thermal) for truth in truths])
 
 
 def _additive(expression: str) -> list[Component]:
     return [term.additive for term in parse(expression).terms]
 
 
-def _tabulate(shard: SpectrumSet, settings: FluxSettings, thermal: set[str]) -> Table:
+def _tabulate(shard: Truth, settings: FluxSettings, thermal: set[str]) -> Table:
     if shard.scenario not in settings.expressions:
         raise IcflowError(
             f"dataset {shard.dataset}: its spectra are of the scenario {shard.scenario!r}, which "
@@ -63,12 +63,12 @@ def _tabulate(shard: SpectrumSet, settings: FluxSettings, thermal: set[str]) -> 
         )
     found = {name: np.zeros(shard.index.size) for name in ("ic_flux", "thermal_flux", "ic_norm")}
     for component in _additive(settings.expressions[shard.scenario]):
-        flux = component_flux(component, shard.truth, settings.energies)
+        flux = component_flux(component, shard.parameters, settings.energies)
         if component.definition.name in thermal:
             found["thermal_flux"] += flux
         else:
             found["ic_flux"] += flux
-            found["ic_norm"] += shard.truth[f"{component.name}.norm"]
+            found["ic_norm"] += shard.parameters[f"{component.name}.norm"]
     table = Table(
         {"dataset": np.full(shard.index.size, shard.dataset), "index": shard.index, **found},
         meta={"energies": list(settings.energies)},

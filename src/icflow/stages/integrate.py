@@ -14,9 +14,9 @@ from tqdm import tqdm
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.errors import IcflowError
 from icflow.models.scenario import generator
+from icflow.ogip.modules import as_observed
 from icflow.ogip.spectra import read_spectra
 from icflow.settings import IntegralSettings
-from icflow.stages.modules import as_observed
 from icflow.tables import rounded, write_table
 
 # Digits of the logarithm of an evidence: more than its error can use.

@@ -8,11 +8,19 @@ from pathlib import Path
 from icflow.detection import reading, scan_tables
 from icflow.errors import IcflowError
 from icflow.files import write_text
+from icflow.layout import Layout
 from icflow.settings import ScanSettings
 from icflow.tables import write_table
 
 
-def run(settings: ScanSettings, points: Mapping[str, Path], output: Path) -> None:
+def run(settings: ScanSettings, results: Path, output: Path) -> None:
+    """Compare the points of a scan whose evaluations lie below `results`."""
+    layout = Layout(results)
+    names = [point.name for point in settings.scan.points]
+    compare(settings, {name: layout.point(settings.name, name) for name in names}, output)
+
+
+def compare(settings: ScanSettings, points: Mapping[str, Path], output: Path) -> None:
     """Compare the points of a scan.
 
     Parameters

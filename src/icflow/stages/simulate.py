@@ -9,9 +9,11 @@ from tqdm import tqdm
 
 from icflow.config import Module
 from icflow.engines.registry import make_engine
+from icflow.layout import truth_of
 from icflow.ogip.response import read_rmf
 from icflow.ogip.spectra import Recorded, SpectrumSet, write_spectra
 from icflow.settings import SimulateSettings
+from icflow.truth import Truth, write_truth
 from icflow.typing import DrawnCounts, Floats
 
 # Spectra between two updates of the progress bar.
@@ -23,6 +25,9 @@ _Block = tuple[DrawnCounts, dict[str, Floats]]
 
 def run(settings: SimulateSettings, first: int, count: int, output: Path) -> None:
     """Draw parameters and counts of spectra `first` to `first + count`, and write them.
+
+    The parameters are written beside the spectra too, as ``OUTPUT.truth.ecsv`` (without the
+    suffix of the output).
 
     Every spectrum depends on the seed, the name of the dataset (or of the one that it is like)
     and its own index alone, so shards of any size hold the same spectra.
@@ -45,7 +50,11 @@ def run(settings: SimulateSettings, first: int, count: int, output: Path) -> Non
             "SEED": settings.seed,
             "EXPRESS": model.expression,
         }
-        write_spectra(output, _assemble(settings, first, blocks, metadata))
+        spectra = _assemble(settings, first, blocks, metadata)
+        # The spectra come last: where they are, their truth is too.
+        truth = Truth(spectra.dataset, spectra.scenario, spectra.index, spectra.truth)
+        write_truth(truth_of(output), truth, model.expression)
+        write_spectra(output, spectra)
 
 
 def _assemble(

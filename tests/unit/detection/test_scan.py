@@ -20,9 +20,8 @@ from icflow.detection import scan, scan_tables
 from icflow.detection.scan import Point, ScoredSpectra, Weights
 from icflow.errors import IcflowError
 from icflow.publish import scan_page
-from icflow.publish.figures import scans
+from icflow.publish.figures import scans, writing
 from icflow.settings import ScanSettings
-from icflow.stages import figures
 from icflow.stages import scan as stage
 from icflow.typing import Floats
 
@@ -335,7 +334,7 @@ def test_the_table_and_the_figure_of_a_scan(figure: str, tmp_path: Path) -> None
     settings = scan_settings(figure, ["cae", "fit_density"])
     points = write_points(tmp_path, settings)
     output = tmp_path / "scan"
-    stage.run(settings, points, output)
+    stage.compare(settings, points, output)
     with (output / "table.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 * 2 * 3
@@ -358,11 +357,11 @@ def test_the_table_and_the_figure_of_a_scan(figure: str, tmp_path: Path) -> None
     assert r"IC \| faint" in text
     assert ("Flux found in 90%" in text) == (figure == "fluxes")
     again = tmp_path / "again"
-    stage.run(settings, dict(reversed(points.items())), again)
+    stage.compare(settings, dict(reversed(points.items())), again)
     for name in ("table.csv", "table.md", "curves.ecsv"):
         assert (again / name).read_bytes() == (output / name).read_bytes()
     images = [tmp_path / f"figure.{suffix}" for suffix in ("png", "pdf")]
-    figures.write(lambda: scans.draw(settings, output), 80, images)
+    writing.write(lambda: scans.draw(settings, output), 80, images)
     assert images[0].read_bytes().startswith(b"\x89PNG")
     assert images[1].read_bytes().startswith(b"%PDF-")
 
@@ -371,11 +370,11 @@ def test_a_missing_point_or_detector_is_named(tmp_path: Path) -> None:
     settings = scan_settings("rates", ["cae"])
     points = write_points(tmp_path, settings)
     with pytest.raises(IcflowError, match="no evaluation of the point second was given"):
-        stage.run(settings, {"first": points["first"]}, tmp_path / "out")
+        stage.compare(settings, {"first": points["first"]}, tmp_path / "out")
     more = scan_settings("rates", ["cae", "ae"])
     with pytest.raises(IcflowError, match=r"scores.ecsv: lacks the column ae"):
-        stage.run(more, points, tmp_path / "out")
-    stage.run(settings, points, tmp_path / "out")
+        stage.compare(more, points, tmp_path / "out")
+    stage.compare(settings, points, tmp_path / "out")
     with pytest.raises(IcflowError, match=r"table\.csv: has no rows of ae; make the table again"):
         scans.draw(more, tmp_path / "out")
     with pytest.raises(IcflowError, match=r"table\.csv: cannot be read"):
@@ -384,15 +383,15 @@ def test_a_missing_point_or_detector_is_named(tmp_path: Path) -> None:
 
 def test_the_page_of_a_scan_shows_its_table_and_says_how_it_was_made(tmp_path: Path) -> None:
     run = with_scan(scan_of(FIRST, SECOND, figure="changes", detectors=["cae"]), bootstrap=100)
-    settings, made = settings_of.scan(run, "mine"), tmp_path / "results/scans/mine"
-    stage.run(settings, write_points(tmp_path, settings, size=50), made)
+    settings, made = settings_of.scan(run, "mine"), tmp_path / "results/scan/mine"
+    stage.compare(settings, write_points(tmp_path, settings, size=50), made)
     files = ["config.yaml", "config/my scan.yaml"]
     output = tmp_path / "page"
     written = scan_page.run(run, "mine", files, tmp_path / "results", output)
     assert [path.name for path in written] == ["mine_scan.md", "mine_scan.csv", "mine_scan.png"]
     page, table, image = written
     assert (made / "table.md").read_text() in page.read_text()
-    assert "\nsnakemake scans --cores 2 --configfile config.yaml 'config/my scan.yaml'\n" in (
+    assert "\nsnakemake scan --cores 2 --configfile config.yaml 'config/my scan.yaml'\n" in (
         page.read_text()
     )
     assert table.read_bytes() == (made / "table.csv").read_bytes()

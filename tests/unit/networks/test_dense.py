@@ -11,8 +11,8 @@ import torch
 
 from icflow.errors import IcflowError
 from icflow.networks.dense import GROUP, DenseAutoencoder, deviance
+from icflow.networks.inputs import Inputs, training_labels, true_labels
 from icflow.networks.scoring import LEAST, reconstruction_deviance
-from icflow.stages.networks import Inputs, training_labels, true_labels
 
 LENGTH = 64
 

@@ -20,6 +20,7 @@ from icflow.detection import metrics
 from icflow.detection.published import PUBLISHED
 from icflow.detection.roc import Curve
 from icflow.errors import IcflowError
+from icflow.layout import Layout
 from icflow.publish.figures import (
     architecture,
     dependence,
@@ -32,9 +33,9 @@ from icflow.publish.figures import (
     registry,
     reliability,
     style,
+    writing,
 )
 from icflow.publish.figures.base import FigureSettings
-from icflow.stages import figures
 
 ROOT = Path(__file__).parents[3]
 
@@ -45,7 +46,7 @@ def draw(config: Config, results: Path, name: str) -> object:
         text = registry.settings(config, name).json_text()
         return registry.draw(
             configuration.from_json(FigureSettings, text),
-            [results / path for path in registry.inputs(config, name)],
+            registry.inputs(config, name, Layout(results)),
         )
 
 
@@ -58,10 +59,10 @@ def changed(config: Config, above: dict) -> Config:
 def test_figures_are_drawn_at_journal_width(
     config: Config, evaluated: Path, name: str, tmp_path: Path
 ) -> None:
-    inputs = [evaluated / path for path in registry.inputs(config, name)]
-    outputs = [tmp_path / Path(path).name for path in registry.outputs(config, name)]
+    inputs = registry.inputs(config, name, Layout(evaluated))
+    outputs = [tmp_path / path.name for path in registry.outputs(config, name, Layout())]
     settings = registry.settings(config, name)
-    figures.run(settings, inputs, outputs)
+    writing.run(settings, inputs, outputs)
     assert [path.name for path in outputs] == [
         f"{registry.file_name(name)}.{suffix}" for suffix in ("pdf", "png")
     ]
@@ -115,17 +116,17 @@ def test_bytes_are_the_same_in_another_process(
     script = (
         "import sys; from pathlib import Path; from icflow.config import from_json\n"
         "from icflow.publish.figures.base import FigureSettings\n"
-        "from icflow.stages import figures\n"
+        "from icflow.publish.figures import writing\n"
         "text, inputs, outputs = sys.argv[1:]\n"
-        "figures.run(from_json(FigureSettings, text), [Path(p) for p in inputs.split('|')],"
+        "writing.run(from_json(FigureSettings, text), [Path(p) for p in inputs.split('|')],"
         " [Path(p) for p in outputs.split('|')])"
     )
     for name in names:
         settings = registry.settings(config, name)
-        inputs = [evaluated / path for path in registry.inputs(config, name)]
+        inputs = registry.inputs(config, name, Layout(evaluated))
         here = [tmp_path / f"here{name}.{suffix}" for suffix in ("pdf", "png", "svg")]
         there = [tmp_path / f"there{name}.{suffix}" for suffix in ("pdf", "png", "svg")]
-        figures.run(settings, inputs, here)
+        writing.run(settings, inputs, here)
         subprocess.run(
             [
                 sys.executable,
@@ -147,10 +148,10 @@ def test_a_users_matplotlibrc_changes_nothing(
     import matplotlib
 
     settings = registry.settings(config, "6")
-    inputs = [evaluated / path for path in registry.inputs(config, "6")]
-    figures.run(settings, inputs, [tmp_path / "plain.png"])
+    inputs = registry.inputs(config, "6", Layout(evaluated))
+    writing.run(settings, inputs, [tmp_path / "plain.png"])
     with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red", "lines.linewidth": 9}):
-        figures.run(settings, inputs, [tmp_path / "odd.png"])
+        writing.run(settings, inputs, [tmp_path / "odd.png"])
     assert (tmp_path / "plain.png").read_bytes() == (tmp_path / "odd.png").read_bytes()
 
 
@@ -158,7 +159,7 @@ def test_unknown_figures_and_formats_are_refused(config: Config, tmp_path: Path)
     with pytest.raises(IcflowError, match="no figure 99; choose one of 1, 2"):
         registry.settings(config, "99")
     with pytest.raises(IcflowError, match=r"figure1\.gif: figures are written as \.pdf"):
-        figures.run(registry.settings(config, "1"), [], [tmp_path / "figure1.gif"])
+        writing.run(registry.settings(config, "1"), [], [tmp_path / "figure1.gif"])
 
 
 def test_settings_hold_only_what_a_figure_depends_on(config: Config) -> None:
@@ -238,7 +239,7 @@ def test_histogram_bins_hold_every_finite_value(values: list[float], logarithmic
 
 def test_components_are_named_by_what_they_are(config: Config, results: Path) -> None:
     tables = {
-        name: Table.read(results / f"figures/data/components-{name}.ecsv", format="ascii.ecsv")
+        name: Table.read(results / f"components/{name}.ecsv", format="ascii.ecsv")
         for name in config.detection.test
     }
     kinds = {
@@ -265,7 +266,7 @@ def test_last_component_of_a_term(term: str, component: str) -> None:
 
 
 def test_components_without_exposure_are_refused(config: Config, results: Path) -> None:
-    path = results / "figures/data/components-test_2T.ecsv"
+    path = results / "components/test_2T.ecsv"
     table = Table.read(path, format="ascii.ecsv")
     del table.meta["exposure"]
     table.write(path, format="ascii.ecsv", overwrite=True)
@@ -324,7 +325,7 @@ def test_bias_and_scatter_of_a_gaussian_with_outliers() -> None:
 
 def test_latents_use_held_out_spectra_only(config: Config, results: Path) -> None:
     for fold in range(2):
-        path = results / f"scores/cae/fold-{fold}.ecsv"
+        path = results / f"score/cae/fold-{fold}.ecsv"
         table = Table.read(path, format="ascii.ecsv")
         table = table[np.asarray(table["part"]) != "holdout"]
         table.write(path, format="ascii.ecsv", overwrite=True)
@@ -401,7 +402,7 @@ def test_bin_edges_without_a_range(values: list[float]) -> None:
 
 
 def test_dependence_of_tiny_samples_is_drawn(config: Config, evaluated: Path) -> None:
-    path = evaluated / "evaluation/scores.ecsv"
+    path = evaluated / "evaluate/scores.ecsv"
     table = Table.read(path, format="ascii.ecsv")
     size = len(table) // 2
     table[[0, 1, size, size + 1]].write(path, format="ascii.ecsv", overwrite=True)
@@ -410,7 +411,7 @@ def test_dependence_of_tiny_samples_is_drawn(config: Config, evaluated: Path) ->
 
 
 def test_scenarios_without_plasma_are_told(config: Config, evaluated: Path) -> None:
-    path = evaluated / "evaluation/scores.ecsv"
+    path = evaluated / "evaluate/scores.ecsv"
     table = Table.read(path, format="ascii.ecsv")
     table.remove_columns([name for name in table.colnames if name.startswith("truth.apec")])
     table.write(path, format="ascii.ecsv", overwrite=True)
@@ -421,7 +422,7 @@ def test_scenarios_without_plasma_are_told(config: Config, evaluated: Path) -> N
 def test_confusion_matrices_of_more_detectors_fill_more_rows(
     config: Config, evaluated: Path
 ) -> None:
-    path = evaluated / "evaluation/metrics.json"
+    path = evaluated / "evaluate/metrics.json"
     content = json.loads(path.read_text())
     entry = dict(content["detectors"]["cae"], confusion={"tp": 0, "fp": 1, "tn": 3, "fn": 0})
     content["detectors"] = {f"detector{number}": entry for number in range(7)}
@@ -434,8 +435,8 @@ def test_confusion_matrices_of_more_detectors_fill_more_rows(
 
 def test_pdf_text_is_compressed_but_whole(config: Config, evaluated: Path, tmp_path: Path) -> None:
     """Decompress every stream: a truncated file would not."""
-    inputs = [evaluated / path for path in registry.inputs(config, "5")]
-    figures.run(registry.settings(config, "5"), inputs, [tmp_path / "figure5.pdf"])
+    inputs = registry.inputs(config, "5", Layout(evaluated))
+    writing.run(registry.settings(config, "5"), inputs, [tmp_path / "figure5.pdf"])
     data = (tmp_path / "figure5.pdf").read_bytes()
     streams = re.findall(rb"/FlateDecode.*?stream\r?\n(.*?)\r?\nendstream", data, re.DOTALL)
     assert len(streams) > 2
@@ -505,7 +506,7 @@ def test_bins_of_equal_numbers() -> None:
 def test_figures_of_tiny_samples_have_empty_bins(
     config: Config, evaluated: Path, name: str
 ) -> None:
-    path = evaluated / "evaluation/scores.ecsv"
+    path = evaluated / "evaluate/scores.ecsv"
     table = Table.read(path, format="ascii.ecsv")
     size = len(table) // 2
     table[[0, 1, size, size + 1]].write(path, format="ascii.ecsv", overwrite=True)
@@ -523,7 +524,7 @@ def test_figures_of_tiny_samples_have_empty_bins(
 def test_figures_without_their_quantities_are_told(
     config: Config, evaluated: Path, name: str, message: str
 ) -> None:
-    path = evaluated / "evaluation/scores.ecsv"
+    path = evaluated / "evaluate/scores.ecsv"
     table = Table.read(path, format="ascii.ecsv")
     table.remove_columns([column for column in table.colnames if column.startswith("truth.")])
     table.write(path, format="ascii.ecsv", overwrite=True)
@@ -532,7 +533,7 @@ def test_figures_without_their_quantities_are_told(
 
 
 def test_efficiency_needs_both_classes(config: Config, evaluated: Path) -> None:
-    path = evaluated / "evaluation/scores.ecsv"
+    path = evaluated / "evaluate/scores.ecsv"
     table = Table.read(path, format="ascii.ecsv")
     table[np.asarray(table["is_ic"])].write(path, format="ascii.ecsv", overwrite=True)
     with pytest.raises(IcflowError, match="efficiency needs test spectra of both classes"):
@@ -594,7 +595,7 @@ def test_reliability_of_stated_probabilities() -> None:
 
 
 def test_curves_of_one_class_are_drawn_empty(config: Config, evaluated: Path) -> None:
-    path = evaluated / "evaluation/scores.ecsv"
+    path = evaluated / "evaluate/scores.ecsv"
     table = Table.read(path, format="ascii.ecsv")
     table[np.asarray(table["is_ic"])].write(path, format="ascii.ecsv", overwrite=True)
     for name in ("roc", "precision_recall"):
@@ -602,7 +603,7 @@ def test_curves_of_one_class_are_drawn_empty(config: Config, evaluated: Path) ->
 
 
 def test_differences_that_chance_can_make_are_grey(config: Config, evaluated: Path) -> None:
-    content = json.loads((evaluated / "evaluation/metrics.json").read_text())
+    content = json.loads((evaluated / "evaluate/metrics.json").read_text())
     names = list(content["detectors"])
     for first, others in content["differences"].items():
         for other in others:
@@ -610,7 +611,7 @@ def test_differences_that_chance_can_make_are_grey(config: Config, evaluated: Pa
             low = -0.01 if same else 0.01
             found = {"value": 0.02, "lo": low, "hi": 0.03}
             content["differences"][first][other] = {"bacc": found, "auc": found}
-    (evaluated / "evaluation/metrics.json").write_text(json.dumps(content))
+    (evaluated / "evaluate/metrics.json").write_text(json.dumps(content))
     axes = draw(config, evaluated, "differences").axes[0]  # type: ignore[attr-defined]
     size = len(names)
     assert len(axes.texts) == size * (size - 1)

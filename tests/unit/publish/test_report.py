@@ -159,8 +159,8 @@ def test_report_is_the_same_each_time(config: Config, finished: Path) -> None:
     [
         ("figures/figure3.png", "figure3.png: cannot be read .*draw the figure"),
         ("run.json", "run.json: cannot be read .*record the run"),
-        ("evaluation/metrics.json", "metrics.json: cannot be read"),
-        ("fits/test_2T/2T_free/shard-0001.ecsv", "shard-0001.ecsv: cannot be read"),
+        ("evaluate/metrics.json", "metrics.json: cannot be read"),
+        ("baseline/test_2T/2T_free/shard-0001.ecsv", "shard-0001.ecsv: cannot be read"),
     ],
 )
 def test_missing_results_are_named(config: Config, finished: Path, path: str, message: str) -> None:
@@ -170,7 +170,7 @@ def test_missing_results_are_named(config: Config, finished: Path, path: str, me
     assert not (finished / "report.html").exists()
 
 
-@pytest.mark.parametrize("path", ["run.json", "evaluation/metrics.json"])
+@pytest.mark.parametrize("path", ["run.json", "evaluate/metrics.json"])
 def test_truncated_results_are_named(config: Config, finished: Path, path: str) -> None:
     (finished / path).write_text('{"detec')
     with pytest.raises(IcflowError, match=f"{Path(path).name}: not the"):

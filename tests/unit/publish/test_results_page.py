@@ -158,7 +158,7 @@ def test_lists_read_as_sentences(words: list[str], sentence: str) -> None:
 
 
 def test_a_combination_is_compared_with_its_parts(config: Config, evaluated: Path) -> None:
-    metrics = json.loads((evaluated / "evaluation/metrics.json").read_text())
+    metrics = json.loads((evaluated / "evaluate/metrics.json").read_text())
     found = results_page.additions(metrics, config)
     said = {sentence.split(":")[0] for sentence in found}
     detectors = config.detection.detectors
@@ -172,7 +172,7 @@ def test_a_combination_is_compared_with_its_parts(config: Config, evaluated: Pat
 
 
 def test_a_run_without_metrics_is_refused(config: Config, evaluated: Path, tmp_path: Path) -> None:
-    (evaluated / "evaluation/metrics.json").unlink()
+    (evaluated / "evaluate/metrics.json").unlink()
     with pytest.raises(IcflowError, match=r"metrics\.json: cannot be read"):
         results_page.run(config, ["config.yaml"], evaluated, tmp_path)
     assert not (tmp_path / "README.md").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -24,14 +25,15 @@ from icflow.detection.published import PUBLISHED
 from icflow.errors import IcflowError
 
 Evaluate = Callable[[Config, Path], None]
+Gather = Callable[[Path, list[Path]], Any]
 
 
 def read_scores(results: Path) -> Table:
-    return Table.read(results / "evaluation/scores.ecsv", format="ascii.ecsv")
+    return Table.read(results / "evaluate/scores.ecsv", format="ascii.ecsv")
 
 
 def read_metrics(results: Path) -> dict:
-    return json.loads((results / "evaluation/metrics.json").read_text())
+    return json.loads((results / "evaluate/metrics.json").read_text())
 
 
 def test_scores_hold_every_test_spectrum_once(config: Config, evaluated: Path) -> None:
@@ -129,30 +131,27 @@ def test_one_class_of_validation_spectra_is_refused(
 
 
 def run_point(
-    config: Config, results: Path, folder: Path, scores: list[Path], **changes: Any
+    config: Config,
+    inputs: Gather,
+    results: Path,
+    folder: Path,
+    scores: list[Path],
+    **changes: Any,
 ) -> tuple[dict[str, Any], Table]:
     """Evaluate in another folder; return the metrics and the scores of the validation spectra."""
     from icflow.stages import evaluate
 
-    evaluate.run(
-        settings_of.evaluate(config).model_copy(update=changes),
-        scores,
-        sorted(results.glob("fits/*/*/*.ecsv")),
-        sorted(results.glob("integrals/*/*/*.ecsv")),
-        sorted(results.glob("spectra/*/*.pha")),
-        folder / "scores.ecsv",
-        folder / "metrics.json",
-        folder,
-        output_validation=folder / "validation.ecsv",
-    )
+    given = dataclasses.replace(inputs(results, scores), fluxes=None)
+    settings = settings_of.evaluate(config).model_copy(update={"scan": "a scan"} | changes)
+    evaluate.evaluate(settings, given, folder, folder)
     validation = Table.read(folder / "validation.ecsv", format="ascii.ecsv")
     return json.loads((folder / "metrics.json").read_text()), validation
 
 
 def test_scores_of_a_fold_may_be_in_several_files(
-    config: Config, evaluated: Path, tmp_path: Path
+    config: Config, inputs: Gather, evaluated: Path, tmp_path: Path
 ) -> None:
-    whole = sorted(evaluated.glob("scores/*/fold-?.ecsv"))
+    whole = sorted(evaluated.glob("score/*/fold-?.ecsv"))
     parts = []
     for path in whole:
         table = Table.read(path, format="ascii.ecsv")
@@ -165,7 +164,7 @@ def test_scores_of_a_fold_may_be_in_several_files(
             kept["part"][kept["part"] == "test"] = "validation"
             kept.write(part, format="ascii.ecsv")
             parts.append(part)
-    found, validation = run_point(config, evaluated, tmp_path / "split", parts)
+    found, validation = run_point(config, inputs, evaluated, tmp_path / "split", parts)
     assert found == read_metrics(evaluated)
     assert set(validation["dataset"]) == set(config.detection.validation)
     assert set(config.detection.detectors) < set(validation.colnames)
@@ -173,22 +172,22 @@ def test_scores_of_a_fold_may_be_in_several_files(
 
 
 def test_held_out_spectra_can_be_kept_out_of_the_thresholds(
-    config: Config, evaluated: Path, tmp_path: Path
+    config: Config, inputs: Gather, evaluated: Path, tmp_path: Path
 ) -> None:
-    whole = sorted(evaluated.glob("scores/*/fold-?.ecsv"))
-    with_them, _ = run_point(config, evaluated, tmp_path / "with", whole)
-    without, _ = run_point(config, evaluated, tmp_path / "without", whole, held_out=False)
+    whole = sorted(evaluated.glob("score/*/fold-?.ecsv"))
+    with_them, _ = run_point(config, inputs, evaluated, tmp_path / "with", whole)
+    without, _ = run_point(config, inputs, evaluated, tmp_path / "without", whole, held_out=False)
     thresholds = [found["detectors"]["cae"]["fold_thresholds"] for found in (with_them, without)]
     assert thresholds[0] != thresholds[1]
     assert without["detectors"]["delta_cstat_fixed"] == with_them["detectors"]["delta_cstat_fixed"]
 
 
 def test_test_spectra_of_one_class_have_false_alarms_alone(
-    config: Config, evaluated: Path, tmp_path: Path
+    config: Config, inputs: Gather, evaluated: Path, tmp_path: Path
 ) -> None:
-    whole = sorted(evaluated.glob("scores/*/fold-?.ecsv"))
+    whole = sorted(evaluated.glob("score/*/fold-?.ecsv"))
     detection = config.detection.model_copy(update={"test": ["test_2T"]})
-    found, _ = run_point(config, evaluated, tmp_path / "one", whole, detection=detection)
+    found, _ = run_point(config, inputs, evaluated, tmp_path / "one", whole, detection=detection)
     for name, entry in found["detectors"].items():
         assert entry["recall"]["value"] is None
         assert entry["confusion"]["tp"] == entry["confusion"]["fn"] == 0
@@ -198,7 +197,7 @@ def test_test_spectra_of_one_class_have_false_alarms_alone(
 
 def test_fluxes_are_added_to_the_scores(config: Config, evaluated: Path) -> None:
     scores = read_scores(evaluated)
-    fluxes = Table.read(evaluated / "evaluation/fluxes.ecsv", format="ascii.ecsv")
+    fluxes = Table.read(evaluated / "fluxes/fluxes.ecsv", format="ascii.ecsv")
     assert scores["truth.ic_flux"].unit == fluxes["ic_flux"].unit
     # The table of fluxes lists the datasets the other way round.
     for name in config.detection.test:
@@ -211,7 +210,7 @@ def test_fluxes_are_added_to_the_scores(config: Config, evaluated: Path) -> None
 def test_fluxes_of_other_spectra_are_refused(
     config: Config, results: Path, evaluate: Evaluate
 ) -> None:
-    path = results / "evaluation/fluxes.ecsv"
+    path = results / "fluxes/fluxes.ecsv"
     table = Table.read(path, format="ascii.ecsv")[:-1]
     table.write(path, format="ascii.ecsv", overwrite=True)
     message = r"fluxes\.ecsv, dataset test_2T: no row for spectrum 59"
@@ -314,21 +313,22 @@ def test_undefined_metrics_are_written_as_such() -> None:
 
 
 def test_bytes_do_not_depend_on_the_order_of_files(
-    config: Config, evaluated: Path, tmp_path: Path
+    config: Config, inputs: Gather, evaluated: Path, tmp_path: Path
 ) -> None:
     from icflow.stages import evaluate
 
     again = tmp_path / "again"
-    evaluate.run(
+    given = inputs(evaluated, sorted(evaluated.glob("score/*/fold-?.ecsv"))[::-1])
+    backwards = {
+        field.name: {key: files[::-1] for key, files in reversed(list(value.items()))}
+        for field in dataclasses.fields(given)
+        if isinstance(value := getattr(given, field.name), dict)
+    }
+    evaluate.evaluate(
         settings_of.evaluate(config),
-        sorted(evaluated.glob("scores/*/fold-?.ecsv"))[::-1],
-        sorted(evaluated.glob("fits/*/*/*.ecsv"))[::-1],
-        sorted(evaluated.glob("integrals/*/*/*.ecsv"))[::-1],
-        sorted(evaluated.glob("spectra/*/*.pha"))[::-1],
-        again / "evaluation/scores.ecsv",
-        again / "evaluation/metrics.json",
+        dataclasses.replace(given, **backwards),
+        again / "evaluate",
         again / "tables",
-        evaluated / "evaluation/fluxes.ecsv",
     )
     made = sorted(path.relative_to(again) for path in again.rglob("*.*"))
     assert len(made) == 7
@@ -336,33 +336,42 @@ def test_bytes_do_not_depend_on_the_order_of_files(
         assert (again / path).read_bytes() == (evaluated / path).read_bytes()
 
 
+def test_the_files_are_found_by_the_layout(config: Config, evaluated: Path, tmp_path: Path) -> None:
+    from icflow.stages import evaluate
+
+    folder = tmp_path / "again"
+    evaluate.run(settings_of.evaluate(config), evaluated, folder, folder / "tables")
+    for name in ("scores.ecsv", "metrics.json"):
+        assert (folder / name).read_bytes() == (evaluated / "evaluate" / name).read_bytes()
+
+
 def damage_shard(results: Path) -> None:
-    (results / "fits/test_2T/2T_free/shard-0001.ecsv").unlink()
+    (results / "baseline/test_2T/2T_free/shard-0001.ecsv").unlink()
 
 
 def damage_fit(results: Path) -> None:
     for folder in ("2T_free", "2T_fixed"):
-        shutil.rmtree(results / "fits/test_1T+IC" / folder)
+        shutil.rmtree(results / "baseline/test_1T+IC" / folder)
 
 
 def damage_network(results: Path) -> None:
-    shutil.rmtree(results / "scores/ae")
+    shutil.rmtree(results / "score/ae")
 
 
 def truncate_scores(results: Path) -> None:
-    path = results / "scores/cae/fold-1.ecsv"
+    path = results / "score/cae/fold-1.ecsv"
     path.write_bytes(path.read_bytes()[:300])
 
 
 def damage_column(results: Path) -> None:
-    path = results / "fits/test_2T/2T_free/shard-0000.ecsv"
+    path = results / "baseline/test_2T/2T_free/shard-0000.ecsv"
     table = Table.read(path, format="ascii.ecsv")
     table.remove_column("dof")
     table.write(path, format="ascii.ecsv", overwrite=True)
 
 
 def damage_spectra(results: Path) -> None:
-    shutil.rmtree(results / "spectra/test_2T")
+    shutil.rmtree(results / "simulate/test_2T")
 
 
 @pytest.mark.parametrize(
@@ -371,7 +380,7 @@ def damage_spectra(results: Path) -> None:
         (damage_shard, "fit 2T_free of the dataset test_2T: no row for spectrum 30"),
         (damage_fit, r"fit 2T_fixed: no results for the dataset test_1T\+IC"),
         (damage_network, "detectors.ae: there are no scores of the network 'ae'"),
-        (truncate_scores, "scores/cae/fold-1.ecsv: not a whole ECSV table"),
+        (truncate_scores, "score/cae/fold-1.ecsv: not a whole ECSV table"),
         (damage_column, "2T_free/shard-0000.ecsv: lacks the column dof"),
         (damage_spectra, "no spectra of the dataset test_2T"),
     ],
@@ -386,7 +395,7 @@ def test_damaged_inputs_are_refused_and_nothing_is_written(
     damage(results)
     with pytest.raises(IcflowError, match=message):
         evaluate(config, results)
-    assert not (results / "evaluation/metrics.json").exists()
+    assert not (results / "evaluate/metrics.json").exists()
     assert not (results / "tables").exists()
 
 

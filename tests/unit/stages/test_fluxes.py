@@ -15,8 +15,9 @@ from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.errors import IcflowError
 from icflow.models.inverse_compton import KEV
-from icflow.ogip.spectra import Recorded, SpectrumSet, write_spectra
 from icflow.stages import fluxes
+from icflow.tables import write_table
+from icflow.truth import Truth, read_truth, write_truth
 
 ROOT = Path(__file__).parents[3]
 
@@ -31,16 +32,13 @@ def default() -> Config:
 
 
 def write(path: Path, scenario: str, truth: dict[str, list[float]], **change: str) -> Path:
-    size = len(truth["apec.kT"])
-    spectra = SpectrumSet(
-        counts=np.ones((size, 8), np.int32),
-        index=np.arange(size),
-        modules=(Recorded(np.arange(8), 1e6),),
-        truth={name: np.array(values) for name, values in truth.items()},
-        dataset=change.get("dataset", f"test_{scenario}"),
-        scenario=scenario,
+    expression = {"2T": "tbabs*(apec+apec)", "3T": "tbabs*apec"}.get(
+        scenario, "tbabs*(apec+powerlaw)"
     )
-    write_spectra(path, spectra)
+    values = {name: np.array(column) for name, column in truth.items()}
+    dataset = change.get("dataset", f"test_{scenario}")
+    index = np.arange(len(truth["apec.kT"]))
+    write_truth(path, Truth(dataset, scenario, index, values), expression)
     return path
 
 
@@ -54,22 +52,23 @@ def plasma(name: str, kT: list[float], norm: list[float]) -> dict[str, list[floa
 
 
 def make(default: Config, *paths: Path) -> Table:
-    output = paths[0].with_suffix(".ecsv")
-    fluxes.run(settings_of.fluxes(default), paths, output)
+    output = paths[0].with_name("fluxes.ecsv")
+    truths = [read_truth(path) for path in paths]
+    write_table(output, fluxes.tabulate(settings_of.fluxes(default), truths))
     return Table.read(output, format="ascii.ecsv")
 
 
 def test_fluxes_of_both_classes(default: Config, tmp_path: Path) -> None:
     column = {"TBabs.nH": [0.00858] * 2}
     ic = write(
-        tmp_path / "ic.pha",
+        tmp_path / "ic.truth.ecsv",
         "1T+IC",
         column
         | plasma("apec", [4.0, 8.0], [0.5, 0.5])
         | {"powerlaw.PhoIndex": [2.0, 2.0], "powerlaw.norm": [1e-3, 4e-4]},
     )
     thermal = write(
-        tmp_path / "thermal.pha",
+        tmp_path / "thermal.truth.ecsv",
         "2T",
         column | plasma("apec", [4.0, 8.0], [0.5, 0.2]) | plasma("apec_3", [8.0, 8.0], [0.5, 0.3]),
     )
@@ -87,6 +86,6 @@ def test_fluxes_of_both_classes(default: Config, tmp_path: Path) -> None:
 
 
 def test_spectra_of_an_unknown_scenario_are_refused(default: Config, tmp_path: Path) -> None:
-    path = write(tmp_path / "odd.pha", "3T", plasma("apec", [4.0], [0.5]), dataset="odd")
+    path = write(tmp_path / "odd.truth.ecsv", "3T", plasma("apec", [4.0], [0.5]), dataset="odd")
     with pytest.raises(IcflowError, match="dataset odd: its spectra are of the scenario '3T'"):
         make(default, path)

@@ -17,6 +17,7 @@ from astropy.table import Table
 from icflow.config import Autoencoder, Config, Dataset, Detection, Figures, Module, Section
 from icflow.detection.metrics import Estimate
 from icflow.files import read_json
+from icflow.layout import Layout
 from icflow.tables import read_table
 from icflow.typing import Booleans, Floats
 
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
 
 
 class FigureSettings(Section):
-    """What one figure depends on besides its input files.
+    """What one figure depends on besides the content of the files that it reads.
 
-    Sections of the configuration that a figure does not use are None.
+    These are relative to the folder of the results. Sections of the configuration that a
+    figure does not use are None.
     """
 
     name: str
     figures: Figures
+    inputs: list[str]
     modules: list[Module] | None = None
     datasets: dict[str, Dataset] | None = None
     autoencoder: Autoencoder | None = None
@@ -90,8 +93,7 @@ class FigureKind:
     Attributes
     ----------
     inputs : callable
-        Takes the configuration, gives the files to read, relative to the
-        folder of the results.
+        Takes the configuration and the layout of the results, gives the files to read.
     draw : callable
         Takes what the figure is drawn from, gives the figure.
     caption : callable
@@ -104,7 +106,7 @@ class FigureKind:
         What to call it where it has no number.
     """
 
-    inputs: Callable[[Config], list[str]]
+    inputs: Callable[[Config, Layout], list[Path]]
     draw: Callable[[FigureData], Figure]
     caption: Callable[[Config], str]
     alt: str
@@ -115,19 +117,19 @@ class FigureKind:
 # --- what figures read ----------------------------------------------------------------
 
 
-def scores(config: Config) -> list[str]:
+def scores(config: Config, results: Layout) -> list[Path]:
     """Return the scores of the evaluation."""
-    return ["evaluation/scores.ecsv"]
+    return [results.judged]
 
 
-def metrics(config: Config) -> list[str]:
+def metrics(config: Config, results: Layout) -> list[Path]:
     """Return the metrics of the evaluation."""
-    return ["evaluation/metrics.json"]
+    return [results.metrics]
 
 
-def examples(config: Config) -> list[str]:
+def examples(config: Config, results: Layout) -> list[Path]:
     """Return the example reconstructions of the constrained network in its first fold."""
-    return [f"scores/{constrained(config)}/fold-0-reconstructions.ecsv"]
+    return [results.reconstructions(constrained(config), 0)]
 
 
 def read_metrics(path: Path) -> dict[str, Any]:

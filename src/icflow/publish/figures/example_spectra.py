@@ -12,6 +12,7 @@ from astropy.table import Table
 
 from icflow.config import Config
 from icflow.errors import IcflowError
+from icflow.layout import Layout
 from icflow.publish.figures import style
 from icflow.publish.figures.base import FigureData, FigureKind, shown_module
 from icflow.tables import floats, read_table
@@ -56,8 +57,8 @@ class Component(NamedTuple):
         return {"color": self.color, "ls": self.dashes, "baseline": None}
 
 
-def _inputs(config: Config) -> list[str]:
-    return [f"figures/data/components-{name}.ecsv" for name in config.detection.test]
+def _inputs(config: Config, results: Layout) -> list[Path]:
+    return [results.components(name) for name in config.detection.test]
 
 
 def draw(data: FigureData) -> Figure:

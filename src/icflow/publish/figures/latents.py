@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.errors import IcflowError
+from icflow.layout import Layout
 from icflow.publish.figures import style
 from icflow.publish.figures.base import (
     FigureData,
@@ -33,8 +35,8 @@ QUARTILE = 0.6744897501960817
 PER_ROW = 4
 
 
-def _inputs(config: Config) -> list[str]:
-    return [f"scores/{constrained(config)}/fold-{fold}.ecsv" for fold in folds(config)]
+def _inputs(config: Config, results: Layout) -> list[Path]:
+    return [results.scores(constrained(config), fold) for fold in folds(config)]
 
 
 def draw(data: FigureData) -> Figure:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
 
 from icflow.config import Config
+from icflow.layout import Layout
 from icflow.publish.figures import style
 from icflow.publish.figures.base import FigureData, FigureKind, folds, many, network_order
 from icflow.tables import floats, read_table
@@ -27,9 +29,9 @@ CURVES = (
 )
 
 
-def _inputs(config: Config) -> list[str]:
+def _inputs(config: Config, results: Layout) -> list[Path]:
     return [
-        f"networks/{network}/fold-{fold}/history.ecsv"
+        results.history(network, fold)
         for network in config.autoencoder.networks
         for fold in folds(config)
     ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from icflow.config import Config
 from icflow.errors import IcflowError
+from icflow.layout import Layout
 from icflow.publish.figures import (
     architecture,
     confusion,
@@ -86,17 +87,18 @@ def words(config: Config, name: str) -> dict[str, str]:
 def settings(config: Config, name: str) -> FigureSettings:
     """Return the part of the configuration that a figure depends on."""
     sections = {section: getattr(config, section) for section in kind(name).sections}
-    return FigureSettings(name=name, figures=config.figures, **sections)
+    files = [path.as_posix() for path in inputs(config, name, Layout(Path()))]
+    return FigureSettings(name=name, figures=config.figures, inputs=files, **sections)
 
 
-def inputs(config: Config, name: str) -> list[str]:
-    """Return the files that a figure reads, relative to the folder of the results."""
-    return kind(name).inputs(config)
+def inputs(config: Config, name: str, results: Layout) -> list[Path]:
+    """Return the files that a figure reads."""
+    return kind(name).inputs(config, results)
 
 
-def outputs(config: Config, name: str) -> list[str]:
-    """Return the files that a figure makes, relative to the folder of the results."""
-    return [f"figures/{file_name(name)}.{suffix}" for suffix in config.figures.formats]
+def outputs(config: Config, name: str, results: Layout) -> list[Path]:
+    """Return the files that a figure makes."""
+    return [results.figure(file_name(name), suffix) for suffix in config.figures.formats]
 
 
 def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:

@@ -91,7 +91,7 @@ def _caption(config: Config) -> str:
 
 
 FIGURE = judged.kind(
-    inputs=lambda config: base.scores(config) + base.metrics(config),
+    inputs=lambda *run: base.scores(*run) + base.metrics(*run),
     draw=draw,
     caption=_caption,
     alt=(

@@ -1,4 +1,4 @@
-"""The stages `train` and `score` on small files: what they write, and bad input."""
+"""Training and scoring on small files: what they write, and bad input."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ import torch
 from astropy.table import Table
 
 from icflow.errors import IcflowError
-from icflow.networks import training, weights
+from icflow.networks import fold, scores, training, weights
 from icflow.networks.data import split
 from icflow.ogip.spectra import Recorded, SpectrumSet, write_spectra
 from icflow.settings import ScoreSettings
-from icflow.stages import score, train
 
 N_TRAIN, N_OTHER, CHANNELS = 60, 12, 4096
 # Channels 35 to 134, centres 3.02 to 6.98 keV; scored: 60 to 109, 4.02 to 5.98 keV.
@@ -124,7 +123,7 @@ class Run:
     def score(self, settings: ScoreSettings, folder: Path, **spectra: list[Path]) -> Path:
         output = folder / "scores.ecsv"
         given = self.spectra | spectra
-        score.run(settings, self.weights, given, self.labels, output, folder / "examples.ecsv")
+        scores.run(settings, self.weights, given, self.labels, output, folder / "examples.ecsv")
         return output
 
 
@@ -136,7 +135,7 @@ def run(rmf_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
         spectra[name] = write_dataset(folder, name, N_OTHER, 8)
     labels = [path.with_suffix(".ecsv") for path in spectra["train_2T"]]
     made = Run(make_settings(rmf_path), spectra, labels, folder / "network")
-    train.run(made.settings.train, spectra["train_2T"], labels, made.folder)
+    fold.run(made.settings.train, spectra["train_2T"], labels, made.folder)
     made.score(made.settings, made.folder)
     return made
 
@@ -180,7 +179,7 @@ def test_labels_are_scaled_by_the_spectra_that_train(run: Run) -> None:
 def test_order_and_size_of_the_files_do_not_matter(run: Run, tmp_path: Path) -> None:
     spectra = write_dataset(tmp_path, "train_2T", N_TRAIN, 37)[::-1]
     labels = [path.with_suffix(".ecsv") for path in spectra][::-1]
-    train.run(run.settings.train, spectra, labels, tmp_path / "again")
+    fold.run(run.settings.train, spectra, labels, tmp_path / "again")
     for name in ("weights.safetensors", "history.ecsv"):
         assert (tmp_path / "again" / name).read_bytes() == (run.folder / name).read_bytes()
 
@@ -192,17 +191,17 @@ from pathlib import Path
 from icflow.networks import training
 from icflow.config import from_json
 from icflow.settings import TrainSettings
-from icflow.stages import train
+from icflow.networks import fold
 
 def die(line):
     if line.startswith("epoch 4/"):
         os.kill(os.getpid(), signal.SIGKILL)
 
-train._report = die
+fold._report = die
 training.train = functools.partial(training.train, interval=0.0)
 half = len(sys.argv[3:]) // 2
 files = [Path(name) for name in sys.argv[3:]]
-train.run(from_json(TrainSettings, sys.argv[1]), files[:half], files[half:], Path(sys.argv[2]))
+fold.run(from_json(TrainSettings, sys.argv[1]), files[:half], files[half:], Path(sys.argv[2]))
 """
 
 
@@ -218,7 +217,7 @@ def test_killed_training_goes_on_to_the_same_bytes(
     assert [path.name for path in folder.iterdir()] == ["checkpoint.safetensors"]
     (folder / ".checkpoint-abcd.safetensors").write_bytes(b"half a checkpoint")
     capfd.readouterr()
-    train.run(settings, spectra, run.labels, folder)
+    fold.run(settings, spectra, run.labels, folder)
     assert "training goes on after epoch 3" in capfd.readouterr().err
     assert {path.name for path in folder.iterdir()} == {"weights.safetensors", "history.ecsv"}
     for name in ("weights.safetensors", "history.ecsv"):
@@ -229,7 +228,7 @@ def test_diverged_training_is_stated(run: Run, tmp_path: Path) -> None:
     trained = training.Trained(
         state={}, best_epoch=0, history=[training.Epoch(0, *[1.0] * 7)], diverged=1
     )
-    assert train.tabulate(trained, run.settings.train).meta["diverged"] == 1
+    assert fold.tabulate(trained, run.settings.train).meta["diverged"] == 1
 
 
 # --- score ------------------------------------------------------------------------
@@ -319,7 +318,7 @@ def test_other_spectra_are_scored_without_those_that_trained(run: Run, tmp_path:
         update={"training": None, "validation": [], "test": ["test_2T"]}
     )
     output = tmp_path / "scores.ecsv"
-    score.run(settings, run.weights, {"test_2T": run.spectra["test_2T"]}, [], output)
+    scores.run(settings, run.weights, {"test_2T": run.spectra["test_2T"]}, [], output)
     assert [path.name for path in tmp_path.iterdir()] == ["scores.ecsv"]
     alone, whole = (
         Table.read(p, format="ascii.ecsv") for p in (output, run.folder / "scores.ecsv")
@@ -340,7 +339,7 @@ def test_weights_of_another_fold_are_refused(run: Run, tmp_path: Path) -> None:
 def test_datasets_that_are_missing_or_confused(run: Run, tmp_path: Path) -> None:
     spectra = {name: paths for name, paths in run.spectra.items() if name != "test_IC"}
     with pytest.raises(IcflowError, match="no spectra of the dataset test_IC were given"):
-        score.run(run.settings, run.weights, spectra, run.labels, tmp_path / "s", tmp_path / "e")
+        scores.run(run.settings, run.weights, spectra, run.labels, tmp_path / "s", tmp_path / "e")
     with pytest.raises(IcflowError, match="holds spectra of the dataset test_2T, given as val_IC"):
         run.score(run.settings, tmp_path, val_IC=run.spectra["test_2T"])
     mixed = [run.spectra["test_2T"][0], run.spectra["test_IC"][1]]
@@ -353,9 +352,9 @@ def test_datasets_that_are_missing_or_confused(run: Run, tmp_path: Path) -> None
 def test_too_few_spectra(run: Run, tmp_path: Path) -> None:
     more = make_settings(Path(run.settings.train.responses[0]), training__spectra=61).train
     with pytest.raises(IcflowError, match="dataset train_2T: no row for spectrum 60"):
-        train.run(more, run.spectra["train_2T"], run.labels, tmp_path)
+        fold.run(more, run.spectra["train_2T"], run.labels, tmp_path)
     with pytest.raises(IcflowError, match="label fits of train_2T: no row for spectrum 40"):
-        train.run(run.settings.train, run.spectra["train_2T"], run.labels[:2], tmp_path)
+        fold.run(run.settings.train, run.spectra["train_2T"], run.labels[:2], tmp_path)
 
 
 def test_label_that_is_not_a_number(run: Run, tmp_path: Path) -> None:
@@ -365,21 +364,21 @@ def test_label_that_is_not_a_number(run: Run, tmp_path: Path) -> None:
     table.write(bad, format="ascii.ecsv")
     labels = [run.labels[0], bad, run.labels[2]]
     with pytest.raises(IcflowError, match=r"bad\.ecsv: apec\.kT of spectrum 23 is not a number"):
-        train.run(run.settings.train, run.spectra["train_2T"], labels, tmp_path / "network")
+        fold.run(run.settings.train, run.spectra["train_2T"], labels, tmp_path / "network")
     # Spectra that are not used may lack a label.
     few = make_settings(Path(run.settings.train.responses[0]), training__spectra=23).train
     few = few.model_copy(update={"training": few.training.model_copy(update={"batch": 5})})
-    train.run(few, run.spectra["train_2T"], labels, tmp_path / "network")
+    fold.run(few, run.spectra["train_2T"], labels, tmp_path / "network")
 
 
 def test_label_that_does_not_exist(run: Run, tmp_path: Path) -> None:
     rmf = Path(run.settings.train.responses[0])
     absent = make_settings(rmf, labels={"Z": "truth:apec.Abundanc"}).train
     with pytest.raises(IcflowError, match=r"labels\.Z is 'truth:apec\.Abundanc', but the spectra"):
-        train.run(absent, run.spectra["train_2T"], run.labels, tmp_path)
+        fold.run(absent, run.spectra["train_2T"], run.labels, tmp_path)
     absent = make_settings(rmf, labels={"Z": "fit:apec.Abundanc"}).train
     with pytest.raises(IcflowError, match=r"lacks the column apec\.Abundanc"):
-        train.run(absent, run.spectra["train_2T"], run.labels, tmp_path)
+        fold.run(absent, run.spectra["train_2T"], run.labels, tmp_path)
 
 
 def test_spectra_of_another_response(run: Run, tmp_path: Path) -> None:
@@ -388,4 +387,4 @@ def test_spectra_of_another_response(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "short.pha"
     write_spectra(path, short)
     with pytest.raises(IcflowError, match=r"short\.pha: the spectra have 8 channels, the response"):
-        train.run(run.settings.train, [path], run.labels, tmp_path / "network")
+        fold.run(run.settings.train, [path], run.labels, tmp_path / "network")

@@ -1,26 +1,29 @@
 # C-stat fits, one job per shard: the labels of the training spectra, and the baseline.
-rule label:
+LABEL = RESULTS.labels("{dataset}", "{shard}")
+FIT = RESULTS.fits("{dataset}", "{fit}", "{shard}")
+
+
+rule label_shard:
     input:
         INPUT_FILES,
-        spectra="results/spectra/{dataset}/shard-{shard}.pha",
+        spectra=SHARD,
     output:
-        "results/labels/{dataset}/shard-{shard}.ecsv",
+        LABEL,
     log:
-        "results/logs/label/{dataset}/shard-{shard}.log",
+        RESULTS.log(LABEL),
     benchmark:
-        "results/benchmarks/label/{dataset}/shard-{shard}.tsv"
+        RESULTS.benchmark(LABEL)
     conda:
         ENVIRONMENT
     container:
         IMAGE
-    threads: 1
     resources:
         mem_mb=growing(3000),
         runtime=growing(120),
     params:
-        settings=settings_of.label(CONFIG).json_text(),
+        settings=settings("label"),
         files=digests(),
-        code=code("baseline", ENGINE_MODULE),
+        code=code("label", ENGINE_MODULE),
     message:
         "Fit the labels of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
@@ -28,30 +31,29 @@ rule label:
         " {input.spectra:q} >{log:q} 2>&1"
 
 
-rule fit:
+rule baseline_shard:
     input:
         INPUT_FILES,
-        spectra="results/spectra/{dataset}/shard-{shard}.pha",
+        spectra=SHARD,
     output:
-        "results/fits/{dataset}/{fit}/shard-{shard}.ecsv",
+        FIT,
     log:
-        "results/logs/fit/{dataset}/{fit}/shard-{shard}.log",
+        RESULTS.log(FIT),
     benchmark:
-        "results/benchmarks/fit/{dataset}/{fit}/shard-{shard}.tsv"
+        RESULTS.benchmark(FIT)
     conda:
         ENVIRONMENT
     container:
         IMAGE
-    threads: 1
     resources:
         mem_mb=growing(3000),
         runtime=growing(240),
     params:
-        settings=lambda wildcards: settings_of.baseline(CONFIG, wildcards.fit).json_text(),
+        settings=settings("baseline", "fit"),
         files=digests(),
         code=code("baseline", ENGINE_MODULE),
     message:
         "Fit {wildcards.fit} to {wildcards.dataset}, shard {wildcards.shard}"
     shell:
-        "icflow baseline --settings {params.settings:q} --fit {wildcards.fit:q}"
-        " --output {output:q} {input.spectra:q} >{log:q} 2>&1"
+        "icflow baseline --settings {params.settings:q} --output {output:q}"
+        " {input.spectra:q} >{log:q} 2>&1"

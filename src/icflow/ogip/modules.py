@@ -1,4 +1,4 @@
-"""What stages share that read spectra of several modules."""
+"""Modules of an instrument, with the exposures of the spectra at hand."""
 
 from __future__ import annotations
 

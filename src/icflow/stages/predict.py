@@ -1,0 +1,35 @@
+"""Stage: the expected counts of a model, as in a session with XSPEC."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from astropy import units
+from astropy.table import Table
+
+from icflow.engines.embedded.engine import EmbeddedEngine
+from icflow.settings import PredictSettings
+from icflow.tables import write_table
+
+
+def run(settings: PredictSettings, output: Path) -> None:
+    """Write the expected counts of a model: ``channel, energy_lo, energy_hi, counts``."""
+    module = settings.module(settings.rmf, settings.arf, settings.exposure)
+    engine = EmbeddedEngine([module], settings.atomic_data)
+    counts = engine.predict(settings.expression, dict(settings.values))
+    response = engine.foldings[0].response.rmf
+    table = Table(
+        {
+            "channel": response.channel,
+            "energy_lo": response.e_min * units.keV,
+            "energy_hi": response.e_max * units.keV,
+            "counts": counts * units.count,
+        },
+        meta={
+            "expression": settings.expression,
+            "exposure": settings.exposure,
+            "values": dict(settings.values),
+            **engine.versions(),
+        },
+    )
+    write_table(output, table)
