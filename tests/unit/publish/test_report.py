@@ -54,7 +54,9 @@ class Page(HTMLParser):
 def finished(evaluated: Path) -> Path:
     """A run with figures."""
     for name in registry.FIGURES:
-        (evaluated / f"figures/{registry.file_name(name)}.png").write_bytes(PNG)
+        path = evaluated / f"figures/{registry.file_name(name)}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(PNG)
     return evaluated
 
 
