@@ -1,4 +1,4 @@
-"""Tables: reading and writing them, their numbers as text, and as Markdown, LaTeX and CSV.
+"""Tables: reading and writing them, their numbers as text, and as Markdown and CSV.
 
 What the stages hand to each other are ECSV tables of astropy, which keep units
 and metadata. What is made for readers (confusion matrices, Table 1, scans) is
@@ -256,11 +256,6 @@ def markdown(frame: pd.DataFrame, words: int = 1) -> str:
     rules = ["---" if column < words else "---:" for column in range(len(header))]
     rows = [[str(cell).replace("|", r"\|") for cell in row] for row in frame.to_numpy()]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rules, *rows))
-
-
-def latex_rows(frame: pd.DataFrame) -> list[str]:
-    """Return the rows of a data frame of LaTeX as lines of a ``tabular``."""
-    return [" & ".join(map(str, row)) + r" \\" for row in frame.to_numpy()]
 
 
 def latex_text(text: str) -> str:
