@@ -37,7 +37,7 @@ from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.evidence.integral import MOST_MINIMA, WITHIN, Integrator
 from icflow.engines.evidence.norms import LOG_2PI, log_interval
 from icflow.files import write_json
-from icflow.models.scenario import generator
+from icflow.seeds import of_spectrum
 from icflow.statistic import Data, Minimum, Shapes, jit
 
 Floats = NDArray[np.float64]
@@ -259,7 +259,7 @@ def one_spectrum(
     fixed = {model.position[n]: float(truth[n][row["index"]]) for n in settings.at_truth}
     inside = counts[integrator.channels].astype(np.float64)
     purpose = f"integral/{row['integral']}"
-    random = generator(run.seed, row["dataset"], row["index"], purpose)
+    random = of_spectrum(run.seed, row["dataset"], row["index"], purpose)
     begin = time.process_time()
     found = integrator.integrate(inside, fixed, random)
     seconds = time.process_time() - begin

@@ -26,7 +26,7 @@ from icflow.config import Config
 from icflow.networks import training
 from icflow.networks.data import Channels, LabelScale, split
 from icflow.networks.inputs import read_inputs, training_labels
-from icflow.networks.training import Sample
+from icflow.networks.training import Examples
 from icflow.ogip.response import read_rmf
 from icflow.publish.figures import style
 from icflow.tables import read_table, write_table
@@ -81,7 +81,7 @@ def measure(config: Config, results: Path) -> Table:
     parts = split(cuts.spectra, cuts.folds, own.fold, own.seed)
     scale = LabelScale.of(list(own.labels), labels[parts.train])
     sample, selection = (
-        Sample(inputs.rates[rows], scale.scaled(labels[rows]))
+        Examples(inputs.rates[rows], scale.scaled(labels[rows]))
         for rows in (parts.train, parts.selection)
     )
     marks = []

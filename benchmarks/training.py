@@ -33,7 +33,7 @@ from icflow import config as configuration
 from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.networks import training
-from icflow.networks.training import Sample
+from icflow.networks.training import Examples
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
 LENGTH = 2960
@@ -131,8 +131,8 @@ def ours(
     # A selection of two spectra takes next to no time.
     training.train(
         settings_of.train(config, "cae", 0),
-        Sample(rates, labels),
-        Sample(rates[:2], labels[:2]),
+        Examples(rates, labels),
+        Examples(rates[:2], labels[:2]),
         report=lambda _: mark(),
     )
 

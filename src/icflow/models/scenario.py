@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Mapping
 
-import numpy as np
 from scipy.special import ndtri
 
 from icflow import settings as settings_of
@@ -14,20 +12,9 @@ from icflow.config import Config, FitModel, Free, Link, Scenario
 from icflow.errors import IcflowError
 from icflow.models.expression import Expression, parse
 from icflow.models.priors import Prior
+from icflow.seeds import of_spectrum
 
 Setting = float | Link | Prior | Free
-
-
-def generator(seed: int, dataset: str, index: int, purpose: str) -> np.random.Generator:
-    """Return the random generator of one spectrum for one purpose.
-
-    Counter-based (Philox) and keyed by everything that names the spectrum, so
-    spectrum 4711 is the same whatever the shard, the number of cores or the
-    machine.
-    """
-    text = f"icflow/{purpose}/{seed}/{dataset}/{index}"
-    key = np.frombuffer(hashlib.sha256(text.encode()).digest()[:16], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(key=key))
 
 
 def complete(
@@ -88,7 +75,7 @@ def draw(settings: Mapping[str, Setting], seed: int, dataset: str, index: int) -
     parameter leaves the values of the others as they were.
     """
     drawn = {
-        name: float(setting.quantile(generator(seed, dataset, index, name).random()))
+        name: float(setting.quantile(of_spectrum(seed, dataset, index, name).random()))
         for name, setting in settings.items()
         if isinstance(setting, Prior)
     }
@@ -107,7 +94,7 @@ def background_factors(
     spread = math.sqrt(math.log1p(scatter**2))
     return {
         name: math.exp(
-            spread * float(ndtri(generator(seed, dataset, index, name).random())) - spread**2 / 2
+            spread * float(ndtri(of_spectrum(seed, dataset, index, name).random())) - spread**2 / 2
         )
         for name in names
     }

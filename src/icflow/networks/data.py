@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from icflow import seeds
 from icflow.errors import IcflowError
-from icflow.files import canonical_json
 from icflow.ogip.response import Rmf
 from icflow.typing import AnyArray, Floats, Indices, Singles
-
-
-def derive_seed(seed: int, *keys: str | int) -> int:
-    """Return a 63-bit seed that `seed` and `keys` determine, by SHA-256."""
-    digest = hashlib.sha256(canonical_json([seed, *keys]).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
 
 
 @dataclass(frozen=True)
@@ -228,7 +221,7 @@ def split(n: int, folds: int, fold: int, seed: int) -> Split:
         )
     if not 0 <= fold < folds:
         raise IcflowError(f"there is no fold {fold}, allowed: 0 to {folds - 1}")
-    order = np.random.default_rng(derive_seed(seed, "split")).permutation(n)
+    order = np.random.default_rng(seeds.number(seed, "split")).permutation(n)
     parts = [np.sort(part) for part in np.array_split(order, folds)]
     following = (fold + 1) % folds
     rest = [part for number, part in enumerate(parts) if number not in (fold, following)]

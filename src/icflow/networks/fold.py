@@ -13,7 +13,7 @@ from icflow.files import sha256
 from icflow.networks import training
 from icflow.networks.data import Channels, LabelScale, split
 from icflow.networks.inputs import SQUARED_RATE, read_inputs, training_labels
-from icflow.networks.training import Sample, Trained
+from icflow.networks.training import Examples, Trained
 from icflow.networks.weights import Description, save_weights
 from icflow.ogip.response import read_rmf
 from icflow.settings import TrainSettings
@@ -21,7 +21,7 @@ from icflow.tables import write_table
 
 WEIGHTS = "weights.safetensors"
 HISTORY = "history.ecsv"
-CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT = "checkpoint.pt"
 
 
 def run(
@@ -61,8 +61,8 @@ def run(
     scale = LabelScale.of(list(settings.labels), values[parts.train])
     trained = training.train(
         settings,
-        Sample(inputs.rates[parts.train], scale.scaled(values[parts.train])),
-        Sample(inputs.rates[parts.selection], scale.scaled(values[parts.selection])),
+        Examples(inputs.rates[parts.train], scale.scaled(values[parts.train])),
+        Examples(inputs.rates[parts.selection], scale.scaled(values[parts.selection])),
         counts_per_rate=inputs.counts_per_rate,
         checkpoint=output / CHECKPOINT,
         report=_report,

@@ -12,6 +12,7 @@ import ctypes
 import hashlib
 import math
 import os
+import pickle
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -23,10 +24,10 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from icflow import seeds
 from icflow.errors import IcflowError
-from icflow.networks.data import derive_seed
+from icflow.files import atomic_path
 from icflow.networks.network import create
-from icflow.networks.weights import load_tensors, save_tensors
 from icflow.settings import TrainSettings
 from icflow.typing import Singles
 
@@ -37,7 +38,7 @@ WARM_UP = 0.1  # fraction of the steps in which the recipe `fast` raises the lea
 Report = Callable[[str], None]
 
 
-class Sample(NamedTuple):
+class Examples(NamedTuple):
     """Spectra (n, n_input) in counts/s/keV and their labels (n, n_labels) in [0, 1]."""
 
     rates: Singles
@@ -157,8 +158,8 @@ def choose_device(name: str) -> torch.device:
 
 def train(
     settings: TrainSettings,
-    sample: Sample,
-    selection: Sample,
+    sample: Examples,
+    selection: Examples,
     checkpoint: Path | None = None,
     report: Report = lambda _: None,
     interval: float = CHECKPOINT_INTERVAL,
@@ -169,9 +170,9 @@ def train(
     Parameters
     ----------
     settings : TrainSettings
-    sample : Sample
+    sample : Examples
         Spectra to learn from.
-    selection : Sample
+    selection : Examples
         Spectra whose loss chooses the epoch.
     checkpoint : path, optional
         File that holds the state of the training while it runs. If it is there and
@@ -206,7 +207,7 @@ def train(
     return trainer.result
 
 
-def _check(settings: TrainSettings, sample: Sample) -> None:
+def _check(settings: TrainSettings, sample: Examples) -> None:
     batch, latents = settings.training.batch, settings.architecture.latents
     if batch > len(sample.rates):
         raise IcflowError(
@@ -226,8 +227,8 @@ class _Trainer:
     def __init__(
         self,
         settings: TrainSettings,
-        sample: Sample,
-        selection: Sample,
+        sample: Examples,
+        selection: Examples,
         counts_per_rate: Singles | None,
         device: torch.device,
     ) -> None:
@@ -255,7 +256,7 @@ class _Trainer:
 
     def _seed(self, *keys: str | int) -> int:
         settings = self.settings
-        return derive_seed(settings.seed, "train", settings.network, settings.fold, *keys)
+        return seeds.number(settings.seed, "train", settings.network, settings.fold, *keys)
 
     def run(self, checkpoint: Path | None, report: Report, interval: float) -> None:
         """Train the epochs that are left."""
@@ -360,59 +361,36 @@ class _Trainer:
     # --- checkpoints ---------------------------------------------------------------
 
     def _save(self, path: Path) -> None:
-        tensors = {f"best.{name}": tensor for name, tensor in self.result.state.items()}
-        tensors |= {f"network.{name}": t for name, t in self.network.state_dict().items()}
-        for number, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{name}": t for name, t in state.items()}
-        save_tensors(
-            path,
-            tensors,
-            {
-                "identity": self.identity,
-                "best_epoch": self.result.best_epoch,
-                "history": [asdict(epoch) for epoch in self.result.history],
-                "rate": self.optimizer.param_groups[0]["lr"],
-                "plateau": self.plateau.state_dict() if self.plateau is not None else None,
-            },
-        )
+        state = {
+            "identity": self.identity,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "plateau": self.plateau.state_dict() if self.plateau is not None else None,
+            "best": self.result.state,
+            "best_epoch": self.result.best_epoch,
+            "history": [asdict(epoch) for epoch in self.result.history],
+        }
+        with atomic_path(path) as temporary:
+            torch.save(state, temporary)
 
     def resume(self, path: Path) -> str:
         """Take up the state of an interrupted training; return what was done, as a sentence."""
         try:
-            tensors, description = load_tensors(path)
-        except IcflowError:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError):
             return f"{path}: a damaged checkpoint, training starts anew"
-        if description.get("identity") != self.identity:
+        if state["identity"] != self.identity:
             return f"{path}: a checkpoint of another training, training starts anew"
-        self.network.load_state_dict(_under("network.", tensors))
-        self._resume_optimizer(tensors, description["rate"])
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
         if self.plateau is not None:
-            self.plateau.load_state_dict(description["plateau"])
-        self.result = Trained(
-            state=_under("best.", tensors),
-            best_epoch=description["best_epoch"],
-            history=[Epoch(**epoch) for epoch in description["history"]],
-        )
-        return f"{path}: training goes on after epoch {len(self.result.history)}"
-
-    def _resume_optimizer(self, tensors: dict[str, Tensor], rate: float) -> None:
-        state: dict[int, dict[str, Tensor]] = {}
-        for number, parameter in enumerate(self.network.parameters()):
-            state[number] = {}
-            for name, tensor in _under(f"optimizer.{number}.", tensors).items():
-                # The fused step walks through memory, so strides must be the parameter's.
-                like = torch.empty_like(parameter) if tensor.ndim else torch.empty_like(tensor)
-                state[number][name] = like.detach().copy_(tensor)
-        groups = self.optimizer.state_dict()["param_groups"]
-        groups[0]["lr"] = rate
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+            self.plateau.load_state_dict(state["plateau"])
+        history = [Epoch(**epoch) for epoch in state["history"]]
+        self.result = Trained(state["best"], state["best_epoch"], history)
+        return f"{path}: training goes on after epoch {len(history)}"
 
 
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
-
-
-def _identity(settings: TrainSettings, *samples: Sample) -> dict[str, Any]:
+def _identity(settings: TrainSettings, *samples: Examples) -> dict[str, Any]:
     """Return everything that determines the course of a training."""
     digest = hashlib.sha256()
     for array in (array for sample in samples for array in sample):

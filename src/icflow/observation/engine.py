@@ -11,8 +11,9 @@ from icflow.engines.base import BACKGROUND, FitResult
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.folding import FACTOR, Groups, term_photons
 from icflow.models.expression import parse
-from icflow.models.scenario import complete, generator
+from icflow.models.scenario import complete
 from icflow.ogip.observation import SpectrumFiles, observed_groups
+from icflow.seeds import of_spectrum
 from icflow.typing import Booleans, Counts, DrawnCounts, Floats
 
 
@@ -185,7 +186,7 @@ def draw_counts(
     rows = [expected] * len(indices) if isinstance(expected, np.ndarray) else expected
     return np.array(
         [
-            generator(seed, name, index, "counts").poisson(row)
+            of_spectrum(seed, name, index, "counts").poisson(row)
             for index, row in zip(indices, rows, strict=True)
         ],
         dtype=np.int32,

@@ -10,8 +10,8 @@ import numpy as np
 from icflow.config import FitModel, Observe
 from icflow.engines.base import FitResult
 from icflow.models.priors import Prior
-from icflow.models.scenario import generator
 from icflow.observation.engine import ObservedEngine, draw_counts
+from icflow.seeds import of_spectrum
 from icflow.typing import Counts, DrawnCounts, Floats
 
 # Fits by the name of the model, one for each spectrum.
@@ -126,7 +126,7 @@ def allowed(
     drawn = {
         parameter: np.array(
             [
-                float(prior.quantile(generator(seed, name, i, parameter).random()))
+                float(prior.quantile(of_spectrum(seed, name, i, parameter).random()))
                 for i in range(len(counts))
             ]
         )

@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.errors import IcflowError
-from icflow.models.scenario import generator
 from icflow.ogip.modules import as_observed
 from icflow.ogip.spectra import read_spectra
+from icflow.seeds import of_spectrum
 from icflow.settings import IntegralSettings
 from icflow.tables import rounded, write_table
 
@@ -34,7 +34,7 @@ def run(settings: IntegralSettings, spectra: Path, output: Path) -> None:
     engine = EmbeddedEngine(as_observed(settings.modules, shard, spectra), settings.atomic_data)
     purpose = f"integral/{settings.name}"
     randoms = (
-        generator(settings.seed, shard.dataset, int(index), purpose) for index in shard.index
+        of_spectrum(settings.seed, shard.dataset, int(index), purpose) for index in shard.index
     )
     integrals = engine.integrate(
         settings.scenario, settings.energies, shard.counts, shard.truth, settings.at_truth, randoms

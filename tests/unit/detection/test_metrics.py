@@ -152,11 +152,6 @@ def test_intervals_are_the_same_in_another_process() -> None:
     assert len(runs) == 1
 
 
-def test_generators_of_two_detectors_differ() -> None:
-    first, second = generator(1, "cae"), generator(1, "ae")
-    assert first.integers(0, 2**60) != second.integers(0, 2**60)
-
-
 def test_quick_intervals_equal_those_of_resampled_spectra() -> None:
     random = np.random.default_rng(0)
     is_ic = np.arange(300) < 120

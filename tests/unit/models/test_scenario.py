@@ -9,7 +9,7 @@ from icflow.config import Link
 from icflow.errors import IcflowError
 from icflow.models.expression import parse
 from icflow.models.priors import LogUniform, Uniform
-from icflow.models.scenario import background_factors, complete, draw, generator
+from icflow.models.scenario import background_factors, complete, draw
 
 TWO = parse("tbabs*(apec+apec)")
 SETTINGS = {
@@ -45,22 +45,6 @@ def test_a_new_prior_leaves_the_other_draws_alone() -> None:
     after = draw(complete(TWO, more, "here"), 1, "set", 7)
     assert after["apec.kT"] == before["apec.kT"]
     assert after["apec.Abundanc"] != before["apec.Abundanc"]
-
-
-def test_the_generator_depends_on_every_part_of_its_key() -> None:
-    keys = [
-        (1, "a", 0, "x"),
-        (2, "a", 0, "x"),
-        (1, "b", 0, "x"),
-        (1, "a", 1, "x"),
-        (1, "a", 0, "y"),
-    ]
-    assert len({generator(*key).random() for key in keys}) == len(keys)
-    # Pinned: a change here changes every simulated spectrum.
-    assert generator(1, "a", 0, "x").random() == pytest.approx(PINNED, abs=1e-15)
-
-
-PINNED = 0.7405399520374271
 
 
 @pytest.mark.parametrize(

@@ -214,8 +214,8 @@ def test_killed_training_goes_on_to_the_same_bytes(
     command = [sys.executable, "-c", KILLED, settings.json_text(), str(folder), *files]
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert [path.name for path in folder.iterdir()] == ["checkpoint.safetensors"]
-    (folder / ".checkpoint-abcd.safetensors").write_bytes(b"half a checkpoint")
+    assert [path.name for path in folder.iterdir()] == ["checkpoint.pt"]
+    (folder / ".checkpoint-abcd.pt").write_bytes(b"half a checkpoint")
     capfd.readouterr()
     fold.run(settings, spectra, run.labels, folder)
     assert "training goes on after epoch 3" in capfd.readouterr().err

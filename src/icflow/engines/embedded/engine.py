@@ -30,9 +30,9 @@ from icflow.models.scenario import (
     background_factors,
     complete,
     draw,
-    generator,
     resolve,
 )
+from icflow.seeds import of_spectrum
 from icflow.typing import Counts, DrawnCounts, Floats
 
 
@@ -194,7 +194,7 @@ class EmbeddedEngine:
                 factor = background_factors([name], scatter, seed, dataset, index)[name]
                 expected += (factor - 1) * backgrounds[name][0]
                 drawn[row][name] = factor
-            counts[row] = generator(seed, dataset, index, "counts").poisson(expected)
+            counts[row] = of_spectrum(seed, dataset, index, "counts").poisson(expected)
         names = (*settings, *varying)
         return counts, {name: np.array([values[name] for values in drawn]) for name in names}
 

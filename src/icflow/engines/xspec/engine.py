@@ -28,10 +28,11 @@ from icflow.errors import IcflowError
 from icflow.files import sha256
 from icflow.models.background import read_background
 from icflow.models.expression import Expression, parse
-from icflow.models.scenario import Setting, background_factors, complete, draw, generator, resolve
+from icflow.models.scenario import Setting, background_factors, complete, draw, resolve
 from icflow.ogip.grouping import grouped_selection, noticed_channels
 from icflow.ogip.response import check_same_grid, read_arf, read_rmf
 from icflow.provenance import code_digest
+from icflow.seeds import of_spectrum
 from icflow.typing import Counts, DrawnCounts, Floats
 
 SEARCH = 20  # fits that the search for an interval takes, a generous guess
@@ -184,7 +185,7 @@ class PyXspecEngine:
             request = {
                 "do": "fake",
                 "models": self._models(parsed, values, list(factors.values())),
-                "seed": int(generator(seed, dataset, index, "xspec").integers(1, SEED_LIMIT)),
+                "seed": int(of_spectrum(seed, dataset, index, "xspec").integers(1, SEED_LIMIT)),
             }
             counts[row] = self._counts(request, f"spectrum {index} of {dataset}")
         return counts, truth

@@ -14,7 +14,8 @@ from icflow.config import FitControl, FitModel, Free, Link
 from icflow.engines.base import FitResult, failed_fit
 from icflow.models.expression import Expression, parse
 from icflow.models.library import Parameter
-from icflow.models.scenario import Setting, complete, generator
+from icflow.models.scenario import Setting, complete
+from icflow.seeds import of_spectrum
 from icflow.typing import Floats
 
 AGREE = 0.01  # in C: starts that end this close found the same minimum
@@ -109,7 +110,7 @@ def start(
             continue
         assert parameter is not None
         if number > 0:
-            random = generator(0, expression.text, number, f"start/{name}").random()
+            random = of_spectrum(0, expression.text, number, f"start/{name}").random()
             values[name] = drawn(parameter, limits, random)
         else:
             values[name] = generic(parameter, limits, *_place(expression, bounds, name))

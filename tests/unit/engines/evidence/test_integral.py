@@ -18,8 +18,8 @@ from icflow.engines.evidence.norms import Norms, log_integrals, log_interval
 from icflow.engines.evidence.sampling import Kernel, fit_mixture, integrate
 from icflow.errors import IcflowError
 from icflow.models.priors import SHAPES, LogUniform, Prior, Uniform
-from icflow.models.scenario import generator
 from icflow.sections import Interval
+from icflow.seeds import of_spectrum
 from icflow.statistic import cstat
 from icflow.typing import Floats
 
@@ -267,7 +267,7 @@ def test_a_shape_of_which_only_quantiles_are_given_is_integrated_over(
         parameters = {"powerlaw.PhoIndex": Uniform(uniform=[1.6, 2.4]), "powerlaw.norm": shape}
         scenario = Scenario.model_construct(expression="powerlaw", parameters=parameters)
         counts, truth = engine.fake("powerlaw", {"powerlaw.norm": 1e-3}, 1, "set", range(1))
-        random = [generator(1, "set", 0, "integral")]
+        random = [of_spectrum(1, "set", 0, "integral")]
         (integral,) = engine.integrate(scenario, [3.0, 80.0], counts, truth, [], random)
         evidence[name] = integral.log
     assert evidence["generic"] == pytest.approx(evidence["known"], abs=0.02)
@@ -300,7 +300,7 @@ def test_odds_are_probabilities_if_the_priors_are_right(
                     one.log
                     for one in engine.integrate(
                         scenario, [3.0, 80.0], counts, truth, [],
-                        (generator(1, name, i, other) for i in range(n)),
+                        (of_spectrum(1, name, i, other) for i in range(n)),
                     )
                 ]
             )
