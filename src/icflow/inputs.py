@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
-from icflow import settings as settings_of
 from icflow.config import Config, Module
-from icflow.engines.registry import ENGINES
 from icflow.errors import IcflowError
 from icflow.files import remembered_sha256, sha256
-from icflow.models import scenario
 from icflow.models.background import read_background
 from icflow.resources import RESOURCES, Resource, cache_folder
 
@@ -22,14 +18,14 @@ _FETCHABLE = {resource.path("").as_posix(): resource for resource in RESOURCES.v
 def response_files(config: Config) -> dict[str, str]:
     """Return the response files of a run: path, and the configuration key that names it."""
     named = {}
-    for key, module in _modules(config):
+    for key, module in modules(config):
         named[module.rmf] = f"{key}.rmf"
         if module.arf is not None:
             named[module.arf] = f"{key}.arf"
     return {os.path.normpath(path): key for path, key in named.items()}
 
 
-def _modules(config: Config) -> Iterator[tuple[str, Module]]:
+def modules(config: Config) -> Iterator[tuple[str, Module]]:
     """Return the modules of the instrument, each after the key that describes it."""
     for module in config.modules:
         yield f"instrument.{module.name}" if module.name else "instrument", module
@@ -44,7 +40,7 @@ def background_files(config: Config) -> dict[str, str]:
         If a background file is missing or not valid.
     """
     named: dict[str, str] = {}
-    for key, module in _modules(config):
+    for key, module in modules(config):
         if module.background is not None:
             named |= _background_files(module.background, f"{key}.background")
     return named
@@ -80,11 +76,10 @@ def input_files(config: Config) -> dict[str, str]:
     return response_files(config) | background_files(config) | atomic_files(config)
 
 
-def check_observation(config: Config, name: str) -> dict[str, str]:
-    """Check that every file of an observation is there or can be fetched; return SHA-256s.
+def observation_digests(config: Config, name: str) -> dict[str, str]:
+    """Return the SHA-256 of every file of an observation, as it is or will be fetched.
 
-    The content of spectra and backgrounds is checked too, that of responses not: see
-    `check_responses`.
+    Its spectra and backgrounds are read for the files that they name.
 
     Raises
     ------
@@ -93,7 +88,6 @@ def check_observation(config: Config, name: str) -> dict[str, str]:
     """
     from icflow.ogip.observation import read_observation  # compiles what groups channels
 
-    scenario.check(config)
     files = atomic_files(config)
     for module in read_observation(name, config.observations[name]):
         files |= {os.path.normpath(path): module.key for path in module.files}
@@ -101,22 +95,6 @@ def check_observation(config: Config, name: str) -> dict[str, str]:
             key = f"{module.key}.background"
             files |= _background_files(str(module.background), key)
     return {path: _digest(path, key) for path, key in sorted(files.items())}
-
-
-def check_responses(config: Config, name: str) -> None:
-    """Check that the responses of an observation belong to its spectra, where they are there.
-
-    Raises
-    ------
-    IcflowError
-        As `icflow.ogip.observation.check_companions`.
-    """
-    from icflow.ogip.observation import check_companions, read_observation
-
-    low, high = settings_of.observe(config, name).energies
-    for module in read_observation(name, config.observations[name]):
-        if all(path.is_file() for path in module.files):
-            check_companions(module, low, high)
 
 
 def region_digest(config: Config, response: str) -> str:
@@ -138,25 +116,8 @@ def fetchable(path: str) -> Resource | None:
     return _FETCHABLE.get(Path(os.path.normpath(path)).as_posix())
 
 
-def check_all(config: Config) -> dict[str, str]:
-    """Check that the engine is there, names against XSPEC, then the files as `check`.
-
-    Raises
-    ------
-    IcflowError
-        Naming the key, as `icflow.models.scenario.check` and `check`.
-    """
-    if not is_available(config.engine):
-        available = ", ".join(name for name in ENGINES if is_available(name))
-        raise IcflowError(
-            f"engine: {config.engine!r} is not part of this version, allowed: {available}"
-        )
-    scenario.check(config)
-    return check(config)
-
-
-def check(config: Config) -> dict[str, str]:
-    """Check that every input file is there or can be fetched; return their SHA-256.
+def digests(config: Config) -> dict[str, str]:
+    """Return the SHA-256 of every file that a run reads, as it is or will be fetched.
 
     Raises
     ------
@@ -183,12 +144,6 @@ def check_images(config: Config) -> None:
                 f"containers.{key}: {image} does not exist; build it as containers/README.md says, "
                 "name the image where it is, or leave out --use-singularity"
             )
-
-
-def is_available(engine: str) -> bool:
-    """Tell whether this version has an engine."""
-    module, _ = ENGINES[engine]
-    return find_spec(module) is not None
 
 
 def _digest(path: str, key: str) -> str:

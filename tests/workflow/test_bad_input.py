@@ -20,6 +20,7 @@ REFUSED: list[tuple[str, Any, list[str]]] = [
         ["scenarios.2T.parameters.apec.temperature", "apec.kT"],
     ),
     ("scenarios/2T/expression", "tbabs*(apec+apc)", ["scenarios.2T", "apc"]),
+    ("detection/detectors/cae/method", "no_such_method", ["detectors.cae.method", "bayes_factor"]),
 ]
 
 

@@ -12,10 +12,9 @@ try:
     from filelock import Timeout
 
     from icflow import config as configuration
-    from icflow import inputs, layout, provenance
+    from icflow import checks, inputs, layout, provenance
     from icflow import settings as settings_of
     from icflow.detection import detectors
-    from icflow.detection.scan import check as check_scans
     from icflow.engines.registry import ENGINES
     from icflow.errors import IcflowError
     from icflow.files import canonical_json, process_lock
@@ -37,15 +36,8 @@ if not os.access(os.getcwd(), os.W_OK):
 
 try:
     CONFIG = configuration.validate(config, "configuration")
-    # SHA-256 of every file that the run reads and does not make: {path: digest}.
-    DIGESTS = inputs.check_all(CONFIG)
-    # The same for each observation.
-    OBSERVED = {name: inputs.check_observation(CONFIG, name) for name in CONFIG.observations}
-    detectors.check_names(CONFIG)
-    detectors.fits_read(CONFIG)
-    detectors.integrals_needed(CONFIG.detection, CONFIG.datasets)
-    check_scans(CONFIG)
-    layout.Layout().check()
+    # SHA-256 of every file that the run reads and does not make, and of each observation.
+    DIGESTS, OBSERVED = checks.check(CONFIG)
     if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
         inputs.check_images(CONFIG)
 except IcflowError as error:

@@ -14,7 +14,6 @@ from icflow.config import Config, Dataset, Detection, Detector
 from icflow.detection.base import (
     FITS,
     INTEGRALS,
-    PAIR,
     SEES,
     TEST,
     VALIDATION,
@@ -74,13 +73,7 @@ def fits_needed(
     sizes = sizes_of(detection, datasets)
     wanted: dict[tuple[str, str], int] = {}
     for name, detector in detection.detectors.items():
-        method = check(name, detector)
-        for part in method.learns:
-            if not sizes[part]:
-                raise IcflowError(
-                    f"detection.detectors.{name} learns from detection.{part}, which is not set; "
-                    "name a dataset"
-                )
+        method = method_of(name, detector)
         for fit in method.names(detector, FITS):
             for part in (*method.learns, VALIDATION, TEST):
                 wanted |= {(dataset, fit): size for dataset, size in sizes[part].items()}
@@ -95,43 +88,10 @@ def integrals_needed(
     return {
         (dataset, integral): size
         for name, detector in detection.detectors.items()
-        for integral in check(name, detector).names(detector, INTEGRALS)
+        for integral in method_of(name, detector).names(detector, INTEGRALS)
         for part in (TEST, VALIDATION)
         for dataset, size in sizes[part].items()
     }
-
-
-def check_names(
-    config: Config,
-    detectors: Mapping[str, Detector] | None = None,
-    section: str = "detection.detectors",
-) -> None:
-    """Check that detectors name fits where they read fits, and integrals where they read these.
-
-    Parameters
-    ----------
-    config : Config
-    detectors : mapping of str to Detector, optional
-        Default: those of the default run.
-    section : str
-        Where they stand in the configuration.
-
-    Raises
-    ------
-    IcflowError
-        Naming the key.
-    """
-    sections = {FITS: list(config.fits.baseline), INTEGRALS: list(config.integrals)}
-    for name, detector in (config.detection.detectors if detectors is None else detectors).items():
-        method = check(name, detector, section)
-        known = sections[method.reads]
-        for need in PAIR:
-            value = getattr(detector, need)
-            if need in method.needs and value not in known:
-                raise IcflowError(
-                    f"{section}.{name}.{need} is {value!r}, which {method.reads} does "
-                    f"not have; allowed: {', '.join(known) or 'none, so add it there'}"
-                )
 
 
 def networks(detection: Detection) -> set[str]:
@@ -139,7 +99,7 @@ def networks(detection: Detection) -> set[str]:
     return {d.network for d in detection.detectors.values() if d.network is not None}
 
 
-def check(name: str, detector: Detector, section: str = "detection.detectors") -> Method:
+def method_of(name: str, detector: Detector, section: str = "detection.detectors") -> Method:
     """Return the method of a detector after checking that it has its inputs.
 
     Parameters
@@ -177,7 +137,7 @@ def in_order(detectors: Mapping[str, Detector]) -> list[str]:
 
     def place(name: str) -> tuple[int, int, str]:
         published = list(PUBLISHED).index(name) if name in PUBLISHED else len(PUBLISHED)
-        return published, list(SEES).index(check(name, detectors[name]).sees), name
+        return published, list(SEES).index(method_of(name, detectors[name]).sees), name
 
     return sorted(detectors, key=place)
 
@@ -208,7 +168,7 @@ def detect(name: str, detector: Detector, material: Material) -> Verdict:
         If the detector is not set up right or its inputs are absent; the
         message names the detector.
     """
-    method = check(name, detector)
+    method = method_of(name, detector)
     try:
         return method.judge(detector, material)
     except IcflowError as error:

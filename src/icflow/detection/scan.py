@@ -14,12 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icflow.config import Config, Detection, Scan, ScanPoint
-from icflow.detection.base import TRAINING, TRAINING_IC, with_ic
-from icflow.detection.detectors import METHODS, check_names, fits_needed
 from icflow.detection.metrics import SIGMA_QUANTILES, Estimate, times_drawn
 from icflow.detection.roc import lowest_for_nan
-from icflow.errors import IcflowError
 from icflow.seeds import generator
 from icflow.typing import Floats, Strings
 
@@ -29,83 +25,6 @@ RATES = ("false_alarm", "recall", "bacc")
 LEVELS = (0.5, 0.9)
 WIDTH = 0.1  # of the kernel along the logarithm of the flux, dex
 FINE = 121  # fluxes at which the efficiency is computed
-
-
-def check(config: Config) -> None:
-    """Check that every point of every scan can be evaluated.
-
-    Raises
-    ------
-    IcflowError
-        Naming the key.
-    """
-    for name, scan in config.scans.items():
-        for point in scan.points:
-            detection = config.at_point(name, point.name)
-            path = f"scans.{name}.points.{point.name}"
-            _check_classes(path, detection, with_ic(config.datasets, detection.training))
-            _check_detectors(f"scans.{name}.detectors", detection)
-            _check_reads(config, f"{path}.reads", point, detection)
-            fits_needed(detection, config.datasets)
-        _check_axis(f"scans.{name}", scan)
-
-
-def _check_classes(path: str, detection: Detection, classes: Mapping[str, bool]) -> None:
-    """Check that every part of a point has spectra of the classes that it needs."""
-    if all(classes[dataset] for dataset in detection.test):
-        raise IcflowError(
-            f"{path}.test names no dataset without IC, so there are no false alarms to "
-            "count; add a thermal one"
-        )
-    if len({classes[dataset] for dataset in detection.validation}) < 2:
-        raise IcflowError(
-            f"{path}.validation names datasets of one class, and a threshold needs both; "
-            "add one of the other"
-        )
-    for part, positive in ((TRAINING, False), (TRAINING_IC, True)):
-        dataset = getattr(detection, part)
-        if dataset is not None and classes[dataset] != positive:
-            raise IcflowError(
-                f"{path}.{part} is {dataset!r}, whose spectra are of the other class; "
-                "name another dataset, or correct its key `ic`"
-            )
-
-
-def _check_detectors(path: str, detection: Detection) -> None:
-    """Check that detectors that combine others have them."""
-    for name, detector in detection.detectors.items():
-        missing = set(detector.parts or ()) - set(detection.detectors)
-        if missing:
-            raise IcflowError(
-                f"{path} names {name!r}, but not {', '.join(sorted(missing))}, which it combines; "
-                "add it"
-            )
-
-
-def _check_reads(config: Config, path: str, point: ScanPoint, detection: Detection) -> None:
-    """Check what detectors read at a point instead of what they read elsewhere."""
-    changed = {name: detection.detectors[name] for name in point.reads}
-    for name, detector in changed.items():
-        if "thermal" not in METHODS[detector.method].needs:
-            raise IcflowError(
-                f"{path} names {name!r}, whose method {detector.method!r} reads "
-                "no pair of fits or integrals; take it out"
-            )
-    check_names(config, changed, path)
-
-
-def _check_axis(path: str, scan: Scan) -> None:
-    """Check that the figure of a scan has a place for each of its points."""
-    if scan.figure != "changes" and any(point.value is None for point in scan.points):
-        raise IcflowError(
-            f"{path}: its figure is drawn against the value, which a point lacks; give "
-            "every point one, or draw `changes`"
-        )
-    if scan.figure == "fluxes" and any((point.value or 0) <= 0 for point in scan.points):
-        raise IcflowError(
-            f"{path}: its figure has a logarithmic axis, and a point has a value that is "
-            "not positive; give it another one"
-        )
 
 
 # --- resampling ---------------------------------------------------------------------

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from scipy.special import ndtri
 
-from icflow import settings as settings_of
-from icflow.config import Config, FitModel, Free, Link, Scenario
+from icflow.config import FitModel, Free, Link
 from icflow.errors import IcflowError
 from icflow.models.expression import Expression, parse
 from icflow.models.priors import Prior
@@ -100,33 +99,6 @@ def background_factors(
     }
 
 
-def check(config: Config) -> None:
-    """Check every expression and parameter name of a configuration against XSPEC.
-
-    Raises
-    ------
-    IcflowError
-        Naming the key, as `icflow.models.expression.parse` and `complete`.
-    """
-    models: dict[str, Scenario | FitModel] = {
-        **{f"scenarios.{name}": scenario for name, scenario in config.scenarios.items()},
-        **{f"fits.models.{name}": model for name, model in config.fits.models.items()},
-        **{
-            f"datasets.{name}": config.simulated(name)
-            for name, dataset in config.datasets.items()
-            if dataset.parameters
-        },
-    }
-    for key, model in models.items():
-        try:
-            expression = parse(model.expression)
-        except IcflowError as error:
-            raise IcflowError(f"{key}.{error}") from None
-        complete(expression, model.parameters, f"{key}.parameters")
-    for name in config.observations:
-        _check_observation(config, name)
-
-
 def at_source(model: FitModel, redshift: float, nH: float) -> FitModel:
     """Return a model with redshift and Galactic column density frozen at those of a source.
 
@@ -139,48 +111,3 @@ def at_source(model: FitModel, redshift: float, nH: float) -> FitModel:
         if value is not None and not isinstance(parameters.get(name), Link):
             parameters[name] = value
     return model.model_copy(update={"parameters": parameters})
-
-
-def _check_observation(config: Config, name: str) -> None:
-    """Check the models of an observation: values within limits, names that exist."""
-    settings = settings_of.observe(config, name)
-    observe, observation = settings.observe, settings.observation
-    for role, model in settings.models.items():
-        source = at_source(model, observation.redshift, observation.nH)
-        complete(parse(model.expression), source.parameters, f"observations.{name}")
-        for parameter, prior in observation.priors.get(role, {}).items():
-            key, limits = f"observations.{name}.priors.{role}", source.parameters.get(parameter)
-            if not isinstance(limits, Free):
-                free = [n for n, s in source.parameters.items() if isinstance(s, Free)]
-                raise IcflowError(
-                    f"{key} names {parameter!r}, which is not free in fits.models.{role}; "
-                    f"allowed: {', '.join(free)}"
-                )
-            (low, high), (lowest, highest) = prior.bounds, limits.free
-            if not lowest <= low <= high <= highest:
-                raise IcflowError(
-                    f"{key}.{parameter} reaches from {low:g} to {high:g}, outside of "
-                    f"{lowest:g} to {highest:g}, what fits.models.{role} lets it take; narrow the "
-                    "prior or widen these limits"
-                )
-    for role in (observe.with_ic, observe.both):
-        _check_component(f"fits.models.{role}", settings.models[role], observe.ic)
-
-
-def _check_component(key: str, model: FitModel, name: str) -> None:
-    """Check that a model has a component of which the norm, and nothing else, is free."""
-    components = {term.additive.name: term.additive for term in parse(model.expression).terms}
-    if name not in components:
-        raise IcflowError(
-            f"observe.ic is {name!r}, which {key} does not have; allowed: {', '.join(components)}"
-        )
-    for parameter in components[name].parameters:
-        free, wanted = (
-            isinstance(model.parameters.get(parameter), Free),
-            parameter.endswith(".norm"),
-        )
-        if free != wanted:
-            raise IcflowError(
-                f"{key}.parameters.{parameter} must {'' if wanted else 'not '}be free: the flux of "
-                "observe.ic is limited by stepping its norm with its shape frozen"
-            )

@@ -231,7 +231,7 @@ def check(settings: ObserveSettings) -> None:
     """
     observe = settings.observe
     for name, detector in observe.detectors.items():
-        method = detectors.check(name, detector, SECTION)
+        method = detectors.method_of(name, detector, SECTION)
         if detector.network is not None:
             observed_networks.check(
                 settings.networks[detector.network], settings, f"{SECTION}.{name}.network"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from icflow import inputs
+from icflow import checks
 from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.layout import TRAINED_OBSERVED, Layout
@@ -25,7 +25,7 @@ def whole(config: Config, name: str, results: Path, output: Path | None = None) 
     """
     from icflow.stages import observe_figure
 
-    inputs.check_observation(config, name)
+    checks.check_observation(config, name)
     settings = settings_of.observe(config, name)
     folder = output or Layout(results).observation(name)
     for network, path in _networks(settings, folder).items():

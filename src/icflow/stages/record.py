@@ -33,6 +33,6 @@ def describe(config: Config) -> dict[str, Any]:
         "cross_sections": config.atomic_data.cross_sections,
         "git_revision": provenance.git_revision(),
         "packages": provenance.package_versions(),
-        "resources": inputs.check(config),
+        "resources": inputs.digests(config),
         "config": config.model_dump(mode="json", exclude_none=True),
     }

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from icflow import config, inputs
+from icflow import checks, config, inputs
 from icflow import settings as settings_of
 from icflow.errors import IcflowError
-from icflow.models import scenario
 from icflow.models.priors import Uniform
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -398,7 +397,7 @@ def test_a_missing_file_of_the_user_is_refused_and_a_fetchable_one_is_not(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     tree = changed(default, ("instrument", "background"), None)
-    digests = inputs.check(config.validate(tree, "c"))
+    digests = inputs.digests(config.validate(tree, "c"))
     assert set(digests) == {
         "resources/atomdb/apec_v3.0.9_coco.fits",
         "resources/atomdb/apec_v3.0.9_line.fits",
@@ -407,9 +406,9 @@ def test_a_missing_file_of_the_user_is_refused_and_a_fetchable_one_is_not(
     }
     mine = changed(tree, ("instrument", "arf"), "resources/responses/mine.arf")
     with pytest.raises(IcflowError, match=r"instrument\.arf: resources/responses/mine\.arf does"):
-        inputs.check(config.validate(mine, "c"))
+        inputs.digests(config.validate(mine, "c"))
     with pytest.raises(IcflowError, match=r"instrument\.background: .* does not exist"):
-        inputs.check(config.validate(default, "c"))
+        inputs.digests(config.validate(default, "c"))
 
 
 def test_the_content_of_a_file_counts_not_its_time(
@@ -421,11 +420,11 @@ def test_the_content_of_a_file_counts_not_its_time(
     whole = config.validate(tree, "c")
     arf = tmp_path / "mine.arf"
     arf.write_bytes(b"one")
-    before = inputs.check(whole)["mine.arf"]
+    before = inputs.digests(whole)["mine.arf"]
     arf.write_bytes(b"one")
-    assert inputs.check(whole)["mine.arf"] == before
+    assert inputs.digests(whole)["mine.arf"] == before
     arf.write_bytes(b"two")
-    assert inputs.check(whole)["mine.arf"] != before
+    assert inputs.digests(whole)["mine.arf"] != before
 
 
 def test_a_file_of_the_users_under_the_name_of_a_resource_is_refused(
@@ -437,7 +436,7 @@ def test_a_file_of_the_users_under_the_name_of_a_resource_is_refused(
     rmf.parent.mkdir(parents=True)
     rmf.write_bytes(b"mine")
     with pytest.raises(IcflowError, match=r"instrument\.rmf: .* SHA-256 .* another name"):
-        inputs.check(config.validate(tree, "c"))
+        inputs.digests(config.validate(tree, "c"))
 
 
 def test_a_missing_image_is_refused_where_its_engine_needs_it(
@@ -486,4 +485,4 @@ def test_a_dataset_like_another_one_differs_in_what_it_says(default: dict[str, A
 def test_a_parameter_of_a_dataset_must_be_one_of_its_model(default: dict[str, Any]) -> None:
     tree = changed(default, ("datasets", "test_2T", "parameters"), {"powerlaw.norm": 1.0})
     with pytest.raises(IcflowError, match=r"^datasets.test_2T.parameters.powerlaw.norm: 'tbabs"):
-        scenario.check(config.validate(tree, "here"))
+        checks.check(config.validate(tree, "here"))

@@ -240,26 +240,6 @@ def test_integrals_are_made_of_what_detectors_read(config: Config) -> None:
     assert set(found) == {(dataset, name) for dataset in datasets for name in names}
 
 
-@pytest.mark.parametrize(
-    ("method", "name", "message"),
-    [
-        ("bayes_factor", "2T_free", r"b\.thermal is '2T_free', which integrals does not have"),
-        ("delta_cstat", "only", r"b\.thermal is 'only', which fits\.baseline does not have"),
-    ],
-)
-def test_fits_and_integrals_are_not_mixed_up(
-    config: Config, method: str, name: str, message: str
-) -> None:
-    tree = config.model_dump(mode="json", exclude_none=True)
-    tree["integrals"]["only"] = {"scenario": "2T"}
-    tree["detection"]["detectors"]["b"] = {
-        "title": "B", "method": method, "thermal": name, "alternative": "1T+IC_fixed"
-    }  # fmt: skip
-    wrong = configuration.validate(tree, "test")
-    with pytest.raises(IcflowError, match=message):
-        detectors.check_names(wrong)
-
-
 BAYES = Detector(title="B", method="bayes_factor", thermal="2T", alternative="IC")
 
 
@@ -300,4 +280,4 @@ def test_bayes_factor_is_the_ratio_of_evidences() -> None:
 )
 def test_detectors_without_their_inputs_are_refused(detector: Detector, message: str) -> None:
     with pytest.raises(IcflowError, match=message):
-        detectors.check("x", detector)
+        detectors.method_of("x", detector)

@@ -55,7 +55,6 @@ def scan_of(*points: dict[str, Any], **keys: Any) -> dict[str, Any]:
 def test_the_scans_that_ship_with_the_project_are_valid(name: str) -> None:
     run = configuration.load(ROOT / "config.yaml", ROOT / f"config/scans/{name}.yaml")
     assert list(run.scans) == [name]
-    scan.check(run)
     default = configuration.load(ROOT / "config.yaml")
     for dataset in default.datasets:
         assert settings_of.simulate(run, dataset) == settings_of.simulate(default, dataset)
@@ -99,50 +98,6 @@ def test_bad_scans_are_refused(bad: dict[str, Any], words: str) -> None:
         with_scan(bad)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("bad", "words"),
-    [
-        (
-            scan_of(FIRST, SECOND | {"test": ["faint"]}),
-            "scans.mine.points.second.test names no dataset without IC",
-        ),
-        (
-            scan_of(FIRST, SECOND | {"validation": ["validation_2T"]}),
-            "scans.mine.points.second.validation names datasets of one class",
-        ),
-        (
-            scan_of(FIRST, SECOND | {"training_ic": "train_2T"}),
-            "scans.mine.points.second.training_ic is 'train_2T', whose spectra are of the other",
-        ),
-        (
-            scan_of(FIRST, SECOND, detectors=["combined", "cae"]),
-            "scans.mine.detectors names 'combined', but not fit_classifier, which it combines",
-        ),
-        (
-            scan_of(FIRST, SECOND | {"reads": {"bayes_factor": SAME | {"thermal": "2T_free"}}}),
-            "scans.mine.points.second.reads.bayes_factor.thermal is '2T_free', which integrals ",
-        ),
-        (
-            scan_of(FIRST, SECOND | {"reads": {"cae": SAME}}),
-            "scans.mine.points.second.reads names 'cae', whose method 'reconstruction_error' reads",
-        ),
-        (
-            scan_of(FIRST, {k: v for k, v in SECOND.items() if k != "value"}),
-            "scans.mine: its figure is drawn against the value, which a point lacks",
-        ),
-        (
-            scan_of(FIRST, SECOND, figure="fluxes"),
-            "scans.mine: its figure has a logarithmic axis, and a point has a value that is not",
-        ),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_scans_that_cannot_be_evaluated_are_refused(bad: dict[str, Any], words: str) -> None:
-    with pytest.raises(IcflowError) as caught:
-        scan.check(with_scan(bad))
-    assert words in str(caught.value)
 
 
 def test_a_point_changes_what_it_says_and_nothing_else() -> None:

@@ -14,8 +14,8 @@ import pytest
 import yaml
 from astropy.io import fits
 
+from icflow import checks, inputs
 from icflow import config as configuration
-from icflow import inputs
 from icflow import settings as settings_of
 from icflow.cli import main
 from icflow.config import Config
@@ -61,8 +61,7 @@ def observing(change: dict[str, Any] | None = None, **keys: Any) -> Config:
 
 
 def check(config: Config) -> None:
-    inputs.check_observation(config, "mine")
-    inputs.check_responses(config, "mine")
+    checks.check(config, contents=True)
 
 
 def edit(path: str, change: Callable[[Any], None]) -> None:
@@ -210,7 +209,7 @@ def test_companions_are_those_that_the_spectrum_names(folder: Path) -> None:
 
 
 def test_every_file_counts(folder: Path) -> None:
-    found = set(inputs.check_observation(observing(), "mine"))
+    found = set(inputs.observation_digests(observing(), "mine"))
     assert found >= {"mine.pha", RMF, RMF.replace("rmf", "arf"), GIVEN["background"]}
     assert any("apec_v3.0.9" in path for path in found)
 

@@ -1,0 +1,95 @@
+"""What responses and observed spectra hold, and whether it belongs together.
+
+It takes seconds to read, so only ``icflow validate`` asks; jobs find out when
+they read the same files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from icflow import inputs
+from icflow import settings as settings_of
+from icflow.config import Config
+from icflow.errors import IcflowError
+from icflow.models.background import read_background
+from icflow.networks.data import Channels, select_channels
+from icflow.ogip.grouping import noticed_channels
+from icflow.ogip.observation import check_companions, observed_groups, read_observation
+from icflow.ogip.response import Rmf, check_same_grid, read_arf, read_rmf
+
+
+@contextmanager
+def _naming(key: str) -> Iterator[None]:
+    """Put the key before errors."""
+    try:
+        yield
+    except IcflowError as error:
+        raise IcflowError(f"{key}: {error}") from None
+
+
+def check_responses(config: Config) -> None:
+    """Check that responses can be read and have channels at the energies, if all are there."""
+    if not all(Path(path).is_file() for path in inputs.input_files(config)):
+        return  # Those that are not are fetched when the run starts.
+    responses = []
+    for key, module in inputs.modules(config):
+        with _naming(f"{key}.rmf"):
+            rmf = read_rmf(module.rmf)
+        with _naming(f"{key}.arf"):
+            if module.arf is not None:
+                check_same_grid(rmf, read_arf(module.arf))
+        with _naming(f"{key}.background"):
+            if module.background is not None:
+                _check_background(module.background, rmf)
+        with _naming("fits.energies"):
+            noticed_channels(rmf.e_min, rmf.e_max, *config.fits.energies)
+        responses.append(rmf)
+    channels = Channels.of(responses)
+    with _naming("autoencoder.energies"):
+        inside = select_channels(channels.e_min, channels.e_max, config.autoencoder.energies)
+        _check_length(config, len(inside))
+    with _naming("detection.score_energies"):
+        scored = channels[inside]
+        select_channels(scored.e_min, scored.e_max, config.detection.score_energies)
+
+
+def _check_background(path: str, rmf: Rmf) -> None:
+    for component in read_background(path):
+        source = rmf
+        if isinstance(component.redistribution, Path):
+            source = read_rmf(component.redistribution)
+            if len(source.channel) != len(rmf.channel):
+                raise IcflowError(
+                    f"{component.redistribution}: has {len(source.channel)} channels, {rmf.path} "
+                    f"{len(rmf.channel)}; give one with the same channels"
+                )
+        if component.redistribution != "identity":
+            component.effective_area(source.energies)
+
+
+def _check_length(config: Config, length: int) -> None:
+    """Check that convolutional networks can halve their input as often as they do."""
+    stages = len(config.autoencoder.architecture.widths)
+    kinds = {network.kind for network in config.autoencoder.networks.values()}
+    if "convolutional" in kinds and length < 2**stages:
+        raise IcflowError(
+            f"selects {length} channels, fewer than the 2^{stages} that "
+            "autoencoder.architecture.widths halves; select more or give fewer widths"
+        )
+
+
+def check_spectra(config: Config, name: str) -> None:
+    """Check that observed spectra, their responses and the energies belong together."""
+    settings = settings_of.observe(config, name)
+    low, high = settings.energies
+    for files in read_observation(name, settings.observation):
+        if not all(path.is_file() for path in files.files):
+            continue
+        rmf = check_companions(files, low, high)
+        own = files.spectrum.grouping is not None and settings.observation.group_min is None
+        with _naming(files.key):
+            minimum = None if own else settings.group_min
+            observed_groups(files.spectrum, rmf, low, high, minimum)

@@ -1,0 +1,290 @@
+"""What `icflow validate` and Snakemake refuse before a run: one example of everything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from icflow import checks, config
+from icflow.cli import main
+from icflow.config import Config
+from icflow.errors import IcflowError
+
+ROOT = Path(__file__).resolve().parents[2]
+OVERLAYS = sorted(
+    [*(ROOT / "config").glob("*.yaml"), *(ROOT / "config/scans").glob("*.yaml")],
+    key=lambda path: path.name,
+)
+
+
+@pytest.fixture(autouse=True)
+def _here(monkeypatch: pytest.MonkeyPatch, rmf_path: Path, arf_path: Path, atomdb: Path) -> None:
+    """Run where the files of the default configuration are."""
+    monkeypatch.chdir(ROOT)
+
+
+def laid(above: dict[str, Any], *paths: str) -> Config:
+    """Return the default configuration with files and a tree laid over it."""
+    base = config.load("config.yaml", *paths).model_dump(mode="json", exclude_none=True)
+    return config.validate(config.overlay(base, above), "here")
+
+
+def refused(above: dict[str, Any], *paths: str) -> str:
+    with pytest.raises(IcflowError) as caught:
+        checks.check(laid(above, *paths), contents=True)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("path", [None, *OVERLAYS], ids=lambda p: p.name if p else "config.yaml")
+def test_what_ships_with_the_project_is_accepted(path: Path | None) -> None:
+    run = config.load("config.yaml", *([] if path is None else [path]))
+    files, observations = checks.check(run)
+    assert set(observations) == set(run.observations)
+    assert "resources/responses/nustar_fpma.rmf" in files
+
+
+def detector(name: str, **keys: Any) -> dict[str, Any]:
+    return {"detection": {"detectors": {name: keys}}}
+
+
+def training(**keys: Any) -> dict[str, Any]:
+    return {"autoencoder": {"training": keys}}
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    # models
+    "expression": ({"scenarios": {"2T": {"expression": "tbabs*(apec+apc)"}}}, "scenarios.2T.expr"),
+    "parameter": (
+        {"fits": {"models": {"1T": {"parameters": {"apec.temperature": 1.0}}}}},
+        "fits.models.1T.parameters.apec.temperature: 'tbabs*apec' has no such parameter",
+    ),
+    "hard limits": (
+        {"datasets": {"test_2T": {"parameters": {"apec.kT": {"uniform": [1.0, 100.0]}}}}},
+        "datasets.test_2T.parameters.apec.kT: 100 lies outside XSPEC's hard limits",
+    ),
+    "label of a parameter that the model lacks": (
+        {"autoencoder": {"labels": {"kT": "fit:apec.kt"}}},
+        "autoencoder.labels.kT is 'fit:apec.kt', which is no parameter that differs among the "
+        "training spectra; allowed: apec.kT, apec.Abundanc, apec.Redshift, apec.norm; did you "
+        "mean apec.kT?",
+    ),
+    "label of a parameter that is fixed": (
+        {"autoencoder": {"networks": {"dense": {"labels": {"nH": "truth:TBabs.nH"}}}}},
+        "autoencoder.networks.dense.labels.nH is 'truth:TBabs.nH', which is no parameter that",
+    ),
+    "integral over redshift": (
+        {"integrals": {"2T_fixed": {"at_truth": []}}},
+        "integrals.2T_fixed.at_truth lacks apec.Redshift",
+    ),
+    # detectors
+    "method": (
+        detector("cae", method="no_such_method"),
+        "detection.detectors.cae.method is 'no_such_method', allowed: bayes_factor, combined",
+    ),
+    "what a method needs": (
+        detector("mine", title="Mine", method="delta_cstat", thermal="2T_free"),
+        "detection.detectors.mine lacks alternative, which the method 'delta_cstat' reads",
+    ),
+    "a fit for an integral": (
+        detector("bayes_factor", thermal="2T_free"),
+        "detection.detectors.bayes_factor.thermal is '2T_free', which integrals does not have",
+    ),
+    "an integral for a fit": (
+        {"integrals": {"mine": {"scenario": "2T", "at_truth": ["apec.Redshift"]}}}
+        | detector("delta_cstat_free", thermal="mine"),
+        "detectors.delta_cstat_free.thermal is 'mine', which fits.baseline does not have",
+    ),
+    "nothing to learn from": (
+        {"detection": {"training_ic": None}},
+        "learns from detection.training_ic, which is not set",
+    ),
+    "few fits to learn from": (
+        {"detection": {"fitted": 19}},
+        "learns from fits of 19 spectra of detection.training, and 20 are the fewest",
+    ),
+    "few spectra to learn from": (
+        {"datasets": {"train_1T+IC": {"size": 12}}},
+        "learns from fits of 12 spectra of detection.training_ic, and 20 are the fewest",
+    ),
+    "few spectra that a network has not seen": (
+        training(spectra=190, batch=32),
+        "detection.detectors.latent_density learns from the 19 spectra that a fold holds out",
+    ),
+    "a density without labels": (
+        {"autoencoder": {"networks": {"free": {"constraint": 0.0, "labels": {}}}}}
+        | detector("latent_density", network="free"),
+        "detection.detectors.latent_density.network is 'free', which has no labels",
+    ),
+    "a batch of more than all": (
+        training(batch=3201),
+        "autoencoder.training.batch is 3201, but only 3200 spectra train in a fold",
+    ),
+    "validation without IC": (
+        {"detection": {"validation": ["validation_2T"]}},
+        "detection.validation names no dataset with IC, which detection.detectors.",
+    ),
+    "validation with IC only": (
+        {"detection": {"validation": ["validation_1T+IC"]}},
+        "detection.validation names no dataset without IC, which detection.detectors.",
+    ),
+    "training with IC": (
+        {"detection": {"training_ic": "validation_2T"}},
+        "detection.training_ic is 'validation_2T', whose spectra are of the other class",
+    ),
+    # energies
+    "no channel to fit": (
+        {"fits": {"energies": [200.0, 300.0]}},
+        "fits.energies: the energies 200 to 300 keV select no channel",
+    ),
+    "no channel for networks": (
+        {"autoencoder": {"energies": [0.1, 0.5]}},
+        "autoencoder.energies: the energies 0.1 to 0.5 keV select no channel",
+    ),
+    "few channels for networks": (
+        {"autoencoder": {"energies": [3.0, 4.0]}},
+        "autoencoder.energies: selects 25 channels, fewer than the 2^5",
+    ),
+    "no channel to score": (
+        {"detection": {"score_energies": [130.0, 150.0]}},
+        "detection.score_energies: the energies 130 to 150 keV select no channel",
+    ),
+    # files
+    "a missing file": (
+        {"instrument": {"arf": "mine.arf"}},
+        "instrument.arf: mine.arf does not exist; put the file there",
+    ),
+    "a file of another kind": (
+        {"instrument": {"arf": "resources/responses/nustar_fpma.rmf"}},
+        "instrument.arf: resources/responses/nustar_fpma.rmf: not an effective area",
+    ),
+    "a region": (
+        {
+            "responses": {
+                "mine": {
+                    "sequence": "60201056002",
+                    "data": "archive",
+                    "module": "FPMA",
+                    "region": "no.reg",
+                }
+            }
+        },
+        "responses.mine.region: no.reg does not exist; save one with ds9",
+    ),
+}
+
+
+@pytest.mark.parametrize(("above", "words"), list(REFUSED.values()), ids=list(REFUSED))
+def test_is_refused(above: dict[str, Any], words: str) -> None:
+    assert words in refused(above)
+
+
+# --- scans ---------------------------------------------------------------------------
+
+DATASETS = {
+    "faint": {"like": "test_1T+IC", "parameters": {"powerlaw.norm": {"uniform": [1e-5, 1e-4]}}},
+    "3T": {"like": "test_2T", "ic": False},
+}
+FIRST = {"name": "first", "label": "first", "value": 0.0, "test": ["test_2T", "test_1T+IC"]}
+SAME = {"thermal": "2T_fixed", "alternative": "2T_fixed"}
+SECOND = {"name": "second", "label": "IC | faint", "value": 1.0, "test": ["test_2T", "faint"]}
+
+
+def with_scan(scan: dict[str, Any]) -> Config:
+    return laid({"datasets": DATASETS, "scans": {"mine": scan}})
+
+
+def scan_of(*points: dict[str, Any], **keys: Any) -> dict[str, Any]:
+    return {"title": "What", "figure": "rates", "points": list(points), **keys}
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (
+            scan_of(FIRST, SECOND | {"test": ["faint"]}),
+            "scans.mine.points.second.test names no dataset without IC",
+        ),
+        (
+            scan_of(FIRST, SECOND | {"validation": ["validation_2T"]}),
+            "scans.mine.points.second.validation names datasets of one class",
+        ),
+        (
+            scan_of(FIRST, SECOND | {"training_ic": "train_2T"}),
+            "scans.mine.points.second.training_ic is 'train_2T', whose spectra are of the other",
+        ),
+        (
+            scan_of(FIRST, SECOND, detectors=["combined", "cae"]),
+            "scans.mine.detectors names 'combined', but not fit_classifier, which it combines",
+        ),
+        (
+            scan_of(FIRST, SECOND | {"reads": {"bayes_factor": SAME | {"thermal": "2T_free"}}}),
+            "scans.mine.points.second.reads.bayes_factor.thermal is '2T_free', which integrals ",
+        ),
+        (
+            scan_of(FIRST, SECOND | {"reads": {"cae": SAME}}),
+            "scans.mine.points.second.reads names 'cae', whose method 'reconstruction_error' reads",
+        ),
+        (
+            scan_of(FIRST, {k: v for k, v in SECOND.items() if k != "value"}),
+            "scans.mine: its figure is drawn against the value, which a point lacks",
+        ),
+        (
+            scan_of(FIRST, SECOND, figure="fluxes"),
+            "scans.mine: its figure has a logarithmic axis, and a point has a value that is not",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_scans_that_cannot_be_evaluated_are_refused(bad: dict[str, Any], words: str) -> None:
+    with pytest.raises(IcflowError) as caught:
+        checks.check(with_scan(bad))
+    assert words in str(caught.value)
+
+
+# --- files and observations ------------------------------------------------------------
+
+
+def test_an_unreadable_response_is_refused(tmp_path: Path) -> None:
+    damaged = tmp_path / "mine.rmf"
+    damaged.write_bytes(Path("resources/responses/nustar_fpma.rmf").read_bytes()[:100_000])
+    above = {"instrument": {"rmf": str(damaged)}}
+    assert f"instrument.rmf: {damaged}" in refused(above)
+    # Snakemake leaves that to the job that reads it.
+    checks.check(laid(above))
+
+
+OBSERVED: dict[str, tuple[dict[str, Any], str]] = {
+    "engine": ({"engine": "xspec"}, "engine: is 'xspec', and observations are analysed by the"),
+    "method": (
+        {"observe": {"detectors": {"delta_cstat": {"method": "bayes_factor"}}}},
+        "observe.detectors.delta_cstat.method is 'bayes_factor', which reads integrals",
+    ),
+    "component": ({"observe": {"ic": "bknpower"}}, "observe.ic is 'bknpower', which fits.models."),
+    "few to learn from": (
+        {"observe": {"simulations": 30, "false_alarm": 0.04}},
+        "observe.simulations is 30, too few for observe.detectors.fit_discriminant to learn",
+    ),
+    "grouping": (
+        {"observations": {"example": {"group_min": 10**9}}},
+        "observations.example: the energies 3 to 80 keV select no channel",
+    ),
+    "energies": (
+        {"observations": {"example": {"energies": [1.0, 80.0]}}},
+        "observations.example: the energies 1 to 80 keV reach outside",
+    ),
+}
+
+
+@pytest.mark.parametrize(("above", "words"), list(OBSERVED.values()), ids=list(OBSERVED))
+def test_is_refused_of_an_observation(above: dict[str, Any], words: str) -> None:
+    assert words in refused(above, "config/observe-example.yaml")
+
+
+def test_the_command_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    above = tmp_path / "above.yaml"
+    above.write_text("detection: {detectors: {cae: {method: no_such_method}}}\n")
+    assert main(["validate", "--config", "config.yaml", str(above)]) == 1
+    assert "detection.detectors.cae.method is 'no_such_method'" in capsys.readouterr().err
