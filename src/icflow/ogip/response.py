@@ -17,16 +17,8 @@ from astropy.io import fits
 from scipy.sparse import csr_array
 
 from icflow.errors import IcflowError
-from icflow.ogip.binary_table import (
-    BinaryTable,
-    Ragged,
-    describe,
-    is_area,
-    is_bounds,
-    is_matrix,
-    read_tables,
-    write_tables,
-)
+from icflow.ogip.binary_table import BinaryTable, Ragged, read_tables, write_tables
+from icflow.ogip.kinds import describe, is_area, is_bounds, is_matrix
 from icflow.typing import AnyArray, Floats, Indices, Integers
 
 # Neighbouring bins are contiguous up to rounding: a few units in the last place

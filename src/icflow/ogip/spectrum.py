@@ -15,7 +15,8 @@ import numpy as np
 from astropy.io import fits
 
 from icflow.errors import IcflowError
-from icflow.ogip.binary_table import BinaryTable, describe, is_spectrum, read_tables, write_tables
+from icflow.ogip.binary_table import BinaryTable, read_tables, write_tables
+from icflow.ogip.kinds import describe, is_spectrum
 from icflow.typing import AnyArray, Integers
 
 

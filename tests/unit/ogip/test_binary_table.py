@@ -11,17 +11,7 @@ import pytest
 from astropy.io import fits
 
 from icflow.errors import IcflowError
-from icflow.ogip.binary_table import (
-    BinaryTable,
-    Ragged,
-    describe,
-    is_area,
-    is_bounds,
-    is_matrix,
-    is_spectrum,
-    read_tables,
-    write_tables,
-)
+from icflow.ogip.binary_table import BinaryTable, Ragged, read_tables, write_tables
 
 
 def extension(name: str = "DATA", **columns: tuple[str, Any]) -> fits.BinTableHDU:
@@ -127,24 +117,3 @@ def test_zipped_files_are_read_and_cut_ones_refused(tmp_path: Path) -> None:
         read_tables(path)
     with pytest.raises(IcflowError, match=r"no such file"):
         read_tables(tmp_path / "b.fits")
-
-
-@pytest.mark.parametrize(
-    ("name", "belongs", "kind"),
-    [
-        ("MATRIX", is_matrix, "a redistribution matrix (RMF)"),
-        ("SPECRESP MATRIX", is_matrix, "a redistribution matrix (RMF)"),
-        ("SPECRESP", is_area, "an effective area (ARF)"),
-        ("SPECTRUM", is_spectrum, "a spectrum (PHA)"),
-        ("EBOUNDS", is_bounds, "a FITS file with the tables EBOUNDS"),
-    ],
-)
-def test_kinds_are_told_by_name_and_class(
-    tmp_path: Path, name: str, belongs: Any, kind: str
-) -> None:
-    write_tables(tmp_path / "a.fits", [extension(name, value=("J", [1]))])
-    tables = read_tables(tmp_path / "a.fits")
-    assert belongs(tables[0])
-    assert describe(tables) == kind
-    assert sum(is_kind(tables[0]) for is_kind in (is_matrix, is_area, is_spectrum, is_bounds)) == 1
-    assert describe([]) == "a FITS file without tables"
