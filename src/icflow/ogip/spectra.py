@@ -22,7 +22,7 @@ from astropy.io import fits
 
 from icflow.errors import IcflowError
 from icflow.ogip.binary_table import BinaryTable, write_tables
-from icflow.ogip.spectrum import Recording, channel_limits, positive, spectrum_tables
+from icflow.ogip.spectrum import PhaKeywords, channel_limits, positive, spectrum_tables
 from icflow.typing import AnyArray, DrawnCounts, Floats, Integers
 
 # Columns of a type II file that are not true parameters.
@@ -36,7 +36,7 @@ _METADATA_KEY = re.compile(r"[A-Z][A-Z0-9_-]*")
 
 
 @dataclass(frozen=True)
-class Recorded(Recording):
+class Recorded(PhaKeywords):
     """What the simulated spectra of one module share.
 
     Attributes

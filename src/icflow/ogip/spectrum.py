@@ -20,8 +20,8 @@ from icflow.ogip.kinds import describe, is_spectrum
 from icflow.typing import AnyArray, Integers
 
 
-class Recording:
-    """What describes every spectrum that one detector recorded or might have."""
+class PhaKeywords:
+    """The header of a PHA file, from what every spectrum states."""
 
     channel: Integers
     exposure: float
@@ -58,7 +58,7 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Spectrum(Recording):
+class Spectrum(PhaKeywords):
     """One observed spectrum.
 
     Attributes
