@@ -23,7 +23,8 @@ _VOCABULARY = frozenset(
 _IMPORT = re.compile(
     r"^[ \t]*(?:from +(icflow[\w.]*) +import +(\([^)]*\)|.*)|import +(icflow[\w.]*))", re.MULTILINE
 )
-_NAME = re.compile(r"\w+")
+_COMMENT = re.compile("#.*")
+_NAME = re.compile(r"(?:^|[(,])\s*(\w+)")  # what follows `as` is a name of the reader's own
 
 
 def code_digest(modules: Iterable[str], data: Iterable[str] = ()) -> str:
@@ -71,7 +72,7 @@ def _imported(text: str) -> Iterator[str]:
     """
     for package, names, module in _IMPORT.findall(text):
         yield package or module
-        yield from (f"{package}.{name}" for name in _NAME.findall(names))
+        yield from (f"{package}.{name}" for name in _NAME.findall(_COMMENT.sub("", names)))
 
 
 def _is_vocabulary(name: str) -> bool:
