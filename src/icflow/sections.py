@@ -6,14 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from icflow.files import canonical_json
@@ -93,8 +86,6 @@ Energies = Annotated[Interval, AfterValidator(_not_negative)]
 # Limits of the factors between the spectra of several modules.
 Factors = Annotated[Interval, AfterValidator(_of_factors)]
 
-
-Scatter = Annotated[float, BeforeValidator(_finite)]
 
 Settings = TypeVar("Settings", bound=Section)
 

@@ -19,22 +19,20 @@ from icflow.config import (
     Dataset,
     Detection,
     Detector,
-    Energies,
     EngineName,
     Fit,
     FitControl,
     FitModel,
-    Interval,
+    Integrated,
     Module,
     Observation,
     Observe,
     Scan,
     Scenario,
-    Section,
     Training,
-    listed,
     shard_numbers,
 )
+from icflow.sections import Energies, Interval, Section, Settings, listed
 
 
 class Shards(Section):
@@ -229,19 +227,32 @@ class FitSpectrumSettings(SpectrumSettings, FitControl):
     limits: dict[str, list[float]]
 
 
+def _take(kind: type[Settings], *sections: Section, **own: Any) -> Settings:
+    """Return settings of which those not given are the keys of that name in some sections."""
+    taken = {
+        key: getattr(section, key)
+        for section in sections
+        for key in kind.model_fields
+        if hasattr(section, key)
+    }
+    return kind(**taken | own)
+
+
+def _modules(config: Config, own: Dataset | Integrated) -> list[Module]:
+    """Return the modules of the instrument, with what a dataset or integral says itself."""
+    keys = ("exposure", "background_scatter")
+    given = {key: getattr(own, key, None) for key in keys}
+    update = {key: value for key, value in given.items() if value is not None}
+    return [module.model_copy(update=update) for module in config.modules]
+
+
 def simulate(config: Config, dataset: str) -> SimulateSettings:
     """Settings of the simulation of one dataset."""
     settings = config.datasets[dataset]
-    own = {
-        key: getattr(settings, key)
-        for key in ("exposure", "background_scatter")
-        if getattr(settings, key) is not None
-    }
-    return SimulateSettings(
-        engine=config.engine,
-        seed=config.seed,
-        atomic_data=config.atomic_data,
-        modules=[module.model_copy(update=own) for module in config.modules],
+    return _take(
+        SimulateSettings,
+        config,
+        modules=_modules(config, settings),
         dataset=dataset,
         draws=config.source(dataset),
         scenario=settings.scenario,
@@ -260,54 +271,44 @@ def baseline(config: Config, name: str) -> FitSettings:
 
 
 def _fit(config: Config, name: str, fit: Fit) -> FitSettings:
-    return FitSettings(
-        engine=config.engine,
-        atomic_data=config.atomic_data,
-        modules=config.modules,
-        name=name,
-        model=config.fits.models[fit.model],
-        at_truth=fit.at_truth,
-        **{key: getattr(config.fits, key) for key in FitControl.model_fields},
-    )
+    model = config.fits.models[fit.model]
+    return _take(FitSettings, config, config.fits, fit, name=name, model=model)
 
 
 def integrate(config: Config, name: str) -> IntegralSettings:
     """Settings of one entry of ``integrals``."""
     integral = config.integrals[name]
-    scatter = integral.background_scatter
-    own = {} if scatter is None else {"background_scatter": scatter}
-    return IntegralSettings(
-        seed=config.seed,
-        atomic_data=config.atomic_data,
-        modules=[module.model_copy(update=own) for module in config.modules],
+    return _take(
+        IntegralSettings,
+        config,
+        integral,
+        modules=_modules(config, integral),
         name=name,
         scenario=config.scenarios[integral.scenario],
-        at_truth=integral.at_truth,
         energies=config.fits.energies,
     )
 
 
 def responses(config: Config, name: str) -> ResponseSettings:
     """Settings of response files made from archival data."""
-    return ResponseSettings(name=name, **config.responses[name].model_dump())
+    return _take(ResponseSettings, config.responses[name], name=name)
 
 
 def train(config: Config, network: str, fold: int) -> TrainSettings:
     """Settings of the training of one network in one fold."""
     shared = config.autoencoder
     own = shared.networks[network]
-    return TrainSettings(
-        seed=config.seed,
+    epochs = {} if own.epochs is None else {"epochs": own.epochs}
+    return _take(
+        TrainSettings,
+        config,
+        shared,
+        own,
         responses=[module.rmf for module in config.modules],
-        energies=shared.energies,
         labels=shared.labels_of(own),
         architecture=shared.architecture.model_copy(update={"latents": shared.latents_of(own)}),
-        training=shared.training
-        if own.epochs is None
-        else shared.training.model_copy(update={"epochs": own.epochs}),
+        training=shared.training.model_copy(update=epochs),
         network=network,
-        kind=own.kind,
-        constraint=own.constraint,
         fold=fold,
     )
 
@@ -332,13 +333,11 @@ def _shards(config: Config, spectra: Iterable[str] | Mapping[str, int]) -> Shard
 def score(config: Config, network: str, fold: int) -> ScoreSettings:
     """Settings of the scores that one trained network gives."""
     detection = config.detection
-    return ScoreSettings(
+    return _take(
+        ScoreSettings,
+        detection,
+        config.figures,
         train=train(config, network, fold),
-        score_energies=detection.score_energies,
-        training=detection.training,
-        validation=detection.validation,
-        test=detection.test,
-        example=config.figures.example,
         shards=_shards(
             config,
             {name: config.datasets[name].size for name in (*detection.validation, *detection.test)}
@@ -366,13 +365,13 @@ def evaluate(config: Config, detection: Detection | None = None) -> EvaluateSett
     roles = (settings.training, settings.training_ic, settings.validation, settings.test)
     used = {name for role in roles for name in listed(role)}
     used.add(config.detection.training)
-    return EvaluateSettings(
-        seed=config.seed,
+    return _take(
+        EvaluateSettings,
+        config,
+        config.autoencoder.training,
         detection=settings,
         datasets={name: config.datasets[name] for name in sorted(used)},
         held_out=settings.validation == config.detection.validation,
-        folds_trained=config.autoencoder.training.folds_trained,
-        shard_size=config.shard_size,
         networks=list(config.autoencoder.networks),
     )
 
@@ -395,8 +394,10 @@ def scan(config: Config, name: str) -> ScanSettings:
     """Settings of the table of a scan."""
     scan = config.scans[name]
     first = config.at_point(name, scan.points[0].name)
-    return ScanSettings(
-        seed=config.seed,
+    return _take(
+        ScanSettings,
+        config,
+        config.detection,
         name=name,
         scan=scan,
         sources={
@@ -406,8 +407,6 @@ def scan(config: Config, name: str) -> ScanSettings:
             for dataset in role
         },
         detectors=first.detectors,
-        bootstrap=config.detection.bootstrap,
-        false_alarms=config.detection.false_alarms,
         energies=config.observe.ic_energies,
     )
 
@@ -416,8 +415,9 @@ def fluxes(config: Config, datasets: Sequence[str] | None = None) -> FluxSetting
     """Settings of the true fluxes of some spectra, by default the test spectra."""
     names = config.detection.test if datasets is None else datasets
     scenarios = {config.datasets[name].scenario for name in names}
-    return FluxSettings(
-        atomic_data=config.atomic_data,
+    return _take(
+        FluxSettings,
+        config,
         energies=config.observe.ic_energies,
         thermal=config.scenarios[config.datasets[config.detection.training].scenario].expression,
         expressions={name: config.scenarios[name].expression for name in scenarios},
@@ -436,40 +436,35 @@ def observe(config: Config, name: str) -> ObserveSettings:
     """Settings of the analysis of one observation."""
     observe = config.observe
     roles = dict.fromkeys([observe.thermal, observe.with_ic, observe.both, *observe.others])
-    return ObserveSettings(
-        observe=observe,
+    return _source(
+        ObserveSettings,
+        config,
+        name,
         models={model: config.fits.models[model] for model in roles},
         networks={network: _score_observed(config, network) for network in observe.networks()},
-        **_source(config, name),
     )
 
 
 def observe_network(config: Config, name: str, network: str) -> ObserveNetworkSettings:
     """Settings of a network for one observation."""
-    return ObserveNetworkSettings(
+    return _source(
+        ObserveNetworkSettings,
+        config,
+        name,
         scenario=config.observe.thermal,
         model=config.fits.models[config.observe.thermal],
         simulations=config.observe.simulations,
         score=_score_observed(config, network),
-        **_source(config, name),
     )
 
 
-def _source(config: Config, name: str) -> dict[str, Any]:
+def _source(kind: type[Settings], config: Config, name: str, **own: Any) -> Settings:
+    """Return settings of one observation, which may have energies and groups of its own."""
     observation = config.observations[name]
-    control = {key: getattr(config.fits, key) for key in FitControl.model_fields}
-    control["cross_normalisation"] = observation.cross_normalisation
-    if observation.energies is not None:
-        control["energies"] = observation.energies
-    if observation.group_min is not None:
-        control["group_min"] = observation.group_min
-    return control | {
-        "engine": config.engine,
-        "seed": config.seed,
-        "atomic_data": config.atomic_data,
-        "name": name,
-        "observation": observation,
-    }
+    keys = ("energies", "group_min", "cross_normalisation")
+    given = {key: getattr(observation, key) for key in keys}
+    own |= {key: value for key, value in given.items() if value is not None}
+    return _take(kind, config, config.fits, name=name, observation=observation, **own)
 
 
 def _score_observed(config: Config, network: str) -> ScoreSettings:

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import (
-    Field,
-)
+from pydantic import Field
 
 from icflow.config.references import Name, NameOf
-from icflow.sections import (
-    Energies,
-    Fraction,
-    Number,
-    Section,
-)
+from icflow.sections import Energies, Fraction, Number, Section
 
 DatasetName = Annotated[str, NameOf("datasets")]
 DetectorName = Annotated[str, NameOf("detection.detectors")]

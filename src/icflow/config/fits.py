@@ -4,25 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-)
+from pydantic import Field
 
-from icflow.config.model import (
-    FitModel,
-)
+from icflow.config.model import FitModel
 from icflow.config.references import Name, NameOf
-from icflow.sections import (
-    Energies,
-    Factors,
-    Scatter,
-    Section,
-    _finite,
-)
+from icflow.sections import Energies, Factors, Number, Positive, Section
 
 Errors = Literal["hessian", "profile"]
-Delta = Annotated[float, BeforeValidator(_finite), Field(gt=0)]
 
 
 class Fit(Section):
@@ -37,7 +25,7 @@ class FitControl(Section):
 
     energies: Energies = Field(description="energies that are fitted (keV)")
     group_min: int = Field(ge=0, description="lowest number of counts in a group of channels")
-    background_range: Annotated[float, BeforeValidator(_finite)] = Field(
+    background_range: Number = Field(
         ge=0, lt=1, description="fraction by which each background norm may leave its default"
     )
     starts: int = Field(ge=1, description="starting points per fit; the best minimum is kept")
@@ -47,7 +35,7 @@ class FitControl(Section):
         description="errors: `hessian`, from the curvature at the minimum, or `profile`, "
         "intervals in which C rises by `delta` as well (slower)",
     )
-    delta: Delta = Field(
+    delta: Positive = Field(
         1.0, description="rise of C at the ends of an interval: 1 for 68 %, 2.706 for 90 %"
     )
     cross_normalisation: Factors = Field(
@@ -72,7 +60,7 @@ class Integrated(Section):
         description="name under `scenarios`, of the priors"
     )
     at_truth: list[str] = Field([], description="parameters that are known, as simulated")
-    background_scatter: Scatter | None = Field(
+    background_scatter: Number | None = Field(
         None,
         ge=0,
         le=1,

@@ -6,23 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    Discriminator,
-    Field,
-    Tag,
-    model_validator,
-)
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from icflow.config.references import NameOf
 from icflow.models.priors import Prior, forms
-from icflow.sections import (
-    Interval,
-    Number,
-    Positive,
-    Scatter,
-    Section,
-)
+from icflow.sections import Interval, Number, Positive, Section
 
 MODULE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
@@ -100,7 +88,7 @@ class Dataset(Section):
     exposure: Positive | None = Field(
         None, description="exposure of all modules (s; default: `instrument.exposure`)"
     )
-    background_scatter: Scatter | None = Field(
+    background_scatter: Number | None = Field(
         None,
         ge=0,
         le=1,
@@ -140,7 +128,7 @@ class _Folding(Section):
     background: str | None = Field(
         None, description="background components and norms; leave out for none"
     )
-    background_scatter: Scatter = Field(
+    background_scatter: Number = Field(
         0.0,
         ge=0,
         le=1,

@@ -5,20 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, model_validator
 
 from icflow.config.references import Name
-from icflow.sections import (
-    Energies,
-    Positive,
-    Section,
-    _finite,
-)
+from icflow.sections import Energies, Number, Positive, Section
 
 
 class Architecture(Section):
@@ -91,7 +81,7 @@ class Network(Section):
         "their Poisson deviance",
     )
 
-    constraint: Annotated[float, BeforeValidator(_finite)] = Field(
+    constraint: Number = Field(
         ge=0, description="weight of the latents' distance from the labels in the loss"
     )
     labels: Labels | None = Field(None, description="labels of its latents, if not the common ones")

@@ -5,23 +5,12 @@ from __future__ import annotations
 import math
 from typing import Annotated
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from icflow.config.detection import Detector
 from icflow.config.references import Name, NameOf
 from icflow.models.priors import Prior
-from icflow.sections import (
-    Energies,
-    Factors,
-    Measured,
-    Positive,
-    Section,
-    _finite,
-)
+from icflow.sections import Energies, Factors, Measured, Number, Positive, Section
 
 ModelName = Annotated[str, NameOf("fits.models")]
 FittedName = Annotated[str, NameOf("observe.thermal", "observe.with_ic", "observe.both")]
@@ -55,7 +44,7 @@ class Radio(Section):
 
     flux_density: Positive = Field(description="radio flux density (mJy)")
     frequency: Positive = Field(description="frequency at which it was measured (MHz)")
-    spectral_index: Annotated[float, BeforeValidator(_finite)] = Field(
+    spectral_index: Number = Field(
         gt=0, lt=4, description="spectral index α, flux density ∝ frequency^−α"
     )
 
@@ -138,7 +127,7 @@ class Observe(Section):
     simulations: int = Field(
         ge=20, description="simulated spectra of each kind behind every distribution"
     )
-    false_alarm: Annotated[float, BeforeValidator(_finite)] = Field(
+    false_alarm: Number = Field(
         gt=0, lt=0.5, description="IC counts as detected below this false-alarm probability"
     )
     decides: Annotated[str, NameOf("observe.detectors")] = Field(

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-)
+from pydantic import BeforeValidator, Field
 
-from icflow.sections import (
-    Section,
-)
+from icflow.sections import Section
 
 
 class Figures(Section):

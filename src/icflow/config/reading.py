@@ -8,15 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import (
-    ValidationError,
-)
+from pydantic import ValidationError
 
 from icflow.config.tree import Config, overlay
 from icflow.errors import IcflowError, did_you_mean
-from icflow.sections import (
-    Settings,
-)
+from icflow.sections import Settings
 
 
 def load(*paths: str | os.PathLike[str]) -> Config:

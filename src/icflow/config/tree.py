@@ -6,10 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from icflow.config import checks
 from icflow.config.detection import Detection, Scan
@@ -23,17 +20,12 @@ from icflow.config.model import (
     Scenario,
     listed_modules,
 )
-from icflow.config.networks import (
-    Autoencoder,
-)
+from icflow.config.networks import Autoencoder
 from icflow.config.observe import Observation, Observe
 from icflow.config.output import Archival, Containers, Figures
 from icflow.config.references import Name
 from icflow.errors import did_you_mean
-from icflow.sections import (
-    Section,
-    listed,
-)
+from icflow.sections import Section, listed
 
 
 class Config(Section):

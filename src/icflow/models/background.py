@@ -10,11 +10,12 @@ import numpy as np
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from icflow.config import Number, Positive, Section, explain
+from icflow.config import explain
 from icflow.errors import IcflowError
 from icflow.models.expression import Expression, parse
 from icflow.models.scenario import complete, resolve
 from icflow.ogip.response import SAME_GRID, read_arf
+from icflow.sections import Number, Positive, Section
 from icflow.typing import Floats
 
 Node = Annotated[list[Positive], Field(min_length=2, max_length=2)]

@@ -13,6 +13,7 @@ from icflow import checks, config, inputs
 from icflow import settings as settings_of
 from icflow.errors import IcflowError
 from icflow.models.priors import Uniform
+from icflow.sections import Section
 
 ROOT = Path(__file__).resolve().parents[3]
 DEFAULT = ROOT / "config.yaml"
@@ -210,13 +211,13 @@ def test_every_key_of_the_default_configuration_has_a_comment() -> None:
 def test_a_default_in_the_code_is_that_of_the_file(default: dict[str, Any]) -> None:
     compared = []
 
-    def compare(section: config.Section, tree: dict[str, Any], path: str) -> None:
+    def compare(section: Section, tree: dict[str, Any], path: str) -> None:
         for key, field in type(section).model_fields.items():
             value = getattr(section, key)
             if key in tree and not field.is_required() and field.default not in (None, {}, []):
                 compared.append(f"{path}{key}")
                 assert tree[key] == field.default, compared[-1]
-            if isinstance(value, config.Section):
+            if isinstance(value, Section):
                 compare(value, tree.get(key, {}), f"{path}{key}.")
 
     compare(config.validate(default, "config.yaml"), default, "")

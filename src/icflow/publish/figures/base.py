@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from astropy.table import Table
 
-from icflow.config import Autoencoder, Config, Dataset, Detection, Figures, Module, Section
+from icflow.config import Autoencoder, Config, Dataset, Detection, Figures, Module
 from icflow.detection.metrics import Estimate
 from icflow.files import read_json
 from icflow.layout import Layout
+from icflow.sections import Section
 from icflow.tables import read_table
 from icflow.typing import Booleans, Floats
 
