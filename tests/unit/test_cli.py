@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from icflow import cli
+from icflow import cli, commands
 from icflow.errors import IcflowError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,7 +53,7 @@ def test_bad_usage_exits_with_2_and_one_sentence(
 
 def test_an_option_may_take_several_words() -> None:
     words = ["a", "--config", "b", "c", "--name", "d", "--config=e", "--", "--config", "f"]
-    assert list(cli._spread(words, {"--config"})) == [
+    assert list(commands.spread(words, {"--config"})) == [
         "a",
         "--config",
         "b",

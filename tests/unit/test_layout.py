@@ -1,0 +1,40 @@
+"""Where results lie, and what is refused among them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from icflow.errors import IcflowError
+from icflow.layout import Layout, truth_of
+
+
+def test_a_folder_has_the_name_of_the_command_that_writes_it() -> None:
+    layout = Layout(Path("r"))
+    assert layout.spectra("test_2T", 7) == Path("r/simulate/test_2T/shard-0007.pha")
+    assert layout.truth("test_2T", 7) == Path("r/simulate/test_2T/shard-0007.truth.ecsv")
+    assert layout.fits("test_2T", "2T", 12345) == Path("r/baseline/test_2T/2T/shard-12345.ecsv")
+    assert layout.scores("cae", 3) == Path("r/score/cae/fold-3.ecsv")
+    assert layout.scores("cae", 3, "prior") == Path("r/scan/prior/score/cae/fold-3.ecsv")
+    assert layout.reconstructions("cae", 3) == Path("r/score/cae/fold-3-reconstructions.ecsv")
+
+
+def test_wildcards_stay_as_they_are() -> None:
+    shard = Layout().labels("{dataset}", "{shard}")
+    assert shard == Path("results/label/{dataset}/shard-{shard}.ecsv")
+    assert Layout().log(shard) == Path("results/logs/label/{dataset}/shard-{shard}.log")
+    assert Layout().benchmark(shard).suffix == ".tsv"
+    assert truth_of(Path("ten.pha")) == Path("ten.truth.ecsv")
+
+
+def test_results_of_an_earlier_version_are_refused_and_left_alone(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.check()
+    (tmp_path / "simulate").mkdir()
+    layout.check()
+    for name in ("spectra", "fits"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(IcflowError, match=r"holds spectra and fits, .*move that folder away"):
+        layout.check()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fits", "simulate", "spectra"]
