@@ -34,19 +34,20 @@ from scipy.optimize import nnls
 
 from icflow import config
 from icflow import settings as settings_of
-from icflow import statistic as cstat
 from icflow.engines.base import BACKGROUND, FitResult
 from icflow.engines.embedded import staircase
+from icflow.engines.embedded.descent import Minimum
 from icflow.engines.embedded.engine import EmbeddedEngine
-from icflow.engines.embedded.fitting import Fitter, FitterBase, Found, by_cstat, separate
-from icflow.engines.embedded.parameters import Model, build_model
+from icflow.engines.embedded.fitting import Fitter, Found, by_cstat, separate
 from icflow.engines.embedded.redshift import RedshiftFitter
+from icflow.engines.embedded.shapes import NORM, Box, Shapes, model_counts, sources
+from icflow.engines.embedded.tables import build_tables
 from icflow.files import write_json
 from icflow.models.scenario import complete, draw
 from icflow.ogip.spectra import read_spectra
 from icflow.settings import FitSettings
 from icflow.stages import simulate
-from icflow.statistic import Data, Minimum
+from icflow.statistic import Data
 
 Floats = NDArray[np.float64]
 
@@ -174,15 +175,16 @@ def worst_count(scenario: str, first: int, count: int) -> float:
     """
     engine, model = engine_of(), config.load(ROOT / "config.yaml").scenarios[scenario]
     settings = fit_settings(f"{scenario}_free")
-    plan = build_model(settings.model, settings, list(engine.backgrounds), ())
-    tables = engine._tables(plan, slice(0, engine.n_channels))
-    assert tables is not None
+    plan = engine.plan(settings.model, settings, ())
+    rmf = engine.foldings[0].response.rmf
+    selection = engine.selection([0.0, 2 * float(rmf.e_max.max())])
+    tables = build_tables(plan, engine.foldings, selection, engine.atomic_data)
     priors = complete(plan.expression, model.parameters, "parameters")
     worst = 0.0
     for index in range(first, first + count):
         values = draw(priors, 1, "expected_counts", index)
         theta = np.array([values.get(name, 0.0) for name in plan.names])
-        found = cstat.model_counts(tables.exact(theta), theta)
+        found = model_counts(tables.exact(theta), theta)
         direct = sum(engine.components_of(model.expression, values).values(), np.zeros(1))
         held = direct > 1e-7 * direct.max()
         worst = max(worst, float(np.abs(found[held] / direct[held] - 1).max()))
@@ -207,11 +209,11 @@ class Exhaustive(Fitter):
 
     def _lowest(
         self,
-        shapes: cstat.Shapes,
+        shapes: Shapes,
         data: Data,
         counts: Floats,
         theta: Floats,
-        box: cstat.Box,
+        box: Box,
         random: np.random.Generator,
     ) -> tuple[Minimum, list[Minimum]]:
         starts = [
@@ -223,14 +225,14 @@ class Exhaustive(Fitter):
 
     def _random_start(
         self,
-        shapes: cstat.Shapes,
+        shapes: Shapes,
         counts: Floats,
         theta: Floats,
-        box: cstat.Box,
+        box: Box,
         random: np.random.Generator,
     ) -> Floats:
         start = theta.copy()
-        norms = [int(term[cstat.NORM]) for term in self.tables.terms[: -self.tables.n_backgrounds]]
+        norms = sources(self.tables.terms)[:, NORM].tolist()
         for p, low, high in zip(box.free, box.lower, box.upper, strict=True):
             name = self.model.names[p]
             if name.endswith(".kT"):
@@ -243,13 +245,13 @@ class Exhaustive(Fitter):
         rows = []
         for norm in norms:
             alone = start.copy()
-            alone[self.tables.terms[:, cstat.NORM]] = 0.0
+            alone[self.tables.terms[:, NORM]] = 0.0
             alone[norm] = 1.0
-            rows.append(cstat.model_counts(shapes, alone))
+            rows.append(model_counts(shapes, alone))
         without = start.copy()
         without[norms] = 0.0
         weight = 1 / np.sqrt(np.maximum(counts, 1.0))
-        rest = counts - cstat.model_counts(shapes, without)
+        rest = counts - model_counts(shapes, without)
         start[norms] = nnls((np.array(rows) * weight).T, rest * weight)[0]
         return start
 
@@ -286,9 +288,8 @@ class ExhaustiveRedshift(Exhaustive, RedshiftFitter):
         low = max(self.model.lower[position], z - self.REACH)
         high = min(self.model.upper[position], z + self.REACH)
         shapes = self.tables.exact(minimum.theta)
-        found = staircase.survey(
-            self.tables, shapes, data, self.others, minimum.theta, position, low, high, 10**6
-        )
+        problem = staircase.Problem(shapes, data, self.others)
+        found = staircase.survey(self.tables, problem, minimum.theta, position, (low, high), 10**6)
         best = found.middle[np.argsort(found.cstat, kind="stable")[: self.STEPS]]
         ends = [self._on_step(data, minimum.theta, position, z) for z in best]
         return min(ends, key=by_cstat)
@@ -302,11 +303,7 @@ def generator(counts: Floats) -> np.random.Generator:
 class ExhaustiveEngine(EmbeddedEngine):
     """The engine with the exhaustive search in place of its own."""
 
-    def _fitter(self, plan: Model, control: config.FitControl, channels: slice) -> FitterBase:
-        tables = self._tables(plan, channels)
-        assert tables is not None
-        redshift_free = not set(plan.free).isdisjoint(tables.redshift_of)
-        return (ExhaustiveRedshift if redshift_free else Exhaustive)(plan, tables, control)
+    fitters = Exhaustive, ExhaustiveRedshift
 
 
 def search(name: str, starts: int, path: Path) -> list[tuple[float, float]]:

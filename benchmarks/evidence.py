@@ -32,13 +32,14 @@ from sklearn.mixture import GaussianMixture
 
 from icflow import config
 from icflow import settings as settings_of
-from icflow import statistic as cstat
+from icflow.engines.embedded.descent import Minimum
 from icflow.engines.embedded.engine import EmbeddedEngine
+from icflow.engines.embedded.shapes import Shapes, information, model_counts
 from icflow.engines.evidence.integral import MOST_MINIMA, WITHIN, Integrator
 from icflow.engines.evidence.norms import LOG_2PI, log_interval
 from icflow.files import write_json
 from icflow.seeds import of_spectrum
-from icflow.statistic import Data, Minimum, Shapes, jit
+from icflow.statistic import Data, cstat, jit
 
 Floats = NDArray[np.float64]
 
@@ -66,7 +67,7 @@ def log_likelihoods(shapes: Shapes, counts: Floats, thetas: Floats) -> Floats:
     """Return -C/2 at many parameters."""
     found = np.empty(len(thetas))
     for i in range(len(thetas)):
-        found[i] = -0.5 * cstat.cstat(counts, cstat.model_counts(shapes, thetas[i]))
+        found[i] = -0.5 * cstat(counts, model_counts(shapes, thetas[i]))
     return found
 
 
@@ -82,7 +83,7 @@ def laplace(integrator: Integrator, shapes: Shapes, data: Data, minima: list[Min
     logs = []
     for one in minima:
         # In units in which the priors are 1 wide.
-        info, slope = cstat.information(shapes, data, fitter.box, one.theta)
+        info, slope = information(shapes, data, fitter.box, one.theta)
         info, slope = info * np.outer(high - low, high - low), slope * (high - low)
         places = (one.theta[free] - low) / (high - low)
         at_limit = (places <= 0) | (places >= 1)
@@ -109,7 +110,7 @@ def laplace(integrator: Integrator, shapes: Shapes, data: Data, minima: list[Min
             total += math.log(max(float(box), 1e-300))
         logs.append(total)
     # Of two mirror images one is looked for.
-    return float(logsumexp(logs)) + (0.0 if integrator.mirror is None else math.log(2))
+    return float(logsumexp(logs)) + math.log(len(integrator.images))
 
 
 class Cube:
@@ -126,7 +127,7 @@ class Cube:
         self.minima = np.array([(one.theta[self.free] - self.low) / self.width for one in minima])
         # Of two like plasmas the first is taken to be the cooler one; the rest mirrors it.
         self.temperatures: list[int] = []
-        if integrator.mirror is not None:
+        if len(integrator.images) > 1:
             places = {
                 name: model.free.index(model.position[name]) for pair in LIKE for name in pair
             }

@@ -43,7 +43,7 @@ from icflow.observation import scores as observed_scores
 from icflow.observation.engine import ObservedEngine, draw_counts
 from icflow.observation.scores import OBSERVED, REPLICAS
 from icflow.observation.simulations import Fitter, allowed, draw_each, goodness, replicas
-from icflow.ogip.observation import read_modules
+from icflow.ogip.observation import read_observation
 from icflow.settings import ObserveSettings
 
 Floats = NDArray[np.float64]
@@ -72,7 +72,7 @@ def scenarios() -> dict[str, Scenario]:
 
 @functools.cache
 def engine() -> ObservedEngine:
-    (module,) = read_modules("example", settings().observation)
+    (module,) = read_observation("example", settings().observation)
     return ObservedEngine([module], settings(), False, settings().atomic_data)
 
 

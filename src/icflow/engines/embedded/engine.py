@@ -85,6 +85,9 @@ class EmbeddedEngine:
         Of all modules together.
     """
 
+    # What fits with every redshift frozen, and with one free.
+    fitters: tuple[type[Fitter], type[Fitter]] = Fitter, RedshiftFitter
+
     def __init__(self, modules: Sequence[Module], atomic_data: AtomicData) -> None:
         library.configure(atomic_data)
         # Small matrix products: threads cost more than they bring, and jobs run side by side.
@@ -234,7 +237,7 @@ class EmbeddedEngine:
         plan, selection = self.plan(model, control, at_truth), self.selection(control.energies)
         tables = build_tables(plan, self.foldings, selection, self.atomic_data)
         redshift_free = not set(plan.free).isdisjoint(tables.redshift_of)
-        fitter = (RedshiftFitter if redshift_free else Fitter)(plan, tables, control)
+        fitter = self.fitters[redshift_free](plan, tables, control)
         return Task(fitter, selection, control.group_min)
 
     def selection(self, energies: Sequence[float]) -> Selection:
@@ -290,11 +293,10 @@ class EmbeddedEngine:
             One for each spectrum.
         """
         integrator = self.integrator(scenario, energies, at_truth)
-        channels = self.selection(energies).channels
         position = integrator.fitter.model.position
         for row, random in enumerate(randoms):
             fixed = {position[name]: float(truth[name][row]) for name in at_truth}
-            inside = counts[row, channels].astype(np.float64)
+            inside = counts[row, integrator.channels].astype(np.float64)
             yield integrator.integrate(inside, fixed, random)
 
     def integrator(
@@ -332,7 +334,8 @@ class EmbeddedEngine:
                 f"{scenario.expression!r} has a term that no table holds, over whose priors it "
                 "cannot be integrated; fix all but one of the shape parameters of such terms"
             )
-        return Integrator(task.fitter, {**scenario.parameters, **self.factors}, scatter)
+        priors = {**scenario.parameters, **self.factors}
+        return Integrator(task.fitter, priors, scatter, task.selection.channels)
 
 
 def _number(factor: Setting | None) -> float:

@@ -48,6 +48,8 @@ class Integrator:
         The scenario's parameters.
     scatter : float
         Standard deviation of the background norms around 1.
+    channels : ndarray of int
+        The channels that the fitter reads, among all of the instrument.
     """
 
     def __init__(self, fitter: Fitter, settings: Mapping[str, Setting], scatter: float) -> None:
