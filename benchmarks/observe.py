@@ -91,7 +91,7 @@ def simulated(scenario: str, index: int) -> tuple[NDArray[np.int32], dict[str, f
         model = scenarios()[name]
         given = complete(parse(model.expression), model.parameters, "parameters")
         truth |= draw(given | {"apec.Redshift": REDSHIFT}, SEED, key, index)
-    backgrounds = {BACKGROUND + name: 1.0 for name in engine().engines[""].backgrounds}
+    backgrounds = {BACKGROUND + name: 1.0 for name in engine().engine.backgrounds}
     expected = engine().expected_each(model_of(scenario), [truth | backgrounds])
     return draw_counts(list(expected), SEED, key, [index]), truth
 

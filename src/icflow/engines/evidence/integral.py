@@ -22,7 +22,7 @@ from icflow.engines.evidence.sampling import Integral, Kernel, integrate
 from icflow.models.priors import Prior, Uniform
 from icflow.models.scenario import Setting
 from icflow.statistic import Data
-from icflow.typing import Floats
+from icflow.typing import Floats, Integers
 
 WITHIN, MOST_MINIMA = 10.0, 6  # minima to start from: how much higher in C, how many
 SCALES = (1.0, 9.0)  # of the covariances of the kernels at each
@@ -52,7 +52,10 @@ class Integrator:
         The channels that the fitter reads, among all of the instrument.
     """
 
-    def __init__(self, fitter: Fitter, settings: Mapping[str, Setting], scatter: float) -> None:
+    def __init__(
+        self, fitter: Fitter, settings: Mapping[str, Setting], scatter: float, channels: Integers
+    ) -> None:
+        self.channels = channels
         self.fitter, model = fitter, fitter.model
         self.free = np.array(model.free, dtype=np.int64)
         terms = fitter.tables.terms
