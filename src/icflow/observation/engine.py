@@ -100,11 +100,13 @@ class ObservedEngine:
         values : mapping
             Every parameter, as a fit returns them.
         """
-        parts = self.engine.components_of(model.expression, values)
+        known = {*parse(model.expression).parameters, *self.engine.factors}
+        own = {name: value for name, value in values.items() if name in known}
+        parts = self.engine.components_of(model.expression, own)
         for name, row in self.engine.backgrounds.items():
             component = BACKGROUND + name.rpartition(".")[2]
-            own = row * values[BACKGROUND + name]
-            parts[component] = parts[component] + own if component in parts else own
+            part = row * values[BACKGROUND + name]
+            parts[component] = parts[component] + part if component in parts else part
         return parts
 
     def expected(self, model: FitModel, values: Mapping[str, float]) -> Floats:
