@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from icflow.models.priors import Uniform
 from icflow.ogip.grouping import group_counts, grouped_selection
 from icflow.ogip.response import Rmf, write_arf, write_rmf
 
-BACKGROUND = "resources/background/nustar_fpma.yaml"
 LINKED = {
     "apec_3.Abundanc": Link(link="apec.Abundanc"),
     "apec_3.Redshift": Link(link="apec.Redshift"),
@@ -35,90 +33,7 @@ PLASMA = {
 }
 
 
-@pytest.fixture(scope="module")
-def run(root: Path) -> config.Config:
-    return config.load(root / "config.yaml")
-
-
-@pytest.fixture(scope="module")
-def instrument(root: Path, rmf_path: Path, arf_path: Path) -> Instrument:
-    return Instrument(
-        rmf=str(rmf_path), arf=str(arf_path), exposure=1e6, background=str(root / BACKGROUND)
-    )
-
-
-@pytest.fixture(scope="module")
-def engine(instrument: Instrument, atomdb: Path) -> EmbeddedEngine:
-    return EmbeddedEngine([instrument], AtomicData(folder=str(atomdb)))
-
-
-@pytest.fixture(scope="module")
-def fits(reference: Path) -> list[dict[str, Any]]:
-    content: list[dict[str, Any]] = json.loads((reference / "fits.json").read_text())
-    return content
-
-
-@pytest.fixture(scope="module")
-def spectra(reference: Path) -> np.ndarray:
-    counts: np.ndarray = np.load(reference / "spectra.npz")["counts"]
-    return counts
-
-
-def truth_of(fit: dict[str, Any]) -> tuple[str, dict[str, float]]:
-    values = {
-        "TBabs.nH": 0.00858,
-        "apec.kT": fit["kT1"],
-        "apec.Abundanc": fit["Z"],
-        "apec.Redshift": fit["z"],
-        "apec.norm": fit["n1"],
-    }
-    if fit["kind"] == "2T":
-        more = {
-            "apec_3.kT": fit["kT2"],
-            "apec_3.Abundanc": fit["Z"],
-            "apec_3.Redshift": fit["z"],
-            "apec_3.norm": fit["n2"],
-        }
-        return "tbabs*(apec+apec)", values | more
-    return (
-        "tbabs*(apec+powerlaw)",
-        values | {"powerlaw.PhoIndex": 2.0, "powerlaw.norm": fit["ic"]},
-    )
-
-
-def test_predicted_rates_are_those_of_xspec(engine: EmbeddedEngine, reference: Path) -> None:
-    cases = json.loads((reference / "models.json").read_text())
-    rates = np.load(reference / "models.npz")["rate"]
-    for case, rate in zip(cases, rates, strict=True):
-        parameters = engine.components_of(case["expression"], _by_name(case))
-        found = sum(parameters.values()) / engine.foldings[0].exposure
-        held = rate > 1e-7 * rate.max()
-        tolerance = 2e-4 if case["expression"] == "cutoffpl" else 1e-6
-        assert np.abs(found[held] / rate[held] - 1).max() < tolerance, case
-
-
-def _by_name(case: dict[str, Any]) -> dict[str, float]:
-    from icflow.models.expression import parse
-
-    return dict(zip(parse(case["expression"]).parameters, case["parameters"], strict=True))
-
-
-def test_cstat_at_the_truth_is_that_of_xspec(
-    engine: EmbeddedEngine, fits: list[dict[str, Any]], spectra: np.ndarray
-) -> None:
-    rmf = engine.foldings[0].response.rmf
-    for fit, counts in zip(fits, spectra, strict=True):
-        starts, stops = grouped_selection(counts, rmf.e_min, rmf.e_max, 3.0, 80.0, 100)
-        expression, values = truth_of(fit)
-        model = engine.predict(expression, values)
-        value = cstat.cstat(
-            group_counts(counts.astype(float), starts, stops), group_counts(model, starts, stops)
-        )
-        assert len(starts) == fit["n_bins"]
-        assert value == pytest.approx(fit["cstat_truth"], abs=5e-3)
-
-
-@pytest.mark.parametrize("name", ["2T_fixed", "1T+IC_fixed", "2T_free", "1T+IC_free"])
+@pytest.mark.parametrize("name", ["2T_free", "1T+IC_free"])
 def test_fits_end_no_higher_than_those_of_xspec(
     engine: EmbeddedEngine,
     run: config.Config,
@@ -134,11 +49,6 @@ def test_fits_end_no_higher_than_those_of_xspec(
         assert result.dof == fit[name]["dof"]
         if name.startswith(fit["kind"]):
             assert result.cstat < fit["cstat_truth"]
-    # `best_*` in the reference: the lowest C of 120 or 40 random starts and XSPEC's own.
-    if name.endswith("fixed"):
-        above = [r.cstat - fit[f"best_{name}"] for fit, r in zip(fits, results, strict=True)]
-        assert sum(excess > 0.01 for excess in above) <= 1
-        assert max(above) < 0.5
 
 
 def test_tables_agree_with_direct_evaluation(engine: EmbeddedEngine) -> None:
@@ -162,16 +72,6 @@ def test_tables_agree_with_direct_evaluation(engine: EmbeddedEngine) -> None:
         (direct,) = engine.components_of("tbabs*apec", values).values()
         held = direct > 1e-7 * direct.max()
         assert np.abs(found[held] / direct[held] - 1).max() < 1e-5, values
-
-
-def test_fakes_do_not_depend_on_the_shard(engine: EmbeddedEngine, run: config.Config) -> None:
-    model = run.scenarios["1T+IC"]
-    arguments = (model.expression, model.parameters, 5, "set")
-    whole, truth = engine.fake(*arguments, range(6))
-    part, part_truth = engine.fake(*arguments, range(2, 4))
-    np.testing.assert_array_equal(whole[2:4], part)
-    np.testing.assert_array_equal(truth["apec.kT"][2:4], part_truth["apec.kT"])
-    assert len({counts.sum() for counts in whole}) == 6
 
 
 def test_an_exposure_of_its_own_scales_all_that_is_expected(

@@ -22,7 +22,7 @@ from icflow.ogip.response import read_arf, write_arf
 from icflow.ogip.spectrum import read_spectrum
 from icflow.settings import ObserveSettings
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[3]
 REDSHIFT, NH = 0.05, 0.00858
 TRUTH = {
     "TBabs.nH": NH, "apec.kT": 8.0, "apec.Abundanc": 0.3, "apec.Redshift": REDSHIFT,

@@ -1,0 +1,124 @@
+"""Which term gets which table, and that all tables together are the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from icflow import config
+from icflow.config import AtomicData, FitModel, Free, Instrument, Link, Module
+from icflow.engines.embedded import folded
+from icflow.engines.embedded.engine import EmbeddedEngine
+from icflow.engines.embedded.shapes import BACKGROUND, CURVE, PLASMA, ROW, model_counts
+from icflow.engines.embedded.tables import Tables
+
+MODEL = FitModel(
+    expression="tbabs*(apec+apec+powerlaw+bremss)",
+    parameters={
+        "TBabs.nH": 0.5,
+        "apec.kT": Free(free=[1.0, 12.0]),
+        "apec.Abundanc": Free(free=[0.0, 2.0]),
+        "apec.Redshift": Free(free=[0.02, 0.1]),
+        "apec_3.kT": Free(free=[1.0, 12.0]),
+        "apec_3.Abundanc": Link(link="apec.Abundanc"),
+        "apec_3.Redshift": Link(link="apec.Redshift"),
+        "powerlaw.PhoIndex": Free(free=[1.0, 3.0]),
+        "bremss.kT": 6.0,
+        **{f"{n}.norm": Free(free=[0.0, 10.0]) for n in ("apec", "apec_3", "powerlaw", "bremss")},
+    },
+)
+VALUES = {
+    "apec.kT": 4.3, "apec.Abundanc": 0.4, "apec.Redshift": 0.0513, "apec.norm": 0.1,
+    "apec_3.kT": 8.8, "apec_3.norm": 0.2, "powerlaw.PhoIndex": 1.83, "powerlaw.norm": 0.01,
+    "bremss.norm": 0.05, "TBabs.nH": 0.5, "bremss.kT": 6.0,
+}  # fmt: skip
+LINKED = {"apec_3.Abundanc": 0.4, "apec_3.Redshift": 0.0513}
+
+
+@pytest.fixture(scope="module")
+def pair(instrument: Instrument, atomdb: Any) -> EmbeddedEngine:
+    """Two modules alike, the second with a third of the exposure and no background."""
+    files = {name: getattr(instrument, name) for name in ("rmf", "arf")}
+    modules = [
+        Module(name="A", exposure=1e6, background=instrument.background, **files),
+        Module(name="B", exposure=3e5, cross_normalisation=1.1, **files),
+    ]
+    return EmbeddedEngine(modules, AtomicData(folder=str(atomdb)))
+
+
+def at_values(engine: EmbeddedEngine, run: config.Config, **more: float) -> tuple[Tables, Any]:
+    task = engine.task(MODEL, run.fits, ())
+    given = VALUES | {f"background.{name}": 1.0 for name in engine.backgrounds} | more
+    return task.fitter.tables, np.array([given[name] for name in task.model.names])
+
+
+def test_every_term_has_the_table_that_it_needs(engine: EmbeddedEngine, run: config.Config) -> None:
+    tables, _ = at_values(engine, run)
+    assert tables.terms[:, 0].tolist() == [PLASMA, PLASMA, CURVE, ROW, *[BACKGROUND] * 4]
+    assert len(tables.plasma) == 1 and not tables.direct.terms
+
+
+def test_tables_together_are_the_model(engine: EmbeddedEngine, run: config.Config) -> None:
+    tables, theta = at_values(engine, run)
+    exact = engine.predict(MODEL.expression, VALUES | LINKED)[35:1959]
+    found = model_counts(tables.exact(theta), theta)
+    assert np.abs(found / exact - 1).max() < 1e-5
+    coarse = model_counts(tables.coarsen(tables.exact(theta)), theta)
+    np.testing.assert_allclose(coarse, np.add.reduceat(found, tables.coarse), rtol=1e-12)
+    # Smooth in redshift: the same on average, not in every bin.
+    smooth = model_counts(tables.smooth(), theta)
+    assert smooth.sum() == pytest.approx(coarse.sum(), rel=1e-3)
+
+
+def test_modules_stand_side_by_side(
+    engine: EmbeddedEngine, pair: EmbeddedEngine, run: config.Config
+) -> None:
+    one, at = at_values(engine, run)
+    single = model_counts(one.exact(at), at)
+    tables, theta = at_values(pair, run, **{"factor.B": 1.1})
+    both = model_counts(tables.exact(theta), theta)
+    n = len(single)
+    assert tables.modules.tolist() == [[n, -1], [2 * n, tables.modules[1, 1]]]
+    np.testing.assert_allclose(both[:n], single, rtol=1e-12)
+    background = sum(row[35:1959] for row in engine.backgrounds.values())
+    np.testing.assert_allclose(both[n:], 0.33 * (single - background), rtol=1e-9)
+    predicted = pair.predict(MODEL.expression, VALUES | LINKED)
+    channels = pair.selection(run.fits.energies).channels
+    assert np.abs(both / predicted[channels] - 1).max() < 1e-5
+    coarse = model_counts(tables.coarsen(tables.exact(theta)), theta)
+    np.testing.assert_allclose(coarse, np.add.reduceat(both, tables.coarse), rtol=1e-12)
+
+
+def test_a_mixture_is_put_together_again(pair: EmbeddedEngine, run: config.Config) -> None:
+    tables, theta = at_values(pair, run, **{"factor.B": 1.1})
+    shapes = tables.exact(theta)
+    model, parts = tables.mixture(shapes, theta, 3)
+    assert [part.first for part in parts] == [0, len(model) // 2]
+    for table, amounts, first in parts:
+        own = model[first : first + len(model) // 2]
+        folded.add_smooth(table, amounts, theta[3], own)
+        folded.add_lines(table, amounts, theta[3], own)
+    np.testing.assert_allclose(model, model_counts(shapes, theta), rtol=1e-6)
+
+
+def test_only_the_cells_around_temperatures_are_filled(
+    engine: EmbeddedEngine, run: config.Config
+) -> None:
+    tables, theta = at_values(engine, run)
+    nodes, limits = tables.neighbourhood(theta)
+    for position in (1, 5):
+        low, high = limits[position]
+        assert low < theta[position] < high
+    part, whole = tables.exact(theta, nodes), tables.exact(theta)
+    np.testing.assert_array_equal(part.plasma[:, :, nodes], whole.plasma[:, :, nodes])
+    np.testing.assert_allclose(model_counts(part, theta), model_counts(whole, theta), rtol=1e-14)
+
+
+def test_factors_are_drawn_with_the_spectra(pair: EmbeddedEngine) -> None:
+    counts, truth = pair.fake(MODEL.expression, VALUES | LINKED, 1, "pair", range(3))
+    assert truth["factor.B"].tolist() == [1.1] * 3
+    expected = pair.predict(MODEL.expression, VALUES | LINKED)
+    spread = np.sqrt(expected.sum() / 3)
+    assert abs(counts.sum(axis=1).mean() - expected.sum()) < 5 * spread
