@@ -30,6 +30,9 @@ from icflow.settings import TrainSettings
 
 # Columns that a reduction over rows handles well at once.
 _LANES = 64
+# Bins beyond which oneDNN's gradient of a convolution of width 1 and stride 2 writes outside of its
+# memory (from 1,600 with 4 channels); there every second bin is taken first, which is the same.
+LONGEST_STRIDED = 1480
 
 
 def create(settings: TrainSettings, length: int) -> SpectrumAutoencoder | DenseAutoencoder:
@@ -146,7 +149,17 @@ class DownStage(nn.Module):
         """Map (n, inputs, 1, length) to (n, outputs, 1, new length)."""
         y = functional.gelu(self.resize_norm(self.resize(x)))
         y = self.refine_norm(self.refine(y))
-        return functional.gelu(y + self.skip(x))
+        return functional.gelu(y + self._joined(x))
+
+    def _joined(self, x: Tensor) -> Tensor:
+        """Return the input as it joins: every second bin of it."""
+        if x.shape[3] <= LONGEST_STRIDED:
+            joined: Tensor = self.skip(x)
+            return joined
+        convolution, norm = self.skip
+        assert isinstance(convolution, nn.Conv2d)
+        thinned: Tensor = norm(functional.conv2d(x[..., ::2], convolution.weight))
+        return thinned
 
 
 class UpStage(nn.Module):

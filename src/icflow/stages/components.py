@@ -31,7 +31,7 @@ def run(settings: SimulateSettings, spectra: Path, index: int, output: Path) -> 
         raise IcflowError(f"{spectra}: holds no spectrum {index} of dataset {shard.dataset}")
     row = int(rows[0])
     first = settings.modules[0]
-    engine = EmbeddedEngine([first], settings.atomic_data)
+    engine = EmbeddedEngine([first.model_copy(update={"name": ""})], settings.atomic_data)
     values = {name: float(column[row]) for name, column in shard.truth.items()}
     physical = parse(settings.model.expression).parameters
     truth = {name: value for name, value in values.items() if name in physical}

@@ -9,7 +9,13 @@ from torch.nn import functional
 
 from icflow.config import Architecture
 from icflow.errors import IcflowError
-from icflow.networks.network import BatchNorm, SpectrumAutoencoder, TransposedConvolution
+from icflow.networks.network import (
+    LONGEST_STRIDED,
+    BatchNorm,
+    DownStage,
+    SpectrumAutoencoder,
+    TransposedConvolution,
+)
 
 PAPER = Architecture(
     widths=[4, 16, 32, 64, 128], dense=[500, 50], latents=4, kernel=3, decoder_skips=False
@@ -138,3 +144,18 @@ def test_impossible_shapes_are_refused() -> None:
         SpectrumAutoencoder(even, 2960)
     with pytest.raises(IcflowError, match=r"selects 20 channels, fewer than the 2\^5"):
         SpectrumAutoencoder(PAPER, 20)
+
+
+def test_spectra_of_several_modules_are_longer_than_strided_kernels_allow() -> None:
+    torch.manual_seed(1)
+    stage = DownStage(4, 8, 3).eval()
+    length = 2 * LONGEST_STRIDED
+    x = image(2, 4, length)
+    with torch.no_grad():
+        torch.testing.assert_close(stage._joined(x), stage.skip(x))
+    stage.train()
+    for _ in range(3):
+        stage(x).sum().backward()
+    weight = stage.skip[0].weight
+    assert weight.grad is not None
+    assert torch.isfinite(weight.grad).all()
