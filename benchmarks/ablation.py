@@ -28,7 +28,7 @@ from icflow.detection.base import TEST, VALIDATION, Material, Sample, with_ic
 from icflow.detection.detectors import detect
 from icflow.detection.methods.latent_density import improbability
 from icflow.detection.roc import auc, best_threshold
-from icflow.networks import training, weights
+from icflow.networks import devices, weights
 from icflow.networks.data import Channels, select_channels
 from icflow.networks.inputs import Inputs, read_inputs
 from icflow.networks.scoring import reconstruct
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--output", type=Path, default=Path())
     args = parser.parse_args()
-    training.prepare(1)
+    devices.prepare(1)
     config = configuration.load(CONFIG)
     folds = read_folds(config, args.results)
     validation = read_part(config, args.results, folds, "validation")

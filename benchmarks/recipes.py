@@ -23,7 +23,7 @@ from astropy.table import Table, vstack
 from icflow import config as configuration
 from icflow import settings as settings_of
 from icflow.config import Config
-from icflow.networks import training
+from icflow.networks import devices, training
 from icflow.networks.data import Channels, LabelScale, split
 from icflow.networks.inputs import read_inputs, training_labels
 from icflow.networks.training import Examples
@@ -46,7 +46,7 @@ def main() -> None:
     args = parser.parse_args()
     path = args.output / "recipes.ecsv"
     if not args.draw:
-        training.prepare(1)
+        devices.prepare(1)
         runs = [FAST | {"epochs": epochs} for epochs in args.fast] + [
             PAPER | {"epochs": args.paper}
         ]

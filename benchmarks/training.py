@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader, Dataset
 from icflow import config as configuration
 from icflow import settings as settings_of
 from icflow.config import Config
-from icflow.networks import training
+from icflow.networks import devices, training
 from icflow.networks.training import Examples
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
@@ -122,7 +122,7 @@ def ours(
     device: str,
     mark: Callable[[], None],
 ) -> None:
-    training.prepare(args.threads)
+    devices.prepare(args.threads)
     base = configuration.load(CONFIG).model_dump(mode="json", exclude_none=True)
     change = {"epochs": ROUNDS, "batch": args.batch, "device": device}
     config: Config = configuration.validate(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from astropy.table import Table
 
 from icflow.config import Detector
-from icflow.detection.base import TEST, Material
-from icflow.detection.components import in_order
+from icflow.detection.base import TEST, TRAINING, TRAINING_IC, Material
 from icflow.errors import IcflowError
+from icflow.models.like_components import in_order
 from icflow.tables import floats, parameters
 from icflow.typing import Booleans, Floats
 
@@ -99,19 +99,33 @@ def of_source(features: Features) -> Features:
     return Features(names, features.values[:, kept])
 
 
-def checked(features: Features, part: str, learnt: Features | None = None) -> Floats:
-    """Return features to learn from, or to judge as those learnt from."""
-    if learnt is None and len(features.values) < FEWEST:
-        raise IcflowError(
-            f"there are fits of {len(features.values)} {part} spectra, and {FEWEST} are the fewest "
-            "to learn from; raise detection.fitted and the size of the dataset"
-        )
-    if learnt is not None and features.names != learnt.names:
-        raise IcflowError(
-            f"the fits of the {part} spectra have other parameters than those of the training "
-            "spectra; fit them again"
-        )
-    return features.values
+def checked(features: Mapping[str, Features]) -> dict[str, Floats]:
+    """Return the features of each part: of training spectra to learn from, of others to judge.
+
+    Raises
+    ------
+    IcflowError
+        If training spectra are too few, or the features differ between parts.
+    """
+    names = next(iter(features.values())).names
+    for part, found in features.items():
+        if part in (TRAINING, TRAINING_IC) and len(found.values) < FEWEST:
+            raise IcflowError(
+                f"there are fits of {len(found.values)} {part} spectra, and {FEWEST} are the "
+                "fewest to learn from; raise detection.fitted and the size of the dataset"
+            )
+        if found.names != names:
+            raise IcflowError(
+                f"the fits of the {part} spectra have other parameters than those of the training "
+                "spectra; fit them again"
+            )
+    return {part: found.values for part, found in features.items()}
+
+
+def with_classes(values: Mapping[str, Floats]) -> tuple[Floats, Booleans]:
+    """Return the training spectra of both classes, one below the other, and which hold IC."""
+    rows = [values[part] for part in (TRAINING, TRAINING_IC)]
+    return np.concatenate(rows), np.repeat([False, True], [len(part) for part in rows])
 
 
 def where_finite(score: Callable[[Floats], Floats], values: Floats) -> Floats:

@@ -10,7 +10,7 @@ from pathlib import Path
 from astropy.table import Table
 
 from icflow.files import sha256
-from icflow.networks import training
+from icflow.networks import devices, training
 from icflow.networks.data import Channels, LabelScale, split
 from icflow.networks.inputs import SQUARED_RATE, read_inputs, training_labels
 from icflow.networks.training import Examples, Trained
@@ -51,7 +51,7 @@ def run(
     IcflowError
         If the input does not fit, or as `icflow.networks.training.train`.
     """
-    training.prepare(threads)
+    devices.prepare(threads)
     output = Path(output)
     channels = Channels.of([read_rmf(path) for path in settings.responses])
     inputs = read_inputs(spectra, channels, settings.energies, settings.training.spectra)

@@ -11,8 +11,8 @@ import numpy as np
 from astropy import units
 
 from icflow.config import LabelSource
-from icflow.detection.components import in_order
 from icflow.errors import IcflowError
+from icflow.models.like_components import in_order
 from icflow.networks.data import Channels, counts_per_rate, input_rates
 from icflow.ogip.spectra import read_spectra
 from icflow.tables import floats, read_table, rows_of

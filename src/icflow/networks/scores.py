@@ -11,7 +11,7 @@ from astropy.table import Table
 
 from icflow.errors import IcflowError
 from icflow.files import sha256
-from icflow.networks import training, weights
+from icflow.networks import devices, weights
 from icflow.networks.data import Channels, select_channels, split
 from icflow.networks.dense import DenseAutoencoder
 from icflow.networks.inputs import (
@@ -69,7 +69,7 @@ def run(
         If the weights are of another network, response or split, or a dataset or
         spectrum is missing.
     """
-    training.prepare(threads)
+    devices.prepare(threads)
     responses = settings.train.responses
     channels = Channels.of([read_rmf(path) for path in responses])
     inputs = channels[select_channels(channels.e_min, channels.e_max, settings.train.energies)]

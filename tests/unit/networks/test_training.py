@@ -13,7 +13,7 @@ import torch
 from astropy.table import Table
 
 from icflow.errors import IcflowError
-from icflow.networks import training, weights
+from icflow.networks import devices, training, weights
 from icflow.networks.data import LabelScale, input_rates, select_channels, split
 from icflow.networks.dense import DenseAutoencoder
 from icflow.networks.network import SpectrumAutoencoder
@@ -30,7 +30,7 @@ LENGTH = 64
 def prepared() -> Iterator[None]:
     """One thread and deterministic algorithms, as in the stages."""
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    training.prepare(1)
+    devices.prepare(1)
     yield
     torch.set_num_threads(before[0])
     torch.use_deterministic_algorithms(before[1])
@@ -403,7 +403,7 @@ def test_settings_that_cannot_be_trained() -> None:
 def test_a_gpu_that_is_not_there() -> None:
     with pytest.raises(IcflowError, match="torch finds no GPU; use auto or cpu"):
         train(make_settings(training__device="cuda"), SAMPLE, SELECTION)
-    assert training.choose_device("auto") == torch.device("cpu")
+    assert devices.choose_device("auto") == torch.device("cpu")
 
 
 def test_no_gpu_memory_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,20 +37,16 @@ def judge(detector: Detector, material: Material) -> Verdict:
     validation, test = (
         values @ model.coef_[0] + model.intercept_[0] for values in (validation, test)
     )
-    return material.verdict(
-        test,
-        validation,
-        unconverged=max(part.unconverged for part in parts),
-    )
+    return material.verdict(test, validation, unconverged=max(p.unconverged for p in parts))
 
 
 def _deviates(reference: Floats, score: Floats) -> Floats:
     """Return the normal deviates that belong to the ranks of scores in a reference."""
     from scipy.special import ndtri
 
-    known: Floats = np.sort(reference[np.isfinite(reference)])
-    below = 0.5 * (np.searchsorted(known, score, "left") + np.searchsorted(known, score, "right"))
-    rank = (below + 0.5) / (known.size + 1.0)
+    ranked: Floats = np.sort(reference[np.isfinite(reference)])
+    below = 0.5 * (np.searchsorted(ranked, score, "left") + np.searchsorted(ranked, score, "right"))
+    rank = (below + 0.5) / (ranked.size + 1.0)
     return np.where(np.isfinite(score), ndtri(rank), math.nan)
 
 

@@ -20,11 +20,7 @@ def judge(detector: Detector, material: Material) -> Verdict:
         np.subtract(*(statistic(table) for table in pair(detector, material, part)))
         for part in (TEST, VALIDATION)
     )
-    return material.verdict(
-        test,
-        validation,
-        unconverged=unconverged(detector, material, test),
-    )
+    return material.verdict(test, validation, unconverged=unconverged(detector, material, test))
 
 
 METHOD = Method(judge, needs=PAIR, sees="threshold")

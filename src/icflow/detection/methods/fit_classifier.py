@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from icflow.config import Detector
 from icflow.detection.base import (
     PAIR,
+    PARTS,
     TEST,
     TRAINING,
     TRAINING_IC,
@@ -19,7 +20,7 @@ from icflow.detection.base import (
     Method,
     Verdict,
 )
-from icflow.detection.fits import checked, fit_features, unconverged
+from icflow.detection.fits import checked, fit_features, unconverged, with_classes
 from icflow.detection.metrics import Estimate, interval
 from icflow.typing import Floats
 
@@ -44,27 +45,24 @@ def judge(detector: Detector, material: Material) -> Verdict:
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    learnt = [fit_features(detector, material, part) for part in (TRAINING, TRAINING_IC)]
-    rows = [checked(f, p) for f, p in zip(learnt, (TRAINING, TRAINING_IC), strict=True)]
-    is_ic = np.repeat([False, True], [len(part) for part in rows])
-    values = {
-        part: checked(fit_features(detector, material, part), part, learnt[0])
-        for part in (VALIDATION, TEST)
-    }
+    features = {part: fit_features(detector, material, part) for part in PARTS}
+    values = checked(features)
     # One thread: sums over spectra must not depend on the number of cores.
     with threadpool_limits(1):
         model = HistGradientBoostingClassifier(**BOOSTING, random_state=0)
-        model.fit(np.concatenate(rows), is_ic)
+        model.fit(*with_classes(values))
         # Without both fits there is nothing to judge by, whatever the classifier makes of it.
         validation, test = (
             np.where(np.isfinite(found[:, 0]), model.decision_function(found), math.nan)
-            for found in values.values()
+            for found in (values[VALIDATION], values[TEST])
         )
         return material.verdict(
             test,
             validation,
             unconverged=unconverged(detector, material, test),
-            importances=_importances(model, values[VALIDATION], learnt[0].names, material),
+            importances=_importances(
+                model, values[VALIDATION], features[VALIDATION].names, material
+            ),
         )
 
 

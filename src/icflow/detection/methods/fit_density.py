@@ -28,15 +28,12 @@ def judge(detector: Detector, material: Material) -> Verdict:
 
     tables = {p: material.fit(p, detector.thermal) for p in (TRAINING, VALIDATION, TEST)}
     features = {part: of_source(fitted(table, "")) for part, table in tables.items()}
-    learnt = checked(features[TRAINING], TRAINING)
-    learnt = learnt[np.isfinite(learnt).all(axis=1)]
+    values = checked(features)
+    learnt = values[TRAINING][np.isfinite(values[TRAINING]).all(axis=1)]
     scale = Scale.of(features[TRAINING].names, learnt)
     neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(learnt)))
     neighbours.fit(scale.apply(learnt))
-    validation, test = (
-        _distance(neighbours, scale, checked(features[part], part, features[TRAINING]))
-        for part in (VALIDATION, TEST)
-    )
+    validation, test = (_distance(neighbours, scale, values[part]) for part in (VALIDATION, TEST))
     bad = ~np.asarray(tables[TEST]["converged"], dtype=bool) & np.isfinite(test)
     return material.verdict(test, validation, unconverged=int(bad.sum()))
 

@@ -7,6 +7,7 @@ import numpy as np
 from icflow.config import Detector
 from icflow.detection.base import (
     PAIR,
+    PARTS,
     TEST,
     TRAINING,
     TRAINING_IC,
@@ -15,7 +16,14 @@ from icflow.detection.base import (
     Method,
     Verdict,
 )
-from icflow.detection.fits import checked, fit_features, of_source, unconverged, where_finite
+from icflow.detection.fits import (
+    checked,
+    fit_features,
+    of_source,
+    unconverged,
+    where_finite,
+    with_classes,
+)
 
 
 def judge(detector: Detector, material: Material) -> Verdict:
@@ -27,26 +35,15 @@ def judge(detector: Detector, material: Material) -> Verdict:
     """
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-    learnt = [of_source(fit_features(detector, material, p)) for p in (TRAINING, TRAINING_IC)]
-    rows = [
-        features.values[np.isfinite(checked(features, part)).all(axis=1)]
-        for features, part in zip(learnt, (TRAINING, TRAINING_IC), strict=True)
-    ]
-    known = np.repeat([False, True], [len(part) for part in rows])
+    values = checked({p: of_source(fit_features(detector, material, p)) for p in PARTS})
+    rows, is_ic = with_classes(values)
+    usable = np.isfinite(rows).all(axis=1)
     model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=[0.5, 0.5])
-    model.fit(np.concatenate(rows), known)
+    model.fit(rows[usable], is_ic[usable])
     validation, test = (
-        where_finite(
-            model.decision_function,
-            checked(of_source(fit_features(detector, material, part)), part, learnt[0]),
-        )
-        for part in (VALIDATION, TEST)
+        where_finite(model.decision_function, values[part]) for part in (VALIDATION, TEST)
     )
-    return material.verdict(
-        test,
-        validation,
-        unconverged=unconverged(detector, material, test),
-    )
+    return material.verdict(test, validation, unconverged=unconverged(detector, material, test))
 
 
 METHOD = Method(judge, needs=PAIR, sees="training", learns=(TRAINING, TRAINING_IC))
