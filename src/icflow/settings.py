@@ -372,7 +372,7 @@ def evaluate(config: Config, detection: Detection | None = None) -> EvaluateSett
         detection=settings,
         datasets={name: config.datasets[name] for name in sorted(used)},
         held_out=settings.validation == config.detection.validation,
-        networks=list(config.autoencoder.networks),
+        networks=sorted(config.autoencoder.networks),
     )
 
 
@@ -383,7 +383,7 @@ def scan_point(config: Config, scan: str, point: str) -> EvaluateSettings:
     own = {*config.scanned(scan, "validation"), *config.scanned(scan, "test")}
     return evaluate(config, detection).model_copy(
         update={
-            "networks": [name for name in config.autoencoder.networks if name in read],
+            "networks": sorted(read & {*config.autoencoder.networks}),
             "scan": scan,
             "scored": bool(own & {*detection.validation, *detection.test}),
         }
