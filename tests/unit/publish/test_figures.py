@@ -37,8 +37,6 @@ from icflow.publish.figures import (
 )
 from icflow.publish.figures.base import FigureSettings
 
-ROOT = Path(__file__).parents[3]
-
 
 def draw(config: Config, results: Path, name: str) -> object:
     with style.context():
@@ -176,7 +174,7 @@ def test_settings_hold_only_what_a_figure_depends_on(config: Config) -> None:
 
 
 def test_every_figure_says_what_it_shows(config: Config) -> None:
-    for name, kind in registry.FIGURES.items():
+    for kind in registry.FIGURES.values():
         assert len(kind.alt) > 40
         caption = kind.caption(config)
         assert caption.endswith(".")
