@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,15 +24,6 @@ from icflow.settings import ScoreSettings
 N_TRAIN, N_OTHER, CHANNELS = 60, 12, 4096
 # Channels 35 to 134, centres 3.02 to 6.98 keV; scored: 60 to 109, 4.02 to 5.98 keV.
 INPUT, SCORED = slice(35, 135), slice(60, 110)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def prepared() -> Iterator[None]:
-    """Undo what the stages set for their process."""
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    yield
-    torch.set_num_threads(before[0])
-    torch.use_deterministic_algorithms(before[1])
 
 
 def make_settings(rmf: Path, **changes: Any) -> ScoreSettings:

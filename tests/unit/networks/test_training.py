@@ -1,165 +1,21 @@
-"""Training: data, folds, loss, schedules, determinism, resuming, weights."""
+"""Training: loss, schedules, determinism, resuming, bad input."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from astropy.table import Table
+from small_networks import LENGTH, SAMPLE, SELECTION, describe, make_sample, make_settings, same
 
 from icflow.errors import IcflowError
-from icflow.networks import devices, training, weights
-from icflow.networks.data import LabelScale, input_rates, select_channels, split
-from icflow.networks.dense import DenseAutoencoder
+from icflow.networks import training, weights
 from icflow.networks.network import SpectrumAutoencoder
-from icflow.networks.scoring import reconstruct
-from icflow.networks.training import Examples, Trained, distance, fast_rate, train
-from icflow.networks.weights import Description, load_weights, save_weights
-from icflow.ogip.response import read_rmf
+from icflow.networks.training import Examples, distance, fast_rate, train
 from icflow.settings import TrainSettings
-
-LENGTH = 64
-
-
-@pytest.fixture(autouse=True, scope="module")
-def prepared() -> Iterator[None]:
-    """One thread and deterministic algorithms, as in the stages."""
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    devices.prepare(1)
-    yield
-    torch.set_num_threads(before[0])
-    torch.use_deterministic_algorithms(before[1])
-
-
-def make_settings(**changes: Any) -> TrainSettings:
-    tree: dict[str, Any] = {
-        "seed": 3,
-        "responses": ["none.rmf"],
-        "energies": [1.6, 120.0],
-        "labels": {"kT": "fit:apec.kT", "z": "truth:apec.Redshift"},
-        "architecture": {
-            "widths": [4, 8, 16],
-            "dense": [12],
-            "latents": 2,
-            "kernel": 3,
-            "decoder_skips": False,
-        },
-        "training": {
-            "recipe": "fast",
-            "spectra": 100,
-            "folds": 5,
-            "folds_trained": 1,
-            "epochs": 4,
-            "batch": 10,
-            "learning_rate": 0.01,
-            "patience": 1,
-            "device": "cpu",
-        },
-        "network": "cae",
-        "constraint": 0.1,
-        "fold": 0,
-    }
-    for key, value in changes.items():
-        part, _, name = key.partition("__")
-        if name:
-            tree[part] = {**tree[part], name: value}
-        else:
-            tree[part] = value
-    return TrainSettings.model_validate(tree)
-
-
-def make_sample(n: int, seed: int) -> Examples:
-    """Falling spectra of two parameters, with noise."""
-    random = np.random.default_rng(seed)
-    labels = random.uniform(size=(n, 2))
-    energy = np.linspace(0, 3, LENGTH)
-    rates = (0.2 + labels[:, :1]) * np.exp(-energy * (0.5 + labels[:, 1:]))
-    rates += 0.01 * random.normal(size=rates.shape)
-    return Examples(rates.astype(np.float32), labels.astype(np.float32))
-
-
-SAMPLE, SELECTION = make_sample(35, 1), make_sample(12, 2)
-
-
-def same(one: Trained, other: Trained) -> bool:
-    """Equal to the last bit: weights, history and chosen epoch."""
-    return (
-        one.best_epoch == other.best_epoch
-        and one.history == other.history
-        and one.state.keys() == other.state.keys()
-        and all(torch.equal(one.state[name], other.state[name]) for name in one.state)
-    )
-
-
-# --- data -----------------------------------------------------------------------
-
-
-def test_channels_of_nustar(rmf_path: Path) -> None:
-    rmf = read_rmf(rmf_path)
-    channels = select_channels(rmf.e_min, rmf.e_max, [1.6, 120.0])
-    np.testing.assert_array_equal(channels, np.arange(2960))
-    single = [np.asarray(edges, np.float32) for edges in (rmf.e_min, rmf.e_max)]
-    assert select_channels(*single, [1.6, 120.0]).size == 2960
-    scored = select_channels(rmf.e_min, rmf.e_max, [3.0, 80.0])
-    assert (scored[0], scored[-1]) == (35, 1959)
-
-
-def test_input_rates() -> None:
-    counts = np.array([[7, 10, 20, 9], [1, 0, 4, 2]])
-    e_min, e_max = np.array([1.0, 2.0, 2.5, 4.0]), np.array([2.0, 2.5, 4.0, 8.0])
-    rates = input_rates(counts, 100.0, e_min, e_max, [2.0, 4.0])
-    assert rates.dtype == np.float32
-    np.testing.assert_allclose(rates, [[10 / 50, 20 / 150], [0, 4 / 150]], rtol=1e-6)
-
-
-def test_input_that_does_not_fit_the_response() -> None:
-    e_min, e_max = np.array([1.0, 2.0]), np.array([2.0, 3.0])
-    with pytest.raises(IcflowError, match="5 to 9 keV select no channel of the response"):
-        input_rates(np.ones((1, 2)), 1.0, e_min, e_max, [5.0, 9.0])
-    with pytest.raises(IcflowError, match="the spectra have 3 channels, the response 2"):
-        input_rates(np.ones((1, 3)), 1.0, e_min, e_max, [1.0, 3.0])
-
-
-def test_labels_map_to_the_unit_interval_and_back() -> None:
-    values = np.array([[2.0, -1.0], [4.0, 0.0], [3.0, 1.0]])
-    scale = LabelScale.of(["kT", "z"], values)
-    assert (scale.low, scale.high) == ((2.0, -1.0), (4.0, 1.0))
-    np.testing.assert_allclose(scale.scaled(values), [[0, 0], [1, 0.5], [0.5, 1]])
-    np.testing.assert_allclose(scale.physical(scale.scaled(values)), values)
-    with pytest.raises(IcflowError, match=r"autoencoder\.labels\.z: all .* the value 7"):
-        LabelScale.of(["kT", "z"], np.array([[1.0, 7.0], [2.0, 7.0]]))
-
-
-def test_every_spectrum_plays_one_part_in_each_fold() -> None:
-    n, folds = 103, 10
-    held, selected = [], []
-    for fold in range(folds):
-        parts = split(n, folds, fold, seed=5)
-        np.testing.assert_array_equal(
-            np.sort(np.concatenate(list(parts.parts().values()))), np.arange(n)
-        )
-        assert {parts.holdout.size, parts.selection.size} <= {10, 11}
-        held.append(parts.holdout)
-        selected.append(parts.selection)
-    np.testing.assert_array_equal(np.sort(np.concatenate(held)), np.arange(n))
-    for fold in range(folds):
-        np.testing.assert_array_equal(selected[fold], held[(fold + 1) % folds])
-    # A permutation, not slices of the dataset in order, and another one for another seed.
-    assert not np.array_equal(held[0], np.arange(held[0].size))
-    assert not np.array_equal(held[0], split(n, folds, 0, seed=6).holdout)
-
-
-def test_too_few_spectra_for_the_folds() -> None:
-    with pytest.raises(IcflowError, match="4 spectra cannot be split into 5 folds"):
-        split(4, 5, 0, seed=1)
-    with pytest.raises(IcflowError, match="there is no fold 5, allowed: 0 to 4"):
-        split(100, 5, 5, seed=1)
-
 
 # --- loss and schedules -----------------------------------------------------------
 
@@ -399,13 +255,6 @@ def test_settings_that_cannot_be_trained() -> None:
         train(make_settings(architecture__latents=1), SAMPLE, SELECTION)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there() -> None:
-    with pytest.raises(IcflowError, match="torch finds no GPU; use auto or cpu"):
-        train(make_settings(training__device="cuda"), SAMPLE, SELECTION)
-    assert devices.choose_device("auto") == torch.device("cpu")
-
-
 def test_no_gpu_memory_left(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: torch.Tensor) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -417,119 +266,6 @@ def test_no_gpu_memory_left(monkeypatch: pytest.MonkeyPatch) -> None:
         train(make_settings(), SAMPLE, SELECTION)
 
 
-# --- weights ----------------------------------------------------------------------
-
-
-def describe(settings: TrainSettings, result: Trained) -> Description:
-    return Description(
-        settings=settings,
-        scale=LabelScale(("kT", "z"), (1.5, 0.01), (9.5, 0.1)),
-        channels=LENGTH,
-        responses=["ab" * 32],
-        best_epoch=result.best_epoch,
-        selection_loss=result.selection_loss,
-    )
-
-
-@pytest.fixture(scope="module")
-def trained(prepared: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trained]:
-    settings = make_settings()
-    result = train(settings, SAMPLE, SELECTION)
-    path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
-    save_weights(path, result.state, describe(settings, result))
-    return path, result
-
-
-def test_weights_survive_the_file(trained: tuple[Path, Trained], tmp_path: Path) -> None:
-    path, result = trained
-    state, description = load_weights(path)
-    assert description == describe(make_settings(), result)
-    assert state.keys() == result.state.keys()
-    assert all(torch.equal(state[name], result.state[name]) for name in state)
-    again = tmp_path / "again.safetensors"
-    save_weights(again, state, description)
-    assert again.read_bytes() == path.read_bytes()
-    assert again.stat().st_mode & 0o444 == 0o444, "readable like any other file"
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"network": "ae"}, "trained with network cae, wanted is ae"),
-        ({"fold": 1}, "trained with fold 0, wanted is 1"),
-        ({"architecture__kernel": 5}, "trained with architecture "),
-        ({"energies": [1.6, 80.0]}, r"trained with energies \[1.6, 120.0\], wanted is \[1.6, 80"),
-        ({"labels": {"kT": "fit:apec.kT"}}, "trained with labels "),
-        ({"training__spectra": 90}, "trained with training.spectra 100, wanted is 90"),
-    ],
-)
-def test_weights_of_another_network(
-    trained: tuple[Path, Trained], change: dict[str, Any], message: str
-) -> None:
-    path, _ = trained
-    _, description = load_weights(path)
-    with pytest.raises(IcflowError, match=f"weights.safetensors: {message}"):
-        weights.check(path, description, make_settings(**change), ["ab" * 32], LENGTH)
-
-
-def test_weights_of_another_response(trained: tuple[Path, Trained]) -> None:
-    path, _ = trained
-    _, description = load_weights(path)
-    # How it was trained may differ, as long as the network is the same.
-    weights.check(path, description, make_settings(training__epochs=9), ["ab" * 32], LENGTH)
-    with pytest.raises(IcflowError, match=r"trained with response \(SHA-256\) abab"):
-        weights.check(path, description, make_settings(), ["cd" * 32], LENGTH)
-    with pytest.raises(IcflowError, match="number of input channels 64, wanted is 65"):
-        weights.check(path, description, make_settings(), ["ab" * 32], LENGTH + 1)
-
-
-def test_files_that_are_not_weights(trained: tuple[Path, Trained], tmp_path: Path) -> None:
-    path, result = trained
-    with pytest.raises(IcflowError, match=r"absent\.safetensors: no such file"):
-        load_weights(tmp_path / "absent.safetensors")
-    cut = tmp_path / "cut.safetensors"
-    cut.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(IcflowError, match=r"cut\.safetensors: not whole weights"):
-        load_weights(cut)
-    other = tmp_path / "other.safetensors"
-    weights.save_tensors(other, result.state, {"something": "else"})
-    with pytest.raises(IcflowError, match=r"other\.safetensors: weights without the settings"):
-        load_weights(other)
-    state = dict(result.state)
-    del state["expand.bias"]
-    with pytest.raises(IcflowError, match="do not fit the architecture"):
-        weights.build(other, state, describe(make_settings(), result))
-    table = tmp_path / "table.safetensors"
-    Table({"a": [1]}).write(table, format="ascii.ecsv")
-    with pytest.raises(IcflowError, match=r"table\.safetensors: not whole weights"):
-        load_weights(table)
-
-
-# --- the dense network --------------------------------------------------------------
-
-
-def test_dense_network_learns_and_survives_the_file(tmp_path: Path) -> None:
-    settings = make_settings(kind="dense", training__epochs=40, constraint=3.0)
-    sample, selection = (
-        Examples(s.rates + 5, s.labels) for s in (make_sample(200, 4), make_sample(40, 5))
-    )
-    per_rate = np.full(sample.rates.shape[1], 20.0, np.float32)
-    result = train(settings, sample, selection, counts_per_rate=per_rate)
-    first, best = result.history[0], result.history[result.best_epoch]
-    assert best.selection_misfit < 0.5 * first.selection_misfit
-    assert best.selection_constraint < 0.2
-    description = describe(settings, result)
-    path = tmp_path / "weights.safetensors"
-    weights.save_weights(path, result.state, description)
-    network = weights.build(path, *weights.load_weights(path))
-    assert isinstance(network, DenseAutoencoder)
-    made, latents = reconstruct(network, selection.rates)
-    misfit = network.misfit(torch.from_numpy(made), torch.from_numpy(selection.rates))
-    assert float(misfit) == pytest.approx(best.selection_misfit, rel=1e-4)
-    away = np.abs(latents - selection.labels).sum(1).mean()
-    assert away == pytest.approx(best.selection_constraint, rel=1e-4)
-
-
 def test_resumed_training_of_a_dense_network(tmp_path: Path) -> None:
     settings = make_settings(kind="dense")
     whole = train(settings, SAMPLE, SELECTION)
@@ -538,11 +274,3 @@ def test_resumed_training_of_a_dense_network(tmp_path: Path) -> None:
     again = train(settings, SAMPLE, SELECTION, path)
     assert again.history == whole.history
     assert all(torch.equal(again.state[name], whole.state[name]) for name in whole.state)
-
-
-def test_weights_of_another_kind_are_refused() -> None:
-    settings = make_settings(kind="dense")
-    found = describe(settings, train(settings, SAMPLE, SELECTION))
-    wanted = make_settings()
-    with pytest.raises(IcflowError, match="trained with kind dense, wanted is convolutional"):
-        weights.check("w", found, wanted, found.responses, found.channels)
