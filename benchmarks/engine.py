@@ -38,7 +38,7 @@ from icflow.engines.base import BACKGROUND, FitResult
 from icflow.engines.embedded import staircase
 from icflow.engines.embedded.descent import Minimum
 from icflow.engines.embedded.engine import EmbeddedEngine
-from icflow.engines.embedded.fitting import Fitter, Found, by_cstat, separate
+from icflow.engines.embedded.fitting import Fitter, Outcome, by_cstat, separate
 from icflow.engines.embedded.redshift import RedshiftFitter
 from icflow.engines.embedded.shapes import NORM, Box, Shapes, model_counts, sources
 from icflow.engines.embedded.tables import build_tables
@@ -200,12 +200,12 @@ class Exhaustive(Fitter):
     They have nothing to do with the lattice that the engine takes its own from.
     """
 
-    def _search(self, data: Data, channel_counts: Floats, theta: Floats) -> Found:
+    def _search(self, data: Data, channel_counts: Floats, theta: Floats) -> Outcome:
         exact = self.tables.exact(theta)
         best, minima = self._lowest(
             exact, data, channel_counts, theta, self.box, generator(channel_counts)
         )
-        return Found(best, len(minima), 1)
+        return Outcome(best, len(minima), 1)
 
     def _lowest(
         self,
@@ -264,7 +264,7 @@ class ExhaustiveRedshift(Exhaustive, RedshiftFitter):
 
     REACH, RIVAL, RIVALS, STEPS, AGAIN = 0.004, 10.0, 3, 40, 40
 
-    def _search(self, data: Data, channel_counts: Floats, theta: Floats) -> Found:
+    def _search(self, data: Data, channel_counts: Floats, theta: Floats) -> Outcome:
         random = generator(channel_counts)
         coarse = self.tables.coarse_data(channel_counts)
         _, rough = self._lowest(self.smooth, coarse, coarse.counts, theta, self.box, random)
@@ -280,7 +280,7 @@ class ExhaustiveRedshift(Exhaustive, RedshiftFitter):
         self.control = control.model_copy(update={"starts": min(self.AGAIN, control.starts)})
         again, _ = self._lowest(exact, data, channel_counts, best.theta, self.others, random)
         self.control = control
-        return Found(min(best, again, key=by_cstat), len(rough), 1)
+        return Outcome(min(best, again, key=by_cstat), len(rough), 1)
 
     def _whole_staircase(self, data: Data, minimum: Minimum) -> Minimum:
         (position,) = self.redshifts

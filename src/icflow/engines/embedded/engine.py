@@ -118,14 +118,14 @@ class EmbeddedEngine:
 
     def _backgrounds(self) -> dict[str, tuple[Floats, float]]:
         """Return counts and scatter of each background component."""
-        found, first = {}, 0
+        rows, first = {}, 0
         for folding in self.foldings:
             for name, counts in folding.backgrounds.items():
                 row = np.zeros(self.n_channels)
                 row[first : first + folding.n_channels] = counts
-                found[name] = row, folding.scatter
+                rows[name] = row, folding.scatter
             first += folding.n_channels
-        return found
+        return rows
 
     def components_of(
         self, expression: str, parameters: Mapping[str, Setting]

@@ -52,7 +52,7 @@ DIRECT_ENOUGH, DIRECT_BOTTOM = 1e-4, 1.0
 
 
 @dataclass(frozen=True)
-class Found:
+class Outcome:
     """Where a search ended, how many starts it had, and how many of them led there."""
 
     best: Minimum
@@ -92,12 +92,12 @@ class Fitter:
         theta = self.model.start.copy()
         for position, value in fixed.items():
             theta[position] = value
-        found = self._search(data, channel_counts, theta)
+        outcome = self._search(data, channel_counts, theta)
         result = self._result(
-            found, self._information(data, channel_counts, found.best.theta), data
+            outcome, self._information(data, channel_counts, outcome.best.theta), data
         )
         if self.control.errors == "profile":
-            return replace(result, intervals=self._intervals(data, found.best, result))
+            return replace(result, intervals=self._intervals(data, outcome.best, result))
         return result
 
     def _intervals(
@@ -129,8 +129,8 @@ class Fitter:
 
         return end(-1, limits[0]), end(1, limits[1])
 
-    def _result(self, found: Found, info: Floats, data: Data) -> FitResult:
-        model, free, best = self.model, self.box.free, found.best
+    def _result(self, outcome: Outcome, info: Floats, data: Data) -> FitResult:
+        model, free, best = self.model, self.box.free, outcome.best
         # Steps end exactly on a bound, or off it.
         inside = (best.theta[free] > self.box.lower) & (best.theta[free] < self.box.upper)
         covariance = inverse(info, inside, undetermined=np.nan)
@@ -142,8 +142,8 @@ class Fitter:
             dof=len(data.counts) - len(free),
             bins=len(data.counts),
             converged=best.converged,
-            starts=found.starts,
-            agreeing=found.agreeing,
+            starts=outcome.starts,
+            agreeing=outcome.agreeing,
             iterations=best.iterations,
             gradient=best.decrement,
             values=model.values(best.theta),
@@ -172,10 +172,10 @@ class Fitter:
         rivals = self._rivals(coarse, shapes, rough[0], within, most)
         return shapes, coarse, separate([*rough, *rivals], within)[:most]
 
-    def _search(self, data: Data, channel_counts: Floats, theta: Floats) -> Found:
+    def _search(self, data: Data, channel_counts: Floats, theta: Floats) -> Outcome:
         coarse = self.tables.coarse_data(channel_counts)
-        found, shapes = self._at_redshift(data, coarse, theta, [])
-        return replace(found, best=self._rivals(data, shapes, found.best, CLOSE, MOST_CLOSE)[0])
+        outcome, shapes = self._at_redshift(data, coarse, theta, [])
+        return replace(outcome, best=self._rivals(data, shapes, outcome.best, CLOSE, MOST_CLOSE)[0])
 
     def _information(self, data: Data, channel_counts: Floats, theta: Floats) -> Floats:
         shapes = self.tables.touch(self.tables.exact(theta), theta)
@@ -183,12 +183,12 @@ class Fitter:
 
     def _at_redshift(
         self, data: Data, coarse: Data, theta: Floats, more: Sequence[Floats]
-    ) -> tuple[Found, Shapes]:
+    ) -> tuple[Outcome, Shapes]:
         """Search at the redshift in `theta`, from the lattice's starts and `more`.
 
         Returns
         -------
-        found : Found
+        outcome : Outcome
         shapes : Shapes
             The exact ones.
         """
@@ -197,10 +197,10 @@ class Fitter:
         starts = self._starts(blurred, coarse.counts, theta)
         rough = self._descend(blurred, coarse, self.others, [*more, *starts])
         near = separate(rough, CLOSE)[:MOST_CLOSE]
-        ends = self._descend(shapes, data, self.others, [one.theta for one in near])
+        ends = self._descend(shapes, data, self.others, [minimum.theta for minimum in near])
         best = min(range(len(ends)), key=lambda i: ends[i].cstat)
-        agreeing = sum(abs(one.cstat - near[best].cstat) < AGREE for one in rough)
-        return Found(ends[best], len(rough), agreeing), shapes
+        agreeing = sum(abs(minimum.cstat - near[best].cstat) < AGREE for minimum in rough)
+        return Outcome(ends[best], len(rough), agreeing), shapes
 
     def _rivals(
         self, data: Data, shapes: Shapes, best: Minimum, within: float, most: int
@@ -221,15 +221,15 @@ class Fitter:
         ]
 
         def lowest(value: float) -> float:
-            found = []
+            values = []
             for shapes, first, starts in tracks:
                 every = [start.copy() for start in (*starts, first)]
                 for start in every:
                     start[position] = value
                 minima = self._descend(shapes, data, box, every)
                 starts[:] = [minimum.theta for minimum in minima[:-1]]
-                found += [minimum.cstat for minimum in minima]
-            return min(found)
+                values += [minimum.cstat for minimum in minima]
+            return min(values)
 
         return lowest
 

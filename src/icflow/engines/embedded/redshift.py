@@ -17,7 +17,7 @@ from icflow.config import FitControl
 from icflow.engines.base import FitResult
 from icflow.engines.embedded import staircase
 from icflow.engines.embedded.descent import Minimum
-from icflow.engines.embedded.fitting import CLOSE, MOST_CLOSE, Fitter, Found, by_cstat, separate
+from icflow.engines.embedded.fitting import CLOSE, MOST_CLOSE, Fitter, Outcome, by_cstat, separate
 from icflow.engines.embedded.parameters import Model
 from icflow.engines.embedded.shapes import Shapes, information
 from icflow.engines.embedded.tables import Tables
@@ -53,15 +53,15 @@ class RedshiftFitter(Fitter):
         self.others = model.box([p for p in model.free if p not in self.redshifts])
         self.smooth = tables.smooth()
 
-    def _search(self, data: Data, channel_counts: Floats, theta: Floats) -> Found:
+    def _search(self, data: Data, channel_counts: Floats, theta: Floats) -> Outcome:
         coarse = self.tables.coarse_data(channel_counts)
         starts = self._starts_at_redshifts(coarse.counts, theta)
         rough = self._descend(self.smooth, coarse, self.box, starts)
-        ends: list[Found] = []
-        for one in separate(rough, RIVAL_ROUGH):
-            reach = self._reach(coarse, one.theta)
-            if not any(self._near(one.theta, end.best.theta, reach) for end in ends):
-                ends.append(self._refine(data, coarse, one.theta, reach))
+        ends: list[Outcome] = []
+        for start in separate(rough, RIVAL_ROUGH):
+            reach = self._reach(coarse, start.theta)
+            if not any(self._near(start.theta, end.best.theta, reach) for end in ends):
+                ends.append(self._refine(data, coarse, start.theta, reach))
         return min(ends, key=lambda end: end.best.cstat)
 
     def _starts_at_redshifts(self, counts: Floats, theta: Floats) -> list[Floats]:
@@ -91,10 +91,10 @@ class RedshiftFitter(Fitter):
         """Tell whether two redshifts lie on staircases that were searched together."""
         return all(abs(theta[p] - other[p]) < reach for p in self.redshifts)
 
-    def _refine(self, data: Data, coarse: Data, theta: Floats, reach: float) -> Found:
+    def _refine(self, data: Data, coarse: Data, theta: Floats, reach: float) -> Outcome:
         """Alternate between all minima at one redshift and the staircase around it."""
-        found, shapes = self._at_redshift(data, coarse, theta, [theta])
-        best = found.best
+        outcome, shapes = self._at_redshift(data, coarse, theta, [theta])
+        best = outcome.best
         for number in range(ROUNDS):
             rivals = self._rivals(data, shapes, best, RIVAL, MOST_RIVALS)
             best = rivals[0]
@@ -106,7 +106,7 @@ class RedshiftFitter(Fitter):
                 break
             shapes = self.tables.exact(end.theta)
             (best,) = self._descend(shapes, data, self.others, [end.theta])
-        return replace(found, best=self._fine(data, shapes, best))
+        return replace(outcome, best=self._fine(data, shapes, best))
 
     def _probe(self, data: Data, best: Minimum, reach: float) -> list[Minimum]:
         """Try steps all over the staircase, whatever they promise.
@@ -127,10 +127,10 @@ class RedshiftFitter(Fitter):
     def _fine(self, data: Data, shapes: Shapes, best: Minimum) -> Minimum:
         """Try the steps next to the best one, however small the hops between them."""
         for position in self.redshifts:
-            found = self._survey(data, shapes, best.theta, position, FINE_REACH, ALL_HOPS)
-            for i in np.argsort(found.cstat, kind="stable")[:FINE_STEPS]:
-                if found.cstat[i] < best.cstat:
-                    end = self._on_step(data, best.theta, position, found.middle[i])
+            stairs = self._survey(data, shapes, best.theta, position, FINE_REACH, ALL_HOPS)
+            for i in np.argsort(stairs.cstat, kind="stable")[:FINE_STEPS]:
+                if stairs.cstat[i] < best.cstat:
+                    end = self._on_step(data, best.theta, position, stairs.middle[i])
                     best = min(best, end, key=by_cstat)
         return best
 
@@ -153,9 +153,9 @@ class RedshiftFitter(Fitter):
         for position in self.redshifts:
             steps: list[tuple[float, float, Floats]] = []
             for rival in rivals:
-                found = self._survey(data, shapes, rival.theta, position, reach)
-                best = np.argsort(found.cstat, kind="stable")[:STEPS_TRIED]
-                steps += [(found.cstat[i], found.middle[i], rival.theta) for i in best]
+                stairs = self._survey(data, shapes, rival.theta, position, reach)
+                best = np.argsort(stairs.cstat, kind="stable")[:STEPS_TRIED]
+                steps += [(stairs.cstat[i], stairs.middle[i], rival.theta) for i in best]
             steps.sort(key=lambda step: step[0])
             for estimate, z, theta in steps[:STEPS_TRIED]:
                 if estimate > lowest.cstat + error:
@@ -198,14 +198,14 @@ class RedshiftFitter(Fitter):
     def _smooth_information(self, coarse: Data, theta: Floats) -> Floats:
         return information(self.tables.touch(self.smooth, theta), coarse, self.box, theta)[0]
 
-    def _result(self, found: Found, info: Floats, data: Data) -> FitResult:
-        result = super()._result(found, info, data)
-        shapes, errors = self.tables.exact(found.best.theta), dict(result.errors)
+    def _result(self, outcome: Outcome, info: Floats, data: Data) -> FitResult:
+        result = super()._result(outcome, info, data)
+        shapes, errors = self.tables.exact(outcome.best.theta), dict(result.errors)
         for position in self.redshifts:
             if self.model.names[position] not in result.at_bound:
                 # The smooth tables know about how far to look.
                 smooth = errors[self.model.names[position]]
-                _, half = self._spread(data, shapes, found.best, position, 1.0, smooth)
+                _, half = self._spread(data, shapes, outcome.best, position, 1.0, smooth)
                 errors |= {n: half for n, p in self.model.position.items() if p == position}
         return replace(result, errors=errors)
 
@@ -222,10 +222,10 @@ class RedshiftFitter(Fitter):
         fraction = erf(np.sqrt(delta / 2))
         reach = float(np.clip(SAFE * REACH * np.nan_to_num(guess), FINE_REACH, MOST_SPREAD))
         while True:
-            found = self._survey(data, shapes, best.theta, position, reach, SPREAD_HOPS)
-            half = staircase.half_width(found, best.theta[position], fraction)
+            stairs = self._survey(data, shapes, best.theta, position, reach, SPREAD_HOPS)
+            half = staircase.half_width(stairs, best.theta[position], fraction)
             if half < reach / REACH or reach > MOST_SPREAD:
-                return found, half
+                return stairs, half
             reach *= 3
 
     def _profiled(self, data: Data, best: Minimum) -> list[tuple[Shapes, list[Minimum]]]:
@@ -233,14 +233,14 @@ class RedshiftFitter(Fitter):
         followed = super()._profiled(data, best)
         shapes, _ = followed[0]
         for position in self.redshifts:
-            found, sigma = self._spread(data, shapes, best, position, 1.0)
-            away = (found.middle - best.theta[position]) / sigma
+            stairs, sigma = self._spread(data, shapes, best, position, 1.0)
+            away = (stairs.middle - best.theta[position]) / sigma
             for side in (-away, away):
                 near = np.flatnonzero((side > 0.5) & (side < 2.0))
                 if len(near) == 0:
                     continue
                 start = best.theta.copy()
-                start[position] = found.middle[near[np.argmin(found.cstat[near])]]
+                start[position] = stairs.middle[near[np.argmin(stairs.cstat[near])]]
                 there = self.tables.exact(start)
                 (end,) = self._descend(there, data, self.others, [start])
                 followed.append((there, self._rivals(data, there, end, CLOSE, MOST_CLOSE)))

@@ -107,8 +107,8 @@ def survey(
     nodes = np.linspace(low, high, 1 + intervals)
     newton = inverse(information(shapes, data, box, theta)[0], moving, least=FLAT)
     slopes, models = derivatives(shapes, data, box, theta), _models(base, parts, nodes)
-    found = estimates((data, slopes), nodes, models, (near, hops), middle, newton)
-    return Survey(edges, middle, found)
+    lowest = estimates((data, slopes), nodes, models, (near, hops), middle, newton)
+    return Survey(edges, middle, lowest)
 
 
 def _models(base: Floats, parts: list[Part], nodes: Floats) -> Floats:
@@ -123,20 +123,22 @@ def _models(base: Floats, parts: list[Part], nodes: Floats) -> Floats:
     return models
 
 
-def half_width(found: Survey, middle: float, fraction: float) -> float:
+def half_width(stairs: Survey, middle: float, fraction: float) -> float:
     """Return the distance from `middle` within which a fraction of the likelihood lies.
 
     Every step counts with its width and exp(-C/2). The rise of C by 1 means
     nothing here: the lowest of many narrow steps is lower by chance.
     """
-    weight = np.exp(-0.5 * (found.cstat - found.cstat.min()))
+    weight = np.exp(-0.5 * (stairs.cstat - stairs.cstat.min()))
 
     def within(half: float) -> float:
-        inside = np.clip(np.clip(found.edges, middle - half, middle + half), *found.edges[[0, -1]])
+        inside = np.clip(
+            np.clip(stairs.edges, middle - half, middle + half), *stairs.edges[[0, -1]]
+        )
         return float(weight @ np.diff(inside))
 
     total = within(math.inf)
-    low, high = 0.0, float(np.abs(found.edges - middle).max())
+    low, high = 0.0, float(np.abs(stairs.edges - middle).max())
     for _ in range(25):
         half = 0.5 * (low + high)
         low, high = (half, high) if within(half) < fraction * total else (low, half)

@@ -103,3 +103,18 @@ def test_what_cannot_be_treated_is_left_alone() -> None:
     # The norm of one plasma is frozen: its amounts are not free.
     free = FREE[FREE != 5]
     assert cells.promising(shapes, data, Box(free, LOWER[free], UPPER[free]), THETA, 1.0, 3) == []
+
+
+def test_three_plasmas_are_combined_once() -> None:
+    found = cells._combinations(np.array([5, 5, 5]), [[0, 1, 2]])
+    wanted = itertools.combinations_with_replacement(range(4), 3)
+    assert sorted(map(tuple, found.tolist())) == sorted(wanted)
+    assert len(cells._combinations(np.array([5, 5, 4]), [[0, 1]])) == 10 * 3
+
+
+def test_too_many_plasmas_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes, box = two_plasmas(), Box(FREE, LOWER[FREE], UPPER[FREE])
+    data = drawn(shapes, 1)
+    assert cells.promising(shapes, data, box, THETA, 1.0, 3)
+    monkeypatch.setattr(cells, "MOST_COMBINATIONS", 5)
+    assert cells.promising(shapes, data, box, THETA, 1.0, 3) == []

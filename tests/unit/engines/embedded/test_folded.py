@@ -1,0 +1,87 @@
+"""Folded tables: curves as dense as they must be, plasmas at any redshift, the cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from icflow.config import AtomicData
+from icflow.engines.embedded import cache, folded
+from icflow.engines.embedded.engine import EmbeddedEngine
+from icflow.models.expression import parse
+
+
+def test_a_smooth_curve_is_tabulated_to_its_tolerance() -> None:
+    x = np.linspace(1, 10, 30)
+    table = folded.sampled(lambda index: x**-index, 1.0, 3.0)
+    assert table is not None and table.first == 1.0
+    assert len(table.nodes) in folded.CURVE_NODES
+    assert table.first + table.step * (len(table.nodes) - 1) == pytest.approx(3.0)
+    np.testing.assert_allclose(table.nodes[-1], x**-3.0, rtol=1e-12)
+
+
+def test_what_is_not_smooth_has_no_table() -> None:
+    x = np.linspace(1, 10, 30)
+    assert folded.sampled(lambda phase: 2 + np.sin(1e4 * phase * x), 2.0, 7.0) is None
+
+
+@pytest.fixture(scope="module")
+def table(engine: EmbeddedEngine, atomdb: Path) -> folded.PlasmaTable:
+    (term,) = parse("tbabs*apec").terms
+    return folded.plasma_table(
+        term, {"TBabs.nH": 0.01}, engine.foldings[0].response, AtomicData(folder=str(atomdb)),
+        (3.0, 6.0), (0.03, 0.06),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("redshift", [0.0301, 0.0437, 0.06])
+def test_a_plasma_is_that_of_the_model_functions(
+    engine: EmbeddedEngine, table: folded.PlasmaTable, redshift: float
+) -> None:
+    (term,) = parse("tbabs*apec").terms
+    rates = table.at(redshift)
+    for node in (0, len(table.temperatures) - 1):
+        values = {"TBabs.nH": 0.01, "apec.kT": float(table.temperatures[node])}
+        values |= {"apec.Abundanc": 0.7, "apec.Redshift": redshift}
+        exact = engine.foldings[0].fold(term, values) / engine.foldings[0].exposure
+        big = exact > 1e-7 * exact.max()
+        mixed = rates[node, 0] + 0.7 * rates[node, 1]
+        assert np.abs(mixed[big] / exact[big] - 1).max() < 1e-5
+
+
+def test_a_run_of_channels_is_cut_out(table: folded.PlasmaTable) -> None:
+    part = table.cut(slice(50, 400))
+    np.testing.assert_allclose(part.at(0.05), table.at(0.05)[..., 50:400], rtol=1e-9)
+
+
+def test_compiled_and_plain_rates_agree(table: folded.PlasmaTable) -> None:
+    part = table.cut(slice(50, 60))
+    chosen = np.array([0, 1])
+    photons = folded.photons_at(part, 0.05, chosen)
+    few = part._replace(energies=part.energies[:40], kernel=part.kernel[:39])
+    np.testing.assert_allclose(
+        folded.photons_at.py_func(few, 0.05, chosen), photons[:39], rtol=1e-12
+    )
+
+
+def test_tables_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(cache, "_recent", {})
+    made: list[int] = []
+
+    def make() -> cache.Arrays:
+        made.append(1)
+        return {"rows": np.arange(3.0)}
+
+    for _ in range(2):
+        assert cache.cached({"name": "x"}, make)["rows"].tolist() == [0, 1, 2]
+        cache._recent.clear()
+    assert len(made) == 1
+    (file,) = (tmp_path / "folded").glob("*.npz")
+    # Half a file is made again.
+    file.write_bytes(file.read_bytes()[:40])
+    assert cache.cached({"name": "x"}, make)["rows"].tolist() == [0, 1, 2]
+    cache.cached({"name": "y"}, make)
+    assert len(made) == 3

@@ -1,0 +1,94 @@
+"""Responses, the channels of several modules, and bins."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from icflow.config import AtomicData, Instrument, Module
+from icflow.engines.embedded.engine import EmbeddedEngine
+from icflow.engines.embedded.folding import Response, Selection
+from icflow.errors import IcflowError
+from icflow.ogip.response import Rmf
+
+
+def response(matrix: np.ndarray) -> Response:
+    n_energies, n_channels = matrix.shape
+    edges = np.linspace(1.0, 5.0, n_energies + 1)
+    bounds = np.linspace(1.0, 5.0, n_channels + 1)
+    return Response(
+        Rmf(
+            edges[:-1], edges[1:], csr_array(matrix), np.arange(n_channels), bounds[:-1],
+            bounds[1:], telescope="T", instrument="I",
+        ),
+        None,
+    )  # fmt: skip
+
+
+def test_the_key_of_a_response_names_all_that_folding_depends_on() -> None:
+    matrix = np.array([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]])
+    other = np.array([[0.5, 0.0, 0.0], [0.0, 0.5, 1.0]])
+    # The same numbers in the same channels, but in other rows.
+    assert response(matrix).key != response(other).key
+    assert response(matrix).key == response(matrix.copy()).key
+    wider = np.pad(matrix, ((0, 0), (0, 1)))
+    assert response(matrix).key != response(wider).key
+
+
+def test_photons_are_redistributed() -> None:
+    matrix = np.array([[0.5, 0.5, 0.0], [0.0, 0.25, 0.75]])
+    made = response(matrix)
+    np.testing.assert_allclose(made.fold(np.array([4.0, 8.0])), [2.0, 4.0, 6.0])
+    np.testing.assert_allclose(
+        made.fold(np.array([4.0, 8.0]), np.array([2.0, 0.5])), [4.0, 5.0, 3.0]
+    )
+
+
+@pytest.fixture(scope="module")
+def pair(instrument: Instrument, atomdb: object) -> EmbeddedEngine:
+    files = {name: getattr(instrument, name) for name in ("rmf", "arf", "background")}
+    modules = [Module(name=name, exposure=1e6, **files) for name in "AB"]
+    return EmbeddedEngine(modules, AtomicData(folder=str(atomdb)))
+
+
+def test_backgrounds_have_the_names_of_their_modules(
+    engine: EmbeddedEngine, pair: EmbeddedEngine
+) -> None:
+    n = engine.n_channels
+    assert list(engine.backgrounds) == ["continuum", "aperture", "lines", "focused"]
+    assert list(pair.backgrounds)[3:5] == ["A.focused", "B.continuum"]
+    both = pair.backgrounds["B.lines"]
+    assert not both[:n].any()
+    np.testing.assert_array_equal(both[n:], engine.backgrounds["lines"])
+
+
+def test_channels_and_bins_of_modules_stand_one_after_another(
+    engine: EmbeddedEngine, pair: EmbeddedEngine, spectra: np.ndarray
+) -> None:
+    alone, both = Selection(engine.foldings, [3.0, 80.0]), Selection(pair.foldings, [3.0, 80.0])
+    assert alone.channels[[0, -1]].tolist() == [35, 1958]
+    n, width = engine.n_channels, len(alone.channels)
+    assert both.channels.tolist() == [*alone.channels, *(alone.channels + n)]
+    first, inside = alone.data(spectra[1], 100, None)
+    data, counts = both.data(np.concatenate([spectra[1], spectra[1]]), 100, None)
+    np.testing.assert_array_equal(counts, np.tile(inside, 2))
+    for one, other, shift in zip(first, data, (0, width, width), strict=True):
+        np.testing.assert_array_equal(other, np.concatenate([one, one + shift]))
+    coarse = both.coarse_bins()
+    assert coarse.tolist() == [*alone.coarse_bins(), *(alone.coarse_bins() + width)]
+
+
+def test_bins_may_be_given(engine: EmbeddedEngine, spectra: np.ndarray) -> None:
+    selection = Selection(engine.foldings, [3.0, 80.0])
+    groups = np.array([40, 60]), np.array([60, 61])
+    data, _ = selection.data(spectra[1], 100, groups)
+    assert data.counts.tolist() == [spectra[1][40:60].sum(), spectra[1][60]]
+    assert data.starts.tolist() == [5, 25] and data.stops.tolist() == [25, 26]
+
+
+def test_spectra_without_counts_are_refused(engine: EmbeddedEngine, pair: EmbeddedEngine) -> None:
+    for made, subject in ((engine, "the spectrum has"), (pair, "the spectra have")):
+        selection = Selection(made.foldings, [3.0, 80.0])
+        with pytest.raises(IcflowError, match=f"{subject} no counts in the energy range"):
+            selection.data(np.zeros(made.n_channels, dtype=int), 100, None)

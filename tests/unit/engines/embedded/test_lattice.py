@@ -1,0 +1,111 @@
+"""The lattice of starting points."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from icflow import config
+from icflow.config import FitModel, Free, Link
+from icflow.engines.embedded import lattice
+from icflow.engines.embedded.engine import EmbeddedEngine
+from icflow.engines.embedded.lattice import ABUNDANCES, Lattice
+from icflow.engines.embedded.shapes import Shapes, model_counts
+
+Z = 0.05
+
+
+def plasmas(number: int) -> FitModel:
+    """Plasmas that share abundance and redshift."""
+    names = ["apec", *(f"apec_{i + 3}" for i in range(number - 1))]
+    parameters: dict[str, Any] = {
+        "TBabs.nH": 0.00858, "apec.Abundanc": Free(free=[0.0, 5.0]), "apec.Redshift": Z,
+    }  # fmt: skip
+    for name in names:
+        parameters[f"{name}.kT"] = Free(free=[0.5, 15.0])
+        parameters[f"{name}.norm"] = Free(free=[0.0, 100.0])
+        if name != "apec":
+            parameters |= {
+                f"{name}.{shared}": Link(link=f"apec.{shared}")
+                for shared in ("Abundanc", "Redshift")
+            }
+    return FitModel(expression=f"tbabs*({'+'.join(['apec'] * number)})", parameters=parameters)
+
+
+def coarse(made: Lattice) -> tuple[Shapes, np.ndarray]:
+    theta = np.where(np.isnan(made.model.start), 1.0, made.model.start)
+    return made.tables.coarsen(made.tables.exact(theta)), theta
+
+
+@pytest.fixture(scope="module")
+def two(engine: EmbeddedEngine, run: config.Config) -> Lattice:
+    return engine.task(plasmas(2), run.fits, ()).fitter.lattice
+
+
+def test_a_point_of_the_lattice_is_found_again(two: Lattice) -> None:
+    shapes, theta = coarse(two)
+    nodes, position = two.tables.temperatures, two.model.position
+    theta[position["apec.kT"]], theta[position["apec_3.kT"]] = nodes[4], nodes[11]
+    theta[position["apec.Abundanc"]] = ABUNDANCES[1]
+    theta[position["apec.norm"]], theta[position["apec_3.norm"]] = 0.3, 0.6
+    counts = np.round(model_counts(shapes, theta))
+    (score, start), *others = two.ranked(shapes, counts, two.model.start.copy(), 6)
+    kT = sorted(start[[position["apec.kT"], position["apec_3.kT"]]])
+    assert kT == [nodes[4], nodes[11]]
+    assert start[position["apec.Abundanc"]] == ABUNDANCES[1]
+    norms = start[[position["apec.norm"], position["apec_3.norm"]]]
+    assert sorted(norms) == pytest.approx([0.3, 0.6], rel=0.05)
+    assert len(others) == 5 and all(score <= other for other, _ in others)
+
+
+def test_starts_are_no_neighbours_and_no_mirror_images(two: Lattice) -> None:
+    shapes, theta = coarse(two)
+    counts = np.round(model_counts(shapes, theta))
+    position = two.model.position
+    places = []
+    for _, start in two.ranked(shapes, counts, two.model.start.copy(), 8):
+        kT = np.sort(start[[position["apec.kT"], position["apec_3.kT"]]])
+        cells = np.searchsorted(two.tables.temperatures, kT)
+        places.append((*cells, ABUNDANCES.index(start[position["apec.Abundanc"]])))
+    for i, place in enumerate(places):
+        for other in places[:i]:
+            assert np.abs(np.subtract(place, other)).max() >= 2
+
+
+def test_three_plasmas_have_one_point_for_six_images(
+    engine: EmbeddedEngine, run: config.Config
+) -> None:
+    made = engine.task(plasmas(3), run.fits, ()).fitter.lattice
+    assert len(made.images) == 6
+    shapes, theta = coarse(made)
+    made.ranked(shapes, np.round(model_counts(shapes, theta)), made.model.start.copy(), 1)
+    assert made._points is not None
+    n = len(made.slots[made.model.position["apec.kT"]])
+    assert len(made._points[2]) == len(ABUNDANCES) * n * (n + 1) * (n + 2) // 6
+
+
+def test_too_many_points_are_thinned(
+    engine: EmbeddedEngine, run: config.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lattice, "MOST_POINTS", 300)
+    made = engine.task(plasmas(2), run.fits, ()).fitter.lattice
+    sizes = [len(values) for values in made.slots.values()]
+    assert np.prod(sizes) <= 300
+    # Plasmas alike keep the same temperatures, or they could not be exchanged.
+    assert len(made.images) == 2
+    assert max(sizes) < len(made.tables.temperatures)
+
+
+def test_compiled_and_plain_code_agree(two: Lattice) -> None:
+    random = np.random.default_rng(1)
+    rows = random.uniform(1, 2, (8, 40))
+    gram, pull = rows @ rows.T, rows @ random.uniform(3, 5, 40)
+    places = random.integers(0, 8, (20, 2, 2))
+    weights = random.uniform(0, 1, (20, 2, 2))
+    held = np.array([np.nan, 0.7])
+    arguments = gram, pull, places, weights, held
+    fast, plain = lattice._screen(*arguments), lattice._screen.py_func(*arguments)
+    np.testing.assert_allclose(fast[0], plain[0], rtol=1e-12)
+    assert (fast[1][:, 1] == 0.7).all() and (fast[1] >= 0).all()
