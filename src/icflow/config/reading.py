@@ -14,6 +14,12 @@ from icflow.config.tree import Config, overlay
 from icflow.errors import IcflowError, did_you_mean
 from icflow.sections import Settings
 
+# Said of keys too many or too few, as the file of an earlier version has, or an overlay alone.
+_OTHER_LAYOUT = (
+    "; config.yaml of this version holds every key: compare with it, or give it first and a file "
+    "with only what differs after it"
+)
+
 
 def load(*paths: str | os.PathLike[str]) -> Config:
     """Read a configuration, later files laid over earlier ones key by key.
@@ -41,7 +47,9 @@ def validate(tree: Any, source: str) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise IcflowError(f"{source}: {explain(error)}") from None
+        kinds = {item["type"] for item in error.errors(include_url=False)}
+        other = _OTHER_LAYOUT if kinds & {"missing", "unknown_keys"} else ""
+        raise IcflowError(f"{source}: {explain(error)}{other}") from None
 
 
 def from_json(model: type[Settings], text: str) -> Settings:

@@ -165,6 +165,17 @@ def test_a_missing_key_is_named(default: dict[str, Any], path: tuple[str, ...]) 
         config.validate(tree, "config.yaml")
 
 
+@pytest.mark.parametrize("change", [{"observe": None}, {"background_scan": {}}], ids=str)
+def test_a_configuration_of_another_version_gives_one_sentence(
+    default: dict[str, Any], change: dict[str, Any]
+) -> None:
+    tree = {key: value for key, value in {**default, **change}.items() if value is not None}
+    with pytest.raises(IcflowError) as caught:
+        config.validate(tree, "mine.yaml")
+    assert str(caught.value).startswith("mine.yaml: ")
+    assert "config.yaml of this version holds every key: compare with it" in str(caught.value)
+
+
 def test_all_errors_are_told_at_once(default: dict[str, Any]) -> None:
     tree = changed(changed(default, ("seed",), -1), ("shard_size",), 0)
     with pytest.raises(IcflowError, match=r"seed: .*; shard_size: "):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from icflow.engines.embedded import folded
+from icflow.engines.embedded import folding
 from icflow.errors import IcflowError
 from icflow.models.background import BackgroundComponent, read_background
 from icflow.ogip.response import Rmf, read_arf, read_rmf, write_arf, write_rmf
@@ -30,7 +30,7 @@ def test_areas_are_those_used_with_xspec(
     root: Path, reference: Path, rmf_path: Path, name: str, file: str
 ) -> None:
     component = next(c for c in read_background(root / NUSTAR) if c.name == name)
-    energies = folded.load_response(rmf_path, None).energies
+    energies = folding.load_response(rmf_path, None).energies
     expected = read_arf(reference / file).area
     np.testing.assert_allclose(component.effective_area(energies), expected, rtol=1e-4, atol=1e-9)
 
@@ -51,12 +51,12 @@ CHANNELS = np.arange(10)
 EDGES = np.linspace(1.0, 11.0, 11)
 
 
-def response(path: Path, bins: int = 5, first: int = 0) -> folded.Response:
+def response(path: Path, bins: int = 5, first: int = 0) -> folding.Response:
     """Write and load an RMF: a photon of any energy is as likely seen in every channel."""
     edges = np.linspace(1.0, 11.0, bins + 1)
     matrix = csr_array(np.full((bins, 10), 0.1))
     write_rmf(path, Rmf(edges[:-1], edges[1:], matrix, CHANNELS + first, EDGES[:-1], EDGES[1:]))
-    return folded.Response(read_rmf(path), None)
+    return folding.Response(read_rmf(path), None)
 
 
 def sky(folder: Path, redistribution: str, area: str = "none") -> BackgroundComponent:
@@ -77,7 +77,7 @@ def test_a_component_with_a_response_of_its_own(tmp_path: Path) -> None:
     component = sky(tmp_path, "{file: sky.rmf}", "{file: sky.arf}")
     assert component.files == (tmp_path / "sky.rmf", tmp_path / "sky.arf")
     # 2 photons/cm²/s/keV × 10 keV × 3 cm², a tenth of them in each channel.
-    counts = folded.fold_background(component, source)
+    counts = folding.fold_background(component, source)
     np.testing.assert_allclose(counts, 2 * 10 * 3 * 0.1, rtol=1e-6)
 
 
@@ -85,11 +85,11 @@ def test_responses_that_do_not_belong_are_refused(tmp_path: Path) -> None:
     source = response(tmp_path / "source.rmf")
     response(tmp_path / "sky.rmf", first=1)
     with pytest.raises(IcflowError, match=r"sky\.rmf has the channels 1 to 10, .* 0 to 9; give"):
-        folded.fold_background(sky(tmp_path, "{file: sky.rmf}"), source)
+        folding.fold_background(sky(tmp_path, "{file: sky.rmf}"), source)
     edges = np.linspace(1.0, 11.5, 6)
     write_arf(tmp_path / "sky.arf", edges[:-1], edges[1:], np.ones(5))
     with pytest.raises(IcflowError, match=r"sky\.arf: has other energy bins .* regenerate the ARF"):
-        folded.fold_background(sky(tmp_path, "source", "{file: sky.arf}"), source)
+        folding.fold_background(sky(tmp_path, "source", "{file: sky.arf}"), source)
     with pytest.raises(IcflowError, match=r"sky.yaml: .*redistribution"):
         sky(tmp_path, "mine")
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from icflow.config import AtomicData
-from icflow.engines.embedded import folded
+from icflow.engines.embedded import folding
 from icflow.errors import IcflowError
 from icflow.models import library
 from icflow.models.expression import parse
@@ -32,14 +32,14 @@ def test_definitions_come_from_model_dat() -> None:
 
 def test_every_reference_case(reference: Path, atomdb: Path, rmf_path: Path) -> None:
     library.configure(AtomicData(folder=str(atomdb)))
-    energies = folded.load_response(rmf_path, None).energies
+    energies = folding.load_response(rmf_path, None).energies
     cases = json.loads((reference / "models.json").read_text())
     photons = np.load(reference / "models.npz")["photons"]
     for case, expected in zip(cases, photons, strict=True):
         expression = parse(case["expression"])
         values = dict(zip(expression.parameters, case["parameters"], strict=True))
         found = sum(
-            values[f"{term.additive.name}.norm"] * folded.term_photons(term, values, energies)
+            values[f"{term.additive.name}.norm"] * folding.term_photons(term, values, energies)
             for term in expression.terms
         )
         held = expected > 1e-7 * expected.max()
