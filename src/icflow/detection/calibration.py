@@ -69,11 +69,11 @@ class Calibration:
             "; name datasets of both classes under detection.validation",
         )
         share = np.array([0.5 / np.sum(~is_ic), 0.5 / np.sum(is_ic)])
-        known = np.append(is_ic, [True, False])
-        found = IsotonicRegression().fit(
-            np.append(score, [score.min(), score.max()]), known, share[known.astype(int)]
+        classes = np.append(is_ic, [True, False])
+        fitted = IsotonicRegression().fit(
+            np.append(score, [score.min(), score.max()]), classes, share[classes.astype(int)]
         )
-        return cls(found.X_thresholds_, found.y_thresholds_)
+        return cls(fitted.X_thresholds_, fitted.y_thresholds_)
 
     def apply(self, score: Floats) -> Floats:
         """Return the probability of each score; one half where it is NaN."""

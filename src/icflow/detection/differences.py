@@ -58,10 +58,10 @@ def verdict(quantity: str, difference: Mapping[str, float | None]) -> str:
 
 def between(metrics: Mapping[str, Any], first: str, other: str, quantity: str) -> dict[str, Any]:
     """Return the first detector's quantity minus the other's, as ``metrics.json`` holds it."""
-    found = metrics["differences"]
-    if other in found.get(first, {}):
-        return dict(found[first][other][quantity])
-    turned = found[other][first][quantity]
+    differences = metrics["differences"]
+    if other in differences.get(first, {}):
+        return dict(differences[first][other][quantity])
+    turned = differences[other][first][quantity]
     value, low, high = (
         None if turned[key] is None else -turned[key] for key in ("value", "hi", "lo")
     )
@@ -73,10 +73,10 @@ def frame(metrics: Mapping[str, Any]) -> pd.DataFrame:
     import pandas as pd
 
     rows = [
-        (first, other, quantity, *found.values(), verdict(quantity, found))
+        (first, other, quantity, *difference.values(), verdict(quantity, difference))
         for first, others in metrics["differences"].items()
         for other, quantities in others.items()
-        for quantity, found in quantities.items()
+        for quantity, difference in quantities.items()
     ]
     names = ["detector", "other", "quantity", "difference", "lo", "hi", "verdict"]
     numbers = dict.fromkeys(("difference", "lo", "hi"), float)

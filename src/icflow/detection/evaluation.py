@@ -102,7 +102,7 @@ class Evaluation:
             "versions": _versions(list(material.fits[TEST].values())),
             "detectors": {name: self._detector(name) for name in self.verdicts},
             "differences": {
-                first: {other: _plain(found) for other, found in others.items()}
+                first: {other: _plain(estimates) for other, estimates in others.items()}
                 for first, others in differences.compare(self.draws).items()
             },
         }

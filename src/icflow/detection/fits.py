@@ -108,18 +108,18 @@ def checked(features: Mapping[str, Features]) -> dict[str, Floats]:
         If training spectra are too few, or the features differ between parts.
     """
     names = next(iter(features.values())).names
-    for part, found in features.items():
-        if part in (TRAINING, TRAINING_IC) and len(found.values) < FEWEST:
+    for part, own in features.items():
+        if part in (TRAINING, TRAINING_IC) and len(own.values) < FEWEST:
             raise IcflowError(
-                f"there are fits of {len(found.values)} {part} spectra, and {FEWEST} are the "
+                f"there are fits of {len(own.values)} {part} spectra, and {FEWEST} are the "
                 "fewest to learn from; raise detection.fitted and the size of the dataset"
             )
-        if found.names != names:
+        if own.names != names:
             raise IcflowError(
                 f"the fits of the {part} spectra have other parameters than those of the training "
                 "spectra; fit them again"
             )
-    return {part: found.values for part, found in features.items()}
+    return {part: own.values for part, own in features.items()}
 
 
 def with_classes(values: Mapping[str, Floats]) -> tuple[Floats, Booleans]:
@@ -131,10 +131,10 @@ def with_classes(values: Mapping[str, Floats]) -> tuple[Floats, Booleans]:
 def where_finite(score: Callable[[Floats], Floats], values: Floats) -> Floats:
     """Return the scores of rows, NaN of those that lack a number."""
     usable = np.isfinite(values).all(axis=1)
-    found = np.full(len(values), math.nan)
+    scores = np.full(len(values), math.nan)
     if usable.any():
-        found[usable] = score(values[usable])
-    return found
+        scores[usable] = score(values[usable])
+    return scores
 
 
 @dataclass(frozen=True)

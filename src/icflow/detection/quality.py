@@ -108,9 +108,9 @@ def of_scores(
 ) -> dict[str, Floats]:
     """Return areas under the curves, and what is reached at fixed rates, (m,) each."""
     curve = Curve.of(score, is_ic, weights)
-    found = {"auc": curve.area(), "average_precision": curve.average_precision()}
-    found |= {false_alarm_key(recall): curve.false_alarm_at(recall) for recall in recalls}
-    return found | {recall_key(rate): curve.recall_at(rate) for rate in false_alarms}
+    measures = {"auc": curve.area(), "average_precision": curve.average_precision()}
+    measures |= {false_alarm_key(recall): curve.false_alarm_at(recall) for recall in recalls}
+    return measures | {recall_key(rate): curve.recall_at(rate) for rate in false_alarms}
 
 
 def false_alarm_key(recall: float) -> str:
@@ -138,8 +138,8 @@ def measured(metrics: Mapping[str, Any]) -> list[str]:
     entries = list(metrics["detectors"].values())
     return [
         quantity
-        for quantity, found in (entries[0] if entries else {}).items()
-        if isinstance(found, dict) and set(found) == {"value", "lo", "hi"}
+        for quantity, entry in (entries[0] if entries else {}).items()
+        if isinstance(entry, dict) and set(entry) == {"value", "lo", "hi"}
     ]
 
 

@@ -188,7 +188,7 @@ def efficiency(
     return 10**grid, (weights * called) @ kernel / (weights @ kernel)
 
 
-def needed(fluxes: Floats, found: Floats, level: float) -> Floats:
+def needed(fluxes: Floats, called: Floats, level: float) -> Floats:
     """Return the flux from which on the efficiency is at least `level`, (m,).
 
     Interpolated in the logarithm; infinite where the level is not reached.
@@ -196,10 +196,10 @@ def needed(fluxes: Floats, found: Floats, level: float) -> Floats:
     Parameters
     ----------
     fluxes : (k,) float
-    found : (m, k) float
-        The efficiency.
+    called : (m, k) float
+        The efficiency: the fraction that is called IC.
     """
-    least = np.minimum.accumulate(found[:, ::-1], axis=1)[:, ::-1]
+    least = np.minimum.accumulate(called[:, ::-1], axis=1)[:, ::-1]
     position = np.sum(least < level, axis=1)
     right = np.clip(position, 1, fluxes.size - 1)
     rows, logs = np.arange(len(least)), np.log10(fluxes)

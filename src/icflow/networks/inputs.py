@@ -92,9 +92,9 @@ def read_inputs(
             truth.setdefault(parameter, []).append(values[used])
     if not rates:
         raise IcflowError("no files of spectra were given; add them")
-    found = np.concatenate(index)
-    wanted = np.sort(found) if size is None else np.arange(size)
-    rows = rows_of(found, wanted, f"spectra of the dataset {name}")
+    read = np.concatenate(index)
+    wanted = np.sort(read) if size is None else np.arange(size)
+    rows = rows_of(read, wanted, f"spectra of the dataset {name}")
     return Inputs(
         dataset=name,
         index=wanted,
@@ -127,15 +127,15 @@ def training_labels(
     fitted, fit_units = _read_fits(
         [source.parameter for source in parsed.values() if source.origin == "fit"], inputs, fits
     )
-    known = _simulated(inputs) | {"fit": fitted}
+    origins = _simulated(inputs) | {"fit": fitted}
     labels = np.empty((inputs.index.size, len(sources)))
     for column, (label, source) in enumerate(parsed.items()):
-        values = known[source.origin].get(source.parameter)
+        values = origins[source.origin].get(source.parameter)
         if values is None:
             raise IcflowError(
                 f"autoencoder.labels.{label} is {sources[label]!r}, but the spectra of the dataset "
                 f"{inputs.dataset} have no such parameter; allowed: "
-                f"{', '.join(known[source.origin])}"
+                f"{', '.join(origins[source.origin])}"
             )
         labels[:, column] = _values(source, values)
         bad = np.flatnonzero(~np.isfinite(labels[:, column]))
@@ -156,9 +156,9 @@ def training_labels(
 def true_labels(sources: Mapping[str, str], inputs: Inputs) -> Floats:
     """Return those labels (n, n_labels) that spectra without label fits have, else NaN."""
     absent = np.full(inputs.index.size, math.nan)
-    known = _simulated(inputs) | {"fit": {}}
+    origins = _simulated(inputs) | {"fit": {}}
     columns = [
-        _values(source, known[source.origin].get(source.parameter, absent))
+        _values(source, origins[source.origin].get(source.parameter, absent))
         for source in map(_parsed, sources.values())
     ]
     return np.stack(columns, axis=1) if columns else np.empty((inputs.index.size, 0))
@@ -189,7 +189,7 @@ def _read_fits(
         return {}, {}
     index = [np.empty(0, np.int64)]
     values: dict[str, list[Floats]] = {name: [np.empty(0)] for name in parameters}
-    found: dict[str, str] = {}
+    unit_of: dict[str, str] = {}
     for path in map(Path, paths):
         table = read_table(path, ["index", *parameters])
         index.append(np.asarray(table["index"], np.int64))
@@ -204,6 +204,6 @@ def _read_fits(
                     "autoencoder.training.spectra"
                 )
             if table[name].unit is not None:
-                found[name] = str(table[name].unit)
+                unit_of[name] = str(table[name].unit)
     rows = rows_of(np.concatenate(index), inputs.index, f"label fits of {inputs.dataset}")
-    return {name: np.concatenate(columns)[rows] for name, columns in values.items()}, found
+    return {name: np.concatenate(columns)[rows] for name, columns in values.items()}, unit_of

@@ -133,7 +133,7 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], Descr
 
 def check(
     path: str | os.PathLike[str],
-    found: Description,
+    trained: Description,
     settings: TrainSettings,
     responses: list[str],
     channels: int,
@@ -149,18 +149,22 @@ def check(
         The message names the file, what differs and both values.
     """
     pairs = [
-        (key, getattr(found.settings, key), getattr(settings, key))
+        (key, getattr(trained.settings, key), getattr(settings, key))
         for key in ("network", "kind", "fold", "seed", "energies", "labels", "architecture")
     ]
     pairs += [
-        (f"training.{key}", getattr(found.settings.training, key), getattr(settings.training, key))
+        (
+            f"training.{key}",
+            getattr(trained.settings.training, key),
+            getattr(settings.training, key),
+        )
         for key in ("spectra", "folds")
     ]
     pairs += [
         ("response (SHA-256)", theirs, ours)
-        for theirs, ours in zip_longest(found.responses, responses, fillvalue="none")
+        for theirs, ours in zip_longest(trained.responses, responses, fillvalue="none")
     ]
-    pairs += [("number of input channels", found.channels, channels)]
+    pairs += [("number of input channels", trained.channels, channels)]
     for key, theirs, ours in pairs:
         if theirs != ours:
             raise IcflowError(

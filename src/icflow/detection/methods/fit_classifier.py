@@ -53,8 +53,8 @@ def judge(detector: Detector, material: Material) -> Verdict:
         model.fit(*with_classes(values))
         # Without both fits there is nothing to judge by, whatever the classifier makes of it.
         validation, test = (
-            np.where(np.isfinite(found[:, 0]), model.decision_function(found), math.nan)
-            for found in (values[VALIDATION], values[TEST])
+            np.where(np.isfinite(rows[:, 0]), model.decision_function(rows), math.nan)
+            for rows in (values[VALIDATION], values[TEST])
         )
         return material.verdict(
             test,

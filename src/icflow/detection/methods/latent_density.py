@@ -32,20 +32,20 @@ def _of_latents(table: Table) -> Floats:
     if not names:
         raise IcflowError("its latents are held to no labels; give it labels")
     latents = np.stack([floats(table, f"latent_{name}") for name in names], axis=1)
-    known = latents[np.isin(strings(table, "part"), [HELD_OUT, REFERENCE])]
-    known = known[np.isfinite(known).all(axis=1)]
-    if len(known) < FEWEST:
+    reference = latents[np.isin(strings(table, "part"), [HELD_OUT, REFERENCE])]
+    reference = reference[np.isfinite(reference).all(axis=1)]
+    if len(reference) < FEWEST:
         raise IcflowError(
-            f"{len(known)} spectra were held out, and {FEWEST} are the fewest that show "
+            f"{len(reference)} spectra were held out, and {FEWEST} are the fewest that show "
             "how latents are distributed; raise autoencoder.training.spectra"
         )
-    return improbability(known, latents)
+    return improbability(reference, latents)
 
 
-def improbability(known: Floats, values: Floats) -> Floats:
+def improbability(reference: Floats, values: Floats) -> Floats:
     """Return how far out in the tails of a distribution some vectors lie.
 
-    Of each coordinate the fraction of the known vectors that lie as far out is
+    Of each coordinate the fraction of the vectors of the distribution that lie as far out is
     counted, on the side of its longer tail, which is where little is known; the
     score is the sum of the negative logarithms of these fractions. After the
     empirical-cumulative outlier detection of Li et al. (2022), of which this is
@@ -53,7 +53,7 @@ def improbability(known: Floats, values: Floats) -> Floats:
 
     Parameters
     ----------
-    known : (m, d) float
+    reference : (m, d) float
         Vectors of the distribution.
     values : (n, d) float
 
@@ -62,11 +62,11 @@ def improbability(known: Floats, values: Floats) -> Floats:
     (n,) float
         NaN where a coordinate is.
     """
-    centred = known - known.mean(axis=0)
+    centred = reference - reference.mean(axis=0)
     side = np.where((centred**3).mean(axis=0) < 0, -1.0, 1.0)
     score = np.zeros(len(values))
     for column, sign in enumerate(side):
-        tail = np.sort(sign * known[:, column])
+        tail = np.sort(sign * reference[:, column])
         beyond = len(tail) - np.searchsorted(tail, sign * values[:, column], side="left")
         score -= np.log((beyond + 0.5) / (len(tail) + 1.0))
     return np.where(np.isfinite(values).all(axis=1), score, math.nan)
