@@ -29,7 +29,7 @@ def small(project: Project) -> config.Config:
 def finished(cluster: Cluster) -> tuple[Project, str]:
     """Run everything up to Table 1; return the project and what Snakemake said."""
     project = cluster.project("finished")
-    status, output = project.run("--use-singularity", "--", "table1")
+    status, output = project.run("--use-singularity", "--", "evaluate")
     assert status == 0, output
     return project, output
 
@@ -54,7 +54,7 @@ def test_table_1_is_made_through_slurm_in_the_image(finished: tuple[Project, str
 @pytest.mark.container
 def test_a_finished_run_has_nothing_to_do(finished: tuple[Project, str]) -> None:
     project, _ = finished
-    status, output = project.run("--use-singularity", "--dry-run", "--", "table1")
+    status, output = project.run("--use-singularity", "--dry-run", "--", "evaluate")
     assert status == 0, output
     assert "Nothing to be done" in output
 
