@@ -37,12 +37,12 @@ from icflow.engines.base import BACKGROUND
 from icflow.files import write_json
 from icflow.models.expression import parse
 from icflow.models.scenario import at_source, complete, draw
-from icflow.observation import analysis as observe
 from icflow.observation import fits as observed_fits
 from icflow.observation import scores as observed_scores
 from icflow.observation.engine import ObservedEngine, draw_counts
 from icflow.observation.scores import OBSERVED, REPLICAS
-from icflow.observation.simulations import Fitter, allowed, draw_each, goodness, replicas
+from icflow.observation.simulations import Draws, Fitter, allowed, draw_each, goodness, replicas
+from icflow.observation.summary import DOUBTFUL
 from icflow.ogip.observation import read_observation
 from icflow.settings import ObserveSettings
 
@@ -112,13 +112,10 @@ def limits_of(scenario: str, index: int) -> dict[str, tuple[bool, bool, bool]]:
         model = model_of(name)
         (fit,) = engine().fit(model, counts)
         (there,) = engine().fit(model, counts, {"powerlaw.norm": np.array([norm])})
-        wilks = observed_fits.interval(
-            engine(), model, fit, "powerlaw.norm", observed_fits.UPPER_90, counts
-        )
-        key = f"limits/{scenario}/{index}"
-        rise, _ = observed_fits.rises_to_limits(
-            engine(), model, "powerlaw.norm", wilks[1], SIMULATIONS, SEED, key, counts
-        )
+        profile = observed_fits.Profile(engine(), model, "powerlaw.norm", counts)
+        wilks = profile.interval(fit, observed_fits.UPPER_90)
+        draws = Draws(SEED, f"limits/{scenario}/{index}")
+        rise, _ = profile.rises(wilks[1], SIMULATIONS, draws)
         distance = there.cstat - fit.cstat
         below = norm <= fit.values["powerlaw.norm"]
         found[name] = (
@@ -145,14 +142,14 @@ def false_alarms_of(index: int) -> dict[str, tuple[float, int]]:
     for name in ("2T", "1T+IC"):
         key = f"{SEED}/{index}/{name}"
         model = models[name]
-        drawn = replicas(engine(), model, fits[name], SIMULATIONS, SEED, f"{key}/replicas")
+        drawn = replicas(engine(), model, fits[name], SIMULATIONS, Draws(SEED, f"{key}/replicas"))
         if name == "2T":
             spectra[REPLICAS] = fitter.fit(drawn)
             own = spectra[REPLICAS].fits[name]
         else:
             own = engine().fit(model, drawn)
-        truth = allowed(engine(), model, drawn, own, {}, SEED, key)
-        spectra[name] = fitter.fit(draw_each(engine(), model, truth, SEED, key), truth)
+        truth = allowed(engine(), model, drawn, own, {}, Draws(SEED, key))
+        spectra[name] = fitter.fit(draw_each(engine(), model, truth, Draws(SEED, key)), truth)
     scores = observed_scores.judge(chosen, spectra, SEED)
     found = {
         detector: (score.false_alarm, 1 + int(np.isfinite(score.excess[REPLICAS]).sum()))
@@ -244,7 +241,7 @@ def checks(bench: Bench) -> None:
         n = bench.number(CHECKED if kind == "Redshift" else CHECKED // 2)
         for shift in shifts:
             found = np.array(bench.run(check_of, [kind] * n, [shift] * n, range(n)))
-            doubted = 100 * np.mean(found[:, 0] > observe.DOUBTFUL)
+            doubted = 100 * np.mean(found[:, 0] > DOUBTFUL)
             wanted = shift == shifts[-1]
             bench.keep(
                 f"doubt_{kind}_{shift:g}", doubted, "% warned of",

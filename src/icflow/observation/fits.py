@@ -13,15 +13,17 @@ from icflow.engines.base import BACKGROUND, FitResult
 from icflow.engines.embedded.profile import end_of_interval
 from icflow.errors import IcflowError
 from icflow.models.expression import parse
-from icflow.observation.engine import ObservedEngine, draw_counts
+from icflow.observation.engine import ObservedEngine
+from icflow.observation.simulations import Draws, cstat_of
 from icflow.ogip.observation import SpectrumFiles, check_companions, read_observation
 from icflow.settings import SourceSettings
 from icflow.typing import Counts, Floats
 
 # Rises of C for one parameter (Wilks 1938). Intervals are two-sided, as those of XSPEC's `error`;
 # upper limits are one-sided: 1.2816 sigma is the 90 % quantile of a normal distribution.
-INTERVAL_68, INTERVAL_90 = 1.0, 2.7055
-UPPER_90, THREE_SIGMA = 1.6424, 9.0
+INTERVAL_90, THREE_SIGMA = 2.7055, 9.0
+RISES = {"68": 1.0, "90": INTERVAL_90, "3_sigma": THREE_SIGMA}
+UPPER_90 = 1.6424
 TAIL_90 = 0.1
 # Limits are not drawn closer to the best value than this.
 LEAST_SIGMAS = 0.3
@@ -32,6 +34,8 @@ BLIND = 1e-3
 # In C: a profile that goes this much below the fit starts again from there.
 MISSED = 0.01
 
+# What is checked, as models and as the configuration name it.
+CHECKED = {"Redshift": "redshift", "nH": "nH"}
 # Redshifts around the given one that are tried, and column densities, 1e22 cm^-2.
 REDSHIFTS, COLUMNS = 0.03, 5.0
 
@@ -77,64 +81,7 @@ def best_fits(engine: ObservedEngine, models: Mapping[str, FitModel]) -> dict[st
     return fits
 
 
-def interval(
-    engine: ObservedEngine,
-    model: FitModel,
-    fit: FitResult,
-    name: str,
-    delta: float,
-    counts: Counts | None = None,
-) -> tuple[float, float]:
-    """Return the range of a parameter in which C is less than `delta` above its minimum.
-
-    At every value that is tried the model is fitted anew, from all starting
-    points: where another minimum takes over, the profile follows it.
-
-    Parameters
-    ----------
-    fit : FitResult
-        With the parameter free.
-    counts : ndarray of int, shape (1, n_channels), optional
-        By default the observed spectrum.
-
-    Returns
-    -------
-    tuple of float
-        The limit of the parameter at an end up to which C rises less.
-    """
-    low, high = engine.range_of(model, name)
-    sigma = fit.errors[name]
-    step = np.sqrt(delta) * (sigma if sigma > 0 else BLIND * (high - low))
-    best, lowest = fit.values[name], fit.cstat
-    while True:
-        found = [(lowest, best)]
-
-        def rise(
-            value: float, base: float = lowest, found: list[tuple[float, float]] = found
-        ) -> float:
-            (frozen,) = engine.fit(model, counts, {name: np.array([value])})
-            cstat = frozen.cstat if np.isfinite(frozen.cstat) else np.inf
-            found.append((cstat, value))
-            return cstat - base
-
-        ends = [
-            best if best == limit else end_of_interval(rise, best, best + side * step, limit, delta)
-            for side, limit in ((-1, low), (1, high))
-        ]
-        if min(found)[0] > lowest - MISSED:
-            return ends[0], ends[1]
-        lowest, best = min(found)
-
-
-def intervals_90(
-    engine: ObservedEngine, model: FitModel, fit: FitResult
-) -> dict[str, tuple[float, float]]:
-    """Return the 90 % intervals of all free parameters of the source."""
-    return {
-        name: interval(engine, model, fit, name, INTERVAL_90)
-        for name in fit.free
-        if not name.startswith(BACKGROUND)
-    }
+# --- profiles --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -145,121 +92,160 @@ class Limits:
     ----------
     best, lowest : float
         Value at the minimum, and the lowest that the parameter can take.
-    interval_68, interval_90, interval_3_sigma : tuple of float
-        Two-sided, by Wilks' theorem.
-    upper_90, upper_3_sigma : float
-        One-sided, at the rises of C that simulations give.
-    rise_90, rise_3_sigma : float
-        These rises.
+    intervals : dict of tuple of float
+        Two-sided, by Wilks' theorem, for each of `RISES`.
+    upper, rises : dict of float
+        One-sided 90 % and 3 sigma limits, and by how much C rises up to them,
+        which simulations say.
     """
 
     best: float
     lowest: float
-    interval_68: tuple[float, float]
-    interval_90: tuple[float, float]
-    interval_3_sigma: tuple[float, float]
-    upper_90: float
-    upper_3_sigma: float
-    rise_90: float
-    rise_3_sigma: float
+    intervals: dict[str, tuple[float, float]]
+    upper: dict[str, float]
+    rises: dict[str, float]
 
 
-def limits(
-    engine: ObservedEngine,
-    model: FitModel,
-    fit: FitResult,
-    name: str,
-    number: int,
-    seed: int,
-    key: str,
-) -> Limits:
-    """Find limits of a parameter with everything else that is free fitted again.
+@dataclass(frozen=True)
+class Profile:
+    """C of a spectrum against one parameter, everything else that is free fitted anew.
 
-    Parameters
+    Each fit starts from all starting points: where another minimum takes over,
+    the profile follows it.
+
+    Attributes
     ----------
-    number, seed, key
-        As for `rises_to_limits`.
-    """
-    found = {
-        delta: interval(engine, model, fit, name, delta)
-        for delta in (INTERVAL_68, INTERVAL_90, UPPER_90, THREE_SIGMA)
-    }
-    rises = rises_to_limits(engine, model, name, found[UPPER_90][1], number, seed, key)
-    upper = [interval(engine, model, fit, name, rise)[1] for rise in rises]
-    return Limits(
-        best=fit.values[name],
-        lowest=engine.range_of(model, name)[0],
-        interval_68=found[INTERVAL_68],
-        interval_90=found[INTERVAL_90],
-        interval_3_sigma=found[THREE_SIGMA],
-        upper_90=upper[0],
-        upper_3_sigma=upper[1],
-        rise_90=rises[0],
-        rise_3_sigma=rises[1],
-    )
-
-
-def rises_to_limits(
-    engine: ObservedEngine,
-    model: FitModel,
-    name: str,
-    limit: float,
-    number: int,
-    seed: int,
-    key: str,
-    counts: Counts | None = None,
-) -> tuple[float, float]:
-    """Return by how much C rises up to the one-sided 90 % and 3 sigma upper limits.
-
-    Near a limit of the parameter, or where backgrounds end on theirs, Wilks'
-    theorem does not hold. So spectra are simulated with the parameter at the
-    limit by the theorem, and all else as fitted then. In them the best value
-    lies this many sigma, square roots of the rise of C, below the true one.
-
-    Parameters
-    ----------
-    limit : float
-        The 90 % upper limit by Wilks' theorem.
-    number : int
-        Simulated spectra.
-    seed, key : int, str
-        Of their random numbers.
+    model : FitModel
+        In which the parameter is free.
+    name : str
+        The parameter.
     counts : ndarray of int, shape (1, n_channels), optional
         By default the observed spectrum.
     """
-    (at_limit,) = engine.fit(model, counts, {name: np.array([limit])})
-    expected = engine.expected(model, at_limit.values)
-    simulated = draw_counts(expected, seed, key, range(number))
-    roots = signed_roots(engine, model, name, limit, simulated)
-    sigmas = max(-float(np.quantile(roots, TAIL_90)), LEAST_SIGMAS)
-    # Too few are simulated to see the tail beyond: it is taken for that of a normal distribution.
-    return sigmas**2, (sigmas + math.sqrt(THREE_SIGMA) - math.sqrt(UPPER_90)) ** 2
+
+    engine: ObservedEngine
+    model: FitModel
+    name: str
+    counts: Counts | None = None
+
+    def at(self, values: Floats) -> Floats:
+        """Return C with the parameter frozen at each of some values."""
+        spectrum = self.engine.counts[None] if self.counts is None else self.counts
+        counts = np.repeat(spectrum, len(values), axis=0)
+        return cstat_of(self.engine.fit(self.model, counts, {self.name: values}))
+
+    def interval(self, fit: FitResult, delta: float) -> tuple[float, float]:
+        """Return the range of the parameter in which C is less than `delta` above its minimum.
+
+        Parameters
+        ----------
+        fit : FitResult
+            With the parameter free.
+
+        Returns
+        -------
+        tuple of float
+            The limit of the parameter at an end up to which C rises less.
+        """
+        low, high = self.engine.range_of(self.model, self.name)
+        sigma = fit.errors[self.name]
+        step = np.sqrt(delta) * (sigma if sigma > 0 else BLIND * (high - low))
+        best, lowest = fit.values[self.name], fit.cstat
+        while True:
+            ends, (deepest, there) = self._ends(best, lowest, step, delta)
+            if deepest > lowest - MISSED:
+                return ends
+            best, lowest = there, deepest
+
+    def _ends(
+        self, best: float, lowest: float, step: float, delta: float
+    ) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Return the ends of the interval about a minimum, and the lowest C met, with its place."""
+        tried = [(lowest, best)]
+
+        def rise(value: float) -> float:
+            cstat = float(self.at(np.array([value]))[0])
+            tried.append((cstat if np.isfinite(cstat) else np.inf, value))
+            return tried[-1][0] - lowest
+
+        low, high = (
+            best if best == limit else end_of_interval(rise, best, best + side * step, limit, delta)
+            for side, limit in zip(
+                (-1, 1), self.engine.range_of(self.model, self.name), strict=True
+            )
+        )
+        return (low, high), min(tried)
+
+    def limits(self, fit: FitResult, number: int, draws: Draws) -> Limits:
+        """Find intervals and upper limits of the parameter.
+
+        Parameters
+        ----------
+        fit : FitResult
+            With the parameter free.
+        number, draws
+            As for `rises`.
+        """
+        intervals = {name: self.interval(fit, delta) for name, delta in RISES.items()}
+        _, wilks = self.interval(fit, UPPER_90)
+        rises = dict(zip(("90", "3_sigma"), self.rises(wilks, number, draws), strict=True))
+        upper = {name: self.interval(fit, rise)[1] for name, rise in rises.items()}
+        lowest, _ = self.engine.range_of(self.model, self.name)
+        return Limits(fit.values[self.name], lowest, intervals, upper, rises)
+
+    def rises(self, limit: float, number: int, draws: Draws) -> tuple[float, float]:
+        """Return by how much C rises up to the one-sided 90 % and 3 sigma upper limits.
+
+        Near a limit of the parameter, or where backgrounds end on theirs, Wilks'
+        theorem does not hold. So spectra are simulated with the parameter at the
+        limit by the theorem, and all else as fitted then. In them the best value
+        lies this many sigma, square roots of the rise of C, below the true one.
+
+        Parameters
+        ----------
+        limit : float
+            The 90 % upper limit by Wilks' theorem.
+        number : int
+            Simulated spectra.
+        """
+        (at_limit,) = self.engine.fit(self.model, self.counts, {self.name: np.array([limit])})
+        simulated = draws.of(self.engine.expected(self.model, at_limit.values), number)
+        roots = self._signed_roots(limit, simulated)
+        sigmas = max(-float(np.quantile(roots, TAIL_90)), LEAST_SIGMAS)
+        # Too few are simulated to see the tail beyond: it is taken for that of a normal
+        # distribution.
+        return sigmas**2, (sigmas + math.sqrt(THREE_SIGMA) - math.sqrt(UPPER_90)) ** 2
+
+    def _signed_roots(self, truth: float, simulated: Counts) -> Floats:
+        """Return by how many sigma, square roots of the rise of C, best values exceed the truth.
+
+        Parameters
+        ----------
+        simulated : ndarray of int, shape (n_spectra, n_channels)
+            With the parameter at `truth`.
+        """
+        free = self.engine.fit(self.model, simulated)
+        frozen = self.engine.fit(self.model, simulated, {self.name: np.full(len(simulated), truth)})
+        return np.array(
+            [
+                math.copysign(
+                    math.sqrt(max(there.cstat - best.cstat, 0.0)), best.values[self.name] - truth
+                )
+                for best, there in zip(free, frozen, strict=True)
+                if best.status == there.status == "ok"
+            ]
+        )
 
 
-def signed_roots(
-    engine: ObservedEngine, model: FitModel, name: str, truth: float, counts: Counts
-) -> Floats:
-    """Return by how many sigma, square roots of the rise of C, best values exceed the true one.
-
-    Parameters
-    ----------
-    counts : ndarray of int, shape (n_spectra, n_channels)
-        Simulated with the parameter at `truth`.
-    """
-    free = engine.fit(model, counts)
-    frozen = engine.fit(model, counts, {name: np.full(len(counts), truth)})
-    roots = [
-        math.copysign(math.sqrt(max(there.cstat - best.cstat, 0.0)), best.values[name] - truth)
-        for best, there in zip(free, frozen, strict=True)
-        if best.status == there.status == "ok"
-    ]
-    return np.array(roots)
-
-
-def profile(engine: ObservedEngine, model: FitModel, name: str, values: Floats) -> Floats:
-    """Return C with a parameter frozen at each of some values and all else fitted."""
-    counts = np.repeat(engine.counts[None], len(values), axis=0)
-    return np.array([fit.cstat for fit in engine.fit(model, counts, {name: values})])
+def intervals_90(
+    engine: ObservedEngine, model: FitModel, fit: FitResult
+) -> dict[str, tuple[float, float]]:
+    """Return the 90 % intervals of all free parameters of the source."""
+    return {
+        name: Profile(engine, model, name).interval(fit, INTERVAL_90)
+        for name in fit.free
+        if not name.startswith(BACKGROUND)
+    }
 
 
 # --- checks of what is given -----------------------------------------------------------

@@ -9,13 +9,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from astropy.table import Table, vstack
 
-from icflow.config import Observe
+from icflow.config import FitModel, Observe
 from icflow.detection.base import TEST, VALIDATION
 from icflow.errors import IcflowError
 from icflow.models.scenario import at_source
 from icflow.observation import fits as observed_fits
 from icflow.observation.engine import ObservedEngine
-from icflow.observation.simulations import Spectra, allowed, draw_each, replicas
+from icflow.observation.simulations import Draws, Spectra, allowed, draw_each, replicas
 from icflow.ogip.observation import SpectrumFiles
 from icflow.ogip.spectra import Recorded, SpectrumSet, write_spectra
 from icflow.settings import ObserveNetworkSettings, ScoreSettings, SourceSettings
@@ -46,24 +46,26 @@ def run(settings: ObserveNetworkSettings, output: Path, threads: int = 1) -> Non
     check(settings.score, settings, f"autoencoder.networks.{settings.score.train.network}")
     (module,), engine = observed_fits.open_source(settings)
     truth = _truth(settings, engine)
-    number = settings.score.train.training.spectra
-    repeated = [truth[row % len(truth)] for row in range(number)]
-    model = at_source(settings.model, settings.observation.redshift, settings.observation.nH)
-    key = f"observations/{settings.name}/{TRAINING}"
-    counts = draw_each(engine, model, repeated, settings.seed, key)
+    repeated = [truth[row % len(truth)] for row in range(settings.score.train.training.spectra)]
+    draws = Draws(settings.seed, f"observations/{settings.name}/{TRAINING}")
+    counts = draw_each(engine, _model(settings), repeated, draws)
     _write(output / SPECTRA, module, TRAINING, counts, repeated)
     fold.run(_of(settings.score, module).train, [output / SPECTRA], [], output, threads)
 
 
 def _truth(settings: ObserveNetworkSettings, engine: ObservedEngine) -> list[dict[str, float]]:
     """Return parameters that the observed spectrum allows, as in its analysis."""
-    name, seed, observation = settings.scenario, settings.seed, settings.observation
-    model = at_source(settings.model, observation.redshift, observation.nH)
+    name, model = settings.scenario, _model(settings)
     fit = observed_fits.best_fits(engine, {name: model})[name]
-    key = f"observations/{settings.name}/{name}"
-    counts = replicas(engine, model, fit, settings.simulations, seed, f"{key}/replicas")
-    priors = observation.priors.get(name, {})
-    return allowed(engine, model, counts, engine.fit(model, counts), priors, seed, key)
+    draws = Draws(settings.seed, f"observations/{settings.name}/{name}")
+    own = Draws(settings.seed, f"{draws.key}/replicas")
+    counts = replicas(engine, model, fit, settings.simulations, own)
+    priors = settings.observation.priors.get(name, {})
+    return allowed(engine, model, counts, engine.fit(model, counts), priors, draws)
+
+
+def _model(settings: ObserveNetworkSettings) -> FitModel:
+    return at_source(settings.model, settings.observation.redshift, settings.observation.nH)
 
 
 def check(score: ScoreSettings, settings: SourceSettings, key: str) -> None:

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
@@ -23,10 +23,6 @@ from icflow.publish.figures.example_spectra import (
 )
 from icflow.tables import floats, read_table, strings
 from icflow.typing import Booleans, Floats
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
 
 HEIGHT = 8.15  # inch, of all but the panels with scores
 ROW_HEIGHT = 2.1  # inch, of a row of these
@@ -45,7 +41,7 @@ BAND_UNIT = r"erg cm$^{-2}$ s$^{-1}$"
 IN_A_ROW = 4  # panels with scores
 
 
-def draw(folder: Path) -> Figure:
+def draw(folder: Path) -> style.Figure:
     """Draw the page from the files that `icflow.observation.analysis` writes into a folder."""
     summary = read_summary(folder / FILES[0])
     spectrum = read_table(folder / FILES[1], ["module", "energy_lo", "energy_hi", "counts"])
@@ -76,7 +72,7 @@ def read_summary(path: Path) -> dict[str, Any]:
 # --- words -------------------------------------------------------------------------------
 
 
-def _head(part: SubFigure, summary: Mapping[str, Any]) -> None:
+def _head(part: style.SubFigure, summary: Mapping[str, Any]) -> None:
     observation = summary["observation"]
     exposures = ", ".join(
         " ".join(
@@ -98,7 +94,7 @@ def _head(part: SubFigure, summary: Mapping[str, Any]) -> None:
 # --- spectra -----------------------------------------------------------------------------
 
 
-def _spectra(part: SubFigure, summary: Mapping[str, Any], table: Table) -> None:
+def _spectra(part: style.SubFigure, summary: Mapping[str, Any], table: Table) -> None:
     """Draw a column for each of the two models: folded, residuals, unfolded."""
     models = [summary["models"][role] for role in ("thermal", "with_ic")]
     touching: dict[str, Any] = {"hspace": 0.0, "wspace": 0.0}
@@ -169,7 +165,7 @@ class _Bins:
         return np.append(self.edges[here, 0], self.edges[here, 1][-1])
 
     def points(
-        self, axes: Axes, values: Floats, errors: Floats, which: Booleans, **keywords: Any
+        self, axes: style.Axes, values: Floats, errors: Floats, which: Booleans, **keywords: Any
     ) -> None:
         """Draw values with their errors in some of the bins, modules told apart by markers."""
         for number, name in enumerate(self.names):
@@ -228,7 +224,7 @@ def components(table: Table, model: str) -> list[Component]:
     return [part._replace(column=prefix + part.column) for part in parts]
 
 
-def _folded(axes: Axes, model: _Model) -> None:
+def _folded(axes: style.Axes, model: _Model) -> None:
     bins = model.bins
     rate, error = model.counts * bins.scale, np.sqrt(model.counts) * bins.scale
     everywhere = np.ones(rate.size, dtype=bool)
@@ -247,7 +243,7 @@ def _folded(axes: Axes, model: _Model) -> None:
     axes.set_ylim(highest / 10**DECADES, highest * 3)
 
 
-def _residuals(axes: Axes, model: _Model) -> None:
+def _residuals(axes: style.Axes, model: _Model) -> None:
     residual = (model.counts - model.total) / np.sqrt(np.maximum(model.total, 1e-9))
     everywhere = np.ones(residual.size, dtype=bool)
     model.bins.points(axes, residual, np.ones(residual.size), everywhere, ms=1.6, lw=0.5)
@@ -256,7 +252,7 @@ def _residuals(axes: Axes, model: _Model) -> None:
     axes.set_ylim(-reach, reach)
 
 
-def _unfolded(axes: Axes, model: _Model) -> None:
+def _unfolded(axes: style.Axes, model: _Model) -> None:
     """Draw the source as emitted; points are data over folded times unfolded model."""
     bins = model.bins
     total = np.asarray(sum(model.emitted.values()))
@@ -284,7 +280,7 @@ def _unfolded(axes: Axes, model: _Model) -> None:
 
 
 def _answers(
-    part: SubFigure, summary: Mapping[str, Any], simulations: Table, profile: Table
+    part: style.SubFigure, summary: Mapping[str, Any], simulations: Table, profile: Table
 ) -> None:
     """Draw the profile of the flux and, for each detector, where the observed score lies."""
     names = list(summary["detectors"])
@@ -309,7 +305,7 @@ def _answer_rows(summary: Mapping[str, Any]) -> int:
     return math.ceil(len(summary["detectors"]) / IN_A_ROW)
 
 
-def _profile(axes: Axes, summary: Mapping[str, Any], profile: Table) -> None:
+def _profile(axes: style.Axes, summary: Mapping[str, Any], profile: Table) -> None:
     flux = summary["ic_flux"]
     unit = words.scientific_unit(max(float(np.max(profile["flux"])), 1e-300))
     fluxes = floats(profile, "flux") / unit
@@ -328,7 +324,7 @@ def _profile(axes: Axes, summary: Mapping[str, Any], profile: Table) -> None:
     axes.set_ylabel(f"Δ$C$ ({flux['model']})")
 
 
-def _scores(axes: Axes, summary: Mapping[str, Any], simulations: Table, name: str) -> None:
+def _scores(axes: style.Axes, summary: Mapping[str, Any], simulations: Table, name: str) -> None:
     """Draw by how much scores exceed what is expected of spectra without IC."""
     detector, models = summary["detectors"][name], summary["models"]
     excess = floats(simulations, f"excess.{name}")
@@ -368,7 +364,7 @@ def score_edges(scores: Floats, observed: float) -> Floats:
 # --- numbers -----------------------------------------------------------------------------
 
 
-def _numbers(part: SubFigure, summary: Mapping[str, Any]) -> None:
+def _numbers(part: style.SubFigure, summary: Mapping[str, Any]) -> None:
     """Write the best fits with their errors, the flux and what else was found."""
     rows = _parameter_rows(summary)
     lines = [*_flux_lines(summary), *_check_lines(summary)]
@@ -382,7 +378,7 @@ def _numbers(part: SubFigure, summary: Mapping[str, Any]) -> None:
 
 
 def _table(
-    part: SubFigure, rows: Sequence[Sequence[str]], columns: Sequence[float], step: float
+    part: style.SubFigure, rows: Sequence[Sequence[str]], columns: Sequence[float], step: float
 ) -> float:
     """Write rows of text and return where they end."""
     from matplotlib.lines import Line2D

@@ -85,11 +85,11 @@ class Score:
 
 
 def _spread(scores: Floats) -> dict[str, Any]:
-    known = scores[np.isfinite(scores)]
+    finite = scores[np.isfinite(scores)]
     levels = (0.05, 0.5, 0.95)
-    values = np.quantile(known, levels).tolist() if known.size else [None] * len(levels)
+    values = np.quantile(finite, levels).tolist() if finite.size else [None] * len(levels)
     return {
-        "number": int(known.size),
+        "number": int(finite.size),
         "quantiles": dict(zip(map(str, levels), values, strict=True)),
     }
 
@@ -101,10 +101,10 @@ def false_alarm(score: float, simulated: Floats) -> float:
     ones, so that it is at most α in a fraction α of observations without IC,
     whatever their number, and never 0.
     """
-    known = simulated[np.isfinite(simulated)]
+    finite = simulated[np.isfinite(simulated)]
     if not np.isfinite(score):
         return 1.0
-    return float((1 + np.sum(known >= score)) / (1 + known.size))
+    return float((1 + np.sum(finite >= score)) / (1 + finite.size))
 
 
 def excess_given_fits(
@@ -162,10 +162,10 @@ def _weights_of_others(values: Floats, learnt: Indices) -> Floats:
     """
     steps = np.clip(values, -REACH, REACH)
     predictors = np.column_stack([np.ones(len(steps)), steps, steps**2])
-    known = predictors[learnt]
+    taught = predictors[learnt]
     # As if every predictor had been seen once more, without effect.
-    penalty = np.diag([0.0, *np.ones(known.shape[1] - 1)])
-    weights = np.asarray(predictors @ np.linalg.solve(known.T @ known + penalty, known.T))
+    penalty = np.diag([0.0, *np.ones(taught.shape[1] - 1)])
+    weights = np.asarray(predictors @ np.linalg.solve(taught.T @ taught + penalty, taught.T))
     itself = learnt, np.arange(len(learnt))
     share = weights[itself]
     weights[itself] = 0.0
@@ -196,12 +196,12 @@ def judge(
         For each network its scores of these spectra, as
         `icflow.observation.networks.scores` returns them.
     """
-    found = {}
+    scores = {}
     for name in order(observe):
         needed = _needed(observe, name)
         judge = _Judge(observe, spectra, seed, networks, _learn(needed))
-        found[name] = judge.score(name, needed)
-    return found
+        scores[name] = judge.score(name, needed)
+    return scores
 
 
 def _needed(observe: Observe, name: str) -> dict[str, Detector]:
@@ -212,7 +212,7 @@ def _needed(observe: Observe, name: str) -> dict[str, Detector]:
 
 
 def _learn(needed: Mapping[str, Detector]) -> bool:
-    return any(detectors.METHODS[one.method].learns for one in needed.values())
+    return any(detectors.METHODS[detector.method].learns for detector in needed.values())
 
 
 def order(observe: Observe) -> list[str]:
@@ -258,12 +258,9 @@ def check(settings: ObserveSettings) -> None:
 
 def _sample(rows: Mapping[str, range], is_ic: Mapping[str, bool]) -> Sample:
     """Return some rows of each set of spectra as a part that they play."""
-    dataset = np.repeat(np.array(list(rows), dtype=str), [len(one) for one in rows.values()])
-    return Sample(
-        dataset,
-        np.concatenate([np.arange(one.start, one.stop) for one in rows.values()]),
-        np.array([is_ic[name] for name in dataset.tolist()], dtype=bool),
-    )
+    dataset = np.repeat(np.array(list(rows), dtype=str), [len(part) for part in rows.values()])
+    index = np.concatenate([np.asarray(part) for part in rows.values()])
+    return Sample(dataset, index, np.array([is_ic[name] for name in dataset.tolist()], dtype=bool))
 
 
 class _Judge:
@@ -280,10 +277,10 @@ class _Judge:
         self.observe, self.spectra = observe, spectra
         thermal, with_ic = observe.thermal, observe.with_ic
         self.first = {
-            name: len(one) // 2 if learns and name in (REPLICAS, thermal, with_ic) else 0
-            for name, one in spectra.items()
+            name: len(own) // 2 if learns and name in (REPLICAS, thermal, with_ic) else 0
+            for name, own in spectra.items()
         }
-        unseen = {name: range(self.first[name], len(one)) for name, one in spectra.items()}
+        unseen = {name: range(self.first[name], len(own)) for name, own in spectra.items()}
         learnt = {name: range(first) for name, first in self.first.items()}
         self.rows = {
             TRAINING: {thermal: learnt[thermal]},

@@ -19,6 +19,31 @@ Fits = Mapping[str, Sequence[FitResult]]
 
 
 @dataclass(frozen=True)
+class Draws:
+    """The random numbers of one kind of simulated spectra.
+
+    Attributes
+    ----------
+    seed : int
+    key : str
+        Tells them from those of other kinds.
+    """
+
+    seed: int
+    key: str
+
+    def of(self, expected: Floats | Sequence[Floats], number: int) -> DrawnCounts:
+        """Draw spectra; each depends on seed, key and its index alone.
+
+        Parameters
+        ----------
+        expected : (n_channels,) float, or one for each spectrum
+            Counts.
+        """
+        return draw_counts(expected, self.seed, self.key, range(number))
+
+
+@dataclass(frozen=True)
 class Spectra:
     """Spectra, simulated or observed, with what is fitted to them.
 
@@ -87,10 +112,10 @@ class Fitter:
 
 
 def replicas(
-    engine: ObservedEngine, model: FitModel, fit: FitResult, number: int, seed: int, name: str
+    engine: ObservedEngine, model: FitModel, fit: FitResult, number: int, draws: Draws
 ) -> DrawnCounts:
     """Draw spectra from a best fit: the parametric bootstrap."""
-    return draw_counts(engine.expected(model, fit.values), seed, name, range(number))
+    return draws.of(engine.expected(model, fit.values), number)
 
 
 def goodness(fit: FitResult, fits: Sequence[FitResult]) -> float:
@@ -108,8 +133,7 @@ def allowed(
     counts: DrawnCounts,
     fits: Sequence[FitResult],
     priors: Mapping[str, Prior],
-    seed: int,
-    name: str,
+    draws: Draws,
 ) -> list[dict[str, float]]:
     """Return sets of parameters that the observed spectrum allows, one for each replica.
 
@@ -123,28 +147,21 @@ def allowed(
     counts, fits : ndarray of int, shape (n, n_channels), and sequence of FitResult
         Replicas and fits of `model` to them.
     """
-    drawn = {
-        parameter: np.array(
-            [
-                float(prior.quantile(of_spectrum(seed, name, i, parameter).random()))
-                for i in range(len(counts))
-            ]
-        )
-        for parameter, prior in priors.items()
-    }
-    found = engine.fit(model, counts, drawn) if drawn else fits
-    return [fit.values for fit in found if fit.status == "ok"]
+
+    def drawn(name: str, prior: Prior) -> Floats:
+        generators = [of_spectrum(draws.seed, draws.key, row, name) for row in range(len(counts))]
+        return np.array([float(prior.quantile(random.random())) for random in generators])
+
+    frozen = {name: drawn(name, prior) for name, prior in priors.items()}
+    fits = engine.fit(model, counts, frozen) if frozen else fits
+    return [fit.values for fit in fits if fit.status == "ok"]
 
 
 def draw_each(
-    engine: ObservedEngine,
-    model: FitModel,
-    truth: Sequence[Mapping[str, float]],
-    seed: int,
-    name: str,
+    engine: ObservedEngine, model: FitModel, truth: Sequence[Mapping[str, float]], draws: Draws
 ) -> DrawnCounts:
     """Draw one spectrum for each set of parameters."""
-    return draw_counts(list(engine.expected_each(model, truth)), seed, name, range(len(truth)))
+    return draws.of(list(engine.expected_each(model, truth)), len(truth))
 
 
 def cstat_of(fits: Sequence[FitResult]) -> Floats:

@@ -47,24 +47,24 @@ def verdict(summary: Mapping[str, Any]) -> str:
 
 def warnings(summary: Mapping[str, Any]) -> list[str]:
     """Return what a reader should look into, one sentence each."""
-    found = []
+    sentences = []
     words = {"redshift": "redshift", "nH": "column density (1e22 cm⁻²)"}
     for check in summary["checks"]:
         if check["doubtful"]:
             spectrum = f" of {check['spectrum']}" if check["spectrum"] else ""
-            found.append(
+            sentences.append(
                 f"the {words[check['parameter']]} {check['given']:g} is doubtful: fitted, it is "
                 f"{check['best']:.4g}, and C{spectrum} falls by {check['delta_cstat']:.0f}"
             )
     for name, fit in summary["fits"].items():
         if not fit["converged"]:
-            found.append(f"the fit of {name} did not converge")
+            sentences.append(f"the fit of {name} did not converge")
         if fit["goodness"] < 0.01:
-            found.append(
+            sentences.append(
                 f"{name} does not describe the spectrum: it fits worse than all but "
                 f"{percent(fit['goodness'])} of spectra simulated with it"
             )
-    return found
+    return sentences
 
 
 def percent(fraction: float) -> str:

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,14 +27,11 @@ from icflow.errors import IcflowError
 from icflow.files import atomic_path, write_text
 from icflow.layout import Layout
 from icflow.publish import measures
-from icflow.publish.figures import every_dependence, registry, writing
+from icflow.publish.figures import every_dependence, registry, style, writing
 from icflow.publish.figures.base import read_metrics
 from icflow.publish.report import summary
 from icflow.tables import floats, markdown, read_table
 from icflow.typing import Booleans
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 DPI = 100
 COLOURS = 256  # of an image: its files stay small, its lines sharp
@@ -129,7 +126,7 @@ def _draw(config: Config, name: str, results: Layout, output: Path) -> None:
     draw_small(lambda: registry.draw(settings, paths), output)
 
 
-def draw_small(draw: Callable[[], Figure], output: Path) -> None:
+def draw_small(draw: Callable[[], style.Figure], output: Path) -> None:
     """Draw a figure for a page as PNG with few colours."""
     from PIL import Image
 
@@ -235,10 +232,10 @@ def additions(metrics: Mapping[str, Any], config: Config) -> list[str]:
     sentences = []
     for name, detector in config.detection.detectors.items():
         for part in detector.parts or ():
+            gains = {q: between(metrics, name, part, q) for q in ("bacc", "auc", "brier")}
             numbers = [
-                f"{_quantity(quantity)} {differences.signed(found)}, {verdict(quantity, found)}"
-                for quantity in ("bacc", "auc", "brier")
-                for found in [between(metrics, name, part, quantity)]
+                f"{_quantity(quantity)} {differences.signed(gain)}, {verdict(quantity, gain)}"
+                for quantity, gain in gains.items()
             ]
             titles = f"{_title(metrics, name)} minus {_title(metrics, part)}"
             sentences.append(f"{titles}: {'; '.join(numbers)}.")

@@ -29,7 +29,8 @@ from icflow.observation import scores as observed_scores
 from icflow.observation import words as observed_words
 from icflow.observation.engine import ObservedEngine, draw_counts
 from icflow.observation.scores import OBSERVED, REPLICAS
-from icflow.observation.simulations import Fitter, Spectra, allowed, draw_each, replicas
+from icflow.observation.simulations import Draws, Fitter, Spectra, allowed, draw_each, replicas
+from icflow.observation.summary import DOUBTFUL
 from icflow.ogip.observation import read_observation
 from icflow.ogip.spectrum import read_spectrum, write_spectrum
 from icflow.tables import read_table
@@ -259,7 +260,7 @@ def test_a_wrong_redshift_or_column_density_shows(
     (fit,) = engine.fit(model)
     check = observed_fits.check_given(engine, model, fit, kind)
     assert check is not None
-    assert check.delta_cstat > observe.DOUBTFUL
+    assert check.delta_cstat > DOUBTFUL
     truth = {"Redshift": 0.0432, "nH": 0.00858}[kind]
     close = {"Redshift": 5e-4, "nH": 0.3}[kind]
     assert abs(check.best - truth) < close
@@ -475,11 +476,9 @@ def test_upper_limits_hold_the_truth_as_often_as_they_say(
     there = engine.fit(fitted, observed, {NORM: np.full(number, truth)})
     covered = 0
     for row, (best, true) in enumerate(zip(free, there, strict=True)):
-        counts = observed[row : row + 1]
-        wilks = observed_fits.interval(engine, fitted, best, NORM, observed_fits.UPPER_90, counts)
-        rise, _ = observed_fits.rises_to_limits(
-            engine, fitted, NORM, wilks[1], 24, 1, f"{source}/{row}", counts
-        )
+        profile = observed_fits.Profile(engine, fitted, NORM, observed[row : row + 1])
+        wilks = profile.interval(best, observed_fits.UPPER_90)
+        rise, _ = profile.rises(wilks[1], 24, Draws(1, f"{source}/{row}"))
         covered += best.values[NORM] >= truth or true.cstat - best.cstat <= rise
     # 18 of 20 on average; fewer than 15 one time in a hundred.
     assert covered >= 15
@@ -495,13 +494,13 @@ def test_false_alarms_of_simulated_observations_are_uniform(engine: ObservedEngi
         spectra = {OBSERVED: fitter.fit(counts[None])}
         for name in names:
             best = spectra[OBSERVED].fits[name][0]
-            drawn = replicas(engine, own[name], best, 20, row, name)
+            drawn = replicas(engine, own[name], best, 20, Draws(row, name))
             spectra[name] = fitter.fit(drawn, [best.values] * 20)
             if name == "2T":
                 spectra[REPLICAS] = spectra[name]
                 fits = spectra[name].fits[name]
-                truth = allowed(engine, own[name], drawn, fits, {}, row, "t")
-                each = draw_each(engine, own[name], truth, row, "t")
+                truth = allowed(engine, own[name], drawn, fits, {}, Draws(row, "t"))
+                each = draw_each(engine, own[name], truth, Draws(row, "t"))
                 spectra[name] = fitter.fit(each, truth)
         for name, score in observed_scores.judge(observe_settings, spectra, 1).items():
             found.setdefault(name, []).append(score.false_alarm)

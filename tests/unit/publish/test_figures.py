@@ -551,7 +551,7 @@ def test_efficiency_is_that_of_the_spectra_in_a_bin() -> None:
     plane = efficiency.Plane(
         x=np.array([0.1, 0.2, 0.9, 1.0]),
         y=np.array([0.1, 0.1, 0.1, 1.0]),
-        found=np.array([1.0, 0.0, 1.0, 1.0]),
+        called=np.array([1.0, 0.0, 1.0, 1.0]),
     )
     found, number = plane.binned(2)
     np.testing.assert_array_equal(found, [[0.5, 1.0], [np.nan, 1.0]])

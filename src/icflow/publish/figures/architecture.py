@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,10 +14,6 @@ from icflow.errors import IcflowError
 from icflow.publish.figures import base, style
 from icflow.publish.figures.base import FigureData, FigureKind, label_order
 from icflow.tables import read_table, strings
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 HEIGHT = 2.7  # inch
 GAP = 0.2  # inch between blocks
@@ -42,7 +37,7 @@ class Block:
     channels: int = 1
 
 
-def draw(data: FigureData) -> Figure:
+def draw(data: FigureData) -> style.Figure:
     """Draw encoder, latents and decoder from left to right."""
     # There are as many rows for each spectrum as the network has inputs.
     length = _input_length(data.paths[0])
@@ -88,7 +83,7 @@ def blocks(architecture: Architecture, length: int) -> list[Block]:
     ]
 
 
-def _schematic(axes: Axes, parts: Sequence[Block], labels: Sequence[str]) -> None:
+def _schematic(axes: style.Axes, parts: Sequence[Block], labels: Sequence[str]) -> None:
     widths = np.array([0.1 + 0.045 * math.log2(part.channels) for part in parts])
     heights = [_height(part) for part in parts]
     lefts = np.cumsum([0.0, *(widths[:-1] + GAP)])
@@ -109,7 +104,7 @@ def _schematic(axes: Axes, parts: Sequence[Block], labels: Sequence[str]) -> Non
     _legend(axes, {part.kind for part in parts})
 
 
-def _block(axes: Axes, part: Block, left: float, width: float, height: float) -> None:
+def _block(axes: style.Axes, part: Block, left: float, width: float, height: float) -> None:
     """Draw a block, and write below it how large it is."""
     from matplotlib.patches import FancyBboxPatch
 
@@ -122,13 +117,13 @@ def _block(axes: Axes, part: Block, left: float, width: float, height: float) ->
     axes.text(x, y, size, ha="center", va="top", fontsize=7, rotation=90)
 
 
-def _arrow(axes: Axes, start: float, end: float) -> None:
+def _arrow(axes: style.Axes, start: float, end: float) -> None:
     arrow = {"arrowstyle": "-|>", "lw": 0.6, "color": style.BLACK, "mutation_scale": 5}
     shrink = {"shrinkA": 0.5, "shrinkB": 0.5}
     axes.annotate("", (end, 0), (start, 0), arrowprops=arrow | shrink)
 
 
-def _legend(axes: Axes, kinds: set[str]) -> None:
+def _legend(axes: style.Axes, kinds: set[str]) -> None:
     from matplotlib.patches import Patch
 
     handles = [
@@ -147,7 +142,9 @@ def _height(part: Block) -> float:
     return 0.1 + 0.155 * math.log2(part.length)
 
 
-def _name_latents(axes: Axes, x: float, bottom: float, top: float, labels: Sequence[str]) -> None:
+def _name_latents(
+    axes: style.Axes, x: float, bottom: float, top: float, labels: Sequence[str]
+) -> None:
     """Write the names of the latents above the blocks, with a line down to theirs."""
     names = ", ".join(f"${name}$" if len(name) <= 2 else name for name in labels)
     axes.text(x, top + 0.12, names, ha="center", va="bottom", fontsize=8)

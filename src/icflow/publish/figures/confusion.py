@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,14 +11,10 @@ from icflow.config import Config
 from icflow.publish.figures import base, style
 from icflow.publish.figures.base import FigureData, FigureKind
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 PER_ROW = 4
 
 
-def draw(data: FigureData) -> Figure:
+def draw(data: FigureData) -> style.Figure:
     """Draw one matrix per detector: spectra and fractions of each true class."""
     detectors = base.read_metrics(data.paths[0])["detectors"]
     figure, axes = style.panels(
@@ -33,7 +29,7 @@ def draw(data: FigureData) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, entry: Mapping[str, Any]) -> None:
+def _panel(axes: style.Axes, entry: Mapping[str, Any]) -> None:
     counts = entry["confusion"]
     matrix = np.array([[counts["tn"], counts["fp"]], [counts["fn"], counts["tp"]]], dtype=float)
     sums = matrix.sum(axis=1, keepdims=True)

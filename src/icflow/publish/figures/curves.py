@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,10 +16,6 @@ from icflow.publish.figures.base import FigureData
 from icflow.seeds import generator
 from icflow.tables import floats
 from icflow.typing import Floats
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 POINTS = 200
 # Black is kept for the ceiling.
@@ -59,7 +54,7 @@ class _Bands:
         drawn = self.resampling.apply(measure)["y"]
         return np.stack([drawn[0], *np.quantile(drawn[1:], metrics.SIGMA_QUANTILES, axis=0)])
 
-    def draw(self, panel: Axes, names: Sequence[str], grid: Floats, trace: Trace) -> None:
+    def draw(self, panel: style.Axes, names: Sequence[str], grid: Floats, trace: Trace) -> None:
         """Draw a line with its band for each detector."""
         titles = {name: detector.title for name, detector in self.detection.detectors.items()}
         for position, name in enumerate(names):
@@ -80,7 +75,7 @@ def _precisions(curve: Curve) -> tuple[Floats, Floats]:
     return curve.recall, curve.precision
 
 
-def draw_roc(data: FigureData) -> Figure:
+def draw_roc(data: FigureData) -> style.Figure:
     """Draw recall against false-alarm rate, linear (above) and logarithmic (below)."""
     bands = _Bands(data)
     figure, axes = style.grid(
@@ -104,7 +99,7 @@ def draw_roc(data: FigureData) -> Figure:
     return figure
 
 
-def draw_precision(data: FigureData) -> Figure:
+def draw_precision(data: FigureData) -> style.Figure:
     """Draw precision against recall."""
     bands = _Bands(data)
     figure, axes = style.grid(
@@ -123,7 +118,7 @@ def draw_precision(data: FigureData) -> Figure:
     return figure
 
 
-def _legend(panel: Axes) -> None:
+def _legend(panel: style.Axes) -> None:
     """Name the curves below a panel, where many names cover none of them."""
     panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), handlelength=1.8)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from astropy.table import Table
 
@@ -18,9 +16,6 @@ from icflow.seeds import generator
 from icflow.tables import floats
 from icflow.typing import Booleans, Floats
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 REPEATS = 1000
 TRUTH = "truth."
 TITLES = {"recall": "Recall", "precision": "Precision", "bacc": "Balanced accuracy"}
@@ -32,7 +27,7 @@ def shown(detection: Detection) -> list[str]:
     return [name for name in names if name in PUBLISHED] or names
 
 
-def draw(data: FigureData) -> Figure:
+def draw(data: FigureData) -> style.Figure:
     """Draw a panel for each metric (rows) and true parameter (columns)."""
     names = shown(data.detection)
     table, is_ic = data.scores(names, "", "_decision")

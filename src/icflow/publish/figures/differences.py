@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,14 +13,10 @@ from icflow.detection.quality import title
 from icflow.publish.figures import base, judged, style
 from icflow.publish.figures.base import FigureData
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 QUANTITIES = ("bacc", "auc")
 
 
-def draw(data: FigureData) -> Figure:
+def draw(data: FigureData) -> style.Figure:
     """Draw a square of cells for each quantity: row minus column, in hundredths."""
     metrics = base.read_metrics(data.paths[0])
     side = 0.31 * len(metrics["detectors"]) + 1.5
@@ -30,7 +26,7 @@ def draw(data: FigureData) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, metrics: Mapping[str, Any], quantity: str) -> None:
+def _panel(axes: style.Axes, metrics: Mapping[str, Any], quantity: str) -> None:
     names = list(metrics["detectors"])
     titles = [metrics["detectors"][name]["title"] for name in names]
     values = np.full((len(names), len(names)), np.nan)

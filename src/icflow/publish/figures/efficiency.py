@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,11 +16,6 @@ from icflow.publish.figures.base import FigureData
 from icflow.publish.figures.dependence import observables
 from icflow.tables import floats
 from icflow.typing import Booleans, Floats, Integers
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
 
 CONTOURS = {0.5: "--", 0.9: "-"}
 WIDTH = 0.1  # of the kernel, as a fraction of the range of either norm
@@ -38,14 +32,14 @@ class Plane:
     ----------
     x, y : (n,) float
         Thermal and IC norm, 0 to 1.
-    found : (n,) float
+    called : (n,) float
         How surely each is called IC: 1 or 0, or a fraction for scores equal to
         the threshold.
     """
 
     x: Floats
     y: Floats
-    found: Floats
+    called: Floats
 
     def binned(self, bins: int) -> tuple[Floats, Integers]:
         """Return efficiency and number of spectra, (bins of y, bins of x); NaN without spectra."""
@@ -53,7 +47,7 @@ class Plane:
         cell = rows * bins + columns
         number = np.bincount(cell, minlength=bins**2)
         with np.errstate(invalid="ignore"):
-            efficiency = np.bincount(cell, self.found, bins**2) / number
+            efficiency = np.bincount(cell, self.called, bins**2) / number
         return efficiency.reshape(bins, bins), number.reshape(bins, bins)
 
     def smoothed(self) -> tuple[Floats, Floats]:
@@ -68,7 +62,7 @@ class Plane:
         )
         total = near_y @ near_x.T
         with np.errstate(invalid="ignore"):
-            efficiency = (near_y * self.found) @ near_x.T / total
+            efficiency = (near_y * self.called) @ near_x.T / total
         return points, np.where(total >= FEWEST, efficiency, np.nan)
 
 
@@ -101,7 +95,7 @@ def called(score: Floats, is_ic: Booleans, false_alarm: float) -> Floats:
     return np.where(score > threshold, 1.0, np.where(score == threshold, part, 0.0))
 
 
-def draw(data: FigureData) -> Figure:
+def draw(data: FigureData) -> style.Figure:
     """Draw the plane for the best detector of each class, at one false-alarm rate."""
     detection = data.detection
     table, is_ic = data.scores(detection.detectors, "")
@@ -139,7 +133,9 @@ def _range(values: Floats) -> tuple[float, float]:
     return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 
-def _panel(axes: Axes, plane: Plane, bins: int, ranges: Sequence[tuple[float, float]]) -> AxesImage:
+def _panel(
+    axes: style.Axes, plane: Plane, bins: int, ranges: Sequence[tuple[float, float]]
+) -> style.AxesImage:
     (left, right), (low, high) = ranges[0], [1e3 * end for end in ranges[1]]
     efficiency, number = plane.binned(bins)
     axes.set_facecolor("white")
@@ -167,7 +163,7 @@ def _panel(axes: Axes, plane: Plane, bins: int, ranges: Sequence[tuple[float, fl
     return image
 
 
-def _hatch(axes: Axes, x: float, y: float, width: float, height: float) -> None:
+def _hatch(axes: style.Axes, x: float, y: float, width: float, height: float) -> None:
     """Mark a bin without spectra."""
     from matplotlib.patches import Rectangle
 
@@ -175,7 +171,7 @@ def _hatch(axes: Axes, x: float, y: float, width: float, height: float) -> None:
     axes.add_patch(Rectangle((x, y), width, height, **hatched))
 
 
-def _contours(axes: Axes, x: Floats, y: Floats, smooth: Floats) -> None:
+def _contours(axes: style.Axes, x: Floats, y: Floats, smooth: Floats) -> None:
     """Draw the contours that there are."""
     from matplotlib.patheffects import withStroke
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from astropy.table import Table
 
@@ -11,18 +9,13 @@ from icflow.publish.figures import style
 from icflow.tables import floats
 from icflow.typing import Floats
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-
 LINEAR = 0.01  # in C: below, the axis of differences is linear
 SMALLEST = 1e-16  # relative differences that are exactly 0 are drawn here
 SUFFIX = "_difference"
 NOT_PARAMETERS = ("counts_difference", "cstat_difference", "cstat_at_truth_difference")
 
 
-def draw(table: Table) -> Figure:
+def draw(table: Table) -> style.Figure:
     """Draw differences of expected counts, of C and of parameters, each in a panel."""
     figure, axes = style.grid(1, 3, style.DOUBLE_COLUMN, 2.8, width_ratios=(1, 1, 1.4))
     counts, statistic, parameters = axes[0]
@@ -33,7 +26,7 @@ def draw(table: Table) -> Figure:
     return figure
 
 
-def _counts(axes: Axes, table: Table) -> None:
+def _counts(axes: style.Axes, table: Table) -> None:
     """One point for each spectrum, against how many there are."""
     spectra = [f"{row['dataset']}/{row['index']}" for row in table]
     _, first = np.unique(spectra, return_index=True)
@@ -45,7 +38,7 @@ def _counts(axes: Axes, table: Table) -> None:
     axes.set_ylabel("Largest relative difference of counts")
 
 
-def _statistic(axes: Axes, table: Table) -> None:
+def _statistic(axes: style.Axes, table: Table) -> None:
     """One series of points for each fit, sorted by C."""
     fits = list(dict.fromkeys(str(fit) for fit in table["fit"]))
     for number, fit in enumerate(fits):
@@ -62,7 +55,7 @@ def _ranks(values: Floats) -> Floats:
     return np.arange(1.0, values.size + 1)
 
 
-def _number(axes: Axes) -> None:
+def _number(axes: style.Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlabel("Spectrum, sorted")
@@ -70,7 +63,7 @@ def _number(axes: Axes) -> None:
     axes.xaxis.set_minor_locator(MaxNLocator(1))
 
 
-def _parameters(axes: Axes, table: Table) -> None:
+def _parameters(axes: style.Axes, table: Table) -> None:
     """One row for each parameter, one point for each fit."""
     names = [
         column.removesuffix(SUFFIX)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
@@ -17,10 +16,6 @@ from icflow.publish.figures.base import FigureData, ends
 from icflow.publish.figures.dependence import TRUTH, bin_edges, in_bins, observables
 from icflow.tables import floats
 from icflow.typing import Booleans, Floats
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 TITLES = {
     "recall": "Recall",
@@ -97,7 +92,7 @@ def equal_numbers(values: Floats, bins: int) -> Floats:
     return edges if edges.size > 1 else bin_edges(finite, 1)
 
 
-def _draw(axes_of: Callable[[Table, Booleans, int], list[Axis]], data: FigureData) -> Figure:
+def _draw(axes_of: Callable[[Table, Booleans, int], list[Axis]], data: FigureData) -> style.Figure:
     """Draw a row of panels for each detector and a column for each quantity."""
     detectors = data.detection.detectors
     names = in_order(detectors)
@@ -155,7 +150,7 @@ def _limits(axis: Axis) -> tuple[float, float]:
     return float(centres.min() / 1.3), float(centres.max() * 1.3)
 
 
-def _panel(axes: Axes, axis: Axis, binned: Mapping[str, Sequence[Estimate]]) -> None:
+def _panel(axes: style.Axes, axis: Axis, binned: Mapping[str, Sequence[Estimate]]) -> None:
     centres = _centres(axis)
     for position, (metric, title) in enumerate(TITLES.items()):
         value, low, high = ends(binned[metric])
@@ -166,12 +161,12 @@ def _panel(axes: Axes, axis: Axis, binned: Mapping[str, Sequence[Estimate]]) -> 
     axes.set_ylim(0, 1.05)
 
 
-def draw_parameters(data: FigureData) -> Figure:
+def draw_parameters(data: FigureData) -> style.Figure:
     """Draw all detectors against the parameters that Figure 8 has."""
     return _draw(parameters, data)
 
 
-def draw_physics(data: FigureData) -> Figure:
+def draw_physics(data: FigureData) -> style.Figure:
     """Draw all detectors against fluxes and temperatures."""
     return _draw(physics, data)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.table import Table
@@ -17,10 +17,6 @@ from icflow.publish.figures import style
 from icflow.publish.figures.base import FigureData, FigureKind, shown_module
 from icflow.tables import floats, read_table
 from icflow.typing import Floats
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 ENERGIES = (3.0, 120.0)  # keV
 GROUP_RATIO = 1.02  # upper over lower energy of a drawn bin
@@ -61,7 +57,7 @@ def _inputs(config: Config, results: Layout) -> list[Path]:
     return [results.components(name) for name in config.detection.test]
 
 
-def draw(data: FigureData) -> Figure:
+def draw(data: FigureData) -> style.Figure:
     """Draw data and expected components of one spectrum per panel.
 
     The inputs are tables with the columns ``energy_lo, energy_hi`` (keV),
@@ -86,7 +82,7 @@ def draw(data: FigureData) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, path: Path, table: Table) -> Floats:
+def _panel(axes: style.Axes, path: Path, table: Table) -> Floats:
     """Draw one spectrum and return the rates of its bins."""
     low, high = floats(table, "energy_lo"), floats(table, "energy_hi")
     inside = (low >= ENERGIES[0]) & (high <= ENERGIES[1])

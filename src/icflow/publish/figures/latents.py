@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,10 +22,6 @@ from icflow.publish.figures.base import (
 from icflow.tables import floats, read_table, stack, strings
 from icflow.typing import Floats
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 BINS = 40
 # Half the width between the quartiles of a Gaussian, in standard deviations.
 QUARTILE = 0.6744897501960817
@@ -39,7 +34,7 @@ def _inputs(config: Config, results: Layout) -> list[Path]:
     return [results.scores(constrained(config), fold) for fold in folds(config)]
 
 
-def draw(data: FigureData) -> Figure:
+def draw(data: FigureData) -> style.Figure:
     """Draw one panel per label: two-dimensional histogram and 1:1 line."""
     names = label_order(data.autoencoder)
     columns = ["part", *(f"{kind}_{name}" for name in names for kind in ("latent", "label"))]
@@ -53,7 +48,7 @@ def draw(data: FigureData) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, truth: Floats, latent: Floats, name: str) -> None:
+def _panel(axes: style.Axes, truth: Floats, latent: Floats, name: str) -> None:
     from matplotlib.colors import LogNorm
 
     usable = np.isfinite(truth) & np.isfinite(latent)

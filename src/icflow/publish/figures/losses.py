@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
@@ -14,10 +13,6 @@ from icflow.layout import Layout
 from icflow.publish.figures import style
 from icflow.publish.figures.base import FigureData, FigureKind, folds, many, network_order
 from icflow.tables import floats, read_table
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 COLUMNS = ("epoch", "train_loss", "train_misfit", "train_constraint", "selection_loss")
 # Column, title, colour, line style. The total comes last, to lie on top.
@@ -37,7 +32,7 @@ def _inputs(config: Config, results: Layout) -> list[Path]:
     ]
 
 
-def draw(data: FigureData) -> Figure:
+def draw(data: FigureData) -> style.Figure:
     """Draw one panel per network, one set of curves per fold."""
     networks = data.autoencoder.networks
     names = network_order(data.autoencoder)
@@ -61,7 +56,7 @@ def draw(data: FigureData) -> Figure:
     return figure
 
 
-def _share(panels: Sequence[Axes]) -> None:
+def _share(panels: Sequence[style.Axes]) -> None:
     """Give panels the same logarithmic axis, with room for a note at the top."""
     for panel in panels:
         panel.set_yscale("log")
@@ -72,7 +67,7 @@ def _share(panels: Sequence[Axes]) -> None:
         panel.set_ylim(bottom, top * (top / bottom) ** 0.12)
 
 
-def _panel(axes: Axes, histories: Sequence[Table], weight: float) -> None:
+def _panel(axes: style.Axes, histories: Sequence[Table], weight: float) -> None:
     from matplotlib.ticker import MaxNLocator
 
     for number, history in enumerate(histories):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from icflow.config import Config, Detection
@@ -12,10 +10,6 @@ from icflow.publish.figures import judged, style
 from icflow.publish.figures.base import FigureData, many
 from icflow.tables import floats
 from icflow.typing import Booleans, Floats
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 BINS = 40
 
@@ -27,7 +21,7 @@ def shown(detection: Detection) -> list[str]:
     return [n for n in names if detectors[n].method == "reconstruction_error"] or names
 
 
-def draw(data: FigureData) -> Figure:
+def draw(data: FigureData) -> style.Figure:
     """Draw one panel per detector: histograms of both classes and the threshold."""
     names = shown(data.detection)
     table, is_ic = data.scores(names, "")
@@ -48,7 +42,7 @@ def draw(data: FigureData) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, score: Floats, is_ic: Booleans, edges: Floats) -> None:
+def _panel(axes: style.Axes, score: Floats, is_ic: Booleans, edges: Floats) -> None:
     for member, title, color, dashes in (
         (~is_ic, "Without IC", style.THERMAL, "-"),
         (is_ic, "With IC", style.IC, "--"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from astropy.table import Table
 
@@ -14,15 +12,11 @@ from icflow.publish.figures.base import FigureData, FigureKind, shown_module
 from icflow.tables import floats, read_table, strings
 from icflow.typing import Floats
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 COLUMNS = ("dataset", "index", "energy", "rate", "reconstruction")
 GROUP_RATIO = 1.02  # upper over lower energy of a drawn bin
 
 
-def draw(data: FigureData) -> Figure:
+def draw(data: FigureData) -> style.Figure:
     """Draw input and reconstruction above their difference, one column per test dataset."""
     settings, modules = data.settings, data.settings.modules
     assert settings.datasets is not None and modules is not None
@@ -72,7 +66,7 @@ class _Spectrum:
         """Return the mean rate in each group of channels."""
         return np.asarray(np.add.reduceat(values * 2 * self.half, self.starts) / self.width)
 
-    def draw(self, upper: Axes, lower: Axes, exposure: float) -> None:
+    def draw(self, upper: style.Axes, lower: style.Axes, exposure: float) -> None:
         """Draw both, and below their difference with the Poisson noise of the input."""
         edges, rate = self.edges, self.group(self.rate)
         upper.stairs(rate, edges, color=style.BLACK, lw=0.9, baseline=None, label="Input")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,14 +16,10 @@ from icflow.publish.figures.base import FigureData
 from icflow.tables import floats
 from icflow.typing import Booleans, Floats
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 PER_ROW = 4
 
 
-def draw(data: FigureData) -> Figure:
+def draw(data: FigureData) -> style.Figure:
     """Draw one panel per detector: fraction of IC against probability, and how many spectra."""
     detectors = data.detection.detectors
     names = in_order(detectors)
@@ -43,7 +39,7 @@ def draw(data: FigureData) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, probability: Floats, is_ic: Booleans) -> None:
+def _panel(axes: style.Axes, probability: Floats, is_ic: Booleans) -> None:
     mean, fraction, low, high, share = reliability(probability, is_ic)
     axes.plot([0, 1], [0, 1], color=style.GREY, lw=0.6)
     axes.stairs(share, np.linspace(0, 1, BINS + 1), fill=True, color=style.SKY, alpha=0.5, lw=0)

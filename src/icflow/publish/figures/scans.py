@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
@@ -19,16 +19,12 @@ from icflow.settings import ScanSettings
 from icflow.tables import floats
 from icflow.typing import Floats
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 TITLES = {"false_alarm": "False-alarm rate", "recall": "Recall"}
 ALL_TITLES = TITLES | {"bacc": "Balanced accuracy"}
 STEP = 0.8  # of the distance of two points, over which the detectors are spread
 
 
-def draw(settings: ScanSettings, folder: Path) -> Figure:
+def draw(settings: ScanSettings, folder: Path) -> style.Figure:
     """Draw what the kind of the scan asks for.
 
     Raises
@@ -82,7 +78,7 @@ def _spread(position: int, number: int, width: float) -> float:
 # --- rates against a value ----------------------------------------------------------
 
 
-def _rates(settings: ScanSettings, table: Table) -> Figure:
+def _rates(settings: ScanSettings, table: Table) -> style.Figure:
     """Draw rates and balanced accuracy (rows) against the value, one column for each series."""
     points = settings.scan.points
     columns = list(dict.fromkeys(p.series for p in points if p.series)) or [points[0].series]
@@ -118,7 +114,7 @@ def _rates(settings: ScanSettings, table: Table) -> Figure:
 # --- changes from the first point ---------------------------------------------------
 
 
-def _changes(settings: ScanSettings, table: Table) -> Figure:
+def _changes(settings: ScanSettings, table: Table) -> style.Figure:
     """Draw how false-alarm rate and recall differ from those at the first point, which is 0."""
     points = settings.scan.points[1:]
     names = in_order(settings.detectors)
@@ -143,7 +139,7 @@ def _changes(settings: ScanSettings, table: Table) -> Figure:
     return figure
 
 
-def _mark_changes(panel: Axes, title: str, points: int) -> None:
+def _mark_changes(panel: style.Axes, title: str, points: int) -> None:
     """Draw the line of no change, and lines between the points."""
     from matplotlib.ticker import MaxNLocator
 
@@ -158,7 +154,7 @@ def _mark_changes(panel: Axes, title: str, points: int) -> None:
 # --- fluxes that are needed ---------------------------------------------------------
 
 
-def _fluxes(settings: ScanSettings, table: Table) -> Figure:
+def _fluxes(settings: ScanSettings, table: Table) -> style.Figure:
     """Draw the flux that is needed against the value: false-alarm rates by rows, levels by columns.
 
     A flux beyond those that were tried has no point; a band that goes there is open.
@@ -185,7 +181,7 @@ def _fluxes(settings: ScanSettings, table: Table) -> Figure:
     return figure
 
 
-def _needed(panel: Axes, settings: ScanSettings, table: Table, key: str) -> list[float]:
+def _needed(panel: style.Axes, settings: ScanSettings, table: Table, key: str) -> list[float]:
     """Draw the flux that each detector needs; return those that were reached, 1e-12 erg/cm²/s."""
     drawn = []
     for position, name in enumerate(in_order(settings.detectors)):
@@ -200,7 +196,7 @@ def _needed(panel: Axes, settings: ScanSettings, table: Table, key: str) -> list
     return drawn
 
 
-def _ticks(panels: Sequence[Axes], settings: ScanSettings) -> None:
+def _ticks(panels: Sequence[style.Axes], settings: ScanSettings) -> None:
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     def plain(value: float, _: int) -> str:

@@ -18,8 +18,11 @@ from icflow.files import atomic_path
 from icflow.typing import AnyArray, Floats, Indices
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    # Loaded when a figure is drawn; modules that draw one name its types by this module.
+    from matplotlib.axes import Axes as Axes
+    from matplotlib.figure import Figure as Figure
+    from matplotlib.figure import SubFigure as SubFigure
+    from matplotlib.image import AxesImage as AxesImage
 
 # How something is drawn: keywords of matplotlib.
 Look = dict[str, Any]

@@ -1,0 +1,163 @@
+"""The verdict on an observation, and the numbers behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from icflow.models import inverse_compton
+from icflow.models.expression import parse
+from icflow.observation import words
+from icflow.observation.fits import CHECKED, Check
+from icflow.observation.scores import OBSERVED
+
+if TYPE_CHECKING:
+    from icflow.observation.analysis import Analysis
+
+# A given redshift or column density is doubted when fitting it lowers C by more than this:
+# 3.5 sigma for one parameter.
+DOUBTFUL = 12.0
+# No model describes a spectrum that fits worse than all but this fraction of the replicas.
+UNFIT = 0.005
+LEVELS = ("68", "90")  # of the intervals that are told
+
+
+def summarise(analysis: Analysis) -> dict[str, Any]:
+    """Return the content of ``summary.json``."""
+    settings, observe = analysis.settings, analysis.observe
+    decides = analysis.scores[observe.decides]
+    roles = {role: getattr(observe, role) for role in ("thermal", "with_ic", "both")}
+    # No model: one that neither 2T, nor 1T+IC, nor both together describes.
+    unfit = max(analysis.goodness[name] for name in roles.values()) < UNFIT
+    decision = "IC" if decides.false_alarm < observe.false_alarm else "no IC"
+    fluxes = {name: _flux(analysis, name) for name in analysis.limits}
+    summary: dict[str, Any] = {
+        "name": settings.name,
+        "verdict": "",
+        "decision": "no model fits" if unfit else decision,
+        "false_alarm": decides.false_alarm,
+        "false_alarm_limit": observe.false_alarm,
+        "ic_added": {"delta_cstat": float(max(analysis.spectra[OBSERVED].added[0], 0.0))},
+        "ic_flux": {"model": observe.both, **fluxes[observe.both]},
+        "ic_flux_by_model": fluxes,
+        "magnetic_field": _field(analysis, fluxes[observe.both]),
+        "cstat": {name: fit.cstat for name, fit in analysis.fits.items()},
+        "fits": {name: _fit(analysis, name) for name in analysis.fits},
+        "detectors": {name: score.as_json() for name, score in analysis.scores.items()},
+        "checks": [
+            _check(name, check) for name, checks in analysis.checks.items() for check in checks
+        ],
+        "observation": _inputs(analysis),
+        "models": roles | {"ic": observe.ic},
+        "simulations": observe.simulations,
+        "seed": settings.seed,
+        "versions": analysis.engine.versions(),
+    }
+    summary["warnings"] = words.warnings(summary)
+    summary["verdict"] = words.verdict(summary)
+    return summary
+
+
+def _flux(analysis: Analysis, name: str) -> dict[str, Any]:
+    limits, scale = analysis.limits[name], analysis.flux_per_norm(name)
+    return {
+        "energies": list(analysis.observe.ic_energies),
+        "unit": "erg/cm^2/s",
+        "value": limits.best * scale,
+        **{f"interval_{level}": [e * scale for e in limits.intervals[level]] for level in LEVELS},
+        **{f"upper_limit_{level}": limit * scale for level, limit in limits.upper.items()},
+        "rise_of_cstat": limits.rises,
+        "norm": limits.best,
+    }
+
+
+def _field(analysis: Analysis, flux: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the magnetic field that radio emission and the IC flux imply."""
+    radio, (low, high) = analysis.observation.radio, analysis.observe.ic_energies
+    if radio is None:
+        return None
+    fields = {
+        name: inverse_compton.magnetic_field(
+            radio, flux[key], (low, high), analysis.observation.redshift
+        )
+        for name, key in (
+            ("value", "value"),
+            ("lower_limit_90", "upper_limit_90"),
+            ("lower_limit_3_sigma", "upper_limit_3_sigma"),
+        )
+    }
+    return {"unit": "uG"} | {name: _finite(field) for name, field in fields.items()}
+
+
+def _fit(analysis: Analysis, name: str) -> dict[str, Any]:
+    fit, model = analysis.fits[name], analysis.models[name]
+    declared = parse(model.expression).parameters
+
+    def interval(parameter: str) -> list[float | None] | None:
+        ends = analysis.intervals[name].get(parameter)
+        if ends is None:
+            return None
+        low, high = analysis.engine.range_of(model, parameter)
+        return [None if ends[0] <= low else ends[0], None if ends[1] >= high else ends[1]]
+
+    return {
+        "expression": model.expression,
+        "cstat": fit.cstat,
+        "dof": fit.dof,
+        "bins": fit.bins,
+        "converged": fit.converged,
+        "goodness": analysis.goodness[name],
+        "parameters": {
+            parameter: {
+                "value": value,
+                "error": fit.errors[parameter] if fit.errors[parameter] > 0 else None,
+                "interval_90": interval(parameter),
+                "unit": declared[parameter].unit if parameter in declared else "",
+                "free": parameter in fit.free,
+                "at_limit": parameter in fit.at_bound,
+            }
+            for parameter, value in fit.values.items()
+        },
+    }
+
+
+def _check(spectrum: str, check: Check) -> dict[str, Any]:
+    numbers = asdict(check) | {"error": _finite(check.error)}
+    del numbers["kind"]
+    doubtful = check.delta_cstat > DOUBTFUL
+    return {"parameter": CHECKED[check.kind], "spectrum": spectrum, **numbers, "doubtful": doubtful}
+
+
+def _inputs(analysis: Analysis) -> dict[str, Any]:
+    engine, observation = analysis.engine, analysis.observation
+    return {
+        "spectra": [
+            {
+                "name": module.name,
+                "file": module.spectrum.path,
+                "rmf": str(module.rmf),
+                "arf": _path(module.arf),
+                "background": _path(module.background),
+                "exposure": module.spectrum.exposure,
+                "telescope": module.spectrum.telescope,
+                "instrument": module.spectrum.instrument,
+            }
+            for module in analysis.modules
+        ],
+        "redshift": observation.redshift,
+        "nH": observation.nH,
+        "energies": list(analysis.settings.energies),
+        "counts": int(engine.counts[engine.used_channels()].sum()),
+        "bins": engine.n_bins,
+    }
+
+
+def _path(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

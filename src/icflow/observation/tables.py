@@ -1,0 +1,84 @@
+"""The tables of an observation, which its page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from astropy import units
+from astropy.table import Table, vstack
+
+from icflow.observation.scores import REPLICAS
+from icflow.tables import rounded
+from icflow.typing import Floats
+
+if TYPE_CHECKING:
+    from icflow.observation.analysis import Analysis
+
+DIGITS = 6  # of numbers that are drawn
+
+
+def profile(analysis: Analysis) -> Table:
+    """Return by how much C rises, against the flux of IC."""
+    both = analysis.observe.both
+    norms, cstat = analysis.curve
+    table = Table({"norm": norms, "flux": norms * analysis.flux_per_norm(both)})
+    table["flux"].unit = units.erg / units.cm**2 / units.s
+    table["delta_cstat"] = cstat - min(float(np.nanmin(cstat)), analysis.fits[both].cstat)
+    table.meta.update(model=both, energies=list(analysis.observe.ic_energies))
+    return table
+
+
+def spectrum(analysis: Analysis) -> Table:
+    """Return the fitted channels with the expected counts of every component.
+
+    Columns ``module, energy_lo, energy_hi`` (keV), ``counts``; for each of the two
+    models ``MODEL/TERM`` and ``MODEL/background.NAME`` (counts), and
+    ``MODEL/unfolded/TERM``: energy² × photons/cm²/s/keV.
+    """
+    engine, observe = analysis.engine, analysis.observe
+    used = engine.used_channels()
+    edges = engine.energies[used]
+    table = Table({"module": engine.module[used]})
+    table["energy_lo"], table["energy_hi"] = edges.T
+    table["counts"] = engine.counts[used]
+    for name in (observe.thermal, observe.with_ic):
+        model, values = analysis.models[name], analysis.fits[name].values
+        for component, row in engine.components(model, values).items():
+            table[f"{name}/{component}"] = rounded(row[used], DIGITS)
+        for component, row in engine.unfolded(model, values).items():
+            table[f"{name}/unfolded/{component}"] = rounded(row[used], DIGITS)
+    for column in ("energy_lo", "energy_hi"):
+        table[column].unit = units.keV
+    table.meta["exposure"] = {m.name: m.spectrum.exposure for m in analysis.modules}
+    table.meta["ic"] = observe.ic
+    return table
+
+
+def simulations(analysis: Analysis) -> Table:
+    """Return one row per simulated spectrum: model, set, truth, C of each fit, scores.
+
+    The set is ``replicas`` (of the best fit) or ``allowed`` (by the observed spectrum).
+    """
+    observe = analysis.observe
+    parts = {REPLICAS: observe.thermal} | {n: n for n in (observe.thermal, observe.with_ic)}
+    tables = []
+    for name, model in parts.items():
+        spectra = analysis.spectra[name]
+        table = Table({"model": [model] * len(spectra)})
+        table["set"] = REPLICAS if name == REPLICAS else "allowed"
+        table["index"] = np.arange(len(spectra))
+        columns: dict[str, Sequence[float] | Floats] = {
+            f"truth.{key}": [truth[key] for truth in spectra.truth] for key in spectra.truth[0]
+        }
+        for role, fits in spectra.fits.items():
+            columns[f"cstat.{role}"] = [fit.cstat for fit in fits]
+        for detector, score in analysis.scores.items():
+            columns[f"score.{detector}"] = score.scores[name]
+            columns[f"excess.{detector}"] = score.excess[name]
+        for column, values in columns.items():
+            table[column] = rounded(values, DIGITS)
+        tables.append(table)
+    # Numbers that one of them lacks are NaN.
+    return vstack(tables, join_type="outer", metadata_conflicts="silent").filled(np.nan)
