@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 import yaml
 from astropy.table import Table
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from icflow import settings as settings_of
 from icflow.config import Config
@@ -30,6 +29,7 @@ from icflow.layout import Layout
 from icflow.publish import measures
 from icflow.publish.figures import registry
 from icflow.publish.figures.base import network_order, read_metrics
+from icflow.publish.pages import fill
 from icflow.tables import floats, read_csv, read_table, stack, strings
 from icflow.typing import Indices
 
@@ -105,12 +105,9 @@ def run(config: Config, results: Path, output: Path) -> None:
     metrics = read_metrics(layout.metrics)
     fits = list(_fits(config, layout))
     record = read_json(layout.record, "engine", "the record of a run", "record the run again")
-    loader = PackageLoader("icflow.publish")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
-    )
     tree = config.model_dump(mode="json", exclude_none=True)
-    page = environment.get_template("report.html.j2").render(
+    page = fill(
+        "report.html.j2",
         title="Inverse Compton emission in simulated galaxy cluster spectra",
         summary=summary(config),
         sections=SECTIONS,

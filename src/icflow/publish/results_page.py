@@ -7,16 +7,13 @@ another only where the paired interval of their difference leaves out zero.
 
 from __future__ import annotations
 
-import shlex
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from icflow.config import Config
 from icflow.detection import differences, quality, table1
@@ -24,17 +21,16 @@ from icflow.detection.base import SEES
 from icflow.detection.differences import BETTER, EVEN, WORSE, between, verdict
 from icflow.detection.metrics import binomial
 from icflow.errors import IcflowError
-from icflow.files import atomic_path, write_text
+from icflow.files import write_text
 from icflow.layout import Layout
 from icflow.publish import measures
-from icflow.publish.figures import every_dependence, registry, style, writing
+from icflow.publish.figures import every_dependence, registry
 from icflow.publish.figures.base import read_metrics
+from icflow.publish.pages import draw_small, fill, options
 from icflow.publish.report import summary
 from icflow.tables import floats, markdown, read_table
 from icflow.typing import Booleans
 
-DPI = 100
-COLOURS = 256  # of an image: its files stay small, its lines sharp
 PAGE = "README.md"
 # Classes that compete: those that know the priors are what the others are measured by.
 CLASSES = {key: sight.clause for key, sight in SEES.items() if sight.clause}
@@ -76,66 +72,34 @@ def run(config: Config, files: Sequence[str], results: Path, output: Path) -> li
         "differences.csv": differences.csv(metrics),
         "metrics.csv": measures.csv(metrics),
     }
-    page = (
-        _environment()
-        .get_template("results.md.j2")
-        .render(
-            summary=summary(config),
-            options=options(files),
-            table1=table1.markdown(metrics).strip(),
-            standings=standings(metrics),
-            ceiling=ceiling(metrics),
-            rates=rates(metrics),
-            probabilities=probabilities(metrics),
-            additions=additions(metrics, config),
-            fluxes=fluxes(config, metrics, layout.judged),
-            importances=importances(metrics),
-            figures=[
-                {"name": name, "image": image, **registry.words(config, name)}
-                for name, image in images.items()
-            ],
-            bootstrap=metrics["bootstrap"],
-            scans=(output / "scans.md").is_file(),
-        )
+    page = fill(
+        "results.md.j2",
+        summary=summary(config),
+        options=options(files),
+        table1=table1.markdown(metrics).strip(),
+        standings=standings(metrics),
+        ceiling=ceiling(metrics),
+        rates=rates(metrics),
+        probabilities=probabilities(metrics),
+        additions=additions(metrics, config),
+        fluxes=fluxes(config, metrics, layout.judged),
+        importances=importances(metrics),
+        figures=[
+            {"name": name, "image": image, **registry.words(config, name)}
+            for name, image in images.items()
+        ],
+        bootstrap=metrics["bootstrap"],
+        scans=(output / "scans.md").is_file(),
     )
     for name, text in (tables | {PAGE: page}).items():
         write_text(output / name, text)
     return [output / name for name in (PAGE, *tables, *images.values())]
 
 
-def _environment() -> Environment:
-    """Return what fills in templates of Markdown."""
-    # Markdown, not HTML; the titles come from the user's own configuration.
-    return Environment(  # noqa: S701
-        loader=PackageLoader("icflow.publish"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-
-
-def options(files: Sequence[str]) -> str:
-    """Return the files laid over the first one as a command line names them."""
-    return "".join(f" {shlex.quote(file)}" for file in files[1:])
-
-
 def _draw(config: Config, name: str, results: Layout, output: Path) -> None:
     settings = registry.settings(config, name)
     paths = registry.inputs(config, name, results)
     draw_small(lambda: registry.draw(settings, paths), output)
-
-
-def draw_small(draw: Callable[[], style.Figure], output: Path) -> None:
-    """Draw a figure for a page as PNG with few colours."""
-    from PIL import Image
-
-    with tempfile.TemporaryDirectory() as folder:
-        drawn = Path(folder) / "drawn.png"
-        writing.write(draw, DPI, [drawn])
-        with Image.open(drawn) as image, atomic_path(output) as temporary:
-            plain = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-            plain.save(temporary, optimize=True)
 
 
 # --- words ------------------------------------------------------------------------

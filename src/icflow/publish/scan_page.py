@@ -11,23 +11,7 @@ from icflow.errors import IcflowError
 from icflow.files import write_text
 from icflow.layout import Layout
 from icflow.publish.figures import scans
-from icflow.publish.results_page import draw_small, options
-
-PAGE = """# {title}
-
-Made by
-
-```bash
-snakemake scan --cores 2 --configfile config.yaml{options}
-icflow scan-page {name} --config config.yaml{options}
-```
-
-The second command writes this page. All numbers, those of other thresholds too:
-[{name}_scan.csv]({name}_scan.csv). What they say: [scans.md](scans.md).
-
-{table}
-![{title}]({name}_scan.png)
-"""
+from icflow.publish.pages import draw_small, fill, options
 
 
 def run(config: Config, name: str, files: Sequence[str], results: Path, output: Path) -> list[Path]:
@@ -63,7 +47,8 @@ def run(config: Config, name: str, files: Sequence[str], results: Path, output: 
     write_text(table, _read(made / "table.csv"))
     write_text(
         page,
-        PAGE.format(
+        fill(
+            "scan.md.j2",
             title=settings.scan.title,
             name=name,
             options=options(files),
