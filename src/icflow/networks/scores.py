@@ -12,7 +12,7 @@ from astropy.table import Table
 from icflow.errors import IcflowError
 from icflow.files import sha256
 from icflow.networks import devices, weights
-from icflow.networks.data import Channels, select_channels, split
+from icflow.networks.data import Channels, counts_per_rate, input_rates, select_channels, split
 from icflow.networks.dense import DenseAutoencoder
 from icflow.networks.inputs import (
     RATE,
@@ -28,7 +28,7 @@ from icflow.networks.weights import Description
 from icflow.ogip.response import read_rmf
 from icflow.settings import ScoreSettings
 from icflow.tables import rounded, rows_of, stack, write_table
-from icflow.typing import Floats, Indices, Singles, Strings
+from icflow.typing import DrawnCounts, Floats, Indices, Singles, Strings
 
 DIGITS = 7  # of numbers computed in single precision
 
@@ -69,32 +69,33 @@ def run(
         If the weights are of another network, response or split, or a dataset or
         spectrum is missing.
     """
-    devices.prepare(threads)
-    responses = settings.train.responses
-    channels = Channels.of([read_rmf(path) for path in responses])
-    inputs = channels[select_channels(channels.e_min, channels.e_max, settings.train.energies)]
-    state, description = weights.load_weights(weights_path)
-    digests = [sha256(path) for path in responses]
-    weights.check(weights_path, description, settings.train, digests, len(inputs.e_min))
-    network = weights.build(weights_path, state, description)
-    scorer = _Scorer(settings, channels, inputs, network, description)
+    scorer = Scorer.load(settings, weights_path, threads)
     tables, examples = [], []
     # The training dataset comes first: its label fits give the units of the labels.
     training_set = [] if settings.training is None else [settings.training]
     for dataset in dict.fromkeys([*training_set, *settings.validation, *settings.test]):
         if dataset not in spectra:
             raise IcflowError(f"no spectra of the dataset {dataset} were given; add its files")
-        example = reconstructions is not None and dataset in settings.test
-        table, shown = scorer.score(dataset, spectra[dataset], labels, example)
+        inputs = scorer.read(dataset, spectra[dataset])
+        table, reconstruction = scorer.score(inputs, labels)
         tables.append(table)
-        examples += shown
+        if reconstructions is not None and dataset in settings.test:
+            examples.append(scorer.example(inputs, reconstruction))
     write_table(output, stack(tables))
     if reconstructions is not None:
         write_table(reconstructions, stack(examples))
 
 
-class _Scorer:
-    """A trained network and what it is applied with."""
+class Scorer:
+    """A trained network and what it is applied with.
+
+    Attributes
+    ----------
+    channels, inputs : Channels
+        Those of the spectra, of all modules, and those that the network reads.
+    scored : (m,) int
+        The inputs, of all modules, over which errors are averaged.
+    """
 
     def __init__(
         self,
@@ -110,7 +111,6 @@ class _Scorer:
         self.network = network
         self.scale = description.scale
         self.units: dict[str, str] = {}
-        # Those inputs, of all modules, over which errors are averaged.
         self.scored: Indices = select_channels(inputs.e_min, inputs.e_max, settings.score_energies)
         self.meta = {
             "network": settings.train.network,
@@ -120,27 +120,70 @@ class _Scorer:
             "training": settings.train.training.model_dump(mode="json"),
         }
 
-    def score(
-        self, dataset: str, paths: Sequence[Path], fits: Sequence[Path], example: bool
-    ) -> tuple[Table, list[Table]]:
-        """Return the scores of a dataset, and its example if that is wanted."""
-        settings = self.settings
-        is_training = dataset == settings.training
-        size = settings.train.training.spectra if is_training else None
-        inputs = read_inputs(paths, self.channels, settings.train.energies, size)
+    @classmethod
+    def load(cls, settings: ScoreSettings, path: Path, threads: int = 1) -> Scorer:
+        """Read responses and weights, and check that they belong together.
+
+        Raises
+        ------
+        IcflowError
+            If they do not, or one is missing.
+        """
+        devices.prepare(threads)
+        responses = settings.train.responses
+        channels = Channels.of([read_rmf(response) for response in responses])
+        inputs = channels[select_channels(channels.e_min, channels.e_max, settings.train.energies)]
+        state, description = weights.load_weights(path)
+        digests = [sha256(response) for response in responses]
+        weights.check(path, description, settings.train, digests, len(inputs.e_min))
+        network = weights.build(path, state, description)
+        return cls(settings, channels, inputs, network, description)
+
+    def read(self, dataset: str, paths: Sequence[Path]) -> Inputs:
+        """Read the spectra of a dataset; of the training dataset those that are trained with.
+
+        Raises
+        ------
+        IcflowError
+            If a file is not one of these responses or dataset, or spectra are missing.
+        """
+        train = self.settings.train
+        size = train.training.spectra if dataset == self.settings.training else None
+        inputs = read_inputs(paths, self.channels, train.energies, size)
         if inputs.dataset != dataset:
             raise IcflowError(
                 f"{paths[0]}: holds spectra of the dataset {inputs.dataset}, given as {dataset}; "
                 "name its own dataset"
             )
-        sources = settings.train.labels
-        if is_training:
+        return inputs
+
+    def take(self, dataset: str, counts: DrawnCounts, exposure: float) -> Inputs:
+        """Return counts (n, n_channels) as spectra of a dataset, all exposed as long (s)."""
+        bounds = self.channels.e_min, self.channels.e_max, self.settings.train.energies
+        return Inputs(
+            dataset=dataset,
+            index=np.arange(len(counts)),
+            rates=input_rates(counts, exposure, *bounds),
+            counts_per_rate=counts_per_rate(exposure, *bounds),
+            truth={},
+        )
+
+    def score(self, inputs: Inputs, fits: Sequence[Path] = ()) -> tuple[Table, Singles]:
+        """Return the scores of a dataset, one row per spectrum, and its reconstructions.
+
+        Parameters
+        ----------
+        fits : sequence of path
+            Tables of the label fits of the training dataset.
+        """
+        sources = self.settings.train.labels
+        if inputs.dataset == self.settings.training:
             labels, self.units = training_labels(sources, inputs, fits)
         else:
             labels = true_labels(sources, inputs)
         reconstruction, latents = reconstruct(self.network, inputs.rates)
         table = self._tabulate(inputs, self._parts(inputs), reconstruction, latents, labels)
-        return table, [self._example(inputs, reconstruction)] if example else []
+        return table, reconstruction
 
     def _parts(self, inputs: Inputs) -> Strings:
         """Return the part that each spectrum plays."""
@@ -190,7 +233,14 @@ class _Scorer:
             table[f"latent_{column}"] = rounded(latents[:, column], DIGITS)
         return table
 
-    def _example(self, inputs: Inputs, reconstruction: Singles) -> Table:
+    def example(self, inputs: Inputs, reconstruction: Singles) -> Table:
+        """Return input and reconstruction of the example spectrum.
+
+        Raises
+        ------
+        IcflowError
+            If it is not among the spectra.
+        """
         wanted = np.array([self.settings.example])
         row = rows_of(inputs.index, wanted, f"figures.example, dataset {inputs.dataset}")[0]
         energy = 0.5 * (self.inputs.e_min + self.inputs.e_max)

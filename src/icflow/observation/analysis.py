@@ -99,7 +99,7 @@ class Analysis:
         self.modules, self.engine = observed_fits.open_source(settings)
         self.models = {
             name: at_source(model, self.observation.redshift, self.observation.nH)
-            for name, model in settings.models.items()
+            for name, model in sorted(settings.models.items())
         }
         self.norm = f"{self.observe.ic}.norm"
         self.fits: dict[str, FitResult] = {}

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
-from astropy.table import Table, vstack
+from astropy.table import Table
 
 from icflow.config import FitModel, Observe
 from icflow.detection.base import TEST, VALIDATION
@@ -19,7 +18,7 @@ from icflow.observation.simulations import Draws, Spectra, allowed, draw_each, r
 from icflow.ogip.observation import SpectrumFiles
 from icflow.ogip.spectra import Recorded, SpectrumSet, write_spectra
 from icflow.settings import ObserveNetworkSettings, ScoreSettings, SourceSettings
-from icflow.tables import read_table
+from icflow.tables import stack
 from icflow.typing import DrawnCounts
 
 # The spectra that the network is trained with, as a dataset.
@@ -49,7 +48,7 @@ def run(settings: ObserveNetworkSettings, output: Path, threads: int = 1) -> Non
     repeated = [truth[row % len(truth)] for row in range(settings.score.train.training.spectra)]
     draws = Draws(settings.seed, f"observations/{settings.name}/{TRAINING}")
     counts = draw_each(engine, _model(settings), repeated, draws)
-    _write(output / SPECTRA, module, TRAINING, counts, repeated)
+    write_spectra(output / SPECTRA, _training_set(module, counts, repeated))
     fold.run(_of(settings.score, module).train, [output / SPECTRA], [], output, threads)
 
 
@@ -108,31 +107,27 @@ def scores(
         What `run` wrote.
     """
     from icflow.networks import fold
-    from icflow.networks import scores as networks_scores
+    from icflow.networks.scores import Scorer
 
     (module,) = modules
     first, *others = spectra
-    known = settings.model_copy(
-        update={"training": TRAINING, "test": [first], "validation": others, "example": 0}
-    )
-    with TemporaryDirectory() as temporary:
-        files = {TRAINING: [folder / SPECTRA]}
-        for number, (name, one) in enumerate(spectra.items()):
-            path = Path(temporary, f"{number}.pha")
-            _write(path, module, name, np.asarray(one.counts, dtype=np.int32), ())
-            files[name] = [path]
-        outputs = Path(temporary, "scores.ecsv"), Path(temporary, "reconstructions.ecsv")
-        networks_scores.run(_of(known, module), folder / fold.WEIGHTS, files, [], *outputs)
-        table = read_table(outputs[0])
+    parts = {"training": TRAINING, "test": [first], "validation": others}
+    own = _of(settings, module).model_copy(update=parts)
+    scorer = Scorer.load(own, folder / fold.WEIGHTS)
+    inputs = [scorer.read(TRAINING, [folder / SPECTRA])]
+    for name in (*others, first):
+        counts = np.asarray(spectra[name].counts, dtype=np.int32)
+        inputs.append(scorer.take(name, counts, module.spectrum.exposure))
+    table = stack([scorer.score(dataset)[0] for dataset in inputs])
     # Spectra that are judged choose the threshold too, as they do for the other detectors.
     dataset = np.asarray(table["dataset"])
-    parts = {
+    judged = {
         VALIDATION: table[np.isin(dataset, (observe.thermal, observe.with_ic))],
         TEST: table[dataset != TRAINING],
     }
-    for part, rows in parts.items():
+    for part, rows in judged.items():
         rows["part"] = part
-    return vstack([table[dataset == TRAINING], *parts.values()], metadata_conflicts="silent")
+    return stack([table[dataset == TRAINING], *judged.values()])
 
 
 def _of(settings: ScoreSettings, module: SpectrumFiles) -> ScoreSettings:
@@ -141,13 +136,10 @@ def _of(settings: ScoreSettings, module: SpectrumFiles) -> ScoreSettings:
     return settings.model_copy(update={"train": train})
 
 
-def _write(
-    path: Path,
-    module: SpectrumFiles,
-    dataset: str,
-    counts: DrawnCounts,
-    truth: Sequence[Mapping[str, float]],
-) -> None:
+def _training_set(
+    module: SpectrumFiles, counts: DrawnCounts, truth: Sequence[Mapping[str, float]]
+) -> SpectrumSet:
+    """Return simulated spectra as files hold them."""
     spectrum = module.spectrum
     recorded = Recorded(
         channel=spectrum.channel,
@@ -157,14 +149,11 @@ def _write(
         telescope=spectrum.telescope,
         instrument=spectrum.instrument,
     )
-    write_spectra(
-        path,
-        SpectrumSet(
-            counts=counts,
-            index=np.arange(len(counts)),
-            truth={n: np.array([one[n] for one in truth]) for n in (truth[0] if truth else ())},
-            modules=(recorded,),
-            dataset=dataset,
-            scenario=dataset,
-        ),
+    return SpectrumSet(
+        counts=counts,
+        index=np.arange(len(counts)),
+        truth={name: np.array([values[name] for values in truth]) for name in truth[0]},
+        modules=(recorded,),
+        dataset=TRAINING,
+        scenario=TRAINING,
     )
