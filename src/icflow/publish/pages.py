@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from icflow.files import atomic_path
-from icflow.publish.figures import style, writing
+from icflow.publish.figures import style
 
 DPI = 100
 COLOURS = 256  # of an image: its files stay small, its lines sharp
@@ -41,7 +41,7 @@ def draw_small(draw: Callable[[], style.Figure], output: Path) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         drawn = Path(folder) / "drawn.png"
-        writing.write(draw, DPI, [drawn])
+        style.write(draw, DPI, [drawn])
         with Image.open(drawn) as image, atomic_path(output) as temporary:
             plain = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
             plain.save(temporary, optimize=True)

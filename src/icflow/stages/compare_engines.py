@@ -70,10 +70,7 @@ def run(config: Config, count: int, output: Path, figure: Sequence[Path]) -> str
         table.meta.update({f"{name}_{key}": value for key, value in engine.versions().items()})
     table.meta.update(spectra=count, starts=config.fits.starts)
     write_table(output, table)
-    with style.context():
-        drawn = engine_comparison.draw(table)
-        for path in figure:
-            style.save(drawn, path, config.figures.dpi)
+    style.write(lambda: engine_comparison.draw(table), config.figures.dpi, figure)
     return summary(table)
 
 

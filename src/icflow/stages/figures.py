@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from icflow.publish.figures import writing
+from icflow.publish.figures import registry
 from icflow.publish.figures.base import FigureSettings
 
 
 def run(settings: FigureSettings, results: Path, output: Sequence[Path]) -> None:
-    """Draw a figure of the results; see `icflow.publish.figures.writing.run`."""
-    writing.run(settings, [results / path for path in settings.inputs], output)
+    """Draw a figure of the results; see `icflow.publish.figures.registry.write`."""
+    registry.write(settings, [results / path for path in settings.inputs], output)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from icflow.observation import page
-from icflow.publish.figures import writing
+from icflow.publish.figures import style
 
 
 def run(folder: Path, dpi: int, output: Sequence[Path]) -> None:
     """Draw what `icflow.stages.observe` wrote into a folder."""
-    writing.write(lambda: page.draw(folder), dpi, output)
+    style.write(lambda: page.draw(folder), dpi, output)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from icflow.publish.figures import scans, writing
+from icflow.publish.figures import scans, style
 from icflow.settings import ScanSettings
 
 
 def run(settings: ScanSettings, folder: Path, dpi: int, output: Sequence[Path]) -> None:
     """Draw what `icflow.stages.scan` wrote into a folder."""
-    writing.write(lambda: scans.draw(settings, folder), dpi, output)
+    style.write(lambda: scans.draw(settings, folder), dpi, output)

@@ -20,7 +20,7 @@ from icflow.detection import scan, scan_tables
 from icflow.detection.scan import Point, ScoredSpectra, Weights
 from icflow.errors import IcflowError
 from icflow.publish import scan_page
-from icflow.publish.figures import scans, writing
+from icflow.publish.figures import scans, style
 from icflow.settings import ScanSettings
 from icflow.stages import scan as stage
 from icflow.typing import Floats
@@ -316,7 +316,7 @@ def test_the_table_and_the_figure_of_a_scan(figure: str, tmp_path: Path) -> None
     for name in ("table.csv", "table.md", "curves.ecsv"):
         assert (again / name).read_bytes() == (output / name).read_bytes()
     images = [tmp_path / f"figure.{suffix}" for suffix in ("png", "pdf")]
-    writing.write(lambda: scans.draw(settings, output), 80, images)
+    style.write(lambda: scans.draw(settings, output), 80, images)
     assert images[0].read_bytes().startswith(b"\x89PNG")
     assert images[1].read_bytes().startswith(b"%PDF-")
 

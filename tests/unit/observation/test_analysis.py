@@ -208,7 +208,7 @@ def test_the_tables_hold_the_fits(made: Path, summary: dict[str, Any]) -> None:
 
 def test_the_page_is_drawn(made: Path, tmp_path: Path) -> None:
     outputs = [str(tmp_path / f"page.{suffix}") for suffix in ("pdf", "png")]
-    arguments = ["observation-figure", str(made), "--dpi", "60", "--output", *outputs]
+    arguments = ["observe-figure", str(made), "--dpi", "60", "--output", *outputs]
     assert main(arguments) == 0
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF-")
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")

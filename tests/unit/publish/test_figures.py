@@ -33,7 +33,6 @@ from icflow.publish.figures import (
     registry,
     reliability,
     style,
-    writing,
 )
 from icflow.publish.figures.base import FigureSettings
 
@@ -60,7 +59,7 @@ def test_figures_are_drawn_at_journal_width(
     inputs = registry.inputs(config, name, Layout(evaluated))
     outputs = [tmp_path / path.name for path in registry.outputs(config, name, Layout())]
     settings = registry.settings(config, name)
-    writing.run(settings, inputs, outputs)
+    registry.write(settings, inputs, outputs)
     assert [path.name for path in outputs] == [
         f"{registry.file_name(name)}.{suffix}" for suffix in ("pdf", "png")
     ]
@@ -114,9 +113,9 @@ def test_bytes_are_the_same_in_another_process(
     script = (
         "import sys; from pathlib import Path; from icflow.config import from_json\n"
         "from icflow.publish.figures.base import FigureSettings\n"
-        "from icflow.publish.figures import writing\n"
+        "from icflow.publish.figures import registry\n"
         "text, inputs, outputs = sys.argv[1:]\n"
-        "writing.run(from_json(FigureSettings, text), [Path(p) for p in inputs.split('|')],"
+        "registry.write(from_json(FigureSettings, text), [Path(p) for p in inputs.split('|')],"
         " [Path(p) for p in outputs.split('|')])"
     )
     for name in names:
@@ -124,7 +123,7 @@ def test_bytes_are_the_same_in_another_process(
         inputs = registry.inputs(config, name, Layout(evaluated))
         here = [tmp_path / f"here{name}.{suffix}" for suffix in ("pdf", "png", "svg")]
         there = [tmp_path / f"there{name}.{suffix}" for suffix in ("pdf", "png", "svg")]
-        writing.run(settings, inputs, here)
+        registry.write(settings, inputs, here)
         subprocess.run(
             [
                 sys.executable,
@@ -147,9 +146,9 @@ def test_a_users_matplotlibrc_changes_nothing(
 
     settings = registry.settings(config, "6")
     inputs = registry.inputs(config, "6", Layout(evaluated))
-    writing.run(settings, inputs, [tmp_path / "plain.png"])
+    registry.write(settings, inputs, [tmp_path / "plain.png"])
     with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red", "lines.linewidth": 9}):
-        writing.run(settings, inputs, [tmp_path / "odd.png"])
+        registry.write(settings, inputs, [tmp_path / "odd.png"])
     assert (tmp_path / "plain.png").read_bytes() == (tmp_path / "odd.png").read_bytes()
 
 
@@ -157,7 +156,7 @@ def test_unknown_figures_and_formats_are_refused(config: Config, tmp_path: Path)
     with pytest.raises(IcflowError, match="no figure 99; choose one of 1, 2"):
         registry.settings(config, "99")
     with pytest.raises(IcflowError, match=r"figure1\.gif: figures are written as \.pdf"):
-        writing.run(registry.settings(config, "1"), [], [tmp_path / "figure1.gif"])
+        registry.write(registry.settings(config, "1"), [], [tmp_path / "figure1.gif"])
 
 
 def test_settings_hold_only_what_a_figure_depends_on(config: Config) -> None:
@@ -174,11 +173,12 @@ def test_settings_hold_only_what_a_figure_depends_on(config: Config) -> None:
 
 
 def test_every_figure_says_what_it_shows(config: Config) -> None:
-    for kind in registry.FIGURES.values():
-        assert len(kind.alt) > 40
-        caption = kind.caption(config)
-        assert caption.endswith(".")
-        assert "  " not in caption
+    for name in registry.FIGURES:
+        words = registry.words(config, name)
+        assert len(words["alt"]) > 40
+        assert words["caption"].endswith(".")
+        assert "  " not in words["caption"]
+        assert words["title"] not in ("", words["caption"], words["alt"])
 
 
 def test_captions_follow_the_settings(config: Config) -> None:
@@ -432,7 +432,7 @@ def test_confusion_matrices_of_more_detectors_fill_more_rows(
 def test_pdf_text_is_compressed_but_whole(config: Config, evaluated: Path, tmp_path: Path) -> None:
     """Decompress every stream: a truncated file would not."""
     inputs = registry.inputs(config, "5", Layout(evaluated))
-    writing.run(registry.settings(config, "5"), inputs, [tmp_path / "figure5.pdf"])
+    registry.write(registry.settings(config, "5"), inputs, [tmp_path / "figure5.pdf"])
     data = (tmp_path / "figure5.pdf").read_bytes()
     streams = re.findall(rb"/FlateDecode.*?stream\r?\n(.*?)\r?\nendstream", data, re.DOTALL)
     assert len(streams) > 2

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from icflow.config import Config
 from icflow.errors import IcflowError
@@ -26,11 +25,9 @@ from icflow.publish.figures import (
     reconstruction_errors,
     reconstructions,
     reliability,
+    style,
 )
 from icflow.publish.figures.base import FigureData, FigureKind, FigureSettings
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FIGURES: dict[str, FigureKind] = {
     "1": example_spectra.FIGURE,
@@ -101,7 +98,7 @@ def outputs(config: Config, name: str, results: Layout) -> list[Path]:
     return [results.figure(file_name(name), suffix) for suffix in config.figures.formats]
 
 
-def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
+def draw(settings: FigureSettings, paths: Sequence[Path]) -> style.Figure:
     """Draw a figure from the files that `inputs` names, in that order.
 
     Raises
@@ -110,3 +107,8 @@ def draw(settings: FigureSettings, paths: Sequence[Path]) -> Figure:
         If there is no such figure, or an input is missing or not what the figure reads.
     """
     return kind(settings.name).draw(FigureData(settings, paths))
+
+
+def write(settings: FigureSettings, paths: Sequence[Path], outputs: Sequence[Path]) -> None:
+    """Draw a figure and write it; see `draw` and `icflow.publish.figures.style.write`."""
+    style.write(lambda: draw(settings, paths), settings.figures.dpi, outputs)

@@ -7,13 +7,14 @@ markers and line styles repeat what colours say, for black-and-white prints.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from icflow.errors import IcflowError
 from icflow.files import atomic_path
 from icflow.typing import AnyArray, Floats, Indices
 
@@ -150,7 +151,36 @@ def page(width: float, height: float) -> Figure:
 def save(figure: Figure, path: Path, dpi: int) -> None:
     """Write a figure in the format of the path's suffix; the bytes hold no date."""
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=dpi, metadata=_METADATA.get(path.suffix.lower()))
+        figure.savefig(temporary, dpi=dpi, metadata=_METADATA[path.suffix.lower()])
+
+
+def write(draw: Callable[[], Figure], dpi: int, outputs: Sequence[Path]) -> None:
+    """Draw a figure within this style and write it.
+
+    Parameters
+    ----------
+    draw : callable
+        Gives the figure.
+    dpi : int
+        Resolution of bitmaps.
+    outputs : sequence of path
+        Files to write, each in the format of its suffix.
+
+    Raises
+    ------
+    IcflowError
+        If what `draw` reads is missing or wrong, or an output has an unknown suffix.
+    """
+    for path in outputs:
+        if path.suffix.lower() not in _METADATA:
+            formats = ", ".join(_METADATA)
+            raise IcflowError(
+                f"{path}: figures are written as {formats}; choose one of these suffixes"
+            )
+    with context():
+        figure = draw()
+        for path in outputs:
+            save(figure, path, dpi)
 
 
 def log_axis(axes: Axes) -> None:
