@@ -266,7 +266,7 @@ def test_components_without_exposure_are_refused(config: Config, results: Path) 
     table = Table.read(path, format="ascii.ecsv")
     del table.meta["exposure"]
     table.write(path, format="ascii.ecsv", overwrite=True)
-    with pytest.raises(IcflowError, match=r"components-test_2T\.ecsv: needs .* exposure"):
+    with pytest.raises(IcflowError, match=r"test_2T\.ecsv: needs .* exposure"):
         draw(config, results, "1")
 
 
