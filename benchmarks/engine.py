@@ -145,9 +145,12 @@ def memory_of_shard(name: str, first: int, count: int) -> float:
     drawn, settings = settings_of.simulate(run, dataset), fit_settings(name)
     engine = engine_of()
     counts, truth = engine.fake(
-        drawn.model.expression, drawn.model.parameters, drawn.seed, dataset,
+        drawn.model.expression,
+        drawn.model.parameters,
+        drawn.seed,
+        dataset,
         range(first, first + count),
-    )  # fmt: skip
+    )
     for _ in engine.fit(settings.model, settings, counts, truth, settings.at_truth):
         pass
     return peak_memory()
@@ -365,9 +368,14 @@ class Bench:
         return paths
 
     def save(
-        self, row: str, value: float, unit: str, target: float, at_least: bool = False,
+        self,
+        row: str,
+        value: float,
+        unit: str,
+        target: float,
+        at_least: bool = False,
         **more: Any,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Add a row to the output and print it."""
         reached = bool(value >= target if at_least else value <= target)
         rows = json.loads(self.output.read_text()) if self.output.exists() else {}
@@ -416,10 +424,12 @@ def one_start(bench: Bench) -> None:
         ((_, default[name]),) = bench.run(fit_reference, [(name, None, n)])
     median = float(np.median(np.concatenate(list(one.values()))))
     medians = {
-        name: {"one start": float(np.median(one[name]) * 1e3),
-               "default starts": float(np.median(default[name]) * 1e3)}
+        name: {
+            "one start": float(np.median(one[name]) * 1e3),
+            "default starts": float(np.median(default[name]) * 1e3),
+        }
         for name in FITS
-    }  # fmt: skip
+    }
     table(
         ("fit", "one start/ms", "all starts/ms"),
         [(name, *(round(x, 2) for x in found.values())) for name, found in medians.items()],
@@ -427,9 +437,13 @@ def one_start(bench: Bench) -> None:
     note = f"median of {n} spectra, both models, z fixed and free"
     bench.save("one_start", median * 1e3, "ms per fit and core", 3.0, note=note, ms=medians)
     bench.save(
-        "one_start_vs_xspec", xspec / median, "times faster", 3000.0, at_least=True,
+        "one_start_vs_xspec",
+        xspec / median,
+        "times faster",
+        3000.0,
+        at_least=True,
         note=f"XSPEC's median is {xspec:.1f} s",
-    )  # fmt: skip
+    )
 
 
 def xspec(bench: Bench) -> None:
@@ -442,20 +456,36 @@ def xspec(bench: Bench) -> None:
             difference = result.cstat - fit[name]["cstat"]
             winner = "both" if abs(difference) < 0.01 else "icflow" if difference < 0 else "XSPEC"
             lines.append(
-                (fit["index"], fit["kind"], name, fit[name]["cstat"], result.cstat, difference,
-                 winner)
-            )  # fmt: skip
+                (
+                    fit["index"],
+                    fit["kind"],
+                    name,
+                    fit[name]["cstat"],
+                    result.cstat,
+                    difference,
+                    winner,
+                )
+            )
             if name.startswith(fit["kind"]):
                 above_truth.append(result.cstat - fit["cstat_truth"])
     headings = ("spectrum", "simulated", "fit", "C XSPEC", "C icflow", "difference", "lower")
     table(headings, lines)
     wins = {who: sum(line[-1] == who for line in lines) for who in ("icflow", "XSPEC", "both")}
     bench.save(
-        "cstat_above_xspec", max(line[5] for line in lines), "largest difference in C", 0.01,
-        note=f"lower C: {wins}", fits=[dict(zip(headings, line, strict=True)) for line in lines],
-    )  # fmt: skip
-    bench.save("cstat_above_truth", max(above_truth), "largest difference in C", 0.0,
-               note="fits of the true model")  # fmt: skip
+        "cstat_above_xspec",
+        max(line[5] for line in lines),
+        "largest difference in C",
+        0.01,
+        note=f"lower C: {wins}",
+        fits=[dict(zip(headings, line, strict=True)) for line in lines],
+    )
+    bench.save(
+        "cstat_above_truth",
+        max(above_truth),
+        "largest difference in C",
+        0.0,
+        note="fits of the true model",
+    )
 
 
 def minimum(bench: Bench) -> None:
@@ -478,10 +508,16 @@ def minimum(bench: Bench) -> None:
         joined = np.concatenate(excess)
         table(("fit", *details[name]), [(name, *x.values()) for name, x in details.items()])
         bench.save(
-            f"minimum_{kind}", float(np.mean(joined < 0.01)), "fraction within 0.01", 0.995,
-            at_least=True, note=f"{2 * n} spectra, both models, {starts} starts",
-            spectra=2 * n, starts=starts, fits=details,
-        )  # fmt: skip
+            f"minimum_{kind}",
+            float(np.mean(joined < 0.01)),
+            "fraction within 0.01",
+            0.995,
+            at_least=True,
+            note=f"{2 * n} spectra, both models, {starts} starts",
+            spectra=2 * n,
+            starts=starts,
+            fits=details,
+        )
 
 
 def labels(bench: Bench) -> None:
@@ -510,10 +546,14 @@ def _timed(
     results = [r for part in bench.run(fit_shard, tasks) for r in part]
     seconds = time.perf_counter() - start
     bench.save(
-        row, seconds * full / n, f"s on {bench.workers} cores", target,
-        note=_scaled(n, full, seconds), spectra=n,
+        row,
+        seconds * full / n,
+        f"s on {bench.workers} cores",
+        target,
+        note=_scaled(n, full, seconds),
+        spectra=n,
         unconverged=sum(not result.converged for result in results),
-    )  # fmt: skip
+    )
 
 
 def _scaled(n: int, full: int, seconds: float) -> str:
@@ -535,9 +575,13 @@ def simulation(bench: Bench) -> None:
         bench.run(make_shard, tasks)
         seconds = time.perf_counter() - start
     bench.save(
-        "simulation", seconds * 14_000 / n, f"s on {bench.workers} cores", 45.0,
-        note=_scaled(n, 14_000, seconds), spectra=n,
-    )  # fmt: skip
+        "simulation",
+        seconds * 14_000 / n,
+        f"s on {bench.workers} cores",
+        45.0,
+        note=_scaled(n, 14_000, seconds),
+        spectra=n,
+    )
 
 
 def memory(bench: Bench) -> None:
@@ -550,12 +594,14 @@ def memory(bench: Bench) -> None:
         seconds[n], peaks[n] = time.perf_counter() - start, max(found) * bench.workers
     table(("spectra", "seconds", "MiB"), [(n, seconds[n], peaks[n]) for n in sizes])
     details = {str(n): {"seconds": seconds[n], "MiB": peaks[n]} for n in sizes}
-    bench.save("memory", max(peaks.values()), f"MiB, {bench.workers} processes", 2048.0,
-               sizes=details)  # fmt: skip
+    bench.save(
+        "memory", max(peaks.values()), f"MiB, {bench.workers} processes", 2048.0, sizes=details
+    )
     first, last = sizes[0], sizes[-1]
     growth = (seconds[last] / last) / (seconds[first] / first)
-    bench.save("linearity", growth, "time per spectrum", 1.1,
-               note=f"{last} spectra against {first}")  # fmt: skip
+    bench.save(
+        "linearity", growth, "time per spectrum", 1.1, note=f"{last} spectra against {first}"
+    )
 
 
 def expected_counts(bench: Bench) -> None:
@@ -563,8 +609,13 @@ def expected_counts(bench: Bench) -> None:
     n = bench.size(200)
     tasks = [(scenario, *block) for scenario in DATASETS for block in bench.blocks(n)]
     worst = max(bench.run(worst_count, tasks))
-    bench.save("expected_counts", worst, "largest relative", 1e-5,
-               note=f"{n} draws of each model, all channels")  # fmt: skip
+    bench.save(
+        "expected_counts",
+        worst,
+        "largest relative",
+        1e-5,
+        note=f"{n} draws of each model, all channels",
+    )
 
 
 def coverage(bench: Bench) -> None:
@@ -580,10 +631,14 @@ def coverage(bench: Bench) -> None:
     ):
         source = [line for line in lines if not line["parameter"].startswith(BACKGROUND)]
         bench.save(
-            row, max(abs(line[column] - ONE_SIGMA) for line in source),
-            "largest |coverage − 68.3|, %", 3.0,
-            note=f"{note}; {n} fits per model, source parameters", spectra=n, parameters=lines,
-        )  # fmt: skip
+            row,
+            max(abs(line[column] - ONE_SIGMA) for line in source),
+            "largest |coverage − 68.3|, %",
+            3.0,
+            note=f"{note}; {n} fits per model, source parameters",
+            spectra=n,
+            parameters=lines,
+        )
 
 
 def _coverage(

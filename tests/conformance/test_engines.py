@@ -71,9 +71,12 @@ def model_of(fit: str, starts: bool) -> FitModel:
 
 def control(**changes: Any) -> FitControl:
     settings = {
-        "energies": [3.0, 80.0], "group_min": 100, "background_range": 0.1, "starts": 8,
+        "energies": [3.0, 80.0],
+        "group_min": 100,
+        "background_range": 0.1,
+        "starts": 8,
         "max_iterations": 300,
-    }  # fmt: skip
+    }
     return FitControl(**(settings | changes))
 
 

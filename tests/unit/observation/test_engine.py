@@ -25,9 +25,15 @@ from icflow.settings import ObserveSettings
 ROOT = Path(__file__).resolve().parents[3]
 REDSHIFT, NH = 0.05, 0.00858
 TRUTH = {
-    "TBabs.nH": NH, "apec.kT": 8.0, "apec.Abundanc": 0.3, "apec.Redshift": REDSHIFT,
-    "apec.norm": 0.1, "powerlaw.PhoIndex": 2.0, "powerlaw.norm": 6e-3, "factor.B": 1.07,
-}  # fmt: skip
+    "TBabs.nH": NH,
+    "apec.kT": 8.0,
+    "apec.Abundanc": 0.3,
+    "apec.Redshift": REDSHIFT,
+    "apec.norm": 0.1,
+    "powerlaw.PhoIndex": 2.0,
+    "powerlaw.norm": 6e-3,
+    "factor.B": 1.07,
+}
 
 
 @pytest.fixture(scope="module")
@@ -157,9 +163,13 @@ def test_components_of_all_spectra_stand_side_by_side(
     parts = engine.components(model, truth)
     n = engine.engine.foldings[0].n_channels
     assert list(parts) == [
-        "TBabs*apec", "TBabs*powerlaw", "background.continuum", "background.aperture",
-        "background.lines", "background.focused",
-    ]  # fmt: skip
+        "TBabs*apec",
+        "TBabs*powerlaw",
+        "background.continuum",
+        "background.aperture",
+        "background.lines",
+        "background.focused",
+    ]
     assert not parts["background.lines"][n:].any()
     ratio = parts["TBabs*apec"][n : n + 1900] / parts["TBabs*apec"][:1900]
     np.testing.assert_allclose(ratio, 1.07 * 0.9 * 0.7, rtol=1e-9)

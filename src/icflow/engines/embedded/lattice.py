@@ -202,6 +202,8 @@ def _screen(
 
     Parameters
     ----------
+    rows, weights : ndarray, shape (n_points, n_sources, 2)
+        Which rows the shape of each source is made of, and how much of each.
     held : ndarray, shape (n_sources,)
         Norms that are not free, NaN for those that are.
 
@@ -213,39 +215,47 @@ def _screen(
     """
     n, m = rows.shape[0], rows.shape[1]
     scores, norms = np.zeros(n), np.zeros((n, m))
-    a, b, x = np.empty((m, m)), np.empty(m), np.empty(m)
+    a, b = np.empty((m, m)), np.empty(m)
     for k in range(n):
-        for s in range(m):
-            b[s] = 0.0
-            for p in range(2):
-                if weights[k, s, p] != 0:
-                    b[s] += weights[k, s, p] * pull[rows[k, s, p]]
-            for t in range(s + 1):
-                total = 0.0
-                for p in range(2):
-                    for q in range(2):
-                        w = weights[k, s, p] * weights[k, t, q]
-                        if w != 0:
-                            total += w * gram[rows[k, s, p], rows[k, t, q]]
-                a[s, t] = total
-                a[t, s] = total
-        # Non-negative least squares by cyclic descent: few unknowns, a ranking is all we need.
-        for s in range(m):
-            x[s] = 0.0 if np.isnan(held[s]) else held[s]
-        for _ in range(15):
-            for s in range(m):
-                if a[s, s] > 0 and np.isnan(held[s]):
-                    rest = b[s]
-                    for t in range(m):
-                        if t != s:
-                            rest -= a[s, t] * x[t]
-                    x[s] = max(rest / a[s, s], 0.0)
-        value = 0.0
+        _mix(gram, pull, rows[k], weights[k], a, b)
+        _best_norms(a, b, held, norms[k])
         for s in range(m):
             rest = -2 * b[s]
             for t in range(m):
-                rest += a[s, t] * x[t]
-            value += x[s] * rest
-        scores[k] = value
-        norms[k] = x
+                rest += a[s, t] * norms[k, t]
+            scores[k] += norms[k, s] * rest
     return scores, norms
+
+
+@njit(cache=True, nogil=True)
+def _mix(gram: Floats, pull: Floats, rows: Integers, weights: Floats, a: Floats, b: Floats) -> None:
+    """Compute the normal equations a · norms = b of sources that are mixes of rows."""
+    for s in range(len(b)):
+        b[s] = 0.0
+        for p in range(2):
+            if weights[s, p] != 0:
+                b[s] += weights[s, p] * pull[rows[s, p]]
+        for t in range(s + 1):
+            total = 0.0
+            for p in range(2):
+                for q in range(2):
+                    w = weights[s, p] * weights[t, q]
+                    if w != 0:
+                        total += w * gram[rows[s, p], rows[t, q]]
+            a[s, t] = total
+            a[t, s] = total
+
+
+@njit(cache=True, nogil=True)
+def _best_norms(a: Floats, b: Floats, held: Floats, norms: Floats) -> None:
+    """Solve for non-negative norms by cyclic descent: few unknowns, a ranking is all we need."""
+    for s in range(len(b)):
+        norms[s] = 0.0 if np.isnan(held[s]) else held[s]
+    for _ in range(15):
+        for s in range(len(b)):
+            if a[s, s] > 0 and np.isnan(held[s]):
+                rest = b[s]
+                for t in range(len(b)):
+                    if t != s:
+                        rest -= a[s, t] * norms[t]
+                norms[s] = max(rest / a[s, s], 0.0)

@@ -118,32 +118,22 @@ def _add_curve(
 
 
 @jit
-def _add_plasma(
-    shapes: Shapes,
-    term: Integers,
-    theta: Floats,
-    cell: int,
-    slot: Integers,
-    scratch: Floats,
-    model: Floats,
-    slopes: Floats,
-) -> None:
-    """Add one PLASMA term to the model, and its derivatives to the rows of `slopes`.
+def _ends_of_cell(table: Floats, cell: int, place: float, scratch: Floats) -> None:
+    """Interpolate a plasma table in redshift at both ends of a temperature cell.
 
-    `slot` maps a parameter to its row of `slopes`, -1 where it is not free.
+    Parameters
+    ----------
+    table : ndarray, shape (n_redshifts, n_temperatures, 2, n_channels)
+    place : float
+        Where the redshift lies among the nodes.
+    scratch : ndarray, shape (6, n_channels)
+        0 to 3 are filled: A and B at the lower temperature, A and B at the upper one.
     """
-    norm, kT, Z, z = theta[term[NORM]], theta[term[FIRST]], theta[term[SECOND]], theta[term[THIRD]]
-    table = shapes.plasma[term[TABLE]]
     n_z = table.shape[0]
-    low, high = shapes.temperatures[cell], shapes.temperatures[cell + 1]
-    share = (kT - low) / (high - low)
-    shape, by_z = scratch[4], scratch[5]
-    vary_z = n_z > 1 and slot[term[THIRD]] >= 0
     if n_z > 1:
-        node, weight, slope = cubic((z - shapes.redshifts[0]) / shapes.redshifts[1], n_z)
+        node, weight, _ = cubic(place, n_z)
     for i in range(2):
         for part in range(2):
-            # scratch[0..3]: A and B at the lower temperature, A and B at the upper one.
             target = scratch[2 * i + part]
             if n_z == 1:
                 target[:] = table[0, cell + i, part]
@@ -154,6 +144,41 @@ def _add_plasma(
                     target[k] = (
                         weight[0] * a[k] + weight[1] * b[k] + weight[2] * c[k] + weight[3] * d[k]
                     )
+
+
+@jit
+def _slope_in_redshift(
+    table: Floats, cell: int, place: float, share: float, Z: float, by_place: Floats
+) -> None:
+    """Compute the derivative of a plasma of norm 1 by the place of the redshift."""
+    node, _, slope = cubic(place, table.shape[0])
+    by_place[:] = 0.0
+    for i in range(2):
+        part_share = share if i == 1 else 1 - share
+        for q in range(4):
+            factor = part_share * slope[q]
+            _add(by_place, factor, table[node + q, cell + i, 0])
+            _add(by_place, factor * Z, table[node + q, cell + i, 1])
+
+
+@jit
+def _add_plasma(
+    shapes: Shapes,
+    term: Integers,
+    theta: Floats,
+    cell: int,
+    slot: Integers,
+    scratch: Floats,
+    model: Floats,
+    slopes: Floats,
+) -> None:
+    """Add a PLASMA term to the model, and its derivatives to the rows of `slopes`."""
+    norm, kT, Z, z = theta[term[NORM]], theta[term[FIRST]], theta[term[SECOND]], theta[term[THIRD]]
+    table, (first, spacing) = shapes.plasma[term[TABLE]], shapes.redshifts
+    low, high = shapes.temperatures[cell], shapes.temperatures[cell + 1]
+    share, place = (kT - low) / (high - low), (z - first) / spacing
+    _ends_of_cell(table, cell, place, scratch)
+    shape = scratch[4]
     for k in range(len(model)):
         cool = scratch[0, k] + Z * scratch[1, k]
         hot = scratch[2, k] + Z * scratch[3, k]
@@ -169,15 +194,9 @@ def _add_plasma(
         row = slopes[slot[term[SECOND]]]
         for k in range(len(model)):
             row[k] += norm * ((1 - share) * scratch[1, k] + share * scratch[3, k])
-    if vary_z:
-        by_z[:] = 0.0
-        for i in range(2):
-            part_share = share if i == 1 else 1 - share
-            for q in range(4):
-                factor = part_share * slope[q] / shapes.redshifts[1]
-                _add(by_z, factor, table[node + q, cell + i, 0])
-                _add(by_z, factor * Z, table[node + q, cell + i, 1])
-        _add(slopes[slot[term[THIRD]]], norm, by_z)
+    if table.shape[0] > 1 and slot[term[THIRD]] >= 0:
+        _slope_in_redshift(table, cell, place, share, Z, scratch[5])
+        _add(slopes[slot[term[THIRD]]], norm / spacing, scratch[5])
 
 
 @jit

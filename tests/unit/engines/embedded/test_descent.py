@@ -36,17 +36,19 @@ def problem(n_redshifts: int = 1) -> Shapes:
     curve = 100 * x ** (-index[:, None])
     return Shapes(
         terms=np.array(
-            [[PLASMA, 0, 3, 0, 1, 2], [PLASMA, 0, 5, 4, 1, 2], [CURVE, 0, 7, 6, 0, 0],
-             [BACKGROUND, 0, 8, 0, 0, 0]]
+            [
+                [PLASMA, 0, 3, 0, 1, 2],
+                [PLASMA, 0, 5, 4, 1, 2],
+                [CURVE, 0, 7, 6, 0, 0],
+                [BACKGROUND, 0, 8, 0, 0, 0],
+            ]
         ),
         rows=np.vstack([background[None], curve]),
         curves=np.array([[1.0, 9.0, 1.0, 0.25]]),
-        plasma=np.broadcast_to(
-            table, (n_redshifts, len(NODES), 2, N_CHANNELS)
-        )[None].copy(),
+        plasma=np.broadcast_to(table, (n_redshifts, len(NODES), 2, N_CHANNELS))[None].copy(),
         temperatures=NODES,
         redshifts=np.array([0.0, 0.1]),
-    )  # fmt: skip
+    )
 
 
 THETA = np.array([1.5, 0.6, 0.0, 1.0, 5.0, 0.5, 1.9, 0.4, 1.0])

@@ -60,12 +60,20 @@ def test_three_plasmas_fit_through_tables_and_never_worse_than_two(
 
 def test_three_plasmas_that_are_there_are_found(engine: EmbeddedEngine, run: config.Config) -> None:
     truth = {
-        "TBabs.nH": 0.00858, "apec.Abundanc": 0.3, "apec.Redshift": 0.05,
-        "apec.kT": 1.2, "apec_3.kT": 4.0, "apec_4.kT": 12.0,
-        "apec.norm": 2.0, "apec_3.norm": 0.5, "apec_4.norm": 0.5,
-        "apec_3.Abundanc": 0.3, "apec_4.Abundanc": 0.3,
-        "apec_3.Redshift": 0.05, "apec_4.Redshift": 0.05,
-    }  # fmt: skip
+        "TBabs.nH": 0.00858,
+        "apec.Abundanc": 0.3,
+        "apec.Redshift": 0.05,
+        "apec.kT": 1.2,
+        "apec_3.kT": 4.0,
+        "apec_4.kT": 12.0,
+        "apec.norm": 2.0,
+        "apec_3.norm": 0.5,
+        "apec_4.norm": 0.5,
+        "apec_3.Abundanc": 0.3,
+        "apec_4.Abundanc": 0.3,
+        "apec_3.Redshift": 0.05,
+        "apec_4.Redshift": 0.05,
+    }
     model = plasmas(3, 0.05)
     counts, _ = engine.fake(model.expression, truth, 1, "three", range(2))
     names = [name for name, setting in model.parameters.items() if isinstance(setting, Free)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from icflow.config import AtomicData
-from icflow.engines.embedded import cache, folded
+from icflow.engines.embedded import folded
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.models.expression import parse
 
@@ -31,9 +31,13 @@ def test_what_is_not_smooth_has_no_table() -> None:
 def table(engine: EmbeddedEngine, atomdb: Path) -> folded.PlasmaTable:
     (term,) = parse("tbabs*apec").terms
     return folded.plasma_table(
-        term, {"TBabs.nH": 0.01}, engine.foldings[0].response, AtomicData(folder=str(atomdb)),
-        (3.0, 6.0), (0.03, 0.06),
-    )  # fmt: skip
+        term,
+        {"TBabs.nH": 0.01},
+        engine.foldings[0].response,
+        AtomicData(folder=str(atomdb)),
+        (3.0, 6.0),
+        (0.03, 0.06),
+    )
 
 
 @pytest.mark.parametrize("redshift", [0.0301, 0.0437, 0.06])
@@ -64,24 +68,3 @@ def test_compiled_and_plain_rates_agree(table: folded.PlasmaTable) -> None:
     np.testing.assert_allclose(
         folded.photons_at.py_func(few, 0.05, chosen), photons[:39], rtol=1e-12
     )
-
-
-def test_tables_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path)
-    monkeypatch.setattr(cache, "_recent", {})
-    made: list[int] = []
-
-    def make() -> cache.Arrays:
-        made.append(1)
-        return {"rows": np.arange(3.0)}
-
-    for _ in range(2):
-        assert cache.cached({"name": "x"}, make)["rows"].tolist() == [0, 1, 2]
-        cache._recent.clear()
-    assert len(made) == 1
-    (file,) = (tmp_path / "folded").glob("*.npz")
-    # Half a file is made again.
-    file.write_bytes(file.read_bytes()[:40])
-    assert cache.cached({"name": "x"}, make)["rows"].tolist() == [0, 1, 2]
-    cache.cached({"name": "y"}, make)
-    assert len(made) == 3

@@ -19,11 +19,17 @@ def response(matrix: np.ndarray) -> Response:
     bounds = np.linspace(1.0, 5.0, n_channels + 1)
     return Response(
         Rmf(
-            edges[:-1], edges[1:], csr_array(matrix), np.arange(n_channels), bounds[:-1],
-            bounds[1:], telescope="T", instrument="I",
+            edges[:-1],
+            edges[1:],
+            csr_array(matrix),
+            np.arange(n_channels),
+            bounds[:-1],
+            bounds[1:],
+            telescope="T",
+            instrument="I",
         ),
         None,
-    )  # fmt: skip
+    )
 
 
 def test_the_key_of_a_response_names_all_that_folding_depends_on() -> None:

@@ -21,8 +21,10 @@ def plasmas(number: int) -> FitModel:
     """Plasmas that share abundance and redshift."""
     names = ["apec", *(f"apec_{i + 3}" for i in range(number - 1))]
     parameters: dict[str, Any] = {
-        "TBabs.nH": 0.00858, "apec.Abundanc": Free(free=[0.0, 5.0]), "apec.Redshift": Z,
-    }  # fmt: skip
+        "TBabs.nH": 0.00858,
+        "apec.Abundanc": Free(free=[0.0, 5.0]),
+        "apec.Redshift": Z,
+    }
     for name in names:
         parameters[f"{name}.kT"] = Free(free=[0.5, 15.0])
         parameters[f"{name}.norm"] = Free(free=[0.0, 100.0])

@@ -25,9 +25,13 @@ MODEL = FitModel(
 
 def built(reach: float = 0.1, at_truth: tuple[str, ...] = (), **changes: Any) -> Model:
     control = FitControl(
-        energies=[3.0, 80.0], group_min=1, background_range=reach, starts=1, max_iterations=9,
+        energies=[3.0, 80.0],
+        group_min=1,
+        background_range=reach,
+        starts=1,
+        max_iterations=9,
         cross_normalisation=[0.7, 1.4],
-    )  # fmt: skip
+    )
     return build_model(MODEL, control, ["factor.B"], ["background.A.x", "background.B.x"], at_truth)
 
 
@@ -49,9 +53,15 @@ def test_what_is_free_has_limits_and_perhaps_a_start() -> None:
     assert model.start[place["TBabs.nH"]] == model.upper[place["TBabs.nH"]] == 0.01
     free = [model.names[p] for p in model.free]
     assert free == [
-        "apec.kT", "apec.Redshift", "apec.norm", "apec_3.kT", "apec_3.norm", "factor.B",
-        "background.A.x", "background.B.x",
-    ]  # fmt: skip
+        "apec.kT",
+        "apec.Redshift",
+        "apec.norm",
+        "apec_3.kT",
+        "apec_3.norm",
+        "factor.B",
+        "background.A.x",
+        "background.B.x",
+    ]
     box = model.box()
     assert box.free.tolist() == list(model.free)
     assert model.box([place["apec.kT"]]).upper.tolist() == [9.0]

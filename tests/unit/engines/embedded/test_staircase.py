@@ -62,12 +62,10 @@ def test_every_step_has_the_cstat_of_the_exact_model(
     assert found.edges[0] == LOW and found.edges[-1] == HIGH and len(found.middle) == 101
     exact = np.array(
         [
-            cstat(
-                data.counts, binned(data, model_counts(tables.exact(at), at))
-            )
+            cstat(data.counts, binned(data, model_counts(tables.exact(at), at)))
             for at in (moved(theta, z) for z in found.middle)
         ]
-    )  # fmt: skip
+    )
     assert np.ptp(exact) > 10
     # What is left is in lines too weak to be followed.
     assert np.abs(found.cstat - exact).max() < 0.3

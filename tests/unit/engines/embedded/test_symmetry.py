@@ -9,9 +9,13 @@ from icflow.engines.embedded.symmetry import exchangeable, first_image, is_first
 
 # kT 0, 3, 5; abundance 1; redshift 2; norms 4, 6, 7.
 THREE = np.array(
-    [[PLASMA, 0, 4, 0, 1, 2], [PLASMA, 0, 6, 3, 1, 2], [ROW, 0, 8, 0, 0, 0],
-     [PLASMA, 0, 7, 5, 1, 2]]
-)  # fmt: skip
+    [
+        [PLASMA, 0, 4, 0, 1, 2],
+        [PLASMA, 0, 6, 3, 1, 2],
+        [ROW, 0, 8, 0, 0, 0],
+        [PLASMA, 0, 7, 5, 1, 2],
+    ]
+)
 
 
 def box(**changed: float) -> Box:

@@ -30,10 +30,18 @@ MODEL = FitModel(
     },
 )
 VALUES = {
-    "apec.kT": 4.3, "apec.Abundanc": 0.4, "apec.Redshift": 0.0513, "apec.norm": 0.1,
-    "apec_3.kT": 8.8, "apec_3.norm": 0.2, "powerlaw.PhoIndex": 1.83, "powerlaw.norm": 0.01,
-    "bremss.norm": 0.05, "TBabs.nH": 0.5, "bremss.kT": 6.0,
-}  # fmt: skip
+    "apec.kT": 4.3,
+    "apec.Abundanc": 0.4,
+    "apec.Redshift": 0.0513,
+    "apec.norm": 0.1,
+    "apec_3.kT": 8.8,
+    "apec_3.norm": 0.2,
+    "powerlaw.PhoIndex": 1.83,
+    "powerlaw.norm": 0.01,
+    "bremss.norm": 0.05,
+    "TBabs.nH": 0.5,
+    "bremss.kT": 6.0,
+}
 LINKED = {"apec_3.Abundanc": 0.4, "apec_3.Redshift": 0.0513}
 
 
