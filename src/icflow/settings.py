@@ -338,12 +338,15 @@ def score(config: Config, network: str, fold: int) -> ScoreSettings:
         detection,
         config.figures,
         train=train(config, network, fold),
-        shards=_shards(
-            config,
-            {name: config.datasets[name].size for name in (*detection.validation, *detection.test)}
-            | {detection.training: config.autoencoder.training.spectra},
-        ),
+        shards=scored(config),
     )
+
+
+def scored(config: Config) -> Shards:
+    """Return the spectra that the networks score in the default run."""
+    detection = config.detection
+    sizes = {name: config.datasets[name].size for name in (*detection.validation, *detection.test)}
+    return _shards(config, sizes | {detection.training: config.autoencoder.training.spectra})
 
 
 def scan_score(config: Config, scan: str, network: str, fold: int) -> ScoreSettings:

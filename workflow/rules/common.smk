@@ -76,9 +76,6 @@ wildcard_constraints:
 
 # --- files ---------------------------------------------------------------------------
 
-# Spectra that the networks score, by dataset.
-SCORED = settings_of.score(CONFIG, next(iter(CONFIG.autoencoder.networks)), 0).shards
-
 
 def spectra(dataset, number=None):
     """Files of the first spectra of a dataset, all by default."""

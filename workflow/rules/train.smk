@@ -37,7 +37,7 @@ rule score_fold:
     input:
         ancient(RMFS),
         RESULTS.weights("{network}", "{fold}"),
-        spectra_of(SCORED),
+        spectra_of(settings_of.scored(CONFIG)),
         labels(CONFIG.autoencoder.training.spectra),
     output:
         scores=SCORE,
