@@ -65,6 +65,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"datasets": {"test_2T": {"parameters": {"apec.kT": {"uniform": [1.0, 100.0]}}}}},
         "datasets.test_2T.parameters.apec.kT: 100 lies outside XSPEC's hard limits",
     ),
+    "parameter of a dataset": (
+        {"datasets": {"test_2T": {"parameters": {"powerlaw.norm": 1.0}}}},
+        "datasets.test_2T.parameters.powerlaw.norm: 'tbabs*(apec+apec)' has no such parameter",
+    ),
     "label of a parameter that the model lacks": (
         {"autoencoder": {"labels": {"kT": "fit:apec.kt"}}},
         "autoencoder.labels.kT is 'fit:apec.kt', which is no parameter that differs among the "

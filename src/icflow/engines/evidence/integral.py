@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from icflow.engines import base
 from icflow.engines.embedded.descent import Minimum
 from icflow.engines.embedded.fitting import Fitter
 from icflow.engines.embedded.parameters import Model
@@ -150,10 +151,12 @@ class Integrator:
 
 def _prior(model: Model, settings: Mapping[str, Setting], position: int) -> Prior:
     """Return the prior of a free parameter; that of a background norm is in `Norms`."""
-    setting = settings.get(model.names[position])
-    if isinstance(setting, Prior):
-        return setting
-    return Uniform(uniform=[float(model.lower[position]), float(model.upper[position])])
+    name = model.names[position]
+    if name.startswith(base.BACKGROUND):
+        return Uniform(uniform=[float(model.lower[position]), float(model.upper[position])])
+    prior = settings[name]
+    assert isinstance(prior, Prior)
+    return prior
 
 
 def _bounded(priors: Mapping[int, Prior], norms: Sequence[int]) -> list[int]:
