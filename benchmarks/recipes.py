@@ -23,6 +23,7 @@ from astropy.table import Table, vstack
 from icflow import config as configuration
 from icflow import settings as settings_of
 from icflow.config import Config
+from icflow.layout import Layout
 from icflow.networks import devices, training
 from icflow.networks.data import Channels, LabelScale, split
 from icflow.networks.inputs import read_inputs, training_labels
@@ -72,11 +73,12 @@ def measure(config: Config, results: Path) -> Table:
     cuts = own.training
     dataset = config.detection.training
     shards = range(len(config.shards(dataset, cuts.spectra)))
+    layout = Layout(results)
     inputs = read_inputs(
-        [results / f"spectra/{dataset}/shard-{shard:04d}.pha" for shard in shards],
+        [layout.spectra(dataset, shard) for shard in shards],
         Channels.of([read_rmf(path) for path in own.responses]), own.energies, cuts.spectra,
     )  # fmt: skip
-    fits = [results / f"labels/{dataset}/shard-{shard:04d}.ecsv" for shard in shards]
+    fits = [layout.labels(dataset, shard) for shard in shards]
     labels, _ = training_labels(own.labels, inputs, fits)
     parts = split(cuts.spectra, cuts.folds, own.fold, own.seed)
     scale = LabelScale.of(list(own.labels), labels[parts.train])

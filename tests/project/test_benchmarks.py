@@ -131,8 +131,8 @@ def test_both_recipes_are_trained_and_their_curves_kept(
 ) -> None:
     truth = write_shard(tmp_path, "train_2T", 200)
     fits = Table({"index": np.arange(200)} | {n: truth[n] for n in ("apec.kT", "apec.norm")})
-    (tmp_path / "labels/train_2T").mkdir(parents=True)
-    fits.write(tmp_path / "labels/train_2T/shard-0000.ecsv")
+    (tmp_path / "label/train_2T").mkdir(parents=True)
+    fits.write(tmp_path / "label/train_2T/shard-0000.ecsv")
     folders = ["--results", tmp_path, "--output", tmp_path]
     printed = run(
         root, "recipes.py", *folders, "--spectra", "200", "--paper", "2", "--fast", "1", "2"
