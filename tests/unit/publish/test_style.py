@@ -1,0 +1,48 @@
+"""What figures share: panels, intervals, legends and the words on axes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from icflow.publish.figures import style
+
+
+@pytest.mark.parametrize(("number", "shape"), [(3, (1, 3)), (4, (1, 4)), (7, (2, 4))])
+def test_places_without_a_panel_are_hidden(number: int, shape: tuple[int, int]) -> None:
+    figure, axes = style.panels(number, 4, (1.5, 0.5))
+    assert axes.shape == shape
+    assert [panel.get_visible() for panel in axes.flat].count(True) == number
+    assert figure.get_size_inches().tolist() == [style.DOUBLE_COLUMN, 1.5 * shape[0] + 0.5]
+
+
+def test_few_panels_can_stay_as_wide_as_in_a_full_row() -> None:
+    figure, _ = style.panels(3, 4, (1.5, 0.0), full=False)
+    assert figure.get_size_inches()[0] == pytest.approx(0.75 * style.DOUBLE_COLUMN)
+
+
+def test_intervals_that_leave_out_their_value_have_no_negative_length() -> None:
+    estimates = np.array([[0.5, 0.2, np.nan], [0.4, 0.3, np.nan], [0.7, 0.4, np.nan]])
+    below, above = style.lengths(estimates)
+    np.testing.assert_allclose(below, [0.1, 0.0, np.nan])
+    np.testing.assert_allclose(above, [0.2, 0.2, np.nan])
+
+
+def test_looks_come_round_again() -> None:
+    assert style.look(0) != style.look(1)
+    assert style.look(0)["color"] == style.look(len(style.SERIES))["color"]
+
+
+def test_what_several_panels_show_is_named_once() -> None:
+    _, axes = style.grid(1, 2, style.DOUBLE_COLUMN, 2)
+    for panel, labels in zip(axes[0], (("a", "b"), ("b", "c")), strict=True):
+        for label in labels:
+            panel.plot([0, 1], label=label)
+    assert list(style.entries(axes[0])) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("text", "label"), [("redshift $z$", "Redshift $z$"), ("$kT$ (keV)", "$kT$ (keV)"), ("", "")]
+)
+def test_labels_begin_with_a_capital_or_a_symbol(text: str, label: str) -> None:
+    assert style.capital(text) == label
