@@ -18,7 +18,7 @@ from icflow.engines.embedded.folding import FACTOR, Folding, Groups, Selection
 from icflow.engines.embedded.parameters import Model, build_model
 from icflow.engines.embedded.redshift import RedshiftFitter
 from icflow.engines.embedded.tables import build_tables
-from icflow.engines.embedded.terms import norm_of
+from icflow.engines.embedded.terms import bounds_of, norm_of
 from icflow.engines.evidence.integral import Integrator, background_reach
 from icflow.engines.evidence.sampling import Integral
 from icflow.errors import IcflowError
@@ -227,14 +227,34 @@ class EmbeddedEngine:
 
     # --- fits ------------------------------------------------------------------------
 
-    def plan(self, model: FitModel, control: FitControl, at_truth: Sequence[str]) -> Model:
-        """Lay the parameters of a model out in one vector, all factors included."""
-        backgrounds = [BACKGROUND + name for name in self.backgrounds]
-        return build_model(model, control, list(self.factors), backgrounds, at_truth)
+    def plan(
+        self,
+        model: FitModel,
+        control: FitControl,
+        at_truth: Sequence[str],
+        limits: Mapping[str, Sequence[float]] | None = None,
+    ) -> Model:
+        """Lay the parameters of a model out in one vector, all factors included.
 
-    def task(self, model: FitModel, control: FitControl, at_truth: Sequence[str]) -> Task:
-        """Return what fits a model."""
-        plan, selection = self.plan(model, control, at_truth), self.selection(control.energies)
+        Parameters
+        ----------
+        limits : mapping, optional
+            Those of factors of modules, where they are not those of `control`.
+        """
+        factors = dict.fromkeys(self.factors, control.cross_normalisation) | dict(limits or {})
+        backgrounds = [BACKGROUND + name for name in self.backgrounds]
+        return build_model(model, control, factors, backgrounds, at_truth)
+
+    def task(
+        self,
+        model: FitModel,
+        control: FitControl,
+        at_truth: Sequence[str],
+        limits: Mapping[str, Sequence[float]] | None = None,
+    ) -> Task:
+        """Return what fits a model; arguments as of `plan`."""
+        plan = self.plan(model, control, at_truth, limits)
+        selection = self.selection(control.energies)
         tables = build_tables(plan, self.foldings, selection, self.atomic_data)
         redshift_free = not set(plan.free).isdisjoint(tables.redshift_of)
         fitter = self.fitters[redshift_free](plan, tables, control)
@@ -321,15 +341,16 @@ class EmbeddedEngine:
             starts=8,
             max_iterations=200,
         )
-        still = [n for n, factor in self.factors.items() if not isinstance(factor, Prior)]
-        task = self.task(model, control, [*at_truth, *still])
+        limits = {n: list(bounds_of(factor)) for n, factor in self.factors.items()}
+        still = [name for name, (low, high) in limits.items() if low == high]
+        task = self.task(model, control, [*at_truth, *still], limits)
         if isinstance(task.fitter, RedshiftFitter):
             # The likelihood is a staircase in redshift, of which sampling finds no treads.
             raise IcflowError(
                 f"{scenario.expression!r} has a redshift with a prior, over which it cannot be "
                 "integrated; name it under at_truth"
             )
-        if task.fitter.tables.direct.terms:
+        if task.fitter.direct:
             raise IcflowError(
                 f"{scenario.expression!r} has a term that no table holds, over whose priors it "
                 "cannot be integrated; fix all but one of the shape parameters of such terms"

@@ -158,6 +158,8 @@ class Fitter:
     ) -> tuple[Shapes, Data, list[Minimum]]:
         """Return the lowest minima in coarse bins, best first, and what they are minima of.
 
+        Every term needs a table of what is free in it.
+
         Parameters
         ----------
         within : float
@@ -166,7 +168,7 @@ class Fitter:
             The largest number of them.
         """
         coarse = self.tables.coarse_data(channel_counts)
-        shapes = self.tables.coarsen(self.tables.exact(theta))
+        shapes = self.tables.coarsen(self.tables.touch(self.tables.exact(theta), theta))
         starts = self._starts(shapes, coarse.counts, theta)
         rough = separate(self._descend(shapes, coarse, self.others, starts), within)
         rivals = self._rivals(coarse, shapes, rough[0], within, most)

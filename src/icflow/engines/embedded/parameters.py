@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +54,7 @@ class Model:
 def build_model(
     model: FitModel,
     control: FitControl,
-    factors: Sequence[str],
+    factors: Mapping[str, Sequence[float]],
     backgrounds: Sequence[str],
     at_truth: Sequence[str],
 ) -> Model:
@@ -62,9 +62,11 @@ def build_model(
 
     Parameters
     ----------
-    factors, backgrounds : sequence of str
-        Names of the factors of modules, and of those in front of background
-        components: 1 by default, and free within the limits of `control`.
+    factors : mapping of str to sequence of float
+        Limits of the factors of modules by their names; they start at 1.
+    backgrounds : sequence of str
+        Names of the factors in front of background components: 1 by default,
+        and free within the limits of `control`.
     at_truth : sequence of str
         Parameters that are not free.
     """
@@ -72,8 +74,8 @@ def build_model(
     settings = complete(expression, model.parameters, "parameters")
     links = {name: s.link for name, s in settings.items() if isinstance(s, Link)}
     limits = {name: _limits(s) for name, s in settings.items() if name not in links}
-    reach, (low, high) = control.background_range, control.cross_normalisation
-    limits |= dict.fromkeys(factors, (1.0, low, high))
+    reach = control.background_range
+    limits |= {n: (min(max(1.0, low), high), low, high) for n, (low, high) in factors.items()}
     limits |= dict.fromkeys(backgrounds, (1.0, 1 - reach, 1 + reach))
     varying = {name for name, s in settings.items() if isinstance(s, Free)} | set(factors)
     varying |= set(backgrounds) if reach > 0 else set()

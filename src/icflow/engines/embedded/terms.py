@@ -65,7 +65,11 @@ def fixed_values(term: Term, settings: Settings) -> dict[str, float]:
 
 def bounds(name: str, settings: Settings) -> tuple[float, float]:
     """Return the range of a parameter; both ends are its value if it is fixed."""
-    setting = root(name, settings)
+    return bounds_of(root(name, settings))
+
+
+def bounds_of(setting: Setting) -> tuple[float, float]:
+    """Return the range of what is free, drawn or fixed."""
     if isinstance(setting, Free):
         return setting.free[0], setting.free[1]
     if isinstance(setting, Prior):

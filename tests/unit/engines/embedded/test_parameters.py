@@ -30,9 +30,10 @@ def built(reach: float = 0.1, at_truth: tuple[str, ...] = (), **changes: Any) ->
         background_range=reach,
         starts=1,
         max_iterations=9,
-        cross_normalisation=[0.7, 1.4],
     )
-    return build_model(MODEL, control, ["factor.B"], ["background.A.x", "background.B.x"], at_truth)
+    return build_model(
+        MODEL, control, {"factor.B": (0.7, 1.4)}, ["background.A.x", "background.B.x"], at_truth
+    )
 
 
 def test_factors_stand_behind_the_parameters_of_the_source() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from icflow import config
-from icflow.config import AtomicData, Instrument, Scenario
+from icflow.config import AtomicData, Instrument, Module, Scenario
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.errors import IcflowError
 from icflow.models.priors import SHAPES, LogUniform, Prior, Uniform
@@ -167,3 +167,50 @@ def test_unknown_redshifts_are_refused(engine: EmbeddedEngine, root: Path) -> No
     scenario = config.load(root / "config.yaml").scenarios["1T+IC"]
     with pytest.raises(IcflowError, match=r"redshift with a prior.*at_truth"):
         engine.integrator(scenario, [3.0, 80.0], [])
+
+
+def test_what_is_known_of_a_term_needs_no_table(engine: EmbeddedEngine) -> None:
+    drawn = {
+        "TBabs.nH": Uniform(uniform=[1.0, 5.0]),
+        "powerlaw.PhoIndex": Uniform(uniform=[1.6, 2.4]),
+        "powerlaw.norm": Uniform(uniform=[5e-4, 3e-3]),
+    }
+    unknown = Scenario(expression="tbabs*powerlaw", parameters=drawn)
+    fixed = {"TBabs.nH": 3.0, "powerlaw.PhoIndex": 2.0}
+    known = Scenario(expression="tbabs*powerlaw", parameters=drawn | fixed)
+    counts, _ = engine.fake("tbabs*powerlaw", known.parameters, 1, "known", [0])
+    truth = {name: np.array([value]) for name, value in fixed.items()}
+    logs = [
+        next(
+            iter(
+                engine.integrate(
+                    scenario, [3.0, 80.0], counts, truth, at_truth, [np.random.default_rng(1)]
+                )
+            )
+        ).log
+        for scenario, at_truth in ((unknown, list(fixed)), (known, []))
+    ]
+    assert logs[0] == pytest.approx(logs[1], abs=1e-6)
+
+
+def test_the_factor_of_a_module_is_integrated_over_its_prior(
+    instrument: Instrument, atomdb: Path
+) -> None:
+    files = {name: getattr(instrument, name) for name in ("rmf", "arf", "background", "exposure")}
+    scenario = scenarios(5e-4, 3e-3)["steep"]
+    logs = []
+    for factor in (1.0, Uniform(uniform=[0.999, 1.001]), Uniform(uniform=[0.8, 1.25])):
+        modules = [
+            Module(name="A", **files),
+            Module(name="B", cross_normalisation=factor, **files),
+        ]
+        pair = EmbeddedEngine(modules, AtomicData(folder=str(atomdb)))
+        if not logs:
+            counts, _ = pair.fake(scenario.expression, scenario.parameters, 1, "pair", [0])
+        (integral,) = pair.integrate(
+            scenario, [3.0, 80.0], counts, {}, [], [np.random.default_rng(2)]
+        )
+        logs.append(integral.log)
+    # A factor that is as good as known costs nothing; a vague one does.
+    assert logs[1] == pytest.approx(logs[0], abs=0.2)
+    assert -4 < logs[2] - logs[0] < 1
