@@ -18,9 +18,7 @@ def test_class_is_whether_the_scenario_differs_from_training_unless_it_is_given(
         "same": Dataset(scenario="2T", size=9),
         "3T": Dataset(scenario="3T", size=9, ic=False),
     }
-    assert with_ic(datasets, "train") == {
-        "train": False, "other": True, "same": False, "3T": False
-    }  # fmt: skip
+    assert with_ic(datasets, "train") == {"train": False, "other": True, "same": False, "3T": False}
 
 
 def test_a_sample_holds_the_first_spectra_of_each_dataset() -> None:

@@ -146,9 +146,15 @@ def test_training_leaves_weights_and_history(run: Run) -> None:
     assert names == {"weights.safetensors", "history.ecsv", "scores.ecsv", "examples.ecsv"}
     history = Table.read(run.folder / "history.ecsv")
     assert history.colnames == [
-        "epoch", "train_loss", "train_misfit", "train_constraint", "selection_loss",
-        "selection_misfit", "selection_constraint", "learning_rate",
-    ]  # fmt: skip
+        "epoch",
+        "train_loss",
+        "train_misfit",
+        "train_constraint",
+        "selection_loss",
+        "selection_misfit",
+        "selection_constraint",
+        "learning_rate",
+    ]
     assert list(history["epoch"]) == list(range(6))
     assert str(history["train_misfit"].unit) == "ct2 / (keV2 s2)"
     _, description = weights.load_weights(run.weights)
@@ -228,14 +234,26 @@ def test_diverged_training_is_stated(run: Run, tmp_path: Path) -> None:
 def test_every_spectrum_has_a_row(run: Run) -> None:
     table = Table.read(run.folder / "scores.ecsv")
     assert table.colnames == [
-        "dataset", "index", "part", "R_a", "deviance",
-        "latent_kT", "label_kT", "latent_z", "label_z", "latent_2",
-    ]  # fmt: skip
+        "dataset",
+        "index",
+        "part",
+        "R_a",
+        "deviance",
+        "latent_kT",
+        "label_kT",
+        "latent_z",
+        "label_z",
+        "latent_2",
+    ]
     rows = {(str(row["dataset"]), str(row["part"])) for row in table}
     assert rows == {
-        ("train_2T", "train"), ("train_2T", "selection"), ("train_2T", "holdout"),
-        ("val_IC", "validation"), ("test_2T", "test"), ("test_IC", "test"),
-    }  # fmt: skip
+        ("train_2T", "train"),
+        ("train_2T", "selection"),
+        ("train_2T", "holdout"),
+        ("val_IC", "validation"),
+        ("test_2T", "test"),
+        ("test_IC", "test"),
+    }
     assert len(table) == 50 + 3 * N_OTHER
     parts = split(50, 5, 1, seed=3).parts()
     for name, index in parts.items():

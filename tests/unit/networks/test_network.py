@@ -42,9 +42,16 @@ def test_shapes_of_the_paper() -> None:
     assert latents.shape == (2, 4)
     assert reconstruction.shape == (2, 2960)
     assert lengths == [
-        (4, 1, 1480), (16, 1, 740), (32, 1, 370), (64, 1, 185), (128, 1, 93),
-        (64, 1, 370), (32, 1, 740), (16, 1, 1480), (4, 1, 2960),
-    ]  # fmt: skip
+        (4, 1, 1480),
+        (16, 1, 740),
+        (32, 1, 370),
+        (64, 1, 185),
+        (128, 1, 93),
+        (64, 1, 370),
+        (32, 1, 740),
+        (16, 1, 1480),
+        (4, 1, 2960),
+    ]
 
 
 def test_number_of_parameters() -> None:

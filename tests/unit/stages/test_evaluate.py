@@ -302,9 +302,12 @@ def test_undefined_metrics_are_written_as_such() -> None:
         "published": None,
     }
     metrics = {
-        "detectors": {"never": entry}, "datasets": {}, "bootstrap": 100, "training": {},
+        "detectors": {"never": entry},
+        "datasets": {},
+        "bootstrap": 100,
+        "training": {},
         "versions": {},
-    }  # fmt: skip
+    }
     row = table1.csv(metrics).splitlines()[1].split(",")
     assert math.isnan(float(row[1]))
     assert float(row[4]) == 0.0
