@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from icflow import cli, commands
+from icflow import cli
 from icflow.errors import IcflowError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,23 +49,6 @@ def test_bad_usage_exits_with_2_and_one_sentence(
     assert error.startswith("icflow: error: ")
     assert words in error
     assert error.count("\n") == 1
-
-
-def test_an_option_may_take_several_words() -> None:
-    words = ["a", "--config", "b", "c", "--name", "d", "--config=e", "--", "--config", "f"]
-    assert list(commands.spread(words, {"--config"})) == [
-        "a",
-        "--config",
-        "b",
-        "--config",
-        "c",
-        "--name",
-        "d",
-        "--config=e",
-        "--",
-        "--config",
-        "f",
-    ]
 
 
 def test_a_subcommand_imports_no_stage_but_its_own() -> None:
