@@ -1,0 +1,106 @@
+"""An instrument of one module or several, as the configuration writes it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from icflow import config, inputs
+from icflow import settings as settings_of
+from icflow.config.reading import read_yaml
+from icflow.errors import IcflowError
+from icflow.models.priors import Uniform
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def tree() -> dict[str, Any]:
+    """The default configuration with config/two-modules.yaml laid over it."""
+    files = (ROOT / "config.yaml", ROOT / "config" / "two-modules.yaml")
+    return config.overlay(*(copy.deepcopy(read_yaml(path)) for path in files))
+
+
+def test_a_single_module_is_a_list_of_one_without_name() -> None:
+    settings = config.load(ROOT / "config.yaml")
+    (module,) = settings.modules
+    assert (module.name, module.cross_normalisation) == ("", 1.0)
+    assert module.rmf == "resources/responses/nustar_fpma.rmf"
+    # It is recorded as it was written.
+    assert "name" not in settings.model_dump(mode="json")["instrument"]
+
+
+def test_several_modules_have_names_and_factors(tree: dict[str, Any]) -> None:
+    settings = config.validate(tree, "two modules")
+    first, second = settings.modules
+    assert (first.name, first.cross_normalisation) == ("FPMA", 1.0)
+    assert (second.name, second.cross_normalisation) == ("FPMB", Uniform(uniform=[0.97, 1.03]))
+    assert settings_of.train(settings, "ae", 0).responses == [first.rmf, second.rmf]
+
+
+def test_datasets_change_all_modules(tree: dict[str, Any]) -> None:
+    tree["datasets"]["short"] = {
+        "like": "test_2T",
+        "exposure": 5e4,
+        "background_scatter": 0.1,
+    }
+    settings = settings_of.simulate(config.validate(tree, "two modules"), "short")
+    assert [(m.exposure, m.background_scatter) for m in settings.modules] == [(5e4, 0.1)] * 2
+    assert [module.name for module in settings.modules] == ["FPMA", "FPMB"]
+
+
+def test_a_list_lies_over_a_single_module_and_the_other_way_round(tree: dict[str, Any]) -> None:
+    single = read_yaml(ROOT / "config.yaml")["instrument"]
+    assert len(config.validate(config.overlay(tree, {"instrument": single}), "one").modules) == 1
+
+
+def test_files_of_every_module_are_inputs(tree: dict[str, Any]) -> None:
+    tree["instrument"][1] |= {"rmf": "b.rmf", "arf": "b.arf"}
+    del tree["instrument"][0]["background"], tree["instrument"][1]["background"]
+    files = inputs.input_files(config.validate(tree, "two modules"))
+    assert files["b.rmf"] == "instrument.FPMB.rmf"
+    assert files["b.arf"] == "instrument.FPMB.arf"
+    assert files["resources/responses/nustar_fpma.rmf"] == "instrument.FPMA.rmf"
+
+
+Change = Callable[[dict[str, Any]], Any]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t["instrument"][1].update(name="FPMA"), "two modules have the name 'FPMA'"),
+        (lambda t: t["instrument"][1].pop("name"), "module 2 has the name ''; name each module"),
+        (lambda t: t["instrument"][1].update(name="F.B"), "module 2 has the name 'F.B'"),
+        (
+            lambda t: t["instrument"][0].update(cross_normalisation=1.1),
+            "is given for FPMA, the first module",
+        ),
+        (
+            lambda t: t["instrument"][1].update(cross_normalisation={"uniform": [-1.0, 1.0]}),
+            "cross_normalisation reaches down to -1; factors are positive",
+        ),
+        (
+            lambda t: t["instrument"][1].update(cross_normalisation={"link": "x"}),
+            "cross_normalisation.link: unknown key",
+        ),
+        (lambda t: t["instrument"][1].update(cross_normalisation=0.0), "greater than 0"),
+        (lambda t: t["instrument"][1].update(exposur=1.0), "did you mean exposure?"),
+        (lambda t: t["instrument"][1].pop("exposure"), "exposure: this key is missing"),
+        (lambda t: t.update(engine="xspec"), "takes one module of an instrument, not 2"),
+        (lambda t: t.update(instrument=[]), "at least 1"),
+        (
+            lambda t: t["fits"].update(cross_normalisation=[0.0, 1.2]),
+            "fits.cross_normalisation: is [0.0, 1.2]; factors are positive",
+        ),
+    ],
+)
+def test_what_is_refused(tree: dict[str, Any], change: Change, message: str) -> None:
+    change(tree)
+    with pytest.raises(IcflowError) as caught:
+        config.validate(tree, "two modules")
+    assert message in str(caught.value)
