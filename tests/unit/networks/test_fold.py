@@ -231,6 +231,18 @@ def test_diverged_training_is_stated(run: Run, tmp_path: Path) -> None:
 # --- score ------------------------------------------------------------------------
 
 
+def test_spectra_score_the_same_from_arrays_as_from_files(run: Run) -> None:
+    from icflow.ogip.spectra import read_spectra
+
+    scorer = scores.Scorer.load(run.settings, run.weights)
+    read = scorer.read("test_IC", run.spectra["test_IC"])
+    counts = np.concatenate([read_spectra(path).counts for path in run.spectra["test_IC"]])
+    taken = scorer.take("test_IC", counts, 1e6)
+    columns = ["index", "part", "R_a", "deviance"]
+    (first, _), (second, _) = (scorer.score(inputs) for inputs in (read, taken))
+    assert first[columns].as_array().tolist() == second[columns].as_array().tolist()
+
+
 def test_every_spectrum_has_a_row(run: Run) -> None:
     table = Table.read(run.folder / "scores.ecsv")
     assert table.colnames == [
