@@ -72,18 +72,19 @@ class Config(Section):
         datasets = tree.get("datasets") if isinstance(tree, Mapping) else None
         if not isinstance(datasets, Mapping):
             return tree
-        known = {n: one for n, one in datasets.items() if isinstance(one, Mapping)}
-        plain = {name: one for name, one in known.items() if one.get("like") is None}
+        given = {name: keys for name, keys in datasets.items() if isinstance(keys, Mapping)}
+        plain = {name: keys for name, keys in given.items() if keys.get("like") is None}
         filled = dict(datasets)
-        for name, one in known.items():
+        for name, keys in given.items():
             if name in plain:
                 continue
-            if one["like"] not in plain:
-                hint = did_you_mean(str(one["like"]), plain)
+            like = keys["like"]
+            if like not in plain:
                 raise ValueError(
-                    f"datasets.{name}.like is {one['like']!r}, allowed: {', '.join(plain)}{hint}"
+                    f"datasets.{name}.like is {like!r}, allowed: {', '.join(plain)}"
+                    f"{did_you_mean(str(like), plain)}"
                 )
-            filled[name] = overlay(plain[one["like"]], one)
+            filled[name] = overlay(plain[like], keys)
         return {**tree, "datasets": filled}
 
     @model_validator(mode="after")
@@ -121,9 +122,9 @@ class Config(Section):
     def at_point(self, scan: str, point: str) -> Detection:
         """Datasets at one point of a scan, its detectors and what they read."""
         settings = self.scans[scan]
-        (own,) = (one for one in settings.points if one.name == point)
-        roles = ("test", "validation", "training", "training_ic")
-        given = {role: getattr(own, role) for role in roles if getattr(own, role) is not None}
+        (own,) = (candidate for candidate in settings.points if candidate.name == point)
+        roles = {role: getattr(own, role) for role in checks.ROLES}
+        given = {role: names for role, names in roles.items() if names is not None}
         detectors = {
             name: detector.model_copy(update=dict(own.reads.get(name, ())))
             for name, detector in self.detection.detectors.items()
