@@ -61,11 +61,9 @@ for figure in registry.FIGURES:
             mem_mb=growing(1000),
             runtime=growing(30),
         params:
-            figure=figure,
             settings=registry.settings(CONFIG, figure).json_text(),
             code=code(registry.FIGURES[figure].draw.__module__),
         message:
             f"Draw figure {figure}"
         shell:
-            "icflow figures {params.figure} --settings {params.settings:q}"
-            " --inputs {input:q} --output {output:q} >{log:q} 2>&1"
+            "icflow figures --settings {params.settings:q} --output {output:q} >{log:q} 2>&1"
