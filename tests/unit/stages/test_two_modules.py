@@ -166,7 +166,7 @@ def test_evidences_know_the_prior_of_the_factor(run: Run) -> None:
     for dataset in run.config.detection.test:
         for integral in run.config.integrals:
             table = read_table(run.layout.integrals(dataset, integral, 0))
-            # Of the other scenario it may be beyond what numbers hold.
+            assert np.all(np.isfinite(floats(table, "log_evidence")))
             if integral.startswith(run.config.datasets[dataset].scenario):
                 assert np.all(np.abs(floats(table, "log_evidence")) < 500)
                 assert np.all(floats(table, "error") < 0.2)
