@@ -380,12 +380,17 @@ def _fail(debug: bool, sentence: str, status: int = 1) -> int:
     return status
 
 
+# What the operating system says of a full disk, and astropy.
+FULL_DISK = ("No space left on device", "Not enough space on disk")
+
+
 def _sentence(error: Exception) -> str | None:
     """Return what an error of the operating system means, None for any other error."""
     number = error.errno if isinstance(error, OSError) else None
     name = getattr(error, "filename", None)
     # Some libraries wrap the error and keep only its text.
-    if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
+    full = any(words in str(error) for words in FULL_DISK)
+    if full or number in (errno.ENOSPC, errno.EDQUOT):
         where = f"{name}: " if name else ""
         return f"{where}no disk space left; free some and run the same command again"
     if number is not None:

@@ -64,6 +64,7 @@ def test_a_subcommand_imports_no_stage_but_its_own() -> None:
         (OSError(errno.ENOSPC, "No space left on device", "a.pha"), 1, "a.pha: no disk space left"),
         (OSError(errno.ENOSPC, "No space left on device"), 1, "no disk space left"),
         (RuntimeError("write failed: No space left on device"), 1, "no disk space left"),
+        (OSError("Not enough space on disk: requested 9, available 0"), 1, "no disk space left"),
         (PermissionError(errno.EACCES, "Permission denied", "a.pha"), 1, "a.pha: Permission"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
