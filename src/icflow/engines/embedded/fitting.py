@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import qmc
 
 from icflow.config import FitControl
 from icflow.engines.base import FitResult
@@ -271,6 +270,9 @@ class Fitter:
         model, unknown = self.model, [p for p in sorted(self.direct) if np.isnan(theta[p])]
         if not unknown:
             return [theta]
+        # Slow to import, and few models need it.
+        from scipy.stats import qmc
+
         points = []
         for fractions in qmc.Sobol(len(unknown), scramble=False).random(SEEDS):
             point = theta.copy()

@@ -43,14 +43,11 @@ class Response:
         self.energies = rmf.energies
         self.n_channels = len(rmf.channel)
         self.area = np.ones(len(self.energies) - 1) if arf is None else arf.area
+        digest = hashlib.sha256(str(rmf.matrix.shape).encode())
         matrix = (rmf.matrix.data, rmf.matrix.indices, rmf.matrix.indptr)
-        self.key = hashlib.sha256(
-            b"".join(
-                np.ascontiguousarray(part).tobytes() for part in (*matrix, self.energies, self.area)
-            )
-            + str(rmf.matrix.shape).encode()
-        ).hexdigest()
-        self._transposed = rmf.matrix.T.tocsr()
+        for part in (*matrix, self.energies, self.area):
+            digest.update(np.ascontiguousarray(part).data)
+        self.key = digest.hexdigest()
 
     def fold(self, photons: Floats, area: Floats | None = None) -> Floats:
         """Return counts/s per channel.
@@ -63,7 +60,7 @@ class Response:
             Instead of the ARF, cm².
         """
         detected = photons * (self.area if area is None else area)
-        return np.asarray(self._transposed @ detected)
+        return np.asarray(self.rmf.matrix.T @ detected)
 
     def coarse_bins(self, channels: slice) -> Integers:
         """Return the first channels of bins that are half as wide as the resolution.
