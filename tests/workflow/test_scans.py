@@ -90,7 +90,7 @@ def test_a_small_scan_for_real(copied: Project) -> None:
     assert {name: after[name] for name in before} == before
     spectra = read_spectra(copied.results / "simulate/short/shard-0000.pha")
     like = read_spectra(copied.results / "simulate/test_2T/shard-0000.pha")
-    assert spectra.exposure == 1e5
+    assert [module.exposure for module in spectra.modules] == [1e5]
     assert spectra.truth["apec.kT"].tolist() == like.truth["apec.kT"].tolist()
     assert 0.05 < spectra.counts.sum() / like.counts.sum() < 0.2
     assert len(set(spectra.truth["background.lines"])) == spectra.index.size
