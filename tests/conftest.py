@@ -42,6 +42,17 @@ def pytest_report_header() -> list[str]:
     ]
 
 
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Keep the tests of the workflow in one process: they share a finished run."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduler(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "workflow" if "tests/workflow/" in nodeid else nodeid
+
+    return Scheduler(config, log)
+
+
 @pytest.fixture(scope="session")
 def missing_engine() -> Callable[[str], str]:
     """Why an engine of that name cannot run here; empty if it can."""
