@@ -32,6 +32,7 @@ from sklearn.mixture import GaussianMixture
 
 from icflow import config
 from icflow import settings as settings_of
+from icflow.compiled import jit
 from icflow.engines.embedded.descent import Minimum
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.shapes import Shapes, information, model_counts
@@ -39,7 +40,7 @@ from icflow.engines.evidence.integral import MOST_MINIMA, WITHIN, Integrator
 from icflow.engines.evidence.norms import LOG_2PI, log_interval
 from icflow.files import write_json
 from icflow.seeds import of_spectrum
-from icflow.statistic import Data, cstat, jit
+from icflow.statistic import Data, cstat
 
 Floats = NDArray[np.float64]
 

@@ -3,8 +3,7 @@
 Every fit, search and integral takes the statistic from here. For counts s and
 expected counts m, -dC/dm is twice the `pull`, d²C/dm² twice the `weight`.
 
-Every function that loops is compiled by numba; `function.py_func` is its
-plain Python twin.
+Every function that loops is compiled (`icflow.compiled`).
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from icflow.compiled import jit
 from icflow.typing import Floats, Integers
 
 # XSPEC replaces expected counts below this when it takes their logarithm.
@@ -22,8 +21,6 @@ FLOOR = 1e-5
 
 # Numbers are close if they differ by less than this fraction of their sum.
 CLOSE = 0.2
-
-jit = njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
 
 
 class Data(NamedTuple):

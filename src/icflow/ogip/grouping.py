@@ -8,8 +8,8 @@ selected afterwards, by whole groups. That is what a user gets from
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from icflow.compiled import strict
 from icflow.errors import IcflowError
 from icflow.typing import AnyArray, Booleans, Floats, Integers
 
@@ -82,7 +82,7 @@ def group_min(counts: AnyArray, minimum: int) -> tuple[Integers, Integers]:
     return grouping, quality
 
 
-@njit(cache=True, nogil=True)
+@strict
 def _fill_groups(counts: Integers, minimum: int, grouping: Integers, quality: Integers) -> None:
     start, total = 0, 0
     for channel in range(len(counts)):
@@ -128,8 +128,7 @@ def group_counts(values: AnyArray, starts: Integers, stops: Integers) -> AnyArra
     boundaries = np.stack([starts, stops], axis=1).reshape(-1)
     if boundaries.size and boundaries[-1] == values.shape[-1]:
         boundaries = boundaries[:-1]
-    sums: AnyArray = np.add.reduceat(values, boundaries, axis=-1)[..., ::2]
-    return sums
+    return np.ascontiguousarray(np.add.reduceat(values, boundaries, axis=-1)[..., ::2])
 
 
 def select_groups(

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from icflow.statistic import jit
+from icflow.compiled import jit
 from icflow.typing import Booleans, Floats, Integers
 
 # A pivot smaller than this fraction of its diagonal is rounding: the matrix is singular.

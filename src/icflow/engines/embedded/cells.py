@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from icflow.compiled import jit
 from icflow.engines.embedded.algebra import solve
 from icflow.engines.embedded.shapes import (
     FIRST,
@@ -29,7 +30,7 @@ from icflow.engines.embedded.shapes import (
     model_counts,
 )
 from icflow.engines.embedded.symmetry import exchangeable
-from icflow.statistic import FLOOR, Data, binned, jit, pulls, weights
+from icflow.statistic import FLOOR, Data, binned, pulls, weights
 from icflow.typing import Floats, Integers
 
 SAME = 1e-4  # in C: combinations that share their minimum, on a node between them

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from icflow.compiled import jit
 from icflow.engines.embedded.algebra import solve_without
 from icflow.engines.embedded.shapes import (
     FIRST,
@@ -23,7 +24,7 @@ from icflow.engines.embedded.shapes import (
     find_cells,
     slots_of,
 )
-from icflow.statistic import Data, cstat, fill_bins, jit, metric
+from icflow.statistic import Data, cstat, fill_bins, metric
 from icflow.typing import Booleans, Floats, Integers
 
 # A minimum counts as reached when a full Newton step would lower C by less than this.
@@ -121,10 +122,11 @@ def _state(shapes: Shapes, box: Box, start: Floats) -> _State:
 def descend(shapes: Shapes, data: Data, box: Box, start: Floats, max_iterations: int) -> Minimum:
     """Go down to the minimum of C next to `start`."""
     now = _state(shapes, box, start)
-    _evaluate(shapes, data, now)
-    value = cstat(data.counts, now.model[: len(data.counts)])
-    damping, decrement, converged, iteration = DAMPING, math.inf, False, 0
+    value, damping, decrement, converged, iteration = math.inf, DAMPING, math.inf, False, 0
     while iteration < max_iterations:
+        _evaluate(shapes, data, now)
+        if iteration == 0:
+            value = cstat(data.counts, now.model[: len(data.counts)])
         iteration += 1
         metric(data.counts, now.model, now.slopes, now.info, now.push)
         _leave_cells(shapes, data, box, now)
@@ -141,7 +143,6 @@ def descend(shapes: Shapes, data: Data, box: Box, start: Floats, max_iterations:
             break
         now.theta[:] = now.trial
         damping = max(damping * RELAX, LEAST)
-        _evaluate(shapes, data, now)
     return Minimum(now.theta, value, iteration, decrement, converged)
 
 

@@ -13,8 +13,8 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from icflow.compiled import strict
 from icflow.config import AtomicData
 from icflow.engines.embedded.cache import Arrays, cached
 from icflow.engines.embedded.folding import Response, component_values, factor, term_photons
@@ -109,7 +109,7 @@ def _reached(kernel: Floats) -> Floats:
     return np.ascontiguousarray(kernel[:, : int(used[-1]) + 1 if len(used) else 1])
 
 
-@njit(cache=True, nogil=True)
+@strict
 def photons_at(table: PlasmaTable, redshift: float, chosen: Integers) -> Floats:
     """Fill the model bins below the last line, shape (n_rows, n_chosen, 2)."""
     n_rows, n_t = len(table.energies) - 1, len(chosen)
@@ -136,7 +136,7 @@ def photons_at(table: PlasmaTable, redshift: float, chosen: Integers) -> Floats:
     return photons
 
 
-@njit(cache=True, nogil=True)
+@strict
 def rates_at(table: PlasmaTable, redshift: float, chosen: Integers) -> Floats:
     """Return exact counts/s per channel at one redshift, shape (n_chosen, 2, n_channels)."""
     n_t, n_c = len(chosen), table.smooth.shape[3]
@@ -160,7 +160,7 @@ def rates_at(table: PlasmaTable, redshift: float, chosen: Integers) -> Floats:
     return rates
 
 
-@njit(cache=True, nogil=True)
+@strict
 def add_smooth(table: PlasmaTable, amounts: Floats, redshift: float, model: Floats) -> None:
     """Add the counts from above the lines of a mix of temperatures to `model`.
 
@@ -183,7 +183,7 @@ def add_smooth(table: PlasmaTable, amounts: Floats, redshift: float, model: Floa
                     model[k] += factor * row[k]
 
 
-@njit(cache=True, nogil=True)
+@strict
 def add_lines(table: PlasmaTable, amounts: Floats, redshift: float, model: Floats) -> None:
     """Add the counts from the range of the lines, as `add_smooth` those from above it."""
     n_rows, stretch = len(table.energies) - 1, 1.0 + redshift
@@ -214,7 +214,7 @@ def add_lines(table: PlasmaTable, amounts: Floats, redshift: float, model: Float
             model[k] += photons[r] * row[k]
 
 
-@njit(cache=True, nogil=True)
+@strict
 def line_strength(table: PlasmaTable, amounts: Floats) -> Floats:
     """Return the photons of every tracked line in a mix of temperatures, shape (n_lines,)."""
     strength = np.zeros(len(table.line_energy))

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from icflow.compiled import strict
 from icflow.engines.embedded.parameters import Model
 from icflow.engines.embedded.shapes import (
     BACKGROUND,
@@ -194,7 +194,7 @@ class Lattice:
         return start
 
 
-@njit(cache=True, nogil=True)
+@strict
 def _screen(
     gram: Floats, pull: Floats, rows: Integers, weights: Floats, held: Floats
 ) -> tuple[Floats, Floats]:
@@ -227,7 +227,7 @@ def _screen(
     return scores, norms
 
 
-@njit(cache=True, nogil=True)
+@strict
 def _mix(gram: Floats, pull: Floats, rows: Integers, weights: Floats, a: Floats, b: Floats) -> None:
     """Compute the normal equations a · norms = b of sources that are mixes of rows."""
     for s in range(len(b)):
@@ -246,7 +246,7 @@ def _mix(gram: Floats, pull: Floats, rows: Integers, weights: Floats, a: Floats,
             a[t, s] = total
 
 
-@njit(cache=True, nogil=True)
+@strict
 def _best_norms(a: Floats, b: Floats, held: Floats, norms: Floats) -> None:
     """Solve for non-negative norms by cyclic descent: few unknowns, a ranking is all we need."""
     for s in range(len(b)):

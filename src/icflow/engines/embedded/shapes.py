@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from icflow.statistic import Data, fill_bins, jit, metric
+from icflow.compiled import jit
+from icflow.statistic import Data, fill_bins, metric
 from icflow.typing import Floats, Integers
 
 # Kinds of terms. A TANGENT is what another term changes by along one parameter.

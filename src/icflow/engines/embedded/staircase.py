@@ -12,14 +12,14 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from icflow.compiled import jit, strict
 from icflow.engines.embedded import folded
 from icflow.engines.embedded.algebra import inverse
 from icflow.engines.embedded.folded import PlasmaTable
 from icflow.engines.embedded.shapes import Box, Shapes, derivatives, information
 from icflow.engines.embedded.tables import Part, Tables
-from icflow.statistic import FLOOR, Data, cstat, jit, pulls
+from icflow.statistic import FLOOR, Data, cstat, pulls
 from icflow.typing import Floats, Integers
 
 # What is not a tracked line changes slowly: it is computed at redshifts this far apart.
@@ -178,7 +178,7 @@ def _join(parts: list[tuple[int, Hops]]) -> tuple[Integers, Hops]:
     return near, Hops(redshift[order], change[order], size[order])
 
 
-@njit(cache=True, nogil=True)
+@strict
 def _hops(table: PlasmaTable, amounts: Floats, low: float, high: float) -> Hops:
     """Return every hop of a tracked line between two redshifts.
 

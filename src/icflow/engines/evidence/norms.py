@@ -13,10 +13,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from icflow.compiled import jit, strict
 from icflow.engines.embedded.shapes import Shapes, expected, find_cells, slots_of
-from icflow.statistic import cstat, jit, metric
+from icflow.statistic import cstat, metric
 from icflow.typing import Floats, Integers
 
 MOST = 2  # norms with uniform priors that are integrated over
@@ -277,7 +277,7 @@ def _rectangle(info: Floats, push: Floats, low: Floats, high: Floats) -> float:
     return highest + math.log(max(total * half, 1e-300))
 
 
-@njit(cache=True, nogil=True)
+@strict
 def log_interval(a: float, b: float) -> float:
     """Return ln of the probability that a normal deviate lies between `a` and `b`."""
     if a > 0:
@@ -289,7 +289,7 @@ def log_interval(a: float, b: float) -> float:
     return whole + math.log(-math.expm1(_log_tail(a) - whole))
 
 
-@njit(cache=True, nogil=True)
+@strict
 def _log_tail(x: float) -> float:
     """Return ln of the probability of a normal deviate below `x`, which is far below 0."""
     q = 1 / (x * x)
