@@ -22,4 +22,3 @@ def test_compiled_functions_are_put_into_their_callers() -> None:
     assert len(functions) > 40
     for function in functions:
         assert function.targetoptions["forceinline"], function.py_func
-

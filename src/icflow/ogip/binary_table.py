@@ -68,12 +68,13 @@ class _Column:
 
 @dataclass(frozen=True)
 class BinaryTable:
-    """One binary table: its header and its bytes (rows, then the heap)."""
+    """One binary table: its header and its bytes (rows, then the heap), and its number."""
 
     path: str
     name: str
     header: Mapping[str, Any]
     data: bytes
+    hdu: int = 0
 
     @property
     def n_rows(self) -> int:
@@ -120,6 +121,10 @@ class BinaryTable:
         """Return TLMIN of a column, the lowest value that it may hold; None if absent."""
         value = self.number(f"TLMIN{self._column(name).number}")
         return None if value is None else int(value)
+
+    def unit(self, name: str) -> str:
+        """Return the unit of a column, empty if the file gives none."""
+        return str(self.header.get(f"TUNIT{self._column(name).number}", "")).strip()
 
     def column(self, name: str, *, text: bool = False) -> AnyArray | Ragged:
         """Return a column, byte order that of the machine; `text` allows one of strings.
@@ -271,8 +276,8 @@ def read_tables(path: str | Path) -> list[BinaryTable]:
             warnings.simplefilter("ignore")
             with fits.open(path, memmap=False, lazy_load_hdus=False) as hdus:
                 extensions = [
-                    (hdu.name, _keywords(hdu.header), hdu.fileinfo()["datLoc"])
-                    for hdu in hdus
+                    (hdu.name, _keywords(hdu.header), hdu.fileinfo()["datLoc"], number)
+                    for number, hdu in enumerate(hdus)
                     if isinstance(hdu, fits.BinTableHDU)
                 ]
         with _open(path) as file:
@@ -293,7 +298,7 @@ def write_tables(path: str | os.PathLike[str], tables: Sequence[fits.BinTableHDU
 
 
 def _read_table(
-    file: IO[bytes], path: str, name: str, header: dict[str, Any], start: int
+    file: IO[bytes], path: str, name: str, header: dict[str, Any], start: int, number: int
 ) -> BinaryTable:
     file.seek(start)
     size = int(header["NAXIS1"]) * int(header["NAXIS2"]) + int(header["PCOUNT"])
@@ -303,7 +308,7 @@ def _read_table(
             f"{path}: truncated, the extension {name} needs {size} bytes and {len(data)} are "
             "there; fetch or write the file again"
         )
-    return BinaryTable(path, name, header, data)
+    return BinaryTable(path, name, header, data, number)
 
 
 def _keywords(header: fits.Header) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from astropy.io import fits
 
 from icflow.errors import IcflowError
 from icflow.ogip.binary_table import BinaryTable, write_tables
-from icflow.ogip.spectrum import PhaKeywords, channel_limits, positive, spectrum_tables
+from icflow.ogip.keywords import Row
+from icflow.ogip.spectrum import PhaKeywords, channel_limits, spectrum_tables
 from icflow.typing import AnyArray, DrawnCounts, Floats, Integers
 
 # Columns of a type II file that are not true parameters.
@@ -232,7 +233,9 @@ def _read_module(table: BinaryTable) -> tuple[Recorded, DrawnCounts, Integers]:
     counts, channel = (array.reshape(table.n_rows, -1) for array in (counts, channel))
     recorded = Recorded(
         channel=channel[0].astype(np.int64) if table.n_rows else np.arange(channel.shape[1]),
-        exposure=positive(table, "EXPOSURE", None, None, "simulate the dataset again"),
+        exposure=Row(table, None, 0).positive(
+            "EXPOSURE", advice="simulate the dataset again", single=False
+        ),
         respfile=table.text("RESPFILE"),
         ancrfile=table.text("ANCRFILE"),
         telescope=table.text("TELESCOP") or "",

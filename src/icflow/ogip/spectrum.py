@@ -6,9 +6,8 @@ written depend on the content alone: no dates.
 
 from __future__ import annotations
 
-import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,10 @@ from astropy.io import fits
 
 from icflow.errors import IcflowError
 from icflow.ogip.binary_table import BinaryTable, read_tables, write_tables
+from icflow.ogip.keywords import Row, Scale
 from icflow.ogip.kinds import describe, is_spectrum
-from icflow.typing import AnyArray, Integers
+from icflow.ogip.names import FileName
+from icflow.typing import AnyArray, Floats, Integers
 
 
 class PhaKeywords:
@@ -70,23 +71,29 @@ class Spectrum(PhaKeywords):
     exposure : float
         Exposure, s.
     path : str
-        The file that it was read from.
-    backscal, areascal : float
-        OGIP scale factors of region and area.
+        The file that it was read from, with the row where it holds several.
+    backscal : float, ndarray of float64, (n_channels,), or None
+        OGIP scale factor of the region; None if the file does not say.
+    areascal : float or ndarray of float64, (n_channels,)
+        OGIP scale factor of the area.
     respfile, ancrfile, backfile : str or None
         RMF, ARF and background file as the header names them; None if ``none``.
     grouping, quality : ndarray of int64, (n_channels,), or None
         OGIP flags: grouping 1 starts a bin, -1 continues it; quality 0 is good.
     telescope, instrument : str
         Keywords TELESCOP and INSTRUME.
+    detchans : int or None
+        Channels of the detector, where the file lists another number of them.
+    notes : tuple of str
+        What is odd about the file, a sentence each.
     """
 
     channel: Integers
     counts: Integers
     exposure: float
     path: str = ""
-    backscal: float = 1.0
-    areascal: float = 1.0
+    backscal: Scale | None = 1.0
+    areascal: Scale = 1.0
     respfile: str | None = None
     ancrfile: str | None = None
     backfile: str | None = None
@@ -94,6 +101,38 @@ class Spectrum(PhaKeywords):
     quality: Integers | None = None
     telescope: str = ""
     instrument: str = ""
+    detchans: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def padded(self, channel: Integers) -> Spectrum:
+        """Return the spectrum with all channels of a response, those not listed of QUALITY 1.
+
+        Parameters
+        ----------
+        channel : ndarray of int, (n_all,)
+            Consecutive numbers that include those of the spectrum.
+        """
+        first, n_all = int(self.channel[0] - channel[0]), int(channel.size)
+        if (first, n_all) == (0, self.channel.size):
+            return self
+
+        def filled(values: Any, missing: float) -> Any:
+            if not isinstance(values, np.ndarray):
+                return values
+            whole = np.full(n_all, missing, values.dtype)
+            whole[first : first + values.size] = values
+            return whole
+
+        quality = np.zeros(self.channel.size, np.int64) if self.quality is None else self.quality
+        return replace(
+            self,
+            channel=channel,
+            counts=filled(self.counts, 0),
+            backscal=filled(self.backscal, 1),
+            areascal=filled(self.areascal, 1),
+            grouping=filled(self.grouping, 1),
+            quality=filled(quality, 1),
+        )
 
 
 def check_counts(counts: AnyArray, source: str) -> None:
@@ -109,41 +148,105 @@ def check_counts(counts: AnyArray, source: str) -> None:
 
 
 def read_spectrum(path: str | os.PathLike[str], row: int | None = None) -> Spectrum:
-    """Read a type I spectrum, or one row (from 0) of a type II file.
+    """Read a type I spectrum, or one row of a type II file.
+
+    A name such as ``two.pha{2}`` says which row, from 1, as in XSPEC.
+
+    Parameters
+    ----------
+    row : int, optional
+        The row, from 0, where the name does not say.
 
     Raises
     ------
     IcflowError
-        If the file is missing, truncated, not FITS or not a spectrum; holds
-        RATE instead of COUNTS, or is background-subtracted; counts are
-        negative, not integer or not finite; EXPOSURE or BACKSCAL is missing.
+        If the file is missing, truncated, not FITS or not a spectrum; is
+        background-subtracted; counts are negative, not integer or not finite;
+        EXPOSURE is missing.
     """
-    name = os.fspath(path)
-    table = spectrum_tables(name)[0]
+    name = FileName.of(path)
+    row = row if name.number is None else name.number - 1
+    table = name.select(spectrum_tables(name.on_disk()))[0]
     _check_kind(table)
-    counts = table.column("COUNTS")
-    if not isinstance(counts, np.ndarray):
-        raise IcflowError(f"{name}: COUNTS has rows of different lengths; write one spectrum each")
-    if counts.ndim == 2:
-        row = _check_row(name, row, counts.shape[0])
-        counts = counts[row]
+    column = "COUNTS" if table.has("COUNTS") else "RATE"
+    values = table.column(column)
+    if not isinstance(values, np.ndarray):
+        raise IcflowError(f"{name.path}: {column} has rows of different lengths; write one each")
+    if values.ndim == 2:
+        row = _check_row(name.path, row, values.shape[0])
+        values = values[row]
     elif row is not None:
-        raise IcflowError(f"{name}: holds one spectrum (type I); do not give a row")
+        raise IcflowError(f"{name.path}: holds one spectrum (type I); do not give a row")
+    return _spectrum(os.fspath(path), Row(table, row, values.size), values)
+
+
+def _spectrum(path: str, row: Row, values: AnyArray) -> Spectrum:
+    """Return the spectrum of a row; its channels, if they fall, put in order."""
+    table, notes = row.table, _odd(row)
+    exposure = row.positive("EXPOSURE", advice="add the exposure in seconds")
+    if not table.has("COUNTS"):
+        values = _counts_of_rate(row.path, values, exposure)
+        notes.append(f"{row.path}: holds RATE, which is multiplied by EXPOSURE")
+    channel, order = _read_channels(row)
+    backscal, areascal = row.scale("BACKSCAL", notes), row.scale("AREASCAL", notes)
+    detchans = int(table.number("DETCHANS") or 0) or None
+
+    def ordered(flags: Any) -> Any:
+        return flags[order] if isinstance(flags, np.ndarray) else flags
+
     return Spectrum(
-        channel=_read_channels(table, counts.size, row),
-        counts=_whole_counts(name, counts),
-        exposure=positive(table, "EXPOSURE", row, None, "add the exposure in seconds"),
-        path=name,
-        backscal=positive(table, "BACKSCAL", row, None, "add it (1.0 if no region scale applies)"),
-        areascal=positive(table, "AREASCAL", row, 1.0, "correct it"),
-        respfile=_file(table, "RESPFILE", row),
-        ancrfile=_file(table, "ANCRFILE", row),
-        backfile=_file(table, "BACKFILE", row),
-        grouping=_flags(table, "GROUPING", counts.size, row),
-        quality=_flags(table, "QUALITY", counts.size, row),
+        channel=channel,
+        counts=ordered(_whole_counts(row.path, values)),
+        exposure=exposure,
+        path=path,
+        backscal=ordered(backscal),
+        areascal=1.0 if areascal is None else ordered(areascal),
+        respfile=row.text("RESPFILE"),
+        ancrfile=row.text("ANCRFILE"),
+        backfile=row.text("BACKFILE"),
+        grouping=ordered(row.flags("GROUPING")),
+        quality=ordered(row.flags("QUALITY")),
         telescope=table.text("TELESCOP") or "",
         instrument=table.text("INSTRUME") or "",
+        detchans=None if detchans == channel.size else detchans,
+        notes=tuple(notes),
     )
+
+
+def _odd(row: Row) -> list[str]:
+    """Return what is odd about the header and changes nothing."""
+    notes, header = [], row.table.header
+    if header.get("POISSERR") is False:
+        notes.append(f"{row.path}: POISSERR is F; the counts are taken for Poisson counts")
+    if row.text("CORRFILE") is not None and row.table.number("CORRSCAL"):
+        notes.append(f"{row.path}: CORRFILE names a correction, which is not applied")
+    return notes
+
+
+def read_background(source: Spectrum, path: str | os.PathLike[str]) -> Spectrum:
+    """Read the background spectrum that belongs to a source, with its channels by position.
+
+    Its GROUPING and QUALITY are not looked at: those of the source hold for both.
+
+    Raises
+    ------
+    IcflowError
+        As `read_spectrum`; if it has another number of channels, or BACKSCAL
+        is missing in either: without it nobody knows how to scale.
+    """
+    background = read_spectrum(path)
+    for spectrum in (source, background):
+        if spectrum.backscal is None:
+            raise IcflowError(
+                f"{spectrum.path}: the keyword BACKSCAL is missing, and the background is scaled "
+                "by it; add it (the area of the region, in the same unit in both files)"
+            )
+    if background.channel.size != source.channel.size:
+        raise IcflowError(
+            f"{background.path} has {background.channel.size} channels and {source.path} "
+            f"{source.channel.size}; give the background that was extracted with the spectrum"
+        )
+    return replace(background, channel=source.channel)
 
 
 def write_spectrum(path: str | os.PathLike[str], spectrum: Spectrum) -> None:
@@ -157,15 +260,20 @@ def write_spectrum(path: str | os.PathLike[str], spectrum: Spectrum) -> None:
     for key, flags in (("QUALITY", spectrum.quality), ("GROUPING", spectrum.grouping)):
         if flags is not None:
             columns.append(fits.Column(key, "I", array=flags))
+    for key, scale in (("AREASCAL", spectrum.areascal), ("BACKSCAL", spectrum.backscal)):
+        if isinstance(scale, np.ndarray):
+            columns.append(fits.Column(key, "D", array=scale))
     hdu = fits.BinTableHDU.from_columns(columns, name="SPECTRUM")
     hdu.header.update(
         spectrum.keywords()
         | {
-            "AREASCAL": float(spectrum.areascal),
-            "BACKSCAL": float(spectrum.backscal),
             "BACKFILE": spectrum.backfile or "none",
         }
     )
+    for key, scale in (("AREASCAL", spectrum.areascal), ("BACKSCAL", spectrum.backscal)):
+        del hdu.header[key]
+        if isinstance(scale, float):
+            hdu.header[key] = scale
     for key, flags in (("QUALITY", spectrum.quality), ("GROUPING", spectrum.grouping)):
         if flags is None:
             hdu.header[key] = 0
@@ -196,12 +304,7 @@ def spectrum_tables(name: str) -> list[BinaryTable]:
 
 
 def _check_kind(table: BinaryTable) -> None:
-    if not table.has("COUNTS"):
-        if table.has("RATE"):
-            raise IcflowError(
-                f"{table.path}: holds RATE instead of COUNTS, which C-stat cannot use; convert it "
-                "to counts (multiply by EXPOSURE, e.g. with ftcalc or grppha)"
-            )
+    if not (table.has("COUNTS") or table.has("RATE")):
         raise IcflowError(f"{table.path}: has no COUNTS column; give a PHA file with counts")
     if (table.text("HDUCLAS2") or "").upper() == "NET":
         raise IcflowError(
@@ -210,14 +313,30 @@ def _check_kind(table: BinaryTable) -> None:
         )
 
 
+def _counts_of_rate(name: str, rate: AnyArray, exposure: float) -> Floats:
+    """Return counts that were divided by the exposure and written in single precision."""
+    product = rate.astype(np.float64) * exposure
+    counts: Floats = np.rint(product)
+    finite = np.isfinite(product)
+    if not finite.all() or np.any(np.abs(product - counts) > 0.01 + 1e-6 * np.abs(counts)):
+        raise IcflowError(
+            f"{name}: holds RATE instead of COUNTS, and RATE times EXPOSURE is not whole, which "
+            "C-stat cannot use; convert the spectrum that was extracted, in counts"
+        )
+    return counts
+
+
 def _check_row(name: str, row: int | None, n_rows: int) -> int:
     if row is None and n_rows != 1:
         raise IcflowError(
-            f"{name}: holds {n_rows} spectra (type II); choose a row, 0 to {n_rows - 1}"
+            f"{name}: holds {n_rows} spectra (type II); choose a row, "
+            f"{name}{{1}} to {name}{{{n_rows}}}"
         )
     row = row or 0
     if not 0 <= row < n_rows:
-        raise IcflowError(f"{name}: has no row {row}; choose one from 0 to {n_rows - 1}")
+        raise IcflowError(
+            f"{name}: has no row {row + 1}; choose one from {name}{{1}} to {name}{{{n_rows}}}"
+        )
     return row
 
 
@@ -235,67 +354,22 @@ def _whole_counts(name: str, counts: AnyArray) -> Integers:
     return counts.astype(np.int64)
 
 
-def _read_channels(table: BinaryTable, n_channels: int, row: int | None) -> Integers:
+def _read_channels(row: Row) -> tuple[Integers, Integers]:
+    """Return the channel numbers, rising, and where each stands in the file."""
+    table, n_channels = row.table, row.n_channels
     if not table.has("CHANNEL"):
-        first = table.minimum("COUNTS") if row is None else None
-        return np.arange(n_channels, dtype=np.int64) + (1 if first is None else first)
+        order = np.arange(n_channels, dtype=np.int64)
+        first = table.minimum("COUNTS") if row.row is None and table.has("COUNTS") else None
+        return order + (1 if first is None else first), order
     channel = table.column("CHANNEL")
     if not isinstance(channel, np.ndarray):
         raise IcflowError(f"{table.path}: CHANNEL has rows of different lengths; write it again")
-    channel = (channel[row] if row is not None and channel.ndim == 2 else channel).astype(np.int64)
-    if channel.size != n_channels or np.any(np.diff(channel) != 1):
+    if row.row is not None and channel.ndim == 2:
+        channel = channel[row.row]
+    channel = channel.astype(np.int64)
+    order = np.argsort(channel, kind="stable")
+    if channel.size != n_channels or np.any(np.diff(channel[order]) != 1):
         raise IcflowError(
             f"{table.path}: CHANNEL is not consecutive; write every channel once, in order"
         )
-    return channel
-
-
-def _scalar(table: BinaryTable, key: str, row: int | None) -> Any:
-    """Return a keyword, or the column of that name (its row, or its only value)."""
-    if not table.has(key):
-        return table.header.get(key)
-    values = table.vector(key, text=True)
-    if row is not None:
-        return values[row].item()
-    if np.unique(values).size > 1:
-        raise IcflowError(
-            f"{table.path}: {key} varies with channel, which is not supported; use one value"
-        )
-    return values[0].item()
-
-
-def positive(
-    table: BinaryTable, key: str, row: int | None, default: float | None, advice: str
-) -> float:
-    """Return a keyword, or the column of that name, that has to be a positive number."""
-    value = _scalar(table, key, row)
-    if value is None and default is not None:
-        return default
-    if value is None:
-        raise IcflowError(f"{table.path}: the keyword {key} is missing; {advice}")
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not (math.isfinite(number) and number > 0):
-        raise IcflowError(f"{table.path}: {key} is {value!r}, not a positive number; {advice}")
-    return number
-
-
-def _file(table: BinaryTable, key: str, row: int | None) -> str | None:
-    value = _scalar(table, key, row)
-    text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "")
-    return None if text.strip().lower() in ("", "none") else text.strip()
-
-
-def _flags(table: BinaryTable, key: str, n_channels: int, row: int | None) -> Integers | None:
-    """Return GROUPING or QUALITY, a column or one keyword for all channels; None if it is 0."""
-    if table.has(key):
-        values = table.column(key)
-        if not isinstance(values, np.ndarray):
-            raise IcflowError(f"{table.path}: {key} has rows of different lengths; write it again")
-        if row is not None:
-            values = np.broadcast_to(values[row], (n_channels,))
-        return values.astype(np.int64)
-    constant = table.number(key)
-    return np.full(n_channels, int(constant), np.int64) if constant else None
+    return channel[order], order

@@ -47,7 +47,7 @@ def test_spectrum_round_trip(tmp_path: Path) -> None:
     original = Spectrum(
         channel=np.arange(1, 6),
         counts=np.array([0, 3, 10, 2**31, 1]),
-        exposure=12345.678,
+        exposure=12345.5,
         backscal=0.25,
         areascal=2.0,
         respfile="a.rmf",
@@ -126,7 +126,6 @@ def test_bad_counts(tmp_path: Path, values: list[float], message: str) -> None:
         ({"EXPOSURE": None}, "the keyword EXPOSURE is missing; add"),
         ({"EXPOSURE": 0.0}, "EXPOSURE is 0.0, not a positive number"),
         ({"EXPOSURE": "long"}, "EXPOSURE is 'long', not a positive number"),
-        ({"BACKSCAL": None}, "the keyword BACKSCAL is missing; add"),
         ({"AREASCAL": -1.0}, "AREASCAL is -1.0, not a positive number"),
         ({"HDUCLAS2": "NET"}, "is background-subtracted"),
     ],
@@ -137,8 +136,21 @@ def test_bad_keywords(tmp_path: Path, header: dict[str, Any], message: str) -> N
         read_spectrum(path)
 
 
-def test_rate_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    path = write_table(tmp_path / "rate.pha", {}, CHANNEL=("I", [1]), RATE=("E", [0.5]))
+def test_rate_is_counts_divided_by_the_exposure(tmp_path: Path) -> None:
+    rate = np.array([3, 0, 100_003]) / np.float32(12345.67)
+    path = write_table(
+        tmp_path / "rate.pha",
+        {"EXPOSURE": 12345.67, "AREASCAL": 0.5},
+        CHANNEL=("I", [1, 2, 3]),
+        RATE=("E", rate),
+    )
+    spectrum = read_spectrum(path)
+    np.testing.assert_array_equal(spectrum.counts, [3, 0, 100_003])
+    assert "RATE, which is multiplied by EXPOSURE" in spectrum.notes[0]
+
+
+def test_rate_that_is_not_counts_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "rate.pha", {}, CHANNEL=("I", [1]), RATE=("E", [0.55]))
     with pytest.raises(IcflowError, match=r"rate\.pha: holds RATE instead of COUNTS.*convert"):
         read_spectrum(path)
 
