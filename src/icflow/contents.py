@@ -71,10 +71,10 @@ def _check_background(path: str, rmf: Rmf) -> None:
 
 
 def _check_length(config: Config, length: int) -> None:
-    """Check that convolutional networks can halve their input as often as they do."""
+    """Check that published networks can halve their input as often as they do."""
     stages = len(config.autoencoder.architecture.widths)
     kinds = {network.kind for network in config.autoencoder.networks.values()}
-    if "convolutional" in kinds and length < 2**stages:
+    if "published" in kinds and length < 2**stages:
         raise IcflowError(
             f"selects {length} channels, fewer than the 2^{stages} that "
             "autoencoder.architecture.widths halves; select more or give fewer widths"

@@ -98,7 +98,7 @@ class TrainSettings(Section):
     architecture: Architecture
     training: Training
     network: str
-    kind: Literal["convolutional", "dense"] = "convolutional"
+    kind: Literal["published", "dense"] = "published"
     constraint: float
     fold: int
 

@@ -32,7 +32,7 @@ def changed(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str
 def test_networks_depart_from_the_common_settings_where_they_say_so() -> None:
     default = config.load(DEFAULT)
     cae, dense = settings_of.train(default, "cae", 0), settings_of.train(default, "dense", 0)
-    assert (cae.kind, dense.kind) == ("convolutional", "dense")
+    assert (cae.kind, dense.kind) == ("published", "dense")
     assert cae.labels == default.autoencoder.labels
     assert list(dense.labels) == ["kT_cool", "kT_hot", "ln_norm_cool", "ln_norm_hot"]
     assert (cae.architecture.latents, dense.architecture.latents) == (4, 6)

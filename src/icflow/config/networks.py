@@ -12,7 +12,7 @@ from icflow.sections import Energies, Number, Positive, Section
 
 
 class Architecture(Section):
-    """Shape of the residual convolutional autoencoder."""
+    """Shape of the published autoencoder."""
 
     widths: list[Annotated[int, Field(ge=1)]] = Field(
         min_length=1, description="channels after each convolutional stage"
@@ -22,7 +22,6 @@ class Architecture(Section):
     )
     latents: int = Field(ge=1, description="number of latents")
     kernel: int = Field(ge=1, description="width of the convolution kernels")
-    decoder_skips: bool = Field(description="residual connections in the decoder too")
 
     @model_validator(mode="after")
     def _odd_kernel(self) -> Architecture:
@@ -75,12 +74,11 @@ Labels = Annotated[dict[str, str], AfterValidator(_sources)]
 class Network(Section):
     """One network to train: its kind, its constraint, and where it departs from the others."""
 
-    kind: Literal["convolutional", "dense"] = Field(
-        "convolutional",
-        description="`convolutional`, as published, or `dense`: reads whitened counts, learns by "
-        "their Poisson deviance",
+    kind: Literal["published", "dense"] = Field(
+        "published",
+        description="`published`, the residual convolutional network of the paper, or `dense`: "
+        "reads whitened counts, learns by their Poisson deviance",
     )
-
     constraint: Number = Field(
         ge=0, description="weight of the latents' distance from the labels in the loss"
     )
@@ -109,7 +107,7 @@ class Training(Section):
     device: Literal["auto", "cpu", "cuda"] = Field(description="where networks are trained")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
-        description="arithmetic of convolutional networks while they train: `bfloat16` is mixed "
+        description="arithmetic of published networks while they train: `bfloat16` is mixed "
         "precision, faster where the processor has it",
     )
 

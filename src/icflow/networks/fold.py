@@ -87,7 +87,7 @@ def tabulate(trained: Trained, settings: TrainSettings) -> Table:
     names = [column.name for column in fields(trained.history[0])]
     rows = [asdict(epoch) for epoch in trained.history]
     table = Table({name: [row[name] for row in rows] for name in names})
-    if settings.kind == "convolutional":
+    if settings.kind == "published":
         for name in ("train_misfit", "selection_misfit"):
             table[name].unit = SQUARED_RATE
     table.meta.update(

@@ -35,27 +35,27 @@ _LANES = 64
 LONGEST_STRIDED = 1480
 
 
-def create(settings: TrainSettings, length: int) -> SpectrumAutoencoder | DenseAutoencoder:
+def create(settings: TrainSettings, length: int) -> PublishedAutoencoder | DenseAutoencoder:
     """Return a new network of the kind that the settings name, for spectra of some length.
 
     Raises
     ------
     IcflowError
-        As `SpectrumAutoencoder`.
+        As `PublishedAutoencoder`.
     """
     if settings.kind == "dense":
         return DenseAutoencoder(settings.architecture.latents, length)
-    return SpectrumAutoencoder(settings.architecture, length)
+    return PublishedAutoencoder(settings.architecture, length)
 
 
-class SpectrumAutoencoder(nn.Module):
+class PublishedAutoencoder(nn.Module):
     """Encoder from a spectrum to latents, decoder from latents to a spectrum.
 
     Encoder: a convolution and ``len(widths) - 1`` residual stages, each of stride
-    2, then dense layers. Decoder: a dense layer, ``len(widths) - 1`` transposed
-    convolutional stages of stride 2 with the widths in reverse, and a convolution
-    of width 1 to one channel. GELU follows every layer but three: the latents and the
-    output are linear, the first convolution is only normalised.
+    2, then dense layers. Decoder: a dense layer, ``len(widths) - 1`` residual
+    transposed stages of stride 2 with the widths in reverse, and a convolution of
+    width 1 to one channel. GELU follows every layer, the latents too, but two: the
+    output is linear, the first convolution is only normalised.
 
     Parameters
     ----------
@@ -94,12 +94,9 @@ class SpectrumAutoencoder(nn.Module):
         layers: list[nn.Module] = []
         for inputs, outputs in itertools.pairwise(units):
             layers += [nn.Linear(inputs, outputs), nn.GELU()]
-        # No GELU after the latents: one that an early step pushes far below zero would stay
-        # there, because GELU has no slope there.
-        self.dense = nn.Sequential(*layers[:-1])
+        self.dense = nn.Sequential(*layers)
         self.expand = nn.Linear(architecture.latents, self.coarse * widths[-1])
-        skips = architecture.decoder_skips
-        self.up = nn.Sequential(*[UpStage(b, a, kernel, skips) for a, b in reversed(pairs)])
+        self.up = nn.Sequential(*[UpStage(b, a, kernel) for a, b in reversed(pairs)])
         self.output = nn.Conv2d(widths[0], 1, 1)
 
     def encode(self, rates: Tensor) -> Tensor:
@@ -163,30 +160,28 @@ class DownStage(nn.Module):
 
 
 class UpStage(nn.Module):
-    """Stage that doubles the length.
+    """Residual stage that doubles the length.
 
     Transposed convolution of stride 2, normalisation, GELU, convolution,
-    normalisation; if asked, the input joins through a transposed convolution of
-    width 1 with normalisation; GELU.
+    normalisation; the input joins through a transposed convolution of width 1 with
+    normalisation; GELU; once more normalisation and GELU.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, skip: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
         super().__init__()
         self.resize = TransposedConvolution(inputs, outputs, kernel)
         self.resize_norm = BatchNorm(outputs)
         self.refine = _convolution(outputs, outputs, kernel)
         self.refine_norm = BatchNorm(outputs)
-        self.skip = (
-            nn.Sequential(TransposedConvolution(inputs, outputs, 1), BatchNorm(outputs))
-            if skip
-            else None
-        )
+        self.skip = nn.Sequential(TransposedConvolution(inputs, outputs, 1), BatchNorm(outputs))
+        self.again = nn.Sequential(BatchNorm(outputs), nn.GELU())
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, inputs, 1, length) to (n, outputs, 1, new length)."""
         y = functional.gelu(self.resize_norm(self.resize(x)))
         y = self.refine_norm(self.refine(y))
-        return functional.gelu(y if self.skip is None else y + self.skip(x))
+        joined: Tensor = self.again(functional.gelu(y + self.skip(x)))
+        return joined
 
 
 class TransposedConvolution(nn.Module):

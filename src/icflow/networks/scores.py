@@ -22,7 +22,7 @@ from icflow.networks.inputs import (
     training_labels,
     true_labels,
 )
-from icflow.networks.network import SpectrumAutoencoder
+from icflow.networks.network import PublishedAutoencoder
 from icflow.networks.scoring import reconstruct, reconstruction_deviance, reconstruction_error
 from icflow.networks.weights import Description
 from icflow.ogip.response import read_rmf
@@ -102,7 +102,7 @@ class Scorer:
         settings: ScoreSettings,
         channels: Channels,
         inputs: Channels,
-        network: SpectrumAutoencoder | DenseAutoencoder,
+        network: PublishedAutoencoder | DenseAutoencoder,
         description: Description,
     ) -> None:
         self.settings = settings

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from icflow.networks.dense import DenseAutoencoder, deviance
-from icflow.networks.network import SpectrumAutoencoder
+from icflow.networks.network import PublishedAutoencoder
 from icflow.typing import Floats, Indices, Singles
 
 BATCH = 150
@@ -14,13 +14,13 @@ LEAST = 0.1  # expected counts in a channel below which a reconstruction is take
 
 
 def reconstruct(
-    network: SpectrumAutoencoder | DenseAutoencoder, rates: Singles
+    network: PublishedAutoencoder | DenseAutoencoder, rates: Singles
 ) -> tuple[Singles, Singles]:
     """Return reconstructions (n, n_input) and latents (n, n_latents) of spectra.
 
     Parameters
     ----------
-    network : SpectrumAutoencoder or DenseAutoencoder
+    network : PublishedAutoencoder or DenseAutoencoder
         In evaluation mode, on a CPU.
     rates : (n, n_input) float32
         Spectra, counts/s/keV.

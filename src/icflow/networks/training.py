@@ -255,7 +255,7 @@ class _Trainer:
         """Return reconstructions and latents, in the precision of the settings on the way."""
         settings = self.settings
         # A dense network tells thousandths of a rate apart, which bfloat16 does not hold.
-        mixed = settings.training.precision == "bfloat16" and settings.kind == "convolutional"
+        mixed = settings.training.precision == "bfloat16" and settings.kind == "published"
         with torch.autocast(spectra.device.type, torch.bfloat16, enabled=mixed):
             reconstruction, latents = self.network(spectra)
         return reconstruction.float(), latents.float()

@@ -19,7 +19,7 @@ from icflow.errors import IcflowError
 from icflow.files import atomic_path, canonical_json
 from icflow.networks.data import LabelScale
 from icflow.networks.dense import DenseAutoencoder
-from icflow.networks.network import SpectrumAutoencoder, create
+from icflow.networks.network import PublishedAutoencoder, create
 from icflow.settings import TrainSettings
 
 # One metadata entry only: safetensors writes several in no fixed order.
@@ -126,7 +126,7 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], Descr
         )
     except (KeyError, TypeError, ValueError):
         raise IcflowError(
-            f"{path}: weights without the settings of this version; delete it and train again"
+            f"{path}: weights of a network of another version; delete it and train again"
         ) from None
     return state, description
 
@@ -180,7 +180,7 @@ def _brief(value: Any) -> str:
 
 def build(
     path: str | os.PathLike[str], state: Mapping[str, Tensor], description: Description
-) -> SpectrumAutoencoder | DenseAutoencoder:
+) -> PublishedAutoencoder | DenseAutoencoder:
     """Return the network with its weights, ready to use on a CPU.
 
     Raises

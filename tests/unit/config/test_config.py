@@ -54,7 +54,7 @@ REFUSED = [
     (("shard_size",), "many", ["shard_size", "'many'", "integer"]),
     (("fits",), 3, ["fits", "is 3", "dictionary"]),
     (("fits", "energies"), [3.0], ["fits.energies", "[3.0]", "2 items"]),
-    (("autoencoder", "architecture", "decoder_skips"), "yes", ["decoder_skips", "boolean"]),
+    (("datasets", "test_2T", "ic"), "yes", ["datasets.test_2T.ic", "boolean"]),
     (("instrument", "exposure"), float("nan"), ["instrument.exposure", "nan", "finite"]),
     # impossible values
     (("engine",), "ciao", ["engine", "'ciao'", "'embedded' or 'xspec'"]),

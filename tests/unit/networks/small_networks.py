@@ -26,7 +26,6 @@ def make_settings(**changes: Any) -> TrainSettings:
             "dense": [12],
             "latents": 2,
             "kernel": 3,
-            "decoder_skips": False,
         },
         "training": {
             "recipe": "fast",

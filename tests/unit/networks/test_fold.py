@@ -37,7 +37,6 @@ def make_settings(rmf: Path, **changes: Any) -> ScoreSettings:
             "dense": [12],
             "latents": 3,
             "kernel": 3,
-            "decoder_skips": False,
         },
         "training": {
             "recipe": "fast",

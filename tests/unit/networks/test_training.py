@@ -13,7 +13,7 @@ from small_networks import LENGTH, SAMPLE, SELECTION, describe, make_sample, mak
 
 from icflow.errors import IcflowError
 from icflow.networks import training, weights
-from icflow.networks.network import SpectrumAutoencoder
+from icflow.networks.network import PublishedAutoencoder
 from icflow.networks.training import Examples, distance, fast_rate, train
 from icflow.settings import TrainSettings
 
@@ -23,7 +23,7 @@ from icflow.settings import TrainSettings
 def test_loss_by_hand() -> None:
     rates = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     reconstruction = torch.tensor([[1.0, 4.0], [2.0, 4.0]])
-    network = SpectrumAutoencoder(make_settings().architecture, LENGTH)
+    network = PublishedAutoencoder(make_settings().architecture, LENGTH)
     assert float(network.misfit(reconstruction, rates)) == pytest.approx((0 + 4 + 1 + 0) / 4)
     latents, labels = torch.tensor([[0.5, 0.0], [1.0, 1.0]]), torch.tensor([[0.0, 0.25], [1, 0.0]])
     away = distance(latents, labels)
@@ -62,7 +62,7 @@ def test_weights_are_those_of_the_best_epoch() -> None:
 
 def test_training_learns() -> None:
     sample, selection = make_sample(200, 4), make_sample(40, 5)
-    result = train(make_settings(training__epochs=15), sample, selection)
+    result = train(make_settings(training__epochs=25), sample, selection)
     best = result.history[result.best_epoch]
     assert best.selection_misfit < 0.15 * float(np.var(selection.rates, axis=0).mean())
     assert best.selection_constraint < 0.3
@@ -70,9 +70,9 @@ def test_training_learns() -> None:
 
 def test_mixed_precision_learns_as_well_and_selects_in_single_precision() -> None:
     sample, selection = make_sample(200, 4), make_sample(40, 5)
-    settings = make_settings(training__epochs=15, training__precision="bfloat16")
+    settings = make_settings(training__epochs=25, training__precision="bfloat16")
     mixed = train(settings, sample, selection)
-    single = train(make_settings(training__epochs=15), sample, selection)
+    single = train(make_settings(training__epochs=25), sample, selection)
     assert mixed.history[0].train_loss == pytest.approx(single.history[0].train_loss, rel=0.02)
     assert mixed.history[0].train_loss != single.history[0].train_loss
     best = mixed.history[mixed.best_epoch]

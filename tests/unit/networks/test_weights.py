@@ -81,7 +81,7 @@ def test_files_that_are_not_weights(trained: tuple[Path, Trained], tmp_path: Pat
         load_weights(cut)
     other = tmp_path / "other.safetensors"
     weights.save_tensors(other, result.state, {"something": "else"})
-    with pytest.raises(IcflowError, match=r"other\.safetensors: weights without the settings"):
+    with pytest.raises(IcflowError, match=r"other\.safetensors: weights of a network of another"):
         load_weights(other)
     state = dict(result.state)
     del state["expand.bias"]
@@ -91,6 +91,30 @@ def test_files_that_are_not_weights(trained: tuple[Path, Trained], tmp_path: Pat
     Table({"a": [1]}).write(table, format="ascii.ecsv")
     with pytest.raises(IcflowError, match=r"table\.safetensors: not whole weights"):
         load_weights(table)
+
+
+def test_weights_of_the_network_without_skips(
+    trained: tuple[Path, Trained], tmp_path: Path
+) -> None:
+    """Version 0.1 had another decoder, and said so in its settings."""
+    path, result = trained
+    _, tree = weights.load_tensors(path)
+    tree["settings"]["kind"] = "convolutional"
+    tree["settings"]["architecture"]["decoder_skips"] = False
+    state = {
+        name: tensor
+        for name, tensor in result.state.items()
+        if not (name.startswith("up.") and (".skip." in name or ".again." in name))
+    }
+    old = tmp_path / "old.safetensors"
+    weights.save_tensors(old, state, tree)
+    with pytest.raises(IcflowError) as error:
+        load_weights(old)
+    assert str(error.value) == (
+        f"{old}: weights of a network of another version; delete it and train again"
+    )
+    with pytest.raises(IcflowError, match=r"old\.safetensors: the weights do not fit the arch"):
+        weights.build(old, state, describe(make_settings(), result))
 
 
 def test_dense_network_learns_and_survives_the_file(tmp_path: Path) -> None:
@@ -119,5 +143,5 @@ def test_weights_of_another_kind_are_refused() -> None:
     settings = make_settings(kind="dense")
     found = describe(settings, train(settings, SAMPLE, SELECTION))
     wanted = make_settings()
-    with pytest.raises(IcflowError, match="trained with kind dense, wanted is convolutional"):
+    with pytest.raises(IcflowError, match="trained with kind dense, wanted is published"):
         weights.check("w", found, wanted, found.responses, found.channels)

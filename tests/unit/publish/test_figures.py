@@ -280,7 +280,7 @@ def test_blocks_are_those_of_the_network(config: Config, length: int) -> None:
     from icflow.networks import network
 
     shape = config.autoencoder.architecture
-    model = network.SpectrumAutoencoder(shape, length).eval()
+    model = network.PublishedAutoencoder(shape, length).eval()
     stages: list[tuple[int, int]] = []
     units: list[int] = []
     for module in model.modules():

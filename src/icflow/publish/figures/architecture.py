@@ -59,7 +59,7 @@ def _input_length(path: Path) -> int:
 def blocks(architecture: Architecture, length: int) -> list[Block]:
     """Return the blocks from input to output for spectra of `length` channels.
 
-    They are those of `icflow.networks.network.SpectrumAutoencoder`, each with
+    They are those of `icflow.networks.network.PublishedAutoencoder`, each with
     the shape of what it gives.
     """
     widths = architecture.widths
@@ -154,15 +154,14 @@ def _name_latents(
 def _caption(config: Config) -> str:
     architecture = config.autoencoder.architecture
     low, high = config.autoencoder.energies
-    skips = "encoder and decoder" if architecture.decoder_skips else "the encoder only"
     labels = ", ".join(label_order(config.autoencoder))
     return (
         f"The autoencoder. Input: rates of the channels between {low:g} and {high:g} keV; the "
         f"numbers are channels × length after each convolution or stage (kernel "
-        f"{architecture.kernel}, stride 2, batch normalisation, GELU; skip connections in {skips}) "
-        "and units of dense layers. A convolution of width 1 gives the output. The "
-        f"{architecture.latents} latents of the conditional autoencoder are trained to equal the "
-        f"scaled labels {labels}."
+        f"{architecture.kernel}, stride 2, batch normalisation, GELU; residual connections in "
+        "encoder and decoder) and units of dense layers. A convolution of width 1 gives the "
+        f"output. The {architecture.latents} latents of the conditional autoencoder are trained to "
+        f"equal the scaled labels {labels}."
     )
 
 

@@ -187,7 +187,7 @@ def network_order(autoencoder: Autoencoder) -> list[str]:
 
     def place(name: str) -> tuple[bool, float, str]:
         network = autoencoder.networks[name]
-        return network.kind != "convolutional", -network.constraint, name
+        return network.kind != "published", -network.constraint, name
 
     return sorted(autoencoder.networks, key=place)
 
@@ -196,7 +196,7 @@ def constrained(config: Config) -> str:
     """Return the network to show: as published, its latents constrained, where there is such."""
     networks = config.autoencoder.networks
     names = network_order(config.autoencoder)
-    names = [name for name in names if networks[name].kind == "convolutional"] or names
+    names = [name for name in names if networks[name].kind == "published"] or names
     return next((name for name in names if networks[name].constraint > 0), names[0])
 
 

@@ -49,7 +49,7 @@ def draw(data: FigureData) -> style.Figure:
     # Losses of one kind have one unit, and so one axis.
     for kind in dict.fromkeys(networks[name].kind for name in names):
         like = [panel for name, panel in panels.items() if networks[name].kind == kind]
-        unit = f" ({style.SQUARED_RATE})" if kind == "convolutional" else ""
+        unit = f" ({style.SQUARED_RATE})" if kind == "published" else ""
         like[0].set_ylabel(f"Loss{unit}")
         _share(like)
     style.legend_above(figure, axes[0, 0])
