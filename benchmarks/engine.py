@@ -203,10 +203,10 @@ class Exhaustive(Fitter):
     They have nothing to do with the lattice that the engine takes its own from.
     """
 
-    def _search(self, data: Data, channel_counts: Floats, theta: Floats) -> Outcome:
+    def _search(self, data: Data, channels: Data, theta: Floats) -> Outcome:
         exact = self.tables.exact(theta)
         best, minima = self._lowest(
-            exact, data, channel_counts, theta, self.box, generator(channel_counts)
+            exact, data, channels.counts, theta, self.box, generator(channels.counts)
         )
         return Outcome(best, len(minima), 1)
 
@@ -267,9 +267,9 @@ class ExhaustiveRedshift(Exhaustive, RedshiftFitter):
 
     REACH, RIVAL, RIVALS, STEPS, AGAIN = 0.004, 10.0, 3, 40, 40
 
-    def _search(self, data: Data, channel_counts: Floats, theta: Floats) -> Outcome:
-        random = generator(channel_counts)
-        coarse = self.tables.coarse_data(channel_counts)
+    def _search(self, data: Data, channels: Data, theta: Floats) -> Outcome:
+        random = generator(channels.counts)
+        coarse = self.tables.coarse_data(channels)
         _, rough = self._lowest(self.smooth, coarse, coarse.counts, theta, self.box, random)
         best = min(
             (
@@ -281,7 +281,7 @@ class ExhaustiveRedshift(Exhaustive, RedshiftFitter):
         exact = self.tables.exact(best.theta)
         control = self.control
         self.control = control.model_copy(update={"starts": min(self.AGAIN, control.starts)})
-        again, _ = self._lowest(exact, data, channel_counts, best.theta, self.others, random)
+        again, _ = self._lowest(exact, data, channels.counts, best.theta, self.others, random)
         self.control = control
         return Outcome(min(best, again, key=by_cstat), len(rough), 1)
 

@@ -40,7 +40,7 @@ from icflow.engines.evidence.integral import MOST_MINIMA, WITHIN, Integrator
 from icflow.engines.evidence.norms import LOG_2PI, log_interval
 from icflow.files import write_json
 from icflow.seeds import of_spectrum
-from icflow.statistic import Data, cstat
+from icflow.statistic import Data, channels, cstat
 
 Floats = NDArray[np.float64]
 
@@ -267,7 +267,7 @@ def one_spectrum(
     seconds = time.process_time() - begin
     theta = model.start.copy()
     theta[list(fixed)] = list(fixed.values())
-    shapes, data, minima = integrator.fitter.minima(inside, theta, WITHIN, MOST_MINIMA)
+    shapes, data, minima = integrator.fitter.minima(channels(inside), theta, WITHIN, MOST_MINIMA)
     value, error, points = sampled_in_all(Cube(integrator, shapes, data, minima), random)
     return {
         "sampled": found.log,

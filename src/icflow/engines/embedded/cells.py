@@ -117,8 +117,8 @@ def _expand(shapes: Shapes, data: Data, box: Box, theta: Floats, ends: list[_End
     without[[end.term[NORM] for end in ends]] = 0.0
     model = np.maximum(binned(data, model_counts(shapes, theta)), FLOOR)
     offset = binned(data, model_counts(shapes, without)) - model
-    weight = weights(data.counts, model)
-    gradient = weight * offset - pulls(data.counts, model)
+    weight = weights(data, model, 0.0)
+    gradient = weight * offset - pulls(data, model)
     rows = binned(data, np.concatenate([end.counts for end in ends]))
     moving = _moving([end.term for end in ends], box, theta)
     other = derivatives(shapes, data, box, theta)[moving]

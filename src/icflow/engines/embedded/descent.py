@@ -1,4 +1,4 @@
-"""From a start down to the minimum of C beside it.
+"""From a start down to the minimum of the statistic beside it; below, C is W as well.
 
 The steps are those of Levenberg and Marquardt with the observed Poisson
 information as metric, inside a box: parameters at a bound (or at a kink of the
@@ -24,7 +24,7 @@ from icflow.engines.embedded.shapes import (
     find_cells,
     slots_of,
 )
-from icflow.statistic import Data, cstat, fill_bins, metric
+from icflow.statistic import Data, fill_bins, metric, statistic
 from icflow.typing import Booleans, Floats, Integers
 
 # A minimum counts as reached when a full Newton step would lower C by less than this.
@@ -33,6 +33,8 @@ ENOUGH = 1e-5
 BOTTOM = 1e-2
 # Relative addition to the diagonal of a singular information matrix.
 RIDGE = 1e-8
+# Where W is flat, steps go by this fraction of the weight that C would have.
+STIFF = 0.05
 # Of the damping: at first, least, least after a step that failed; factors after steps that
 # succeed, that fail, that cannot be solved for; steps that are tried.
 DAMPING, LEAST, AGAIN = 1e-3, 1e-12, 1e-6
@@ -126,9 +128,9 @@ def descend(shapes: Shapes, data: Data, box: Box, start: Floats, max_iterations:
     while iteration < max_iterations:
         _evaluate(shapes, data, now)
         if iteration == 0:
-            value = cstat(data.counts, now.model[: len(data.counts)])
+            value = statistic(data, now.model[: len(data.counts)])
         iteration += 1
-        metric(data.counts, now.model, now.slopes, now.info, now.push)
+        metric(data, now.model, now.slopes, STIFF, now.info, now.push)
         _leave_cells(shapes, data, box, now)
         _hold(shapes, box, now)
         decrement = _newton(now, decrement)
@@ -178,7 +180,7 @@ def _leave_cells(shapes: Shapes, data: Data, box: Box, now: _State) -> None:
         return
     before = now.push.copy()
     _evaluate(shapes, data, now)
-    metric(data.counts, now.model, now.slopes, now.info, now.push)
+    metric(data, now.model, now.slopes, STIFF, now.info, now.push)
     for i in range(len(before)):
         # Still pushed the same way: free to go on in the new cell.
         if now.blocked[i] and now.push[i] * before[i] > 0:
@@ -245,7 +247,7 @@ def _lower(
             now.trial[box.free[i]] = min(max(goal, now.low[i]), now.high[i])
         expected(shapes, now.trial, now.cells, nowhere, now.scratch, now.trial_model, no_slopes)
         fill_bins(data, now.trial_model)
-        trial_value = cstat(data.counts, now.trial_model[: len(data.counts)])
+        trial_value = statistic(data, now.trial_model[: len(data.counts)])
         if trial_value < value:
             return trial_value, damping
         damping = max(damping * TIGHTEN, AGAIN)

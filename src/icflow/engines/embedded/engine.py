@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from icflow.config import AtomicData, FitControl, FitModel, Free, Scenario
 from icflow.engines.base import BACKGROUND, FitResult, Module, failed_fit
 from icflow.engines.embedded.fake import Simulator
 from icflow.engines.embedded.fitting import Fitter
-from icflow.engines.embedded.folding import FACTOR, Folding, Groups, Selection
+from icflow.engines.embedded.folding import FACTOR, Behind, Folding, Groups, Selection
 from icflow.engines.embedded.parameters import Model, build_model
 from icflow.engines.embedded.redshift import RedshiftFitter
 from icflow.engines.embedded.tables import build_tables
@@ -55,11 +56,18 @@ class Task:
         """Return the true values of one spectrum, by position of the parameters."""
         return {self.model.position[name]: float(truth[name][row]) for name in at_truth}
 
-    def fit(self, counts: Counts, fixed: Mapping[int, float], groups: Groups | None) -> FitResult:
+    def fit(
+        self,
+        counts: Counts,
+        fixed: Mapping[int, float],
+        groups: Groups | None,
+        behind: Behind | None = None,
+        row: int = 0,
+    ) -> FitResult:
         """Fit one spectrum; a bad one gives a flagged result."""
         try:
-            data, inside = self.selection.data(counts, self.group_min, groups)
-            return self.fitter.fit(data, inside, fixed)
+            data, channels = self.selection.data(counts, self.group_min, groups, behind, row)
+            return self.fitter.fit(data, channels, fixed)
         except IcflowError as error:
             model = self.model
             still = {name: p not in model.free for name, p in model.position.items()}
@@ -95,6 +103,14 @@ class EmbeddedEngine:
         self.atomic_data = atomic_data
         self.foldings = tuple(Folding(module, len(modules) > 1) for module in modules)
         self.n_channels = sum(folding.n_channels for folding in self.foldings)
+
+    def scaled(self, areas: Sequence[Floats]) -> EmbeddedEngine:
+        """Return an engine whose modules have the AREASCAL of some spectra, by channel."""
+        scaled = copy.copy(self)
+        scaled.foldings = tuple(
+            folding.scaled(area) for folding, area in zip(self.foldings, areas, strict=True)
+        )
+        return scaled
 
     def versions(self) -> dict[str, str]:
         """Return what the numbers depend on."""
@@ -272,6 +288,7 @@ class EmbeddedEngine:
         truth: Mapping[str, Floats],
         at_truth: Sequence[str],
         groups: Groups | None = None,
+        behind: Behind | None = None,
     ) -> Iterator[FitResult]:
         """Fit spectra one after the other; a bad one gives a flagged result.
 
@@ -286,10 +303,13 @@ class EmbeddedEngine:
         groups : tuple of ndarray of int, optional
             First channels and ends of the bins of all spectra, between the
             energies; by default each spectrum is grouped by its own counts.
+        behind : Behind, optional
+            Their background spectra, in bins that are given: then the
+            statistic is W.
         """
         task = self.task(model, control, at_truth)
         for row in range(len(counts)):
-            yield task.fit(counts[row], task.fixed(truth, at_truth, row), groups)
+            yield task.fit(counts[row], task.fixed(truth, at_truth, row), groups, behind, row)
 
     def integrate(
         self,

@@ -30,7 +30,7 @@ from icflow.engines.embedded.profile import end_of_interval
 from icflow.engines.embedded.shapes import Box, Shapes, information, model_counts
 from icflow.engines.embedded.tables import Tables
 from icflow.errors import IcflowError
-from icflow.statistic import Data, binned, cstat
+from icflow.statistic import Data, binned, statistic
 from icflow.typing import Floats
 
 AGREE = 0.01  # in C: starts that end this close found the same minimum
@@ -76,14 +76,14 @@ class Fitter:
         self.lattice = Lattice(model, tables)
         self.direct = set(tables.direct.parameters)
 
-    def fit(self, data: Data, channel_counts: Floats, fixed: Mapping[int, float]) -> FitResult:
+    def fit(self, data: Data, channels: Data, fixed: Mapping[int, float]) -> FitResult:
         """Fit one spectrum.
 
         Parameters
         ----------
         data : Data
             Binned counts of the noticed channels.
-        channel_counts : ndarray, shape (n_channels,)
+        channels : Data
             The same before binning.
         fixed : mapping of int to float
             True values of parameters that are frozen at them, by position.
@@ -91,10 +91,8 @@ class Fitter:
         theta = self.model.start.copy()
         for position, value in fixed.items():
             theta[position] = value
-        outcome = self._search(data, channel_counts, theta)
-        result = self._result(
-            outcome, self._information(data, channel_counts, outcome.best.theta), data
-        )
+        outcome = self._search(data, channels, theta)
+        result = self._result(outcome, self._information(data, channels, outcome.best.theta), data)
         if self.control.errors == "profile":
             return replace(result, intervals=self._intervals(data, outcome.best, result))
         return result
@@ -153,7 +151,7 @@ class Fitter:
         )
 
     def minima(
-        self, channel_counts: Floats, theta: Floats, within: float, most: int
+        self, channels: Data, theta: Floats, within: float, most: int
     ) -> tuple[Shapes, Data, list[Minimum]]:
         """Return the lowest minima in coarse bins, best first, and what they are minima of.
 
@@ -166,19 +164,19 @@ class Fitter:
         most : int
             The largest number of them.
         """
-        coarse = self.tables.coarse_data(channel_counts)
+        coarse = self.tables.coarse_data(channels)
         shapes = self.tables.coarsen(self.tables.touch(self.tables.exact(theta), theta))
-        starts = self._starts(shapes, coarse.counts, theta)
+        starts = self._starts(shapes, coarse, theta)
         rough = separate(self._descend(shapes, coarse, self.others, starts), within)
         rivals = self._rivals(coarse, shapes, rough[0], within, most)
         return shapes, coarse, separate([*rough, *rivals], within)[:most]
 
-    def _search(self, data: Data, channel_counts: Floats, theta: Floats) -> Outcome:
-        coarse = self.tables.coarse_data(channel_counts)
+    def _search(self, data: Data, channels: Data, theta: Floats) -> Outcome:
+        coarse = self.tables.coarse_data(channels)
         outcome, shapes = self._at_redshift(data, coarse, theta, [])
         return replace(outcome, best=self._rivals(data, shapes, outcome.best, CLOSE, MOST_CLOSE)[0])
 
-    def _information(self, data: Data, channel_counts: Floats, theta: Floats) -> Floats:
+    def _information(self, data: Data, channels: Data, theta: Floats) -> Floats:
         shapes = self.tables.touch(self.tables.exact(theta), theta)
         return information(shapes, data, self.box, theta)[0]
 
@@ -195,7 +193,7 @@ class Fitter:
         """
         shapes = self.tables.exact(theta)
         blurred = self.tables.coarsen(shapes)
-        starts = self._starts(blurred, coarse.counts, theta)
+        starts = self._starts(blurred, coarse, theta)
         rough = self._descend(blurred, coarse, self.others, [*more, *starts])
         near = separate(rough, CLOSE)[:MOST_CLOSE]
         ends = self._descend(shapes, data, self.others, [minimum.theta for minimum in near])
@@ -240,12 +238,12 @@ class Fitter:
         within = self.control.delta + PROFILED
         return [(shapes, self._rivals(data, shapes, best, within, MOST_PROFILED))]
 
-    def _starts(self, shapes: Shapes, counts: Floats, theta: Floats) -> list[Floats]:
+    def _starts(self, shapes: Shapes, coarse: Data, theta: Floats) -> list[Floats]:
         """Return the most promising starting points, in coarse bins."""
-        return [start for _, start in self._ranked(shapes, counts, theta, self.control.starts)]
+        return [start for _, start in self._ranked(shapes, coarse, theta, self.control.starts)]
 
     def _ranked(
-        self, shapes: Shapes, counts: Floats, theta: Floats, number: int
+        self, shapes: Shapes, coarse: Data, theta: Floats, number: int
     ) -> list[tuple[float, Floats]]:
         """Return (approximate C, starting point) pairs, best first.
 
@@ -253,14 +251,14 @@ class Fitter:
         the lattice ranked at each.
         """
         if not self.tables.direct.terms:
-            return self.lattice.ranked(shapes, counts, theta, number)
+            return self.lattice.ranked(shapes, coarse, theta, number)
         ranked: list[tuple[float, Floats]] = []
         for point in self._seeds(theta):
             try:
                 here = self.tables.touch(shapes, point, tangents=False)
             except IcflowError:
                 continue  # a corner in which a model is zero or not finite
-            ranked += self.lattice.ranked(here, counts, point, PER_SEED)
+            ranked += self.lattice.ranked(here, coarse, point, PER_SEED)
         if not ranked:
             raise IcflowError("the model cannot be evaluated anywhere within its limits")
         return sorted(ranked, key=lambda pair: pair[0])[:number]
@@ -340,7 +338,7 @@ def separate(minima: Sequence[Minimum], within: float) -> list[Minimum]:
 
 
 def _value(shapes: Shapes, data: Data, theta: Floats) -> float:
-    return float(cstat(data.counts, binned(data, model_counts(shapes, theta))))
+    return float(statistic(data, binned(data, model_counts(shapes, theta))))
 
 
 def _between(fraction: float, low: float, high: float) -> float:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from icflow.engines.base import Module
 from icflow.errors import IcflowError
@@ -16,13 +19,29 @@ from icflow.models.background import BackgroundComponent, read_background
 from icflow.models.expression import Component, Term
 from icflow.ogip.grouping import group_counts, grouped_selection, noticed_channels
 from icflow.ogip.response import Arf, Rmf, check_same_grid, read_arf, read_rmf
-from icflow.statistic import Data
+from icflow.statistic import Data, channels
 from icflow.typing import Counts, Floats, Integers
 
 # Start of the names of the factors between the first module and the others.
 FACTOR = "factor."
 # Bins as half-open ranges of channels: first channels, and one after the last.
 Groups = tuple[Integers, Integers]
+
+
+@dataclass(frozen=True)
+class Behind:
+    """The background spectra of some spectra that share their bins.
+
+    Attributes
+    ----------
+    counts : ndarray, shape (n_spectra, n_channels)
+        In the channels of the sources.
+    ratio : ndarray, shape (n_bins,)
+        How many times as much background they hold; 0 where there is none.
+    """
+
+    counts: Counts
+    ratio: Floats
 
 
 class Response:
@@ -39,7 +58,7 @@ class Response:
     def __init__(self, rmf: Rmf, arf: Arf | None) -> None:
         if arf is not None:
             check_same_grid(rmf, arf)
-        self.rmf = rmf
+        self.rmf, self.arf = rmf, arf
         self.energies = rmf.energies
         self.n_channels = len(rmf.channel)
         self.area = np.ones(len(self.energies) - 1) if arf is None else arf.area
@@ -61,6 +80,14 @@ class Response:
         """
         detected = photons * (self.area if area is None else area)
         return np.asarray(self.rmf.matrix.T @ detected)
+
+    def scaled(self, areas: Floats) -> Response:
+        """Return the response with every channel multiplied by a factor, shape (n_channels,)."""
+        full = self.rmf.matrix
+        matrix = csr_array(
+            (full.data * areas[full.indices], full.indices, full.indptr), shape=full.shape
+        )
+        return Response(replace(self.rmf, matrix=matrix), self.arf)
 
     def coarse_bins(self, channels: slice) -> Integers:
         """Return the first channels of bins that are half as wide as the resolution.
@@ -177,7 +204,8 @@ class Folding:
         )
         self.factor = FACTOR + module.name
         self.cross_normalisation = module.cross_normalisation
-        self.response = load_response(module.rmf, module.arf)
+        self.response = self._unscaled = load_response(module.rmf, module.arf)
+        self._areas: Floats | float = 1.0
         self.n_channels = self.response.n_channels
         self._components = read_background(module.background) if module.background else ()
         self._prefix = f"{module.name}." if several else ""
@@ -186,7 +214,8 @@ class Folding:
     def backgrounds(self) -> dict[str, Floats]:
         """Expected counts per channel of each background component."""
         return {
-            self._prefix + part.name: fold_background(part, self.response) * self.exposure
+            self._prefix + part.name: fold_background(part, self._unscaled)
+            * (self.exposure * self._areas)
             for part in self._components
         }
 
@@ -194,6 +223,21 @@ class Folding:
         """Return the expected counts per channel of a term with norm 1."""
         photons = term_photons(term, values, self.response.energies)
         return self.response.fold(photons) * self.exposure
+
+    def scaled(self, areas: Floats) -> Folding:
+        """Return the folding with all that is expected multiplied by AREASCAL.
+
+        Parameters
+        ----------
+        areas : ndarray, shape (n_channels,)
+            0 in channels that are not used.
+        """
+        if np.all(areas == 1):
+            return self
+        scaled = copy.copy(self)
+        scaled.__dict__.pop("backgrounds", None)
+        scaled.response, scaled._areas = self._unscaled.scaled(areas), areas
+        return scaled
 
     def noticed(self, energies: Sequence[float]) -> slice:
         """Return the channels between two energies, keV."""
@@ -226,8 +270,15 @@ class Selection:
         )
         self._first, self._n_channels = first, int(first[-1])
 
-    def data(self, counts: Counts, group_min: int, groups: Groups | None) -> tuple[Data, Floats]:
-        """Return the bins of a spectrum, and its counts in the selected channels.
+    def data(
+        self,
+        counts: Counts,
+        group_min: int,
+        groups: Groups | None,
+        behind: Behind | None = None,
+        row: int = 0,
+    ) -> tuple[Data, Data]:
+        """Return a spectrum in bins, and in the selected channels.
 
         Parameters
         ----------
@@ -237,6 +288,8 @@ class Selection:
             Least counts in a bin.
         groups : tuple of ndarray of int, optional
             First channels and ends of the bins among all channels, instead.
+        behind, row : optional
+            Background spectra, in bins that are given, and which of them.
 
         Raises
         ------
@@ -251,7 +304,17 @@ class Selection:
         place = np.full(self._n_channels, -1, dtype=np.int64)
         place[self.channels] = np.arange(len(self.channels))
         starts, stops = place[first], place[last - 1] + 1
-        return Data(group_counts(inside, starts, stops), starts, stops), inside
+        single, bins = channels(inside), Data(group_counts(inside, starts, stops), starts, stops)
+        if behind is None:
+            return bins, single
+        other = behind.counts[row][self.channels].astype(np.float64)
+        # A channel outside of the bins, at the edge of a group that was cut, goes with one beside.
+        place = np.searchsorted(starts, np.arange(len(other)), side="right") - 1
+        each = behind.ratio[np.maximum(place, 0)]
+        return (
+            bins._replace(behind=group_counts(other, starts, stops), ratio=behind.ratio),
+            single._replace(behind=other, ratio=each),
+        )
 
     def _grouped(self, counts: Counts, least: int) -> Groups:
         """Group each module by its own counts."""

@@ -29,6 +29,7 @@ from icflow.engines.embedded.shapes import (
 )
 from icflow.engines.embedded.symmetry import exchangeable, is_first, orders
 from icflow.engines.embedded.tables import Tables
+from icflow.statistic import Data, net
 from icflow.typing import Floats, Integers
 
 ABUNDANCES = (0.15, 0.4, 0.8)  # at which the lattice looks
@@ -81,11 +82,11 @@ class Lattice:
                     self.slots[other] = values[::2]
 
     def ranked(
-        self, shapes: Shapes, counts: Floats, theta: Floats, number: int
+        self, shapes: Shapes, data: Data, theta: Floats, number: int
     ) -> list[tuple[float, Floats]]:
         """Return (approximate C, starting point) pairs, best first."""
         values = [v if not np.isnan(v[0]) else np.array([theta[p]]) for p, v in self.slots.items()]
-        gram, pull = self._normal_equations(shapes, counts, theta)
+        gram, pull = self._normal_equations(shapes, data, theta)
         if self._points is None or any(np.isnan(v[0]) for v in self.slots.values()):
             self._points = self._combinations(shapes, values)
         rows, weights, combinations = self._points
@@ -102,9 +103,7 @@ class Lattice:
         norms = self.sources[:, NORM]
         return np.where(np.isin(norms, self.model.free), np.nan, theta[norms])
 
-    def _normal_equations(
-        self, shapes: Shapes, counts: Floats, theta: Floats
-    ) -> tuple[Floats, Floats]:
+    def _normal_equations(self, shapes: Shapes, data: Data, theta: Floats) -> tuple[Floats, Floats]:
         """Return the quadratic approximation of C/2 in the norms of all source rows.
 
         Background factors are marginalised over their ranges.
@@ -116,7 +115,8 @@ class Lattice:
             rows = rows * factors(shapes, theta)
             rows[self.n_plasma + self.background_rows] = own
         window = np.ones(3) / 3
-        weight = 1 / np.maximum(np.convolve(counts, window, mode="same"), 1 / 3)
+        counts, variance = net(data)
+        weight = 1 / np.maximum(np.convolve(variance, window, mode="same"), 1 / 3)
         weighted = rows * weight
         gram = weighted @ rows.T
         pull = weighted @ counts

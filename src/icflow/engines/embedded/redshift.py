@@ -53,9 +53,9 @@ class RedshiftFitter(Fitter):
         self.others = model.box([p for p in model.free if p not in self.redshifts])
         self.smooth = tables.smooth()
 
-    def _search(self, data: Data, channel_counts: Floats, theta: Floats) -> Outcome:
-        coarse = self.tables.coarse_data(channel_counts)
-        starts = self._starts_at_redshifts(coarse.counts, theta)
+    def _search(self, data: Data, channels: Data, theta: Floats) -> Outcome:
+        coarse = self.tables.coarse_data(channels)
+        starts = self._starts_at_redshifts(coarse, theta)
         rough = self._descend(self.smooth, coarse, self.box, starts)
         ends: list[Outcome] = []
         for start in separate(rough, RIVAL_ROUGH):
@@ -64,7 +64,7 @@ class RedshiftFitter(Fitter):
                 ends.append(self._refine(data, coarse, start.theta, reach))
         return min(ends, key=lambda end: end.best.cstat)
 
-    def _starts_at_redshifts(self, counts: Floats, theta: Floats) -> list[Floats]:
+    def _starts_at_redshifts(self, coarse: Data, theta: Floats) -> list[Floats]:
         """Rank the lattice at several redshifts and return the best starts of all."""
         first, step = self.smooth.redshifts
         position = self.redshifts[0]
@@ -76,7 +76,7 @@ class RedshiftFitter(Fitter):
             shapes = self.smooth._replace(plasma=self.smooth.plasma[:, node : node + 1])
             here = theta.copy()
             here[self.redshifts] = z
-            ranked += self._ranked(shapes, counts, here, PER_NODE)
+            ranked += self._ranked(shapes, coarse, here, PER_NODE)
         ranked.sort(key=lambda pair: pair[0])
         return [start for _, start in ranked[:ROUGH_STARTS]]
 
@@ -191,9 +191,9 @@ class RedshiftFitter(Fitter):
                 box.upper[i] = min(box.upper[i], limits[p][1])
         return self._descend(self.tables.exact(start, nodes), data, box, [start])[0]
 
-    def _information(self, data: Data, channel_counts: Floats, theta: Floats) -> Floats:
+    def _information(self, data: Data, channels: Data, theta: Floats) -> Floats:
         # C has no curvature in z on a stair: that of the smooth tables.
-        return self._smooth_information(self.tables.coarse_data(channel_counts), theta)
+        return self._smooth_information(self.tables.coarse_data(channels), theta)
 
     def _smooth_information(self, coarse: Data, theta: Floats) -> Floats:
         return information(self.tables.touch(self.smooth, theta), coarse, self.box, theta)[0]

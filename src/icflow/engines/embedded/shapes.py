@@ -309,7 +309,7 @@ def information(shapes: Shapes, data: Data, box: Box, theta: Floats) -> tuple[Fl
     n = len(box.free)
     model, slopes = _with_slopes(shapes, data, box, theta)
     info, push = np.empty((n, n)), np.empty(n)
-    metric(data.counts, model, slopes, info, push)
+    metric(data, model, slopes, 0.0, info, push)
     return info, -push
 
 

@@ -19,7 +19,7 @@ from icflow.engines.embedded.algebra import inverse
 from icflow.engines.embedded.folded import PlasmaTable
 from icflow.engines.embedded.shapes import Box, Shapes, derivatives, information
 from icflow.engines.embedded.tables import Part, Tables
-from icflow.statistic import FLOOR, Data, cstat, pulls
+from icflow.statistic import FLOOR, Data, only, pulls, statistic, weights
 from icflow.typing import Floats, Integers
 
 # What is not a tracked line changes slowly: it is computed at redshifts this far apart.
@@ -268,10 +268,9 @@ def estimates(
     place = np.full(models.shape[1], -1, dtype=np.int64)
     place[near] = np.arange(len(near))
     reached = (place[data.starts] >= 0) & (place[data.stops - 1] >= 0)
-    within = Data(
-        data.counts[reached], place[data.starts[reached]], place[data.stops[reached] - 1] + 1
-    )
-    beyond = Data(data.counts[~reached], data.starts[~reached], data.stops[~reached])
+    within = only(data, reached)
+    within = within._replace(starts=place[within.starts], stops=place[within.stops - 1] + 1)
+    beyond = only(data, ~reached)
     close = _Near(
         within, np.ascontiguousarray(models[:, near]), np.ascontiguousarray(slopes[:, reached])
     )
@@ -287,10 +286,11 @@ def _far(data: Data, models: Floats, slopes: Floats) -> _Far:
     for k in range(n_nodes):
         before[:] = binned
         _fill(data, models[k], binned)
-        value[k] = _judge(data.counts, binned, slopes, push[k])
+        value[k] = _judge(data, binned, slopes, push[k])
         if k > 0:
+            weight = weights(data, binned, 0.0)
             for b in range(len(binned)):
-                bend[k - 1] += data.counts[b] * ((binned[b] - before[b]) / binned[b]) ** 2
+                bend[k - 1] += weight[b] * (binned[b] - before[b]) ** 2
     return _Far(value, push, bend)
 
 
@@ -316,7 +316,7 @@ def _estimates(
         for c in range(reach):
             model[c] = near.models[node, c] + share * drift[c] + moved[c]
         _fill(near.data, model, binned)
-        value = _judge(near.data.counts, binned, near.slopes, push)
+        value = _judge(near.data, binned, near.slopes, push)
         value += (1 - share) * far.value[node] + share * far.value[node + 1]
         value -= share * (1 - share) * far.bend[node]
         for a in range(n):
@@ -352,12 +352,12 @@ def _fill(data: Data, model: Floats, binned: Floats) -> None:
 
 
 @jit
-def _judge(counts: Floats, binned: Floats, slopes: Floats, push: Floats) -> float:
+def _judge(data: Data, binned: Floats, slopes: Floats, push: Floats) -> float:
     """Return C over some bins; half its gradient, with the sign turned, goes into `push`."""
-    pull = pulls(counts, binned)
+    pull = pulls(data, binned)
     for a in range(len(push)):
         total = 0.0
-        for b in range(len(counts)):
+        for b in range(len(pull)):
             total += slopes[a, b] * pull[b]
         push[a] = total
-    return cstat(counts, binned)
+    return statistic(data, binned)

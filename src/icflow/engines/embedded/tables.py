@@ -144,10 +144,14 @@ class Tables:
             rows=rows, plasma=self._sums(shapes.plasma), modules=self._coarse_modules
         )
 
-    def coarse_data(self, channel_counts: Floats) -> Data:
-        """Return counts in coarse bins."""
-        counts, bins = self._sums(channel_counts), np.arange(len(self.coarse))
-        return Data(counts, bins, bins + 1)
+    def coarse_data(self, channels: Data) -> Data:
+        """Return the counts of channels in coarse bins."""
+        counts, bins = self._sums(channels.counts), np.arange(len(self.coarse))
+        if not len(channels.behind):
+            return Data(counts, bins, bins + 1)
+        width = np.diff(np.append(self.coarse, len(channels.counts)))
+        ratio = self._sums(channels.ratio) / width
+        return Data(counts, bins, bins + 1, self._sums(channels.behind), ratio)
 
     def neighbourhood(self, theta: Floats) -> tuple[Integers, dict[int, tuple[float, float]]]:
         """Return the nodes of every temperature's cell and the two beside it.

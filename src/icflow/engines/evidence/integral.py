@@ -22,7 +22,7 @@ from icflow.engines.evidence.norms import MOST, Norms, log_integrals
 from icflow.engines.evidence.sampling import Integral, Kernel, integrate
 from icflow.models.priors import Prior, Uniform
 from icflow.models.scenario import Setting
-from icflow.statistic import Data
+from icflow.statistic import Data, channels
 from icflow.typing import Floats, Integers
 
 WITHIN, MOST_MINIMA = 10.0, 6  # minima to start from: how much higher in C, how many
@@ -94,7 +94,9 @@ class Integrator:
         theta = self.fitter.model.start.copy()
         for position, value in fixed.items():
             theta[position] = value
-        shapes, data, minima = self.fitter.minima(channel_counts, theta, WITHIN, MOST_MINIMA)
+        shapes, data, minima = self.fitter.minima(
+            channels(channel_counts), theta, WITHIN, MOST_MINIMA
+        )
 
         def function(points: Floats) -> Floats:
             thetas = np.repeat(minima[0].theta[None], len(points), axis=0)

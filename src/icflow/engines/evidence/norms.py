@@ -16,7 +16,7 @@ import numpy as np
 
 from icflow.compiled import jit, strict
 from icflow.engines.embedded.shapes import Shapes, expected, find_cells, slots_of
-from icflow.statistic import cstat, metric
+from icflow.statistic import Data, channels, metric, statistic
 from icflow.typing import Floats, Integers
 
 MOST = 2  # norms with uniform priors that are integrated over
@@ -67,7 +67,7 @@ def log_integrals(shapes: Shapes, counts: Floats, norms: Norms, thetas: Floats) 
     thetas : ndarray, shape (n_points, n_parameters)
         The values of the norms in it are where the search starts.
     """
-    m, n_channels = len(norms.bounded), shapes.rows.shape[1]
+    m, n_channels, data = len(norms.bounded), shapes.rows.shape[1], channels(counts)
     every = np.concatenate((norms.bounded, norms.scattered))
     slot = slots_of(every, thetas.shape[1])
     n = len(every)
@@ -82,15 +82,15 @@ def log_integrals(shapes: Shapes, counts: Floats, norms: Norms, thetas: Floats) 
         theta = thetas[t]
         expected(shapes, theta, find_cells(shapes, theta), slot, scratch, model, rows)
         x[:] = theta[every]
-        value = _climb(counts, norms, model, rows, x, info, push)
+        value = _climb(data, norms, model, rows, x, info, push)
         found[t] = value + _gaussian(norms, x, info, push) - math.log(width)
     return found
 
 
 @jit
-def _log_density(counts: Floats, model: Floats, norms: Norms, x: Floats) -> float:
+def _log_density(data: Data, model: Floats, norms: Norms, x: Floats) -> float:
     """Return ln of the likelihood times the Gaussian priors, up to their normalisation."""
-    value = -0.5 * cstat(counts, model)
+    value = -0.5 * statistic(data, model)
     for i in range(len(norms.bounded), len(x)):
         value -= 0.5 * ((x[i] - 1.0) / norms.scatter) ** 2
     return value
@@ -98,10 +98,10 @@ def _log_density(counts: Floats, model: Floats, norms: Norms, x: Floats) -> floa
 
 @jit
 def _expand(
-    counts: Floats, norms: Norms, model: Floats, rows: Floats, x: Floats, info: Floats, push: Floats
+    data: Data, norms: Norms, model: Floats, rows: Floats, x: Floats, info: Floats, push: Floats
 ) -> None:
     """Compute the gradient of `_log_density` and its curvature."""
-    metric(counts, model, rows, info, push)
+    metric(data, model, rows, 0.0, info, push)
     for i in range(len(x)):
         info[i, i] *= 1 + RIDGE
         if i < len(norms.bounded):
@@ -114,13 +114,13 @@ def _expand(
 
 @jit
 def _climb(
-    counts: Floats, norms: Norms, model: Floats, rows: Floats, x: Floats, info: Floats, push: Floats
+    data: Data, norms: Norms, model: Floats, rows: Floats, x: Floats, info: Floats, push: Floats
 ) -> float:
     """Go to the highest point of the box; `model`, `x`, `info` and `push` follow."""
     n = len(x)
     before = np.empty(n)
-    value = _log_density(counts, model, norms, x)
-    _expand(counts, norms, model, rows, x, info, push)
+    value = _log_density(data, model, norms, x)
+    _expand(data, norms, model, rows, x, info, push)
     for _ in range(MOST_STEPS):
         step = _step(norms, x, info, push)
         gain = 0.0
@@ -138,14 +138,14 @@ def _climb(
                     model[c] += (before[i] + part * step[i] - x[i]) * rows[i, c]
             for i in range(n):
                 x[i] = before[i] + part * step[i]
-            trial = _log_density(counts, model, norms, x)
+            trial = _log_density(data, model, norms, x)
             if trial > value:
                 break
             part *= 0.5
         if not trial > value:
             break
         value = trial
-        _expand(counts, norms, model, rows, x, info, push)
+        _expand(data, norms, model, rows, x, info, push)
     return value
 
 

@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 
 from icflow.config import AtomicData, Instrument, Module
 from icflow.engines.embedded.engine import EmbeddedEngine
-from icflow.engines.embedded.folding import Response, Selection
+from icflow.engines.embedded.folding import Behind, Response, Selection
 from icflow.errors import IcflowError
 from icflow.ogip.response import Rmf
 
@@ -78,8 +78,8 @@ def test_channels_and_bins_of_modules_stand_one_after_another(
     assert both.channels.tolist() == [*alone.channels, *(alone.channels + n)]
     first, inside = alone.data(spectra[1], 100, None)
     data, counts = both.data(np.concatenate([spectra[1], spectra[1]]), 100, None)
-    np.testing.assert_array_equal(counts, np.tile(inside, 2))
-    for one, other, shift in zip(first, data, (0, width, width), strict=True):
+    np.testing.assert_array_equal(counts.counts, np.tile(inside.counts, 2))
+    for one, other, shift in zip(first[:3], data[:3], (0, width, width), strict=True):
         np.testing.assert_array_equal(other, np.concatenate([one, one + shift]))
     coarse = both.coarse_bins()
     assert coarse.tolist() == [*alone.coarse_bins(), *(alone.coarse_bins() + width)]
@@ -98,3 +98,28 @@ def test_spectra_without_counts_are_refused(engine: EmbeddedEngine, pair: Embedd
         selection = Selection(made.foldings, [3.0, 80.0])
         with pytest.raises(IcflowError, match=f"{subject} no counts in the energy range"):
             selection.data(np.zeros(made.n_channels, dtype=int), 100, None)
+
+
+def test_areascal_multiplies_source_and_backgrounds_by_channel(engine: EmbeddedEngine) -> None:
+    areas = np.ones(engine.n_channels)
+    areas[100:200], areas[200:210] = 0.5, 0.0
+    scaled = engine.scaled([areas])
+    model = {"powerlaw.PhoIndex": 2.0, "powerlaw.norm": 1e-3}
+    plain = engine.predict("powerlaw", model)
+    np.testing.assert_allclose(scaled.predict("powerlaw", model), areas * plain, rtol=1e-12)
+    for name, row in engine.backgrounds.items():
+        np.testing.assert_allclose(scaled.backgrounds[name], areas * row, rtol=1e-12)
+    assert engine.scaled([np.ones(engine.n_channels)]).foldings[0] is engine.foldings[0]
+
+
+def test_a_background_spectrum_comes_in_the_same_bins(
+    engine: EmbeddedEngine, spectra: np.ndarray
+) -> None:
+    selection = Selection(engine.foldings, [3.0, 80.0])
+    groups = np.array([40, 60]), np.array([60, 61])
+    behind = Behind(spectra[2:4], np.array([2.0, 4.0]))
+    data, channels = selection.data(spectra[1], 100, groups, behind, 1)
+    assert data.behind.tolist() == [spectra[3][40:60].sum(), spectra[3][60]]
+    assert data.ratio.tolist() == [2.0, 4.0]
+    np.testing.assert_array_equal(channels.behind, spectra[3][selection.channels])
+    assert channels.ratio[[0, 5, 24, 25, 100]].tolist() == [2.0, 2.0, 2.0, 4.0, 4.0]

@@ -13,6 +13,7 @@ from icflow.engines.embedded import lattice
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.lattice import ABUNDANCES, Lattice
 from icflow.engines.embedded.shapes import Shapes, model_counts
+from icflow.statistic import channels
 
 Z = 0.05
 
@@ -53,7 +54,7 @@ def test_a_point_of_the_lattice_is_found_again(two: Lattice) -> None:
     theta[position["apec.Abundanc"]] = ABUNDANCES[1]
     theta[position["apec.norm"]], theta[position["apec_3.norm"]] = 0.3, 0.6
     counts = np.round(model_counts(shapes, theta))
-    (score, start), *others = two.ranked(shapes, counts, two.model.start.copy(), 6)
+    (score, start), *others = two.ranked(shapes, channels(counts), two.model.start.copy(), 6)
     kT = sorted(start[[position["apec.kT"], position["apec_3.kT"]]])
     assert kT == [nodes[4], nodes[11]]
     assert start[position["apec.Abundanc"]] == ABUNDANCES[1]
@@ -67,7 +68,7 @@ def test_starts_are_no_neighbours_and_no_mirror_images(two: Lattice) -> None:
     counts = np.round(model_counts(shapes, theta))
     position = two.model.position
     places = []
-    for _, start in two.ranked(shapes, counts, two.model.start.copy(), 8):
+    for _, start in two.ranked(shapes, channels(counts), two.model.start.copy(), 8):
         kT = np.sort(start[[position["apec.kT"], position["apec_3.kT"]]])
         cells = np.searchsorted(two.tables.temperatures, kT)
         places.append((*cells, ABUNDANCES.index(start[position["apec.Abundanc"]])))
@@ -82,7 +83,7 @@ def test_three_plasmas_have_one_point_for_six_images(
     made = engine.task(plasmas(3), run.fits, ()).fitter.lattice
     assert len(made.images) == 6
     shapes, theta = coarse(made)
-    made.ranked(shapes, np.round(model_counts(shapes, theta)), made.model.start.copy(), 1)
+    made.ranked(shapes, channels(np.round(model_counts(shapes, theta))), made.model.start.copy(), 1)
     assert made._points is not None
     n = len(made.slots[made.model.position["apec.kT"]])
     assert len(made._points[2]) == len(ABUNDANCES) * n * (n + 1) * (n + 2) // 6
