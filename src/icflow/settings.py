@@ -126,13 +126,15 @@ class ScoreSettings(Section):
 class EvaluateSettings(Section):
     """What thresholds, metrics and Table 1 depend on.
 
-    ``scan`` is the scan that an evaluation belongs to, ``scored`` tells whether it has scores
-    of its own besides those of the default run.
+    ``tested`` are the models of the test datasets, with what these draw themselves. ``scan`` is
+    the scan that an evaluation belongs to, ``scored`` tells whether it has scores of its own
+    besides those of the default run.
     """
 
     seed: int
     detection: Detection
     datasets: dict[str, Dataset]
+    tested: dict[str, Scenario]
     held_out: bool
     folds_trained: int
     shard_size: int
@@ -374,6 +376,7 @@ def evaluate(config: Config, detection: Detection | None = None) -> EvaluateSett
         config.autoencoder.training,
         detection=settings,
         datasets={name: config.datasets[name] for name in sorted(used)},
+        tested={name: config.simulated(name) for name in settings.test},
         held_out=settings.validation == config.detection.validation,
         networks=sorted(config.autoencoder.networks),
     )

@@ -102,13 +102,13 @@ def draw_truth(config: Config, dataset: str, random: np.random.Generator) -> dic
         "apec.kT": random.uniform(1, 10, size),
         "apec.Abundanc": random.uniform(0.1, 1, size),
         "apec.Redshift": random.uniform(0.01, 0.1, size),
-        "apec.norm": random.uniform(0.01, 1, size),
+        "apec.norm": random.uniform(0.04, 0.165, size),
     }
     if has_ic(config, dataset):
         truth["powerlaw.norm"] = random.uniform(2e-4, 2e-3, size)
     else:
         truth["apec_3.kT"] = random.uniform(1, 10, size)
-        truth["apec_3.norm"] = random.uniform(0.01, 1, size)
+        truth["apec_3.norm"] = random.uniform(0.04, 0.165, size)
     return truth
 
 

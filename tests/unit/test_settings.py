@@ -87,6 +87,7 @@ AFFECTED = [
             "simulate validation_1T+IC",
             "simulate test_1T+IC",
             "integral 1T+IC_fixed",
+            "evaluate",
         },
     ),
 ]

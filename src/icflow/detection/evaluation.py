@@ -14,7 +14,7 @@ from typing import Any
 from astropy.table import Column, Table
 
 from icflow.config import Detection
-from icflow.detection import differences, metrics, quality
+from icflow.detection import differences, metrics, population, quality
 from icflow.detection.base import PARTS, TEST, VALIDATION, Material, Sample, Verdict, sizes_of
 from icflow.detection.base import with_ic as classes_of
 from icflow.detection.calibration import Calibration, probability_of
@@ -95,6 +95,7 @@ class Evaluation:
         detection, material = self.settings.detection, self.material
         return {
             "datasets": _datasets(self.settings, material.with_ic),
+            "population": population.describe(self.settings.tested.values()),
             "seed": self.settings.seed,
             "bootstrap": detection.bootstrap,
             "ceiling": detection.ceiling,

@@ -109,6 +109,7 @@ def caption(metrics: Mapping[str, Any]) -> str:
     """Return the caption, which states the settings that the numbers depend on."""
     sentences = [
         f"Detection of inverse Compton emission in simulated spectra: {_sample(metrics)}.",
+        f"Population: {metrics['population']}.",
         f"Intervals hold 68.3 % of {metrics['bootstrap']:,} bootstrap resamplings within each "
         "class, thresholds as chosen.",
         "A detector sees no spectrum with IC (nothing), those that choose its threshold "

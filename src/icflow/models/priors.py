@@ -56,6 +56,13 @@ class Prior(Section):
     def quantile(self, probability: float | Floats) -> Floats:
         """Return the values below which the prior holds probabilities, in their shape."""
 
+    @property
+    def words(self) -> str:
+        """Its shape and bounds, for captions: ``0.1–1``, ``log-uniform 0.1–1``."""
+        low, high = self.bounds
+        (shape,) = type(self).model_fields
+        return f"{shape.replace('_', '-')} " * (not self.flat) + f"{low:g}–{high:g}"
+
     def probability(self, value: float) -> float:
         """Return the probability of a lower value: the inverse of `quantile`, by bisection."""
         low, high = 0.0, 1.0

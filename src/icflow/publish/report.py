@@ -20,7 +20,7 @@ from astropy.table import Table
 
 from icflow import settings as settings_of
 from icflow.config import Config
-from icflow.detection import quality, table1
+from icflow.detection import population, quality, table1
 from icflow.detection.detectors import fits_read
 from icflow.detection.fits import reduced_cstat
 from icflow.errors import IcflowError
@@ -126,8 +126,9 @@ def run(config: Config, results: Path, output: Path) -> None:
 
 
 def summary(config: Config) -> str:
-    """Return what the run did, in two sentences."""
+    """Return what the run did, in three sentences."""
     sizes = [f"{d.size:,} {d.scenario} ({name})" for name, d in config.datasets.items()]
+    tested = [config.simulated(name) for name in config.detection.test]
     training = config.autoencoder.training
     names = network_order(config.autoencoder)
     epochs = {name: settings_of.train(config, name, 0).training.epochs for name in names}
@@ -136,7 +137,8 @@ def summary(config: Config) -> str:
     ]
     return (
         f"Simulated spectra: {'; '.join(sizes)}, {' and '.join(exposures)} each, "
-        f"engine {config.engine}. Autoencoders ({', '.join(name.upper() for name in names)}): "
+        f"engine {config.engine}. Population: {population.describe(tested)}. "
+        f"Autoencoders ({', '.join(name.upper() for name in names)}): "
         f"{training.folds_trained} of {training.folds} folds of {training.spectra:,} spectra, "
         f"{table1.epochs(epochs)}."
     )

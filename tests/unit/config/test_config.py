@@ -273,6 +273,19 @@ def test_sources_of_labels() -> None:
     assert parse("logfit:apec.kT") is None
 
 
+def test_the_priors_of_the_text_differ_in_the_norms_of_the_plasmas_alone() -> None:
+    text = config.load(DEFAULT, ROOT / "config" / "text-priors.yaml")
+    norms = {("2T", "apec.norm"), ("2T", "apec_3.norm"), ("1T+IC", "apec.norm")}
+    for scenario, parameter in norms:
+        assert text.scenarios[scenario].parameters[parameter] == Uniform(uniform=[0.01, 1.0])
+    tree = config.load(DEFAULT).model_dump()
+    for scenario, parameter in norms:
+        prior = tree["scenarios"][scenario]["parameters"][parameter]
+        assert prior == {"uniform": [0.04, 0.165]}
+        prior["uniform"] = [0.01, 1.0]
+    assert tree == text.model_dump()
+
+
 def test_the_reference_results_use_every_spectrum() -> None:
     reference = config.load(DEFAULT, ROOT / "config" / "reference.yaml")
     assert reference.autoencoder.training.spectra == reference.datasets["train_2T"].size

@@ -49,6 +49,12 @@ def read(form: Any) -> Prior:
     return TypeAdapter(dict[str, Prior]).validate_python({"x": form})["x"]
 
 
+def test_a_shape_has_words(bell: type[Prior]) -> None:
+    assert UNIFORM.words == "2–5"
+    assert LOGARITHMIC.words == "log-uniform 0.01–3"
+    assert read({"bell": [1e-4, 2.0]}).words == "bell 0.0001–2"
+
+
 @pytest.mark.parametrize("prior", [UNIFORM, LOGARITHMIC], ids=lambda prior: type(prior).__name__)
 def test_a_shape_agrees_with_itself(prior: Prior) -> None:
     p = np.linspace(0, 1, 41)

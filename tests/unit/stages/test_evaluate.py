@@ -304,6 +304,7 @@ def test_undefined_metrics_are_written_as_such() -> None:
     metrics = {
         "detectors": {"never": entry},
         "datasets": {},
+        "population": "apec.kT 1–10",
         "bootstrap": 100,
         "training": {},
         "versions": {},
@@ -312,6 +313,7 @@ def test_undefined_metrics_are_written_as_such() -> None:
     assert math.isnan(float(row[1]))
     assert float(row[4]) == 0.0
     assert "| Never | nothing | undefined | – |" in table1.markdown(metrics)
+    assert " Population: apec.kT 1–10. " in table1.markdown(metrics)
     assert r"Never & nothing & -- & -- & $0.000" in table1.latex(metrics)
 
 
