@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import yaml
 from astropy.table import Table, vstack
 
 from icflow import config as configuration
@@ -28,6 +29,13 @@ CHANNELS = 4096
 WIDTH = 0.04  # keV
 FIRST = 1.6  # keV, lower edge of the first channel
 EXPOSURE = 1e6  # s
+
+
+@pytest.fixture
+def default() -> dict[str, Any]:
+    """The default configuration as its file has it."""
+    tree: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text())
+    return tree
 
 
 @pytest.fixture(scope="session")

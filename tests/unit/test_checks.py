@@ -20,9 +20,13 @@ OVERLAYS = sorted(
 
 
 @pytest.fixture(autouse=True)
-def _here(monkeypatch: pytest.MonkeyPatch, rmf_path: Path, arf_path: Path, atomdb: Path) -> None:
-    """Run where the files of the default configuration are."""
-    monkeypatch.chdir(ROOT)
+def _here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rmf_path: Path, arf_path: Path, atomdb: Path
+) -> None:
+    """Run where the files of the default configuration are, and no results."""
+    for name in ("config", "config.yaml", "resources"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
 
 
 def laid(above: dict[str, Any], *paths: str) -> Config:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from trees import changed
 
 from icflow import config, inputs
 from icflow.errors import IcflowError
@@ -19,13 +20,6 @@ DEFAULT = ROOT / "config.yaml"
 def default() -> dict[str, Any]:
     tree: dict[str, Any] = yaml.safe_load(DEFAULT.read_text())
     return tree
-
-
-def changed(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
-    """Return the tree with another value laid over one of its keys."""
-    for key in reversed(path):
-        value = {key: value}
-    return config.overlay(tree, value)
 
 
 def test_a_missing_file_of_the_user_is_refused_and_a_fetchable_one_is_not(

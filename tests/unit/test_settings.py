@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from trees import changed
 
 from icflow import config
 from icflow import settings as settings_of
@@ -20,13 +21,6 @@ DEFAULT = ROOT / "config.yaml"
 def default() -> dict[str, Any]:
     tree: dict[str, Any] = yaml.safe_load(DEFAULT.read_text())
     return tree
-
-
-def changed(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
-    """Return the tree with another value laid over one of its keys."""
-    for key in reversed(path):
-        value = {key: value}
-    return config.overlay(tree, value)
 
 
 def test_networks_depart_from_the_common_settings_where_they_say_so() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from trees import changed
 
 from icflow import config
 from icflow.errors import IcflowError
@@ -22,16 +23,6 @@ DEFAULT = ROOT / "config.yaml"
 def default() -> dict[str, Any]:
     tree: dict[str, Any] = yaml.safe_load(DEFAULT.read_text())
     return tree
-
-
-def changed(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
-    """Return the tree with one value replaced, or added."""
-    copied = copy.deepcopy(tree)
-    section = copied
-    for key in path[:-1]:
-        section = section[key]
-    section[path[-1]] = value
-    return copied
 
 
 PRIOR = ("scenarios", "2T", "parameters", "apec.kT")
