@@ -29,7 +29,9 @@ class _Companions(Section):
         "includes it",
     )
     background: str | None = Field(
-        None, description="background components and norms; `none` for none"
+        None,
+        description="background components and norms; or `file` for the background spectrum that "
+        "BACKFILE names, or the name of another one; `none` for none",
     )
 
 

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 
 from icflow.config import AtomicData, FitControl, FitModel, Free, Module
 from icflow.engines.base import BACKGROUND, FitResult
 from icflow.engines.embedded.engine import EmbeddedEngine
-from icflow.engines.embedded.folding import FACTOR, Groups, term_photons
+from icflow.engines.embedded.folding import FACTOR, Behind, Groups, term_photons
 from icflow.models.expression import parse
 from icflow.models.scenario import complete
+from icflow.ogip.bins import Binned, binned, bins_of_counts, used_channels
 from icflow.ogip.observation import SpectrumFiles, observed_groups
+from icflow.ogip.response import Rmf
 from icflow.seeds import of_spectrum
 from icflow.typing import Booleans, Counts, DrawnCounts, Floats
+
+# The component that background spectra stand for.
+FROM_FILE = f"{BACKGROUND}file"
+# Spectra are simulated with what a background spectrum says on average over so many counts.
+SMOOTH = 20
 
 
 class ObservedEngine:
     """Predict, fake and fit spectra like the observed ones.
 
-    The channels of several spectra stand one after another. Simulated spectra
-    have the bins of the observed ones.
+    The channels of several spectra stand one after another, behind them those
+    of their background spectra, if there are such. Simulated spectra have the
+    bins of the observed ones, and background spectra of their own.
 
     Parameters
     ----------
@@ -34,8 +43,16 @@ class ObservedEngine:
     ----------
     engine : EmbeddedEngine
         For the modules of the observation.
-    counts : ndarray of int, shape (n_channels,)
-        The observed counts.
+    n_channels : int
+        Of all spectra, background spectra left out.
+    counts : ndarray of int, shape (n_channels,) or (2 n_channels,)
+        The observed counts, and those of the background spectra: 0 where a
+        spectrum has none, left out if none has.
+    behind : ndarray, shape (n_channels,)
+        Expected counts of the background spectra, as spectra are simulated
+        with; empty without.
+    ratio : ndarray, shape (n_bins,)
+        How many times as much background they hold; 0 where there is none.
     groups : tuple of ndarray of int, shape (n_bins,)
         First channels of the bins, and one after their last.
     energies : ndarray, shape (n_channels, 2)
@@ -51,25 +68,37 @@ class ObservedEngine:
         regroup: bool,
         atomic_data: AtomicData,
     ) -> None:
-        self.engine = EmbeddedEngine([_companions(module) for module in modules], atomic_data)
-        # Intervals are found by `icflow.observation.fits`.
-        self.control = control.model_copy(update={"errors": "hessian"})
-        self.counts = np.concatenate([module.spectrum.counts for module in modules])
-        sizes = [len(module.spectrum.counts) for module in modules]
+        engine = EmbeddedEngine([_companions(module) for module in modules], atomic_data)
+        self.control, self.n_channels = control, engine.n_channels
+        responses = [folding.response.rmf for folding in engine.foldings]
+        sizes = [len(rmf.channel) for rmf in responses]
         self.module = np.repeat([module.name for module in modules], sizes)
-        responses = [folding.response.rmf for folding in self.engine.foldings]
         self.energies = np.concatenate([np.column_stack([r.e_min, r.e_max]) for r in responses])
-        starts, stops, first = [], [], 0
-        low, high = control.energies
-        for module, rmf, size in zip(modules, responses, sizes, strict=True):
-            keep = module.spectrum.grouping is not None and not regroup
-            groups = observed_groups(
-                module.spectrum, rmf, low, high, None if keep else control.group_min
-            )
-            starts.append(groups[0] + first)
-            stops.append(groups[1] + first)
-            first += size
-        self.groups: Groups = np.concatenate(starts), np.concatenate(stops)
+        spectra = [
+            _binned(module, rmf, control, regroup)
+            for module, rmf in zip(modules, responses, strict=True)
+        ]
+        self.engine = engine.scaled(
+            [np.ones(len(s.counts)) if s.scale is None else s.scale for s in spectra]
+        )
+        first = np.cumsum([0, *sizes[:-1]])
+        starts, stops = (
+            np.concatenate([ends + n for ends, n in zip(every, first, strict=True)])
+            for every in ([s.starts for s in spectra], [s.stops for s in spectra])
+        )
+        self.groups: Groups = starts, stops
+        self.counts = np.concatenate([spectrum.counts for spectrum in spectra])
+        self.ratio = np.concatenate(
+            [np.zeros(len(s.starts)) if s.ratio is None else s.ratio for s in spectra]
+        )
+        self.behind = np.empty(0)
+        if self.ratio.any():
+            behind = [expected_background(spectrum) for spectrum in spectra]
+            self.behind = np.concatenate(behind)
+            own = [
+                np.zeros_like(s.counts) if s.background is None else s.background for s in spectra
+            ]
+            self.counts = np.concatenate([self.counts, *own])
 
     def fit(
         self,
@@ -86,9 +115,15 @@ class ObservedEngine:
             Values of parameters that are not to be fitted.
         """
         spectra = self.counts[None] if counts is None else counts
-        frozen = frozen or {}
-        fits = self.engine.fit(model, self.control, spectra, frozen, tuple(frozen), self.groups)
-        return list(fits)
+        frozen, behind = frozen or {}, None
+        if len(self.behind):
+            behind = Behind(spectra[:, self.n_channels :], self.ratio)
+        sources = spectra[:, : self.n_channels]
+        return list(
+            self.engine.fit(
+                model, self.control, sources, frozen, tuple(frozen), self.groups, behind
+            )
+        )
 
     def components(self, model: FitModel, values: Mapping[str, float]) -> dict[str, Floats]:
         """Return the expected counts per channel of every term and background component.
@@ -107,11 +142,24 @@ class ObservedEngine:
             component = BACKGROUND + name.rpartition(".")[2]
             part = row * values[BACKGROUND + name]
             parts[component] = parts[component] + part if component in parts else part
+        if len(self.behind):
+            parts[FROM_FILE] = self._behind_sources
         return parts
 
+    @cached_property
+    def _behind_sources(self) -> Floats:
+        """What the background spectra say about the channels of the sources."""
+        place = np.searchsorted(self.groups[0], np.arange(self.n_channels), side="right") - 1
+        ratio = self.ratio[np.maximum(place, 0)]
+        there = ratio > 0
+        return np.asarray(np.where(there, self.behind, 0.0) / np.where(there, ratio, 1.0))
+
     def expected(self, model: FitModel, values: Mapping[str, float]) -> Floats:
-        """Return the expected counts per channel, background included."""
-        return np.asarray(sum(self.components(model, values).values()))
+        """Return the expected counts per channel, background included; then the background's."""
+        return self._with_behind(np.asarray(sum(self.components(model, values).values())))
+
+    def _with_behind(self, expected: Floats) -> Floats:
+        return np.concatenate([expected, self.behind]) if len(self.behind) else expected
 
     def expected_each(
         self, model: FitModel, values: Sequence[Mapping[str, float]]
@@ -124,7 +172,9 @@ class ObservedEngine:
         ):
             for name, row in backgrounds.items():
                 total += row * given[BACKGROUND + name]
-            yield total
+            if len(self.behind):
+                total += self._behind_sources
+            yield self._with_behind(total)
 
     def unfolded(self, model: FitModel, values: Mapping[str, float]) -> dict[str, Floats]:
         """Return energy² × photons/cm²/s/keV of every term in the channels, absorption included."""
@@ -157,12 +207,44 @@ class ObservedEngine:
         """Number of bins that are fitted."""
         return len(self.groups[0])
 
+    @property
+    def source_counts(self) -> Counts:
+        """The observed counts without those of background spectra, shape (n_channels,)."""
+        return np.asarray(self.counts[: self.n_channels])
+
     def used_channels(self) -> Booleans:
         """Tell which channels are in a bin, shape (n_channels,)."""
-        change = np.zeros(len(self.counts) + 1, dtype=np.int64)
+        change = np.zeros(self.n_channels + 1, dtype=np.int64)
         np.add.at(change, self.groups[0], 1)
         np.add.at(change, self.groups[1], -1)
         return np.asarray(np.cumsum(change)[:-1] > 0)
+
+
+def expected_background(spectrum: Binned) -> Floats:
+    """Return what is expected in the channels of a background spectrum, shape (n_channels,).
+
+    Its counts, spread evenly over runs of channels that hold at least `SMOOTH`:
+    a channel without counts is not one in which none can be.
+    """
+    expected = np.zeros(len(spectrum.counts))
+    if spectrum.background is None:
+        return expected
+    used = np.ones(len(expected), bool) if spectrum.scale is None else spectrum.scale > 0
+    starts, stops = bins_of_counts(spectrum.background, used, SMOOTH)
+    for start, stop in zip(starts, stops, strict=True):
+        here = start + np.flatnonzero(used[start:stop])
+        expected[here] = spectrum.background[here].mean()
+    return expected
+
+
+def _binned(files: SpectrumFiles, rmf: Rmf, control: FitControl, regroup: bool) -> Binned:
+    """Return a spectrum in the bins that are fitted."""
+    keep = files.spectrum.grouping is not None and not regroup
+    low, high = control.energies
+    minimum = None if keep else control.group_min
+    starts, stops = observed_groups(files.spectrum, rmf, low, high, minimum)
+    used = used_channels(files.spectrum)
+    return binned(files.spectrum, starts, stops, used, files.behind)
 
 
 def _companions(spectrum: SpectrumFiles) -> Module:

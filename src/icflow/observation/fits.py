@@ -62,7 +62,9 @@ def open_source(settings: SourceSettings) -> tuple[list[SpectrumFiles], Observed
 def engine_for(settings: SourceSettings, modules: Sequence[SpectrumFiles]) -> ObservedEngine:
     """Load the engine for spectra of an observation."""
     regroup = settings.observation.group_min is not None
-    return ObservedEngine(modules, settings, regroup, settings.atomic_data)
+    # Intervals are found here.
+    control = settings.model_copy(update={"errors": "hessian"})
+    return ObservedEngine(modules, control, regroup, settings.atomic_data)
 
 
 def best_fits(engine: ObservedEngine, models: Mapping[str, FitModel]) -> dict[str, FitResult]:
@@ -120,7 +122,7 @@ class Profile:
     name : str
         The parameter.
     counts : ndarray of int, shape (1, n_channels), optional
-        By default the observed spectrum.
+        By default the observed spectrum; behind it, its background spectrum.
     """
 
     engine: ObservedEngine

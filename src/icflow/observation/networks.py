@@ -48,7 +48,7 @@ def run(settings: ObserveNetworkSettings, output: Path, threads: int = 1) -> Non
     repeated = [truth[row % len(truth)] for row in range(settings.score.train.training.spectra)]
     draws = Draws(settings.seed, f"observations/{settings.name}/{TRAINING}")
     counts = draw_each(engine, _model(settings), repeated, draws)
-    write_spectra(output / SPECTRA, _training_set(module, counts, repeated))
+    write_spectra(output / SPECTRA, _training_set(module, counts[:, : engine.n_channels], repeated))
     fold.run(_of(settings.score, module).train, [output / SPECTRA], [], output, threads)
 
 
@@ -111,12 +111,14 @@ def scores(
 
     (module,) = modules
     first, *others = spectra
+    # Networks read sources, background spectra left out.
+    size = module.spectrum.counts.size
     parts = {"training": TRAINING, "test": [first], "validation": others}
     own = _of(settings, module).model_copy(update=parts)
     scorer = Scorer.load(own, folder / fold.WEIGHTS)
     inputs = [scorer.read(TRAINING, [folder / SPECTRA])]
     for name in (*others, first):
-        counts = np.asarray(spectra[name].counts, dtype=np.int32)
+        counts = np.asarray(spectra[name].counts[:, :size], dtype=np.int32)
         inputs.append(scorer.take(name, counts, module.spectrum.exposure))
     table = stack([scorer.score(dataset)[0] for dataset in inputs])
     # Spectra that are judged choose the threshold too, as they do for the other detectors.

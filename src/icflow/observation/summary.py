@@ -140,7 +140,9 @@ def _inputs(analysis: Analysis) -> dict[str, Any]:
                 "file": module.spectrum.path,
                 "rmf": str(module.rmf),
                 "arf": _path(module.arf),
-                "background": _path(module.background),
+                "background": _path(module.background)
+                if module.behind is None
+                else module.behind.path,
                 "exposure": module.spectrum.exposure,
                 "telescope": module.spectrum.telescope,
                 "instrument": module.spectrum.instrument,
@@ -150,7 +152,7 @@ def _inputs(analysis: Analysis) -> dict[str, Any]:
         "redshift": observation.redshift,
         "nH": observation.nH,
         "energies": list(analysis.settings.energies),
-        "counts": int(engine.counts[engine.used_channels()].sum()),
+        "counts": int(engine.source_counts[engine.used_channels()].sum()),
         "bins": engine.n_bins,
     }
 

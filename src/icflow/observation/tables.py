@@ -42,7 +42,7 @@ def spectrum(analysis: Analysis) -> Table:
     edges = engine.energies[used]
     table = Table({"module": engine.module[used]})
     table["energy_lo"], table["energy_hi"] = edges.T
-    table["counts"] = engine.counts[used]
+    table["counts"] = engine.source_counts[used]
     for name in (observe.thermal, observe.with_ic):
         model, values = analysis.models[name], analysis.fits[name].values
         for component, row in engine.components(model, values).items():

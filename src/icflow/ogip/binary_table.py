@@ -291,6 +291,15 @@ def read_tables(path: str | Path) -> list[BinaryTable]:
         ) from None
 
 
+def is_fits(path: str | Path) -> bool:
+    """Tell whether a file is a FITS file, plain or gzipped, by its first bytes."""
+    try:
+        with _open(path) as file:
+            return file.read(6) == b"SIMPLE"
+    except OSError:
+        return False
+
+
 def write_tables(path: str | os.PathLike[str], tables: Sequence[fits.BinTableHDU]) -> None:
     """Write a FITS file of binary tables, whole or not at all."""
     with atomic_path(path) as temporary:

@@ -9,10 +9,15 @@ import numpy as np
 
 from icflow.config import Observation, ObservedSpectrum
 from icflow.errors import IcflowError
+from icflow.ogip.binary_table import is_fits
 from icflow.ogip.grouping import group_edges, group_min, select_groups
+from icflow.ogip.names import FileName, plain
 from icflow.ogip.response import Arf, Rmf, check_same_grid, read_arf, read_rmf
-from icflow.ogip.spectrum import Spectrum, check_counts, read_spectrum
+from icflow.ogip.spectrum import Spectrum, check_counts, read_background, read_spectrum
 from icflow.typing import Integers
+
+# What the configuration writes for the background spectrum that BACKFILE names.
+FILE = "file"
 
 # Keywords that say nothing about the origin of a file.
 _UNKNOWN = ("", "UNKNOWN", "NONE")
@@ -31,6 +36,9 @@ class SpectrumFiles:
     spectrum : Spectrum
     rmf : Path
     arf, background : Path or None
+        The background is a description of its components.
+    behind : Spectrum or None
+        The background spectrum, where the background is a file.
     """
 
     name: str
@@ -39,11 +47,13 @@ class SpectrumFiles:
     rmf: Path
     arf: Path | None
     background: Path | None
+    behind: Spectrum | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file except those that the background names."""
-        paths = (Path(self.spectrum.path), self.rmf, self.arf, self.background)
+        behind = None if self.behind is None else plain(self.behind.path)
+        paths = (Path(self.spectrum.path), self.rmf, self.arf, self.background, behind)
         return tuple(path for path in paths if path is not None)
 
 
@@ -71,17 +81,36 @@ def _read_spectrum_files(name: str, key: str, given: ObservedSpectrum) -> Spectr
         check_counts(spectrum.counts, str(path))
         if spectrum.backfile is not None and given.background is None:
             raise IcflowError(
-                f"{path}: names the background spectrum {spectrum.backfile} in BACKFILE, which is "
-                f"not subtracted from counts; describe the background as a model under "
-                f"{key}.background, or write `background: none`"
+                f"{path}: names the background spectrum {spectrum.backfile} in BACKFILE; under "
+                f"{key}, write `background: file` to use it, name a description of the background, "
+                "or write `background: none` if there is none"
             )
+        background, behind = _background(spectrum, given.background, f"{key}.background")
     except IcflowError as error:
         raise IcflowError(f"{key}.spectrum: {error}") from None
     rmf = _given(given.rmf) or companion(path, spectrum.respfile, "RESPFILE", f"{key}.rmf")
     arf = _given(given.arf)
     if given.arf is None and spectrum.ancrfile is not None:
         arf = companion(path, spectrum.ancrfile, "ANCRFILE", f"{key}.arf")
-    return SpectrumFiles(name, key, spectrum, rmf, arf, _given(given.background))
+    return SpectrumFiles(name, key, spectrum, rmf, arf, background, behind)
+
+
+def _background(
+    spectrum: Spectrum, given: str | None, key: str
+) -> tuple[Path | None, Spectrum | None]:
+    """Return the description of the background, or its spectrum: that of BACKFILE, or a FITS file.
+
+    Raises
+    ------
+    IcflowError
+        If there is no BACKFILE, or the background does not belong to the spectrum.
+    """
+    path = _given(given)
+    if given == FILE:
+        path = companion(Path(spectrum.path), spectrum.backfile, "BACKFILE", key)
+    if path is None or not (given == FILE or is_fits(FileName.of(path).on_disk())):
+        return path, None
+    return None, read_background(spectrum, path)
 
 
 def _given(name: str | None) -> Path | None:

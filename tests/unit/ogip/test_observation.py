@@ -132,7 +132,7 @@ REFUSED: list[tuple[str, Callable[[], None], dict[str, Any], list[str]]] = [
         "backfile",
         keyword("BACKFILE", "mine_bkg.pha"),
         {"background": None},
-        ["BACKFILE", "not subtracted", "`background: none`"],
+        ["BACKFILE", "`background: file`", "`background: none`"],
     ),
     ("nan", nothing, {"redshift": float("nan")}, ["mine.redshift: is nan", "measured value"]),
     ("text nan", nothing, {"redshift": "nan"}, ["mine.redshift: is nan", "measured value"]),

@@ -28,6 +28,7 @@ _BACKGROUNDS = {
     "lines": ("Instrumental lines, solar", style.ORANGE, "-"),
     "aperture": ("Aperture CXB", style.GREEN, "--"),
     "focused": ("Focused CXB", style.PURPLE, "-."),
+    "file": ("Background", style.GREY, "-"),
 }
 _PLASMAS = (("Plasma", style.BLUE, "-"), ("Cooler plasma", style.SKY, "--"))
 _NON_THERMAL = (style.VERMILLION, style.YELLOW)
