@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -33,6 +34,26 @@ class Section(BaseModel):
     def json_text(self) -> str:
         """Return this subtree as canonical JSON (sorted keys, no white space)."""
         return canonical_json(self.model_dump(mode="json", exclude_none=True))
+
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]{,99}")
+
+
+def check_name(name: str, subject: str = "a name") -> str:
+    """Return a name that files may be named after, wherever it was read.
+
+    Raises
+    ------
+    ValueError
+        If it could lead out of its folder, hide a file or be refused by a file
+        system; `subject` begins the sentence.
+    """
+    if not NAME.fullmatch(name):
+        raise ValueError(
+            f"{subject} may hold letters, digits and + . _ - only, 100 at most and one of the "
+            "first two in front, because files are named after them"
+        )
+    return name
 
 
 def _finite(value: Any) -> Any:

@@ -9,9 +9,9 @@ import pytest
 from running import ROOT, Project, nest
 
 from icflow import config
-from icflow.config.reading import read_yaml
+from icflow.config.reading import read_tree
 
-EXAMPLE = read_yaml(ROOT / "config" / "observe-example.yaml")["observations"]["example"]
+EXAMPLE = read_tree(ROOT / "config" / "observe-example.yaml")["observations"]["example"]
 CHANGE: dict[str, Any] = {
     "observations/example": EXAMPLE,
     "observe/simulations": 20,

@@ -15,6 +15,7 @@ try:
     from icflow import checks, inputs, layout, provenance
     from icflow import settings as settings_of
     from icflow.detection import detectors
+    from icflow.documents import read_yaml
     from icflow.engines.registry import ENGINES
     from icflow.errors import IcflowError
     from icflow.files import canonical_json, process_lock
@@ -35,6 +36,9 @@ if not os.access(os.getcwd(), os.W_OK):
     )
 
 try:
+    for path in workflow.configfiles:
+        # Snakemake takes the last of a key that is given twice; this refuses it.
+        read_yaml(path)
     CONFIG = configuration.validate(config, "configuration")
     # SHA-256 of every file that the run reads and does not make, and of each observation.
     DIGESTS, OBSERVED = checks.check(CONFIG)

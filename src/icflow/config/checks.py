@@ -7,7 +7,6 @@ or files, are in `icflow.checks`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +15,11 @@ from icflow.config.fits import Fit, Integrated
 from icflow.config.model import FitModel, Link, Scenario
 from icflow.config.references import FileName, marked
 from icflow.errors import did_you_mean
-from icflow.sections import listed
+from icflow.sections import check_name, listed
 
 if TYPE_CHECKING:
     from icflow.config.tree import Config
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
 ROLES = ("test", "validation", "training", "training_ic")
 
 
@@ -53,18 +51,10 @@ def _check_names(config: Config) -> None:
     for path, text, marker in marked(config):
         key = ".".join(path)
         if isinstance(marker, FileName):
-            _check_file_name(key, text)
+            check_name(text, f"{key} has the name {text!r}; names")
         # How observations are analysed matters only if there are some.
         elif path[0] != "observe" or config.observations:
             _check_allowed(key, text, {n for k in marker.keys for n in _names_at(config, k)})
-
-
-def _check_file_name(key: str, name: str) -> None:
-    if not NAME.fullmatch(name):
-        raise ValueError(
-            f"{key} has the name {name!r}; names may hold letters, digits and + . _ - only, "
-            "because files are named after them"
-        )
 
 
 def _check_allowed(key: str, name: str, allowed: Iterable[str]) -> None:
@@ -167,7 +157,7 @@ def _check_points(config: Config, scan: str) -> None:
     settings, path = config.scans[scan], f"scans.{scan}.points"
     names = [point.name for point in settings.points]
     for point in settings.points:
-        _check_file_name(path, point.name)
+        check_name(point.name, f"{path} has the name {point.name!r}; names")
         if names.count(point.name) > 1:
             raise ValueError(f"{path} has two points {point.name!r}; rename one")
         for detector in point.reads:

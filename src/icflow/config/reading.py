@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from icflow.config.tree import Config, overlay
+from icflow.documents import read_yaml
 from icflow.errors import IcflowError, did_you_mean
 from icflow.sections import Settings
 
@@ -32,7 +32,7 @@ def load(*paths: str | os.PathLike[str]) -> Config:
     """
     tree: dict[str, Any] = {}
     for path in paths:
-        tree = overlay(tree, read_yaml(Path(path)))
+        tree = overlay(tree, read_tree(path))
     return validate(tree, ", ".join(str(path) for path in paths))
 
 
@@ -68,14 +68,9 @@ def checked(model: type[Settings], tree: Any, source: str) -> Settings:
         raise IcflowError(f"{source}: {explain(error)}") from None
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_tree(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a file of settings, a mapping of keys to values."""
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise IcflowError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise IcflowError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    tree = read_yaml(Path(path))
     if not isinstance(tree, dict):
         raise IcflowError(f"{path}: holds no settings; expected a mapping of keys to values")
     return tree

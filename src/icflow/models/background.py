@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from icflow.config import explain
+from icflow.documents import read_yaml
 from icflow.errors import IcflowError
 from icflow.models.expression import Expression, parse
 from icflow.models.scenario import complete, resolve
 from icflow.ogip.response import SAME_GRID, read_arf
-from icflow.sections import Number, Positive, Section
+from icflow.sections import Number, Positive, Section, check_name
 from icflow.typing import Floats
 
+_Name = Annotated[str, AfterValidator(lambda name: check_name(name, f"{name!r}: such names"))]
 Node = Annotated[list[Positive], Field(min_length=2, max_length=2)]
 
 
@@ -27,6 +29,15 @@ class AreaNodes(Section):
     nodes: Annotated[list[Node], Field(min_length=2)]
     interpolation: Literal["loglog", "transmission"]
     above: Number | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> AreaNodes:
+        energies, areas = zip(*self.nodes, strict=True)
+        if any(low >= high for low, high in itertools.pairwise(energies)):
+            raise ValueError("energies of the nodes must increase")
+        if self.interpolation == "transmission" and max(areas) >= 1:
+            raise ValueError(f"a transmission is below 1, but the nodes reach {max(areas)}")
+        return self
 
 
 class AreaFile(Section):
@@ -57,7 +68,7 @@ class _Component(Section):
 
 class _File(Section):
     name: str
-    components: Annotated[dict[str, _Component], Field(min_length=1)]
+    components: Annotated[dict[_Name, _Component], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -122,12 +133,7 @@ def read_background(path: str | Path) -> tuple[BackgroundComponent, ...]:
     """
     path = Path(path)
     try:
-        tree: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        content = _File.model_validate(tree)
-    except OSError as error:
-        raise IcflowError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise IcflowError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        content = _File.model_validate(read_yaml(path))
     except ValidationError as error:
         raise IcflowError(f"{path}: {explain(error)}") from None
     return tuple(_build(name, component, path) for name, component in content.components.items())
@@ -144,6 +150,10 @@ def _build(name: str, component: _Component, path: Path) -> BackgroundComponent:
         values = resolve(complete(expression, given, f"{where}.parameters"), {})
     except IcflowError as error:
         raise IcflowError(f"{where}: {error}" if where not in str(error) else str(error)) from None
+    for part in expression.components:
+        norm = f"{part.name}.norm"
+        if norm in values and norm not in given:
+            raise IcflowError(f"{where}: {norm} is not given; give the norm of every model")
     redistribution: str | Path | ResponseFile = component.redistribution
     if isinstance(redistribution, ResponseFile):
         redistribution = path.parent / redistribution.file

@@ -11,7 +11,7 @@ import pytest
 
 from icflow import config, inputs
 from icflow import settings as settings_of
-from icflow.config.reading import read_yaml
+from icflow.config.reading import read_tree
 from icflow.errors import IcflowError
 from icflow.models.priors import Uniform
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def tree() -> dict[str, Any]:
     """The default configuration with config/two-modules.yaml laid over it."""
     files = (ROOT / "config.yaml", ROOT / "config" / "two-modules.yaml")
-    return config.overlay(*(copy.deepcopy(read_yaml(path)) for path in files))
+    return config.overlay(*(copy.deepcopy(read_tree(path)) for path in files))
 
 
 def test_a_single_module_is_a_list_of_one_without_name() -> None:
@@ -54,7 +54,7 @@ def test_datasets_change_all_modules(tree: dict[str, Any]) -> None:
 
 
 def test_a_list_lies_over_a_single_module_and_the_other_way_round(tree: dict[str, Any]) -> None:
-    single = read_yaml(ROOT / "config.yaml")["instrument"]
+    single = read_tree(ROOT / "config.yaml")["instrument"]
     assert len(config.validate(config.overlay(tree, {"instrument": single}), "one").modules) == 1
 
 

@@ -111,6 +111,26 @@ def test_responses_that_do_not_belong_are_refused(tmp_path: Path) -> None:
             "no such parameter",
         ),
         ("[1, 2", "not valid YAML"),
+        (
+            "name: x\ncomponents: {../a: {redistribution: source, area: none,"
+            " sum: [{model: powerlaw, norm: 1.0}]}}",
+            "'../a': such names may hold letters",
+        ),
+        (
+            "name: x\ncomponents: {a: {redistribution: source, area: none,"
+            " sum: [{model: powerlaw}]}}",
+            r"components.a: powerlaw.norm is not given; give the norm",
+        ),
+        (
+            "name: x\ncomponents: {a: {redistribution: source, sum: [{model: powerlaw, norm: 1.0}],"
+            " area: {interpolation: loglog, nodes: [[2.0, 1.0], [1.0, 2.0]]}}}",
+            "energies of the nodes must increase",
+        ),
+        (
+            "name: x\ncomponents: {a: {redistribution: source, sum: [{model: powerlaw, norm: 1.0}],"
+            " area: {interpolation: transmission, nodes: [[1.0, 0.5], [2.0, 1.0]]}}}",
+            "a transmission is below 1, but the nodes reach 1.0",
+        ),
     ],
 )
 def test_refuses(tmp_path: Path, text: str, reason: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 from icflow import config as configuration
 from icflow import settings as settings_of
 from icflow.config import Config
-from icflow.config.reading import read_yaml
+from icflow.config.reading import read_tree
 from icflow.detection.detectors import fits_read, integrals_needed
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.errors import IcflowError
@@ -56,7 +56,7 @@ class Run(NamedTuple):
 def small_config(root: Path, atomdb: Path, rmf: Path, arf: Path) -> Config:
     tree: dict[str, Any] = {}
     for name in ("config.yaml", "config/two-modules.yaml"):
-        tree = configuration.overlay(tree, read_yaml(root / name))
+        tree = configuration.overlay(tree, read_tree(root / name))
     for module in tree["instrument"]:
         module |= {"rmf": str(rmf), "arf": str(arf), "background": str(root / module["background"])}
     above = {
