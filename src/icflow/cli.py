@@ -33,13 +33,16 @@ NETWORK = "--network NAME@autoencoder.networks"
 FOLD = "--fold N@autoencoder.training.folds  number of the fold, from 0"
 OBSERVATION = "name NAME@observations"
 SCAN = "--name NAME@scans"
-# What a model depends on besides its parameters.
-PHYSICS = (
-    "--arf FILE  effective area (default: ANCRFILE of a spectrum)",
-    "--background FILE  background components",
+# What models depend on besides their parameters.
+ATOMIC = (
     "--atomdb>folder DIR  folder of the AtomDB tables",
     "--abundances TABLE  abundance table",
     "--cross-sections bcmc|obcm|vern  photoelectric cross sections",
+)
+PHYSICS = (
+    "--arf FILE  effective area (default: ANCRFILE of a spectrum)",
+    "--background FILE  background components",
+    *ATOMIC,
 )
 
 # --- the table -----------------------------------------------------------------------
@@ -122,6 +125,29 @@ COMMANDS: list[Command] = [
         THREADS,
         FOLDER,
         settings="settings.ObserveNetworkSettings",
+    ),
+    Command(
+        "background import",
+        OWN,
+        "write the backgrounds that an XSPEC save file holds, as nuskybgd leaves it",
+        "saved SAVED!",
+        "--output FILE!  background file; with several spectra the name of each is added",
+        "--source NAME...  models that are not background (default: that of source 1)",
+    ),
+    OfOptions(
+        "background fit",
+        OWN,
+        "find the background of a source from spectra of source-free regions",
+        "spectra REGION...!",
+        "--source SPECTRUM...!  spectra of the source, one for each module",
+        "--background FILE...!  background file with the shapes; one, or one for each --source",
+        "--output FILE!  background file; with several sources the name of each is added",
+        "--regions FILE  what the spectra see of the background (default: BACKSCAL)",
+        "--energies LOW HIGH=3 80  energies to fit, keV",
+        "--each-model  a norm for each model of a component, such as every line",
+        "--rmf FILE  redistribution matrix (default: RESPFILE of each region)",
+        *ATOMIC,
+        settings="settings.BackgroundFitSettings",
     ),
     Command("observe-figure", OWN, "draw the page of an observation", "folder DIR!", DPI, IMAGES),
     OfSettings(
@@ -300,9 +326,19 @@ class Group(click.Group):
             with formatter.section(group):
                 formatter.write_dl(rows)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Take the words of a command of two, such as ``background fit``, as one name."""
+        pair = " ".join(args[:2])
+        return super().resolve_command(ctx, [pair, *args[2:]] if pair in self.commands else args)
+
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Return a command, or say what its name is now or could be."""
         command = super().get_command(ctx, name)
+        seconds = [word[len(name) + 1 :] for word in self.commands if word.startswith(f"{name} ")]
+        if seconds:
+            ctx.fail(f"icflow {name} is followed by {' or '.join(seconds)}")
         if command is None and name in RENAMED:
             ctx.fail(f"icflow {name} is called icflow {RENAMED[name]} now")
         if command is None:

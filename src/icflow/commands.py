@@ -74,7 +74,7 @@ PATH = click.Path(path_type=Path)
 KINDS: dict[str, Any] = {
     **dict.fromkeys(("N",), int),
     **dict.fromkeys(("NUMBER", "SECONDS", "FRACTION", "LOW HIGH"), float),
-    **dict.fromkeys(("FILE", "DIR", "SPECTRA", "SPECTRUM"), PATH),
+    **dict.fromkeys(("FILE", "DIR", "SPECTRA", "SPECTRUM", "REGION", "SAVED"), PATH),
 }
 KIND = re.compile(
     r"(?P<pair>NAME=)?(?P<kind>[^@=!.]*)(?P<several>\.\.\.)?"
@@ -160,7 +160,7 @@ class Command(click.Command):
 
     def __init__(self, name: str, group: str, text: str, *lines: str) -> None:
         self.group = group
-        self.stage = f"stages.{name.replace('-', '_')}"
+        self.stage = f"stages.{re.sub('[- ]', '_', name)}"
         super().__init__(
             name,
             params=[parameter(line) for line in lines],

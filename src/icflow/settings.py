@@ -194,18 +194,30 @@ class ObserveNetworkSettings(SourceSettings):
     score: ScoreSettings
 
 
-class SpectrumSettings(AtomicData):
-    """What a model of one spectrum depends on besides its parameters."""
+class ModelSettings(AtomicData):
+    """What models depend on besides their parameters."""
 
-    expression: str
     rmf: str | None = None
-    arf: str | None = None
-    background: str | None = None
 
     @property
     def atomic_data(self) -> AtomicData:
         """The settings of the model library."""
         return AtomicData(**{name: getattr(self, name) for name in AtomicData.model_fields})
+
+
+class BackgroundFitSettings(ModelSettings):
+    """The fit of background norms to source-free spectra."""
+
+    energies: Energies
+    each_model: bool
+
+
+class SpectrumSettings(ModelSettings):
+    """What a model of one spectrum depends on besides its parameters."""
+
+    expression: str
+    arf: str | None = None
+    background: str | None = None
 
     def module(self, rmf: str, arf: str | None, exposure: float) -> Module:
         """Return the module of a spectrum with this response."""

@@ -8,6 +8,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 import snakemake.cli
 import yaml
@@ -69,8 +70,10 @@ def check_make(arguments: list[str]) -> None:
 
 
 def check_icflow(arguments: list[str]) -> None:
-    name, *words = arguments
-    values = cli.GROUP.commands[name].make_context(name, words).params
+    context = click.Context(cli.GROUP)
+    name, command, words = cli.GROUP.resolve_command(context, arguments)
+    assert name is not None and command is not None
+    values = command.make_context(name, words).params
     if values.get("config"):
         config.load(*(ROOT / file for file in values["config"]))
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,21 +18,24 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.parametrize("name", [command.name for command in cli.COMMANDS])
 def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main([name, "--help"]) == 0
+    assert cli.main([*name.split(), "--help"]) == 0
     assert f"Usage: icflow {name}" in capsys.readouterr().out
-    stage = importlib.util.find_spec(f"icflow.stages.{name.replace('-', '_')}")
+    stage = importlib.util.find_spec(f"icflow.{cli.GROUP.commands[name].stage}")
     assert stage is not None, "a command has the name of its stage"
 
 
 def test_every_stage_is_a_command() -> None:
     stages = {path.stem for path in (ROOT / "src/icflow/stages").glob("[!_]*.py")}
-    assert stages == {str(command.name).replace("-", "_") for command in cli.COMMANDS}
+    assert stages == {command.stage.removeprefix("stages.") for command in cli.COMMANDS}
+    assert {re.sub("[- ]", "_", str(command.name)) for command in cli.COMMANDS} == stages
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["simulat"], "there is no command 'simulat', did you mean simulate?"),
+        (["background", "fti"], "icflow background is followed by import or fit"),
+        (["background", "fit", "a.pha"], "Missing option '--source' (see icflow background fit"),
         (["figure", "1"], "icflow figure is called icflow figures now"),
         (["simulate"], "Missing option '--shard-first' (see icflow simulate --help)"),
         (["predict", "apec", "--set", "kT"], "'kT' is not NAME=NUMBER"),

@@ -26,7 +26,10 @@ class FitControl(Section):
     energies: Energies = Field(description="energies that are fitted (keV)")
     group_min: int = Field(ge=0, description="lowest number of counts in a group of channels")
     background_range: Number = Field(
-        ge=0, lt=1, description="fraction by which each background norm may leave its default"
+        ge=0,
+        lt=1,
+        description="fraction by which each background norm may leave its default, where the "
+        "background file gives it no `range`",
     )
     starts: int = Field(ge=1, description="starting points per fit; the best minimum is kept")
     max_iterations: int = Field(ge=1, description="most iterations from one starting point")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from icflow.config import explain
 from icflow.documents import read_yaml
 from icflow.errors import IcflowError
+from icflow.files import write_text
 from icflow.models.expression import Expression, parse
 from icflow.models.scenario import complete, resolve
 from icflow.ogip.response import SAME_GRID, read_arf
@@ -20,6 +24,7 @@ from icflow.sections import Number, Positive, Section, check_name
 from icflow.typing import Floats
 
 _Name = Annotated[str, AfterValidator(lambda name: check_name(name, f"{name!r}: such names"))]
+NotNegative = Annotated[Number, Field(ge=0)]
 Node = Annotated[list[Positive], Field(min_length=2, max_length=2)]
 
 
@@ -58,6 +63,8 @@ class _Component(Section):
     expression: str | None = None
     parameters: dict[str, Number] | None = None
     sum: list[dict[str, str | Number]] | None = None
+    range: NotNegative | None = None
+    detectors: Annotated[list[NotNegative], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _one_form(self) -> _Component:
@@ -81,6 +88,11 @@ class BackgroundComponent:
         The RMF of the spectrum, channel = model bin, or another RMF with the same channels.
     area : None, AreaNodes or Path
         Effective area; None is 1 cm² at every energy.
+    range : float, optional
+        Fraction by which fits let the norm leave the given one; None for what the fit says.
+    detectors : tuple of float
+        Relative norm of each detector of the module when all of it is seen; empty where the norm
+        scales with the area alone.
     """
 
     name: str
@@ -88,6 +100,13 @@ class BackgroundComponent:
     values: dict[str, float]
     redistribution: str | Path
     area: AreaNodes | Path | None
+    range: float | None = None
+    detectors: tuple[float, ...] = ()
+
+    def limits(self, otherwise: float) -> tuple[float, float]:
+        """Return the limits of the factor of the norm; `otherwise` is the range if it has none."""
+        reach = otherwise if self.range is None else self.range
+        return max(1 - reach, 0.0), 1 + reach
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -162,7 +181,12 @@ def _build(name: str, component: _Component, path: Path) -> BackgroundComponent:
         area = path.parent / component.area.file
     elif isinstance(component.area, AreaNodes):
         area = component.area
-    return BackgroundComponent(name, expression, values, redistribution, area)
+    detectors = tuple(component.detectors or ())
+    if component.detectors is not None and not any(detectors):
+        raise IcflowError(f"{where}.detectors: no detector sees it; give a number above 0 for one")
+    return BackgroundComponent(
+        name, expression, values, redistribution, area, component.range, detectors
+    )
 
 
 def _from_sum(
@@ -181,3 +205,72 @@ def _from_sum(
             if not isinstance(value, str):
                 given[f"{component.name}.{key}"] = value
     return expression, given
+
+
+# --- writing ---------------------------------------------------------------------------
+
+
+def of_each(path: Path, spectra: Sequence[Path]) -> list[Path]:
+    """Return a name of a background file for each of some spectra, which each have their own.
+
+    For a single spectrum that is `path`; with ``bgdA.pha`` and ``bgdB.pha`` it is
+    ``background-bgdA.yaml`` and ``background-bgdB.yaml``, numbered where spectra have one name.
+    """
+    if len(spectra) == 1:
+        return [path]
+    stems = [spectrum.name.partition(".")[0] for spectrum in spectra]
+    names = [
+        f"{stem}-{number}" if stems.count(stem) > 1 else stem
+        for number, stem in enumerate(stems, start=1)
+    ]
+    return [path.with_name(f"{path.stem}-{name}{path.suffix}") for name in names]
+
+
+def write_background(
+    path: str | Path, name: str, components: Iterable[BackgroundComponent], head: Iterable[str] = ()
+) -> None:
+    """Write a background file; responses are named relative to its folder.
+
+    Parameters
+    ----------
+    head : iterable of str
+        Comments on top, a line each.
+    """
+    folder = Path(path).parent
+    tree = {"name": name, "components": {c.name: _tree(c, folder) for c in components}}
+    text = yaml.safe_dump(tree, default_flow_style=None, sort_keys=False, width=99)
+    write_text(path, "".join(f"# {line}\n" for line in head) + text)
+
+
+def _tree(component: BackgroundComponent, folder: Path) -> dict[str, Any]:
+    """Return a component as the file states it."""
+
+    def named(path: Path) -> dict[str, str]:
+        return {"file": os.path.relpath(path, folder)}
+
+    response, area = component.redistribution, component.area
+    tree: dict[str, Any] = {
+        "redistribution": named(response) if isinstance(response, Path) else response,
+        "area": "none" if area is None else named(area) if isinstance(area, Path) else area,
+    }
+    if isinstance(area, AreaNodes):
+        tree["area"] = area.model_dump(exclude_none=True)
+    if component.range is not None:
+        tree["range"] = component.range
+    if component.detectors:
+        tree["detectors"] = list(component.detectors)
+    return tree | _models(component)
+
+
+def _models(component: BackgroundComponent) -> dict[str, Any]:
+    """Return the model as a sum, where it is one, or as an expression with its parameters."""
+    expression, values = component.expression, component.values
+    if any(term.factors for term in expression.terms):
+        return {"expression": expression.text, "parameters": dict(values)}
+    return {
+        "sum": [
+            {"model": part.definition.name}
+            | {name.rpartition(".")[2]: values[name] for name in part.parameters}
+            for part in expression.components
+        ]
+    }

@@ -10,7 +10,12 @@ from scipy.sparse import csr_array
 
 from icflow.engines.embedded import folding
 from icflow.errors import IcflowError
-from icflow.models.background import BackgroundComponent, read_background
+from icflow.models.background import (
+    BackgroundComponent,
+    of_each,
+    read_background,
+    write_background,
+)
 from icflow.ogip.response import Rmf, read_arf, read_rmf, write_arf, write_rmf
 
 NUSTAR = "resources/background/nustar_fpma.yaml"
@@ -139,3 +144,52 @@ def test_refuses(tmp_path: Path, text: str, reason: str) -> None:
     with pytest.raises(IcflowError, match=reason) as error:
         read_background(path)
     assert "bad.yaml" in str(error.value)
+
+
+def test_a_component_may_have_a_range_and_detectors(tmp_path: Path) -> None:
+    path = tmp_path / "b.yaml"
+    text = (
+        "name: x\ncomponents: {a: {redistribution: source, area: none, range: 0.3, "
+        "detectors: [1.0, 2.0], sum: [{model: powerlaw}]}}"
+    )
+    path.write_text(text)
+    (component,) = read_background(path)
+    assert component.limits(0.1) == pytest.approx((0.7, 1.3))
+    assert component.detectors == (1.0, 2.0)
+    path.write_text(text.replace("0.3", "2.5"))
+    assert read_background(path)[0].limits(0.1) == (0.0, 3.5)
+    path.write_text(text.replace("range: 0.3, ", "").replace("1.0, 2.0", "0, 0"))
+    with pytest.raises(IcflowError, match=r"b\.yaml: components\.a\.detectors: no detector sees"):
+        read_background(path)
+    path.write_text(text.replace("range: 0.3, ", ""))
+    assert read_background(path)[0].limits(0.1) == pytest.approx((0.9, 1.1))
+
+
+def test_what_is_written_is_read_again(root: Path, arf_path: Path, tmp_path: Path) -> None:
+    sources = read_background(root / NUSTAR)
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "name: mine\ncomponents:\n  sky:\n    redistribution: {file: my.rmf}\n    range: 0.2\n"
+        f"    area: {{file: {arf_path}}}\n    expression: tbabs*(powerlaw+apec)\n"
+        "    parameters: {TBabs.nH: 0.1, powerlaw.norm: 1.0e-5}\n"
+    )
+    components = (*sources, *read_background(own))
+    path = tmp_path / "folder" / "copy.yaml"
+    write_background(path, "copy", components, ["a comment"])
+    assert path.read_text().startswith("# a comment\nname: copy\n")
+    for copy, source in zip(read_background(path), components, strict=True):
+        assert (copy.name, copy.values, copy.range) == (source.name, source.values, source.range)
+        assert (copy.area, copy.detectors) == (source.area, source.detectors) or (
+            copy.files[1].samefile(arf_path) and copy.files[0].resolve() == tmp_path / "my.rmf"
+        )
+        kinds = [c.definition for c in copy.expression.components]
+        assert kinds == [c.definition for c in source.expression.components]
+
+
+def test_every_spectrum_has_a_file_of_its_own() -> None:
+    path = Path("out/b.yaml")
+    assert of_each(path, [Path("x/a.pha")]) == [path]
+    names = [Path("x/bgdA.pha"), Path("bgdB.pha.gz")]
+    assert of_each(path, names) == [Path("out/b-bgdA.yaml"), Path("out/b-bgdB.yaml")]
+    names = [Path("x/a.pha"), Path("y/a.pha"), Path("b.pha")]
+    assert [p.name for p in of_each(path, names)] == ["b-a-1.yaml", "b-a-2.yaml", "b-b.yaml"]

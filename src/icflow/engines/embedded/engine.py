@@ -255,11 +255,26 @@ class EmbeddedEngine:
         Parameters
         ----------
         limits : mapping, optional
-            Those of factors of modules, where they are not those of `control`.
+            Those of factors of modules and of backgrounds, where they are not those of `control`
+            and of the background files.
         """
-        factors = dict.fromkeys(self.factors, control.cross_normalisation) | dict(limits or {})
-        backgrounds = [BACKGROUND + name for name in self.backgrounds]
-        return build_model(model, control, factors, backgrounds, at_truth)
+        given = limits or {}
+        factors = dict.fromkeys(self.factors, control.cross_normalisation)
+        backgrounds = self.background_limits(control.background_range)
+        return build_model(
+            model,
+            {name: given.get(name, standard) for name, standard in factors.items()},
+            {name: given.get(name, standard) for name, standard in backgrounds.items()},
+            at_truth,
+        )
+
+    def background_limits(self, reach: float) -> dict[str, Sequence[float]]:
+        """Return the limits of the factor of each background; `reach` where its file says none."""
+        return {
+            BACKGROUND + name: limits
+            for folding in self.foldings
+            for name, limits in folding.background_limits(reach).items()
+        }
 
     def task(
         self,
@@ -361,9 +376,14 @@ class EmbeddedEngine:
             starts=8,
             max_iterations=200,
         )
-        limits = {n: list(bounds_of(factor)) for n, factor in self.factors.items()}
+        limits: dict[str, Sequence[float]] = {
+            n: list(bounds_of(factor)) for n, factor in self.factors.items()
+        }
+        # The priors of backgrounds are those that spectra are drawn with, not those of their files.
+        reach = control.background_range
+        backgrounds = dict.fromkeys(self.background_limits(reach), (1 - reach, 1 + reach))
         still = [name for name, (low, high) in limits.items() if low == high]
-        task = self.task(model, control, [*at_truth, *still], limits)
+        task = self.task(model, control, [*at_truth, *still], limits | backgrounds)
         if isinstance(task.fitter, RedshiftFitter):
             # The likelihood is a staircase in redshift, of which sampling finds no treads.
             raise IcflowError(

@@ -210,6 +210,16 @@ class Folding:
         self._components = read_background(module.background) if module.background else ()
         self._prefix = f"{module.name}." if several else ""
 
+    def background_limits(self, reach: float) -> dict[str, tuple[float, float]]:
+        """Return the limits of the factor of each background component.
+
+        Parameters
+        ----------
+        reach : float
+            How far it may leave 1 where the background file does not say.
+        """
+        return {self._prefix + part.name: part.limits(reach) for part in self._components}
+
     @cached_property
     def backgrounds(self) -> dict[str, Floats]:
         """Expected counts per channel of each background component."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icflow.config import FitControl, FitModel, Free, Link
+from icflow.config import FitModel, Free, Link
 from icflow.engines.embedded.shapes import Box
 from icflow.models.expression import Expression, parse
 from icflow.models.scenario import Setting, complete
@@ -53,9 +53,8 @@ class Model:
 
 def build_model(
     model: FitModel,
-    control: FitControl,
     factors: Mapping[str, Sequence[float]],
-    backgrounds: Sequence[str],
+    backgrounds: Mapping[str, Sequence[float]],
     at_truth: Sequence[str],
 ) -> Model:
     """Lay the parameters of a model out in one vector.
@@ -64,9 +63,9 @@ def build_model(
     ----------
     factors : mapping of str to sequence of float
         Limits of the factors of modules by their names; they start at 1.
-    backgrounds : sequence of str
-        Names of the factors in front of background components: 1 by default,
-        and free within the limits of `control`.
+    backgrounds : mapping of str to sequence of float
+        Limits of the factors in front of background components by their
+        names; they start at 1, and are free if their limits differ.
     at_truth : sequence of str
         Parameters that are not free.
     """
@@ -74,18 +73,17 @@ def build_model(
     settings = complete(expression, model.parameters, "parameters")
     links = {name: s.link for name, s in settings.items() if isinstance(s, Link)}
     limits = {name: _limits(s) for name, s in settings.items() if name not in links}
-    reach = control.background_range
-    limits |= {n: (min(max(1.0, low), high), low, high) for n, (low, high) in factors.items()}
-    limits |= dict.fromkeys(backgrounds, (1.0, 1 - reach, 1 + reach))
+    all_factors = {**factors, **backgrounds}
+    limits |= {n: (min(max(1.0, low), high), low, high) for n, (low, high) in all_factors.items()}
     varying = {name for name, s in settings.items() if isinstance(s, Free)} | set(factors)
-    varying |= set(backgrounds) if reach > 0 else set()
+    varying |= {name for name, (low, high) in backgrounds.items() if low < high}
     names = tuple(limits)
     place = {name: i for i, name in enumerate(names)}
     start, lower, upper = np.array(list(limits.values())).reshape(-1, 3).T.copy()
     return Model(
         expression,
         names,
-        {name: place[links.get(name, name)] for name in (*settings, *factors, *backgrounds)},
+        {name: place[links.get(name, name)] for name in (*settings, *all_factors)},
         start,
         lower,
         upper,

@@ -70,15 +70,15 @@ class PyXspecEngine:
         self.rmf = read_rmf(module.rmf)
         if module.arf is not None:
             check_same_grid(self.rmf, read_arf(module.arf))
-        components = read_background(module.background) if module.background else ()
-        self.factors = tuple(BACKGROUND + component.name for component in components)
-        self.backgrounds = [inputs.background_model(component) for component in components]
+        self.components = read_background(module.background) if module.background else ()
+        self.factors = tuple(BACKGROUND + component.name for component in self.components)
+        self.backgrounds = [inputs.background_model(component) for component in self.components]
         self.folder = Path(tempfile.mkdtemp(prefix="icflow-xspec-"))
         weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         setup = {
             "sources": [
                 inputs.own_source(self.folder, module),
-                *(inputs.background_source(self.folder, c, self.rmf) for c in components),
+                *(inputs.background_source(self.folder, c, self.rmf) for c in self.components),
             ],
             "exposure": self.exposure,
             "channels": len(self.rmf.channel),
@@ -220,7 +220,7 @@ class PyXspecEngine:
         """
         # Energies that select nothing are an error of the configuration, not of every spectrum.
         noticed_channels(self.rmf.e_min, self.rmf.e_max, *control.energies)
-        plan = Plan.of(model, control, at_truth, self.factors)
+        plan = Plan.of(model, control, at_truth, self.background_limits(control.background_range))
         for row in range(len(counts)):
             fixed = {name: float(truth[name][row]) for name in at_truth}
             try:
@@ -232,6 +232,10 @@ class PyXspecEngine:
                 raise
             except IcflowError as error:
                 yield failed(plan, str(error))
+
+    def background_limits(self, reach: float) -> dict[str, tuple[float, float]]:
+        """Return the limits of the factor of each background; `reach` where its file says none."""
+        return {BACKGROUND + part.name: part.limits(reach) for part in self.components}
 
     def _fit(
         self, plan: Plan, control: FitControl, counts: Counts, fixed: Mapping[str, float]

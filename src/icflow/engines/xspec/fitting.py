@@ -49,14 +49,19 @@ class Plan:
 
     @classmethod
     def of(
-        cls, model: FitModel, control: FitControl, at_truth: Sequence[str], factors: Sequence[str]
+        cls,
+        model: FitModel,
+        control: FitControl,
+        at_truth: Sequence[str],
+        factors: Mapping[str, Sequence[float]],
     ) -> Plan:
-        """Return the plan for a model and these background factors."""
+        """Return the plan for a model and background factors, given by their limits."""
         expression = parse(model.expression)
         settings = complete(expression, model.parameters, "parameters")
-        width = control.background_range
-        factor = Free(free=[1 - width, 1 + width], start=1.0) if width > 0 else 1.0
-        settings |= dict.fromkeys(factors, factor)
+        settings |= {
+            name: Free(free=list(limits), start=1.0) if limits[0] < limits[1] else 1.0
+            for name, limits in factors.items()
+        }
         bounds = {
             name: (setting.free[0], setting.free[1])
             for name, setting in settings.items()

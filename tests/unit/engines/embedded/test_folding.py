@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from icflow.config import AtomicData, Instrument, Module
+from icflow.config import AtomicData, FitControl, FitModel, Instrument, Module
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.folding import Behind, Response, Selection
 from icflow.errors import IcflowError
+from icflow.models.background import read_background, write_background
 from icflow.ogip.response import Rmf
 
 
@@ -49,6 +53,36 @@ def test_photons_are_redistributed() -> None:
     np.testing.assert_allclose(
         made.fold(np.array([4.0, 8.0]), np.array([2.0, 0.5])), [4.0, 5.0, 3.0]
     )
+
+
+def test_a_range_of_the_background_file_goes_before_that_of_fits(
+    instrument: Instrument, atomdb: Path, tmp_path: Path
+) -> None:
+    parts = read_background(str(instrument.background))
+    ranges = {"aperture": 0.3, "focused": 2.0, "lines": 0.0}
+    path = tmp_path / "ranges.yaml"
+    write_background(path, "x", [replace(c, range=ranges.get(c.name)) for c in parts])
+    data = AtomicData(folder=str(atomdb))
+    engine = EmbeddedEngine([instrument.model_copy(update={"background": str(path)})], data)
+    expected = {
+        "background.continuum": pytest.approx((0.9, 1.1)),
+        "background.aperture": pytest.approx((0.7, 1.3)),
+        "background.lines": (1.0, 1.0),
+        "background.focused": (0.0, 3.0),
+    }
+    assert engine.background_limits(0.1) == expected
+    control = FitControl(
+        energies=[3.0, 80.0], group_min=1, background_range=0.0, starts=1, max_iterations=9
+    )
+    model = FitModel(expression="powerlaw", parameters={"powerlaw.PhoIndex": 2.0})
+    plan = engine.plan(model, control, ())
+    # Free where the file says so, whatever the fit says.
+    assert [plan.names[p] for p in plan.free] == ["background.aperture", "background.focused"]
+    box = plan.box()
+    assert box.lower.tolist() == pytest.approx([0.7, 0.0])
+    assert box.upper.tolist() == pytest.approx([1.3, 3.0])
+    given = engine.plan(model, control, (), {"background.aperture": (0.5, 1.5)})
+    assert given.box().lower.tolist() == pytest.approx([0.5, 0.0])
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from icflow.config import FitControl, FitModel, Free, Link
+from icflow.config import FitModel, Free, Link
 from icflow.engines.embedded.parameters import Model, build_model
 
 MODEL = FitModel(
@@ -23,17 +21,9 @@ MODEL = FitModel(
 )
 
 
-def built(reach: float = 0.1, at_truth: tuple[str, ...] = (), **changes: Any) -> Model:
-    control = FitControl(
-        energies=[3.0, 80.0],
-        group_min=1,
-        background_range=reach,
-        starts=1,
-        max_iterations=9,
-    )
-    return build_model(
-        MODEL, control, {"factor.B": (0.7, 1.4)}, ["background.A.x", "background.B.x"], at_truth
-    )
+def built(reach: float = 0.1, at_truth: tuple[str, ...] = ()) -> Model:
+    backgrounds = dict.fromkeys(["background.A.x", "background.B.x"], (1 - reach, 1 + reach))
+    return build_model(MODEL, {"factor.B": (0.7, 1.4)}, backgrounds, at_truth)
 
 
 def test_factors_stand_behind_the_parameters_of_the_source() -> None:

@@ -269,7 +269,7 @@ def test_the_best_of_several_starts_is_kept(engine: PyXspecEngine) -> None:
     control = ONE.model_copy(update={"starts": 5})
     counts = np.full((1, CHANNELS), 50, dtype=np.int32)
     (result,) = engine.fit(MODEL, control, counts, {}, [])
-    plan = Plan.of(MODEL, control, [], engine.factors)
+    plan = Plan.of(MODEL, control, [], engine.background_limits(control.background_range))
     ends = [100 + abs(start["apec.kT"] - 3.0) for start in plan.starts]
     assert len(set(ends)) == 5
     assert result.starts == 5

@@ -1,0 +1,317 @@
+"""XSPEC's save files (``save all NAME.xcm``): spectra, responses and the models of every source.
+
+What a save file holds is what PyXspec's ``Xset.save`` and XSPEC 12's ``save all`` write. After
+``model 3:name expression`` stands a line for each parameter, first all of the lowest data group,
+then all of the next: value, step and four limits, or a link, ``= name:p7*0.671``, in which
+parameters are counted over all data groups. Links of the unnamed model of source 1 have no name.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from icflow.errors import IcflowError
+from icflow.models.expression import Expression, parse
+
+# Statements that change nothing of what the models predict, and those that are read.
+WITHOUT_EFFECT = (
+    *("statistic", "method", "systematic", "ignore", "notice", "bayes", "query", "weight"),
+    *("log", "chatter", "parallel", "cosmo", "setplot", "cpd", "backgrnd", "corfile", "cornorm"),
+    *("lmod", "show", "fit", "xset"),
+)
+SETTINGS = ("abund", "xsect")
+AGAIN = "load it in XSPEC and write it again with `save all NAME.xcm`"
+
+PLACE = re.compile(r"(?:(\d+):)?(\d+)")
+MODEL = re.compile(r"model\s+(?:(\d+):(\w+)\s+)?(.+)")
+REFERENCE = re.compile(r"(?:(\w+):)?\bp(\d+)\b")
+PARAMETER = re.compile(r"=|[-+.\d]")
+NUMBERS = 6  # value, step, hard and soft lower limit, soft and hard upper limit
+
+_OPERATORS: dict[type, Callable[..., float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+}
+
+
+@dataclass
+class SavedSpectrum:
+    """A spectrum, and what was set for it by hand, by number of the source.
+
+    Attributes
+    ----------
+    responses, areas : dict of int to str
+        File names as they are written, ``none`` for none; what the header of the spectrum
+        names for source 1 is not among them.
+    """
+
+    name: str
+    group: int
+    responses: dict[int, str] = field(default_factory=dict)
+    areas: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass
+class SavedModel:
+    """The model of one source.
+
+    Attributes
+    ----------
+    name : str
+        Empty for the unnamed one of source 1.
+    line : int
+        Where its statement stands.
+    parameters : list of float or str
+        Values, or links as written, of all data groups one after another.
+    """
+
+    source: int
+    name: str
+    expression: str
+    line: int
+    parameters: list[float | str] = field(default_factory=list)
+
+
+@dataclass
+class SaveFile:
+    """What a save file holds.
+
+    Attributes
+    ----------
+    spectra : dict of int to SavedSpectrum
+        By number.
+    models : dict of str to SavedModel
+        By name.
+    settings : dict of str to str
+        ``abund`` and ``xsect``.
+    """
+
+    path: Path
+    spectra: dict[int, SavedSpectrum] = field(default_factory=dict)
+    models: dict[str, SavedModel] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def find(self, name: str) -> Path:
+        """Return where a file is that the save file names: beside it, here, or as written.
+
+        Raises
+        ------
+        IcflowError
+            If it is in none of these places.
+        """
+        for path in (self.path.parent / name, Path(name), self.path.parent / Path(name).name):
+            if Path(re.sub(r"\{\d+\}$", "", str(path))).is_file():
+                return path
+        raise IcflowError(
+            f"{self.path}: names {name}, which is neither beside it nor here; copy the file there"
+        )
+
+    def values(self, model: SavedModel, group: int) -> tuple[Expression, dict[str, float]]:
+        """Return the expression of a model, and its parameters in one data group, links resolved.
+
+        Raises
+        ------
+        IcflowError
+            If the model library lacks a component, the number of parameters is not that of
+            the expression, or a link cannot be followed.
+        """
+        where = f"{self.path}: line {model.line}"
+        try:
+            expression = parse(model.expression)
+        except IcflowError as error:
+            raise IcflowError(f"{where}: {error}") from None
+        names, groups = list(expression.parameters), self.groups(model)
+        if len(model.parameters) != len(names) * len(groups):
+            raise IcflowError(
+                f"{where}: {model.expression!r} has {len(names)} parameters in each of "
+                f"{len(groups)} data groups, but {len(model.parameters)} lines of parameters "
+                f"follow: the file is not whole, or of another version of XSPEC; {AGAIN}"
+            )
+        first = groups.index(group) * len(names)
+        return expression, {
+            name: self._value(model, first + number, ())
+            for number, name in enumerate(names, start=1)
+        }
+
+    def groups(self, model: SavedModel) -> list[int]:
+        """Return the data groups that have parameters in a model: those with its response."""
+        return sorted(
+            {
+                spectrum.group
+                for spectrum in self.spectra.values()
+                if model.source == 1 or _given(spectrum.responses.get(model.source))
+            }
+        )
+
+    def _value(self, model: SavedModel, number: int, before: Sequence[str]) -> float:
+        """Return a parameter by its number over all data groups, following links."""
+        name = f"{model.name}:p{number}".lstrip(":")
+        if not 1 <= number <= len(model.parameters):
+            raise IcflowError(f"{self.path}: a link leads to {name}, which there is not; {AGAIN}")
+        setting = model.parameters[number - 1]
+        if isinstance(setting, float):
+            return setting
+        if name in before:
+            raise IcflowError(f"{self.path}: the link of {name} leads back to it; {AGAIN}")
+
+        def value(match: re.Match[str]) -> str:
+            target = self._named(match[1] or "", name)
+            return repr(self._value(target, int(match[2]), [*before, name]))
+
+        text, references = REFERENCE.subn(value, setting)
+        try:
+            if not references:
+                raise ValueError
+            return _arithmetic(ast.parse(text.replace("^", "**").strip(), mode="eval").body)
+        except (SyntaxError, ValueError, ArithmeticError):
+            raise IcflowError(
+                f"{self.path}: the link `= {setting}` of {name} cannot be read; sums, products "
+                f"and powers of parameters and numbers can; {AGAIN}"
+            ) from None
+
+    def _named(self, word: str, link: str) -> SavedModel:
+        for name, model in self.models.items():
+            if word == name or word == str(model.source):
+                return model
+        raise IcflowError(
+            f"{self.path}: {link} is linked to a parameter of the model {word or 'of source 1'}, "
+            f"which the file does not hold; {AGAIN}"
+        )
+
+
+def _given(name: str | None) -> bool:
+    return name is not None and name.lower() != "none"
+
+
+def _arithmetic(node: ast.expr) -> float:
+    """Return the value of a parsed sum, product or power of numbers."""
+    match node:
+        case ast.Constant(value=int() | float() as number):
+            return float(number)
+        case ast.BinOp(left, kind, right) if type(kind) in _OPERATORS:
+            return float(_OPERATORS[type(kind)](_arithmetic(left), _arithmetic(right)))
+        case ast.UnaryOp(kind, operand) if type(kind) in _OPERATORS:
+            return float(_OPERATORS[type(kind)](_arithmetic(operand)))
+    raise ValueError
+
+
+def read_save_file(path: str | Path) -> SaveFile:
+    """Read a save file.
+
+    Raises
+    ------
+    IcflowError
+        If the file is missing or not text, a statement is not one of a save file or cannot be
+        read, a parameter is cut off, or a source has a response and no model.
+    """
+    saved = SaveFile(Path(path))
+    try:
+        text = saved.path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise IcflowError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise IcflowError(f"{path}: not a save file of XSPEC but binary; {AGAIN}") from None
+    model: SavedModel | None = None
+    for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
+        where = f"{path}: line {number}"
+        if not line or line.startswith("#"):
+            continue
+        if PARAMETER.match(line) and model is not None:
+            model.parameters.append(_parameter(line, where))
+        else:
+            model = _statement(saved, number, line, where)
+    _check_whole(saved)
+    return saved
+
+
+def _statement(saved: SaveFile, number: int, line: str, where: str) -> SavedModel | None:
+    """Take a statement up; return the model that it begins, if it is one."""
+    word, *words = line.split()
+    if word == "model":
+        match = MODEL.fullmatch(line)
+        if match is None:
+            raise IcflowError(f"{where}: {line!r} names no model; {AGAIN}")
+        model = SavedModel(int(match[1] or 1), match[2] or "", match[3], number)
+        saved.models[model.name] = model
+        return model
+    if word in ("data", "response", "arf"):
+        for first, second, name in _places(words, where):
+            _set_file(saved, word, (first, second), name, where)
+    elif word in SETTINGS and words:
+        saved.settings[word] = words[0]
+    elif word not in WITHOUT_EFFECT:
+        raise IcflowError(
+            f"{where}: {line.split()[0]!r} is not a statement of a save file that is understood; "
+            f"{AGAIN}, without changes of responses such as gain"
+        )
+    return None
+
+
+def _places(words: Sequence[str], where: str) -> Iterator[tuple[int, int, str]]:
+    """Yield what stands before the colon, after it, and the file, for each file of a statement."""
+    for place, name in zip(words[::2], words[1::2], strict=False):
+        match = PLACE.fullmatch(place)
+        if match is None:
+            raise IcflowError(f"{where}: {place!r} is not the number of a spectrum; {AGAIN}")
+        yield int(match[1] or 1), int(match[2]), name
+    if len(words) % 2 or not words:
+        raise IcflowError(f"{where}: names no file; {AGAIN}")
+
+
+def _set_file(saved: SaveFile, word: str, place: tuple[int, int], name: str, where: str) -> None:
+    first, number = place
+    if word == "data":
+        saved.spectra[number] = SavedSpectrum(name, first)
+        return
+    if number not in saved.spectra:
+        raise IcflowError(f"{where}: there is no spectrum {number} before; {AGAIN}")
+    spectrum = saved.spectra[number]
+    (spectrum.responses if word == "response" else spectrum.areas)[first] = name
+
+
+def _parameter(line: str, where: str) -> float | str:
+    """Return the value of a parameter, or its link."""
+    if line.startswith("="):
+        return line[1:].strip()
+    try:
+        numbers = [float(word) for word in line.split()]
+        if len(numbers) != NUMBERS:
+            raise ValueError
+    except ValueError:
+        raise IcflowError(
+            f"{where}: {line!r} is not a parameter, which is six numbers or a link: the file is "
+            f"not whole; {AGAIN}"
+        ) from None
+    return numbers[0]
+
+
+def _check_whole(saved: SaveFile) -> None:
+    if not saved.spectra:
+        raise IcflowError(
+            f"{saved.path}: names no spectrum; give a save file written with spectra and models "
+            "loaded (`save all NAME.xcm`)"
+        )
+    sources = {model.source for model in saved.models.values()}
+    for spectrum in saved.spectra.values():
+        for source, name in spectrum.responses.items():
+            if source > 1 and source not in sources and _given(name):
+                raise IcflowError(
+                    f"{saved.path}: gives source {source} the response {name} and no model: the "
+                    f"file is not whole; {AGAIN}"
+                )
+
+
+def hand_set(names: Mapping[int, str], source: int, otherwise: str | None) -> str | None:
+    """Return the file of a source: as set by hand, else what is named otherwise; None for none."""
+    name = names.get(source, otherwise)
+    return name if _given(name) else None

@@ -1,0 +1,377 @@
+"""Source-free regions: the norms of background components, found in all of them at once.
+
+Shapes are frozen, so the expected counts are linear in the norms, and C has a single minimum with
+all norms at least 0. A norm of a region is that of the module times the share of the component that
+the region sees. The share is
+
+- what is given for the component, such as the sum of an aperture map over the region,
+- or the mean of the fractions of the detectors that lie in the region, weighted with the norms of
+  the component in each detector (``detectors`` of the background file),
+- or BACKSCAL of the spectrum: the background is as bright everywhere in the field.
+
+Only ratios of shares count, so any unit will do that all spectra of a module have in common.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from icflow.config import explain
+from icflow.config.reading import read_yaml
+from icflow.engines.embedded.algebra import inverse
+from icflow.engines.embedded.descent import Minimum, descend
+from icflow.engines.embedded.folding import Response, fold_background
+from icflow.engines.embedded.profile import end_of_interval
+from icflow.engines.embedded.shapes import NORM, ROW, TABLE, Box, Shapes, information, model_counts
+from icflow.errors import IcflowError, did_you_mean
+from icflow.models.background import BackgroundComponent, NotNegative
+from icflow.ogip.grouping import noticed_channels
+from icflow.ogip.spectrum import Spectrum
+from icflow.statistic import Data
+from icflow.typing import Booleans, Floats
+
+# Ranges are 90 % errors: sigmas, and the rise of C for one parameter.
+SIGMAS_90, RISE_90 = 1.6449, 2.7055
+MOST_ITERATIONS = 1000
+# Sigmas by which the scatter of the counts may exceed that of Poisson counts.
+BAD_FIT = 5.0
+
+Share = float | list[float]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A source-free spectrum.
+
+    Attributes
+    ----------
+    module : str
+        Keyword INSTRUME.
+    shares : dict of str to float
+        Of each background component of the module.
+    """
+
+    spectrum: Spectrum
+    module: str
+    response: Response
+    shares: dict[str, float]
+
+    def noticed(self, energies: Sequence[float]) -> Booleans:
+        """Tell which channels are fitted: between two energies (keV), and of good quality."""
+        rmf, quality = self.response.rmf, self.spectrum.quality
+        chosen = noticed_channels(rmf.e_min, rmf.e_max, *energies)
+        return chosen if quality is None else chosen & np.isin(quality, (0, 2))
+
+
+# --- shares ------------------------------------------------------------------------------
+
+
+def read_shares(path: Path) -> dict[str, dict[str, Share]]:
+    """Read what regions see: by spectrum, ``detectors`` or the shares of components.
+
+    Raises
+    ------
+    IcflowError
+        If the file cannot be read, or holds something else.
+    """
+    kind = TypeAdapter(
+        dict[str, dict[str, NotNegative | list[NotNegative]]], config=ConfigDict(strict=True)
+    )
+    try:
+        return kind.validate_python(read_yaml(path))
+    except ValidationError as error:
+        raise IcflowError(f"{path}: {explain(error)}") from None
+
+
+def share_of(
+    component: BackgroundComponent, spectrum: Spectrum, given: Mapping[str, Share]
+) -> tuple[float, str]:
+    """Return the share of a component that a spectrum sees, and what it was taken from.
+
+    Raises
+    ------
+    IcflowError
+        If what is given does not suit the component, or nothing is seen.
+    """
+    share, origin = float(spectrum.backscal), "BACKSCAL"
+    if component.name in given:
+        share, origin = _number(given[component.name], component.name, spectrum), component.name
+    elif "detectors" in given:
+        fractions, origin = np.atleast_1d(given["detectors"]), "detectors"
+        weights = np.array(component.detectors or [1.0] * fractions.size)
+        if weights.size != fractions.size:
+            raise IcflowError(
+                f"{spectrum.path}: detectors has {fractions.size} numbers, and the background "
+                f"component {component.name} {weights.size}; give one for each detector"
+            )
+        share = float(weights @ fractions / weights.sum())
+    if not share > 0:
+        raise IcflowError(
+            f"{spectrum.path}: sees nothing of the background component {component.name} "
+            f"({origin}); correct it, or leave the region out"
+        )
+    return share, origin
+
+
+def _number(share: Share, name: str, spectrum: Spectrum) -> float:
+    if isinstance(share, list):
+        raise IcflowError(f"{spectrum.path}: {name} is {share}; give one number for a component")
+    return share
+
+
+def shares_of(
+    spectra: Sequence[Spectrum],
+    components: Sequence[BackgroundComponent],
+    given: Mapping[str, Mapping[str, Share]],
+) -> tuple[list[dict[str, float]], dict[str, str]]:
+    """Return the shares that each of the spectra of a module sees, and what they were taken from.
+
+    Parameters
+    ----------
+    given : mapping
+        As of `read_shares`, by the path or the name of a spectrum.
+
+    Raises
+    ------
+    IcflowError
+        If shares of a component are in different units.
+    """
+    shares: list[dict[str, float]] = []
+    origins: dict[str, str] = {}
+    for spectrum in spectra:
+        own = given.get(spectrum.path, given.get(Path(spectrum.path).name, {}))
+        for name in own:
+            if name != "detectors" and name not in [c.name for c in components]:
+                allowed = ["detectors", *(c.name for c in components)]
+                raise IcflowError(
+                    f"{spectrum.path}: there is no background component {name}"
+                    f"{did_you_mean(name, allowed)} (allowed: {', '.join(allowed)})"
+                )
+        found = {c.name: share_of(c, spectrum, own) for c in components}
+        for name, (_, origin) in found.items():
+            if origins.setdefault(name, origin) != origin:
+                raise IcflowError(
+                    f"{spectrum.path}: the share of {name} is from {origin}, and from "
+                    f"{origins[name]} for {spectra[0].path}; give the same for all spectra of "
+                    f"{spectrum.instrument}"
+                )
+        shares.append({name: share for name, (share, _) in found.items()})
+    return shares, origins
+
+
+# --- the fit -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Part:
+    """What has a norm of its own: a background component of a module, or one model of it."""
+
+    module: str
+    component: BackgroundComponent
+
+
+def parts_of(module: str, component: BackgroundComponent, each_model: bool) -> list[Part]:
+    """Return the parts of a component whose norms are fitted; those with norm 0 stay 0."""
+    norms = [f"{term.additive.name}.norm" for term in component.expression.terms]
+    alone = [[name] for name in norms] if each_model else [norms]
+    return [
+        Part(module, replace(component, values=_keeping(component, norms, chosen)))
+        for chosen in alone
+        if any(component.values[name] > 0 for name in chosen)
+    ]
+
+
+def _keeping(
+    component: BackgroundComponent, norms: Sequence[str], chosen: Sequence[str]
+) -> dict[str, float]:
+    zero = {name: 0.0 for name in norms if name not in chosen}
+    return {**component.values, **zero}
+
+
+@dataclass(frozen=True)
+class FittedNorms:
+    """The norms of all parts, as factors of those of the background files.
+
+    Attributes
+    ----------
+    parts : list of Part
+    rows : ndarray, shape (n_parts, n_channels)
+        Expected counts of each part in the channels of all regions, one after another.
+    data : Data
+    slices : list of slice
+        Channels of each region.
+    minimum : Minimum
+    """
+
+    parts: list[Part]
+    rows: Floats
+    data: Data
+    slices: list[slice]
+    minimum: Minimum
+
+    @cached_property
+    def covariance(self) -> Floats:
+        """Of the factors; 0 for those that ended at 0, NaN for what is not determined."""
+        box, theta = _box(len(self.parts)), self.minimum.theta
+        info, _ = information(_shapes(self.rows), self.data, box, theta)
+        covariance = inverse(info, theta > 0, undetermined=np.nan)
+        covariance[theta <= 0] = covariance[:, theta <= 0] = 0.0
+        return covariance
+
+    def goodness(self, region: int) -> tuple[float, float, int]:
+        """Return Pearson's chi² of a region, by how many sigma it is too high, and its channels.
+
+        For Poisson counts with expectation m a channel adds 1 on average, with variance 2 + 1/m.
+        """
+        part = self.slices[region]
+        model = model_counts(_shapes(self.rows), self.minimum.theta)[part]
+        chi2 = float(np.sum((self.data.counts[part] - model) ** 2 / model))
+        return chi2, (chi2 - model.size) / math.sqrt(np.sum(2 + 1 / model)), model.size
+
+    def _own(self, module: str, component: BackgroundComponent) -> list[int]:
+        return [
+            i
+            for i, part in enumerate(self.parts)
+            if part.module == module and part.component.name == component.name
+        ]
+
+    def counts(self, module: str, component: BackgroundComponent) -> float:
+        """Return the expected counts of a component in all regions."""
+        own = self._own(module, component)
+        return float(self.minimum.theta[own] @ self.rows[own].sum(axis=1))
+
+    def of(self, module: str, component: BackgroundComponent) -> BackgroundComponent:
+        """Return a component with the fitted norms for a share of 1, and their range.
+
+        The range is the 90 % error of the counts of the component in all regions. Of a component
+        that ended at 0 the norm is half of the 90 % limit, and the range all up to the limit.
+        """
+        own = self._own(module, component)
+        if not own:
+            return component
+        factors, counts = self.minimum.theta[own], self.rows[own].sum(axis=1)
+        total = float(factors @ counts)
+        if not total > 0:
+            return replace(scaled(component, 0.5 * self._limit(own)), range=1.0)
+        error = math.sqrt(counts @ self.covariance[np.ix_(own, own)] @ counts) / total
+        values = dict(component.values)
+        for i, factor in zip(own, factors, strict=True):
+            for term in component.expression.terms:
+                norm = f"{term.additive.name}.norm"
+                if self.parts[i].component.values[norm] > 0:
+                    values[norm] = component.values[norm] * float(factor)
+        # What the data do not determine may be anything up to twice the fitted norm.
+        reach = SIGMAS_90 * error if math.isfinite(error) else 1.0
+        return replace(component, values=values, range=_rounded(reach, 3))
+
+    def _limit(self, own: Sequence[int]) -> float:
+        """Return the 90 % limit of a factor that some parts have in common."""
+        others = np.array([i for i in range(len(self.parts)) if i not in own], dtype=np.int64)
+        shapes, theta = _shapes(self.rows), self.minimum.theta.copy()
+
+        def rise(factor: float) -> float:
+            theta[list(own)] = factor
+            box = Box(others, np.zeros(others.size), np.full(others.size, np.inf))
+            return descend(shapes, self.data, box, theta, MOST_ITERATIONS).cstat - lowest
+
+        lowest = self.minimum.cstat
+        model = model_counts(shapes, theta)
+        row = self.rows[list(own)].sum(axis=0)
+        first = math.sqrt(RISE_90 / float(np.sum(row**2 / model)))
+        return end_of_interval(rise, 0.0, first, math.inf, RISE_90)
+
+
+def scaled(component: BackgroundComponent, factor: float) -> BackgroundComponent:
+    """Return a component with all norms multiplied, to six digits, as XSPEC keeps them."""
+    norms = {f"{term.additive.name}.norm" for term in component.expression.terms}
+    values = {n: _rounded(v * factor, 6) if n in norms else v for n, v in component.values.items()}
+    return replace(component, values=values)
+
+
+def _rounded(value: float, digits: int) -> float:
+    return float(f"{value:.{digits}g}")
+
+
+def fit_norms(
+    regions: Sequence[Region],
+    components: Mapping[str, Sequence[BackgroundComponent]],
+    energies: Sequence[float],
+    each_model: bool,
+) -> FittedNorms:
+    """Fit the norms of background components to source-free spectra.
+
+    Parameters
+    ----------
+    components : mapping
+        By module; each has norms of its own.
+    energies : sequence of float
+        Lowest and highest energy that is fitted, keV.
+    each_model : bool
+        Whether each model of a component, such as a line, has a norm of its own.
+
+    Raises
+    ------
+    IcflowError
+        If a response does not suit a component, there are no counts between the energies, or the
+        fit does not converge.
+    """
+    parts = [
+        part
+        for module, own in components.items()
+        for component in own
+        for part in parts_of(module, component, each_model)
+    ]
+    noticed = [region.noticed(energies) for region in regions]
+    stops = np.cumsum([channels.sum() for channels in noticed]).tolist()
+    slices = [slice(first, stop) for first, stop in zip([0, *stops[:-1]], stops, strict=True)]
+    rows, counts = np.zeros((len(parts), stops[-1])), np.zeros(stops[-1])
+    for region, channels, place in zip(regions, noticed, slices, strict=True):
+        counts[place] = region.spectrum.counts[channels]
+        if not counts[place].any():
+            raise IcflowError(
+                f"{region.spectrum.path}: has no counts between {energies[0]:g} and "
+                f"{energies[1]:g} keV; choose other --energies"
+            )
+        exposure = region.spectrum.exposure * region.spectrum.areascal
+        for i, part in enumerate(parts):
+            if part.module == region.module:
+                share = region.shares[part.component.name]
+                rate = fold_background(part.component, region.response)
+                rows[i, place] = rate[channels] * share * exposure
+    edges = np.arange(counts.size + 1)
+    data = Data(counts, edges[:-1], edges[1:])
+    start = np.full(len(parts), counts.sum() / rows.sum())
+    minimum = descend(_shapes(rows), data, _box(len(parts)), start, MOST_ITERATIONS)
+    if not minimum.converged:
+        raise IcflowError(
+            "the fit of the background norms does not converge; fit fewer norms (without "
+            "--each-model), or other energies"
+        )
+    return FittedNorms(parts, rows, data, slices, minimum)
+
+
+def _shapes(rows: Floats) -> Shapes:
+    """Return a model that is a sum of rows, each times a parameter."""
+    terms = np.full((len(rows), 6), -1, dtype=np.int64)
+    terms[:, TABLE] = terms[:, NORM] = np.arange(len(rows))
+    terms[:, 0] = ROW
+    n_channels = rows.shape[1]
+    return Shapes(
+        terms,
+        rows,
+        np.empty((0, 4)),
+        np.empty((0, 1, 2, 2, n_channels)),
+        np.array([1.0, 2.0]),
+        np.array([0.0, 1.0]),
+    )
+
+
+def _box(n: int) -> Box:
+    return Box(np.arange(n), np.zeros(n), np.full(n, np.inf))

@@ -1,0 +1,205 @@
+"""Stage: the background of a source's spectra, from source-free regions of the same modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from icflow.engines.embedded.folding import load_response
+from icflow.errors import IcflowError, did_you_mean
+from icflow.models import library
+from icflow.models.background import (
+    BackgroundComponent,
+    of_each,
+    read_background,
+    write_background,
+)
+from icflow.observation.regions import (
+    BAD_FIT,
+    FittedNorms,
+    Region,
+    fit_norms,
+    read_shares,
+    scaled,
+    shares_of,
+)
+from icflow.ogip.observation import companion
+from icflow.ogip.spectrum import Spectrum, check_counts, read_spectrum
+from icflow.settings import BackgroundFitSettings
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is fitted, and what it is for.
+
+    Attributes
+    ----------
+    regions : list of Region
+    sources : list of Spectrum
+        Each of a module that has a region.
+    shares : list of dict
+        Of each source, by component.
+    components : dict
+        By module, as they are before the fit.
+    origins : dict
+        By module and component, where shares are from.
+    """
+
+    regions: list[Region]
+    sources: list[Spectrum]
+    shares: list[dict[str, float]]
+    components: dict[str, tuple[BackgroundComponent, ...]]
+    origins: dict[str, dict[str, str]]
+
+
+def run(
+    settings: BackgroundFitSettings,
+    spectra: Sequence[Path],
+    source: Sequence[Path],
+    background: Sequence[Path],
+    output: Path,
+    regions: Path | None = None,
+) -> Iterator[str]:
+    """Fit the norms, write the background file of each source spectrum, and yield what was found.
+
+    Parameters
+    ----------
+    spectra : sequence of Path
+        Of source-free regions.
+    background : sequence of Path
+        Background files with the shapes: one for all modules, or one for each of `source`.
+    regions : Path, optional
+        What each spectrum sees of the components, instead of BACKSCAL.
+
+    Raises
+    ------
+    IcflowError
+        If a file cannot be read, modules do not match, or the fit fails.
+    """
+    library.configure(settings.atomic_data)
+    setup = _setup(settings, spectra, source, background, regions)
+    fitted = fit_norms(setup.regions, setup.components, settings.energies, settings.each_model)
+    yield from _report(setup, fitted)
+    paths = of_each(output, [Path(spectrum.path) for spectrum in setup.sources])
+    for spectrum, shares, path in zip(setup.sources, setup.shares, paths, strict=True):
+        module = spectrum.instrument
+        components = [
+            scaled(fitted.of(module, component), shares[component.name])
+            for component in setup.components[module]
+        ]
+        head = [
+            f"Background of {spectrum.path}, from {', '.join(map(str, spectra))}.",
+            f"Shapes of {_file_of(background, source, spectrum)}; norms fitted between "
+            f"{settings.energies[0]:g} and {settings.energies[1]:g} keV and scaled",
+            f"by {_words(setup.origins[module])}. `range` is the 90 % error of the norm.",
+        ]
+        write_background(path, f"{spectrum.path}, fitted", components, head)
+        yield f"{path}: background of {spectrum.path}"
+
+
+def _setup(
+    settings: BackgroundFitSettings,
+    spectra: Sequence[Path],
+    source: Sequence[Path],
+    background: Sequence[Path],
+    given: Path | None,
+) -> Setup:
+    """Read and check everything that the fit needs."""
+    if len(background) not in (1, len(source)):
+        raise IcflowError(
+            f"--background names {len(background)} files and --source {len(source)}; give one "
+            "background file for all, or one for each"
+        )
+    sources, fields = [list(map(read_spectrum, paths)) for paths in (source, spectra)]
+    _check_modules(sources, fields)
+    known = {} if given is None else read_shares(given)
+    _check_names(known, [*spectra, *source], given)
+    files = {s.path: _file_of(background, source, s) for s in sources}
+    components = {s.instrument: read_background(files[s.path]) for s in sources}
+    regions: list[Region] = []
+    shares: dict[str, dict[str, float]] = {}
+    origins: dict[str, dict[str, str]] = {}
+    for module, own in components.items():
+        members = [s for s in (*fields, *sources) if s.instrument == module]
+        found, origins[module] = shares_of(members, own, known)
+        shares |= {s.path: share for s, share in zip(members, found, strict=True)}
+    for spectrum in fields:
+        check_counts(spectrum.counts, spectrum.path)
+        rmf = settings.rmf or companion(Path(spectrum.path), spectrum.respfile, "RESPFILE", "--rmf")
+        response = load_response(rmf, None)
+        if response.n_channels != spectrum.counts.size:
+            raise IcflowError(
+                f"{spectrum.path}: has {spectrum.counts.size} channels, {rmf} has "
+                f"{response.n_channels}; give the response that belongs to the spectrum"
+            )
+        regions.append(Region(spectrum, spectrum.instrument, response, shares[spectrum.path]))
+    return Setup(regions, sources, [shares[s.path] for s in sources], components, origins)
+
+
+def _file_of(background: Sequence[Path], source: Sequence[Path], spectrum: Spectrum) -> Path:
+    """Return the background file with the shapes for a source."""
+    return background[0 if len(background) == 1 else list(map(str, source)).index(spectrum.path)]
+
+
+def _check_modules(sources: Sequence[Spectrum], fields: Sequence[Spectrum]) -> None:
+    for spectra, others, lack in (
+        (sources, fields, "no region has that; give one"),
+        (fields, sources, "no --source has that; give the source's spectrum of that module"),
+    ):
+        modules = {other.instrument for other in others}
+        for spectrum in spectra:
+            if spectrum.instrument not in modules:
+                name = spectrum.instrument or "missing"
+                raise IcflowError(f"{spectrum.path}: its INSTRUME is {name}, and {lack}")
+
+
+def _check_names(known: Mapping[str, object], paths: Sequence[Path], file: Path | None) -> None:
+    allowed = {str(path) for path in paths} | {path.name for path in paths}
+    for name in known:
+        if name not in allowed:
+            raise IcflowError(
+                f"{file}: {name} is none of the spectra{did_you_mean(name, sorted(allowed))}"
+            )
+
+
+def _report(setup: Setup, fitted: FittedNorms) -> Iterator[str]:
+    """Yield a table of the norms, how good the fit is, and what was assumed."""
+    yield f"{'component':<24}{'counts in the regions':>22}  90 % error"
+    for module, components in setup.components.items():
+        for component in components:
+            counts, reach = fitted.counts(module, component), fitted.of(module, component).range
+            error = "" if reach is None else f"  {100 * reach:.3g} %"
+            yield f"{module + '.' + component.name:<24}{counts:>22.1f}{error}"
+    yield f"C-stat {fitted.minimum.cstat:.2f} for {len(fitted.data.counts)} channels"
+    for number, region in enumerate(setup.regions):
+        chi2, sigmas, channels = fitted.goodness(number)
+        yield f"{region.spectrum.path}: Pearson's chi2 {chi2:.1f} for {channels} channels"
+        if sigmas > BAD_FIT:
+            yield (
+                f"warning: {region.spectrum.path} is {sigmas:.1f} sigma from a good fit: is the "
+                "region free of sources, and are the shapes those of this module?"
+            )
+    for module, origins in setup.origins.items():
+        yield f"{module}: norms are scaled by {_words(origins)}"
+    uneven = {
+        component.name: max(component.detectors) / max(min(component.detectors), 1e-3)
+        for module, components in setup.components.items()
+        for component in components
+        if component.detectors and setup.origins[module][component.name] == "BACKSCAL"
+    }
+    if uneven:
+        factors = ", ".join(f"{name} up to {factor:.2g} times" for name, factor in uneven.items())
+        yield (
+            f"note: some detectors see more than others ({factors}), which BACKSCAL does not know; "
+            "give --regions where regions cover the detectors unequally"
+        )
+
+
+def _words(origins: Mapping[str, str]) -> str:
+    """Return what norms are scaled by, in words."""
+    words = {"BACKSCAL": "BACKSCAL (as bright everywhere)", "detectors": "the detectors seen"}
+    kinds: dict[str, list[str]] = {}
+    for name, origin in origins.items():
+        kinds.setdefault(words.get(origin, "given shares"), []).append(name)
+    return ", ".join(f"{kind}: {' '.join(names)}" for kind, names in kinds.items())
