@@ -153,6 +153,12 @@ class SaveFile:
             }
         )
 
+    def without_model(self) -> list[int]:
+        """Return the sources that have a response and no model."""
+        responses = [s.responses.items() for s in self.spectra.values()]
+        sources = {source for items in responses for source, name in items if _given(name)}
+        return sorted(sources - {1} - {model.source for model in self.models.values()})
+
     def _value(self, model: SavedModel, number: int, before: Sequence[str]) -> float:
         """Return a parameter by its number over all data groups, following links."""
         name = f"{model.name}:p{number}".lstrip(":")
@@ -212,7 +218,7 @@ def read_save_file(path: str | Path) -> SaveFile:
     ------
     IcflowError
         If the file is missing or not text, a statement is not one of a save file or cannot be
-        read, a parameter is cut off, or a source has a response and no model.
+        read, a parameter is cut off, or there is no spectrum.
     """
     saved = SaveFile(Path(path))
     try:
@@ -230,7 +236,11 @@ def read_save_file(path: str | Path) -> SaveFile:
             model.parameters.append(_parameter(line, where))
         else:
             model = _statement(saved, number, line, where)
-    _check_whole(saved)
+    if not saved.spectra:
+        raise IcflowError(
+            f"{path}: names no spectrum; give a save file written with spectra and models loaded "
+            "(`save all NAME.xcm`)"
+        )
     return saved
 
 
@@ -290,25 +300,9 @@ def _parameter(line: str, where: str) -> float | str:
     except ValueError:
         raise IcflowError(
             f"{where}: {line!r} is not a parameter, which is six numbers or a link: the file is "
-            f"not whole; {AGAIN}"
+            f"not whole, or a script; {AGAIN}"
         ) from None
     return numbers[0]
-
-
-def _check_whole(saved: SaveFile) -> None:
-    if not saved.spectra:
-        raise IcflowError(
-            f"{saved.path}: names no spectrum; give a save file written with spectra and models "
-            "loaded (`save all NAME.xcm`)"
-        )
-    sources = {model.source for model in saved.models.values()}
-    for spectrum in saved.spectra.values():
-        for source, name in spectrum.responses.items():
-            if source > 1 and source not in sources and _given(name):
-                raise IcflowError(
-                    f"{saved.path}: gives source {source} the response {name} and no model: the "
-                    f"file is not whole; {AGAIN}"
-                )
 
 
 def hand_set(names: Mapping[int, str], source: int, otherwise: str | None) -> str | None:

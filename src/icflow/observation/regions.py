@@ -35,6 +35,7 @@ from icflow.models.background import BackgroundComponent, NotNegative
 from icflow.ogip.grouping import noticed_channels
 from icflow.ogip.spectrum import Spectrum
 from icflow.statistic import Data
+from icflow.statistic import channels as every_channel
 from icflow.typing import Booleans, Floats
 
 # Ranges are 90 % errors: sigmas, and the rise of C for one parameter.
@@ -100,7 +101,6 @@ def share_of(
     IcflowError
         If what is given does not suit the component, or nothing is seen.
     """
-    share, origin = float(spectrum.backscal), "BACKSCAL"
     if component.name in given:
         share, origin = _number(given[component.name], component.name, spectrum), component.name
     elif "detectors" in given:
@@ -112,12 +112,24 @@ def share_of(
                 f"component {component.name} {weights.size}; give one for each detector"
             )
         share = float(weights @ fractions / weights.sum())
+    else:
+        share, origin = _backscal(spectrum), "BACKSCAL"
     if not share > 0:
         raise IcflowError(
             f"{spectrum.path}: sees nothing of the background component {component.name} "
             f"({origin}); correct it, or leave the region out"
         )
     return share, origin
+
+
+def _backscal(spectrum: Spectrum) -> float:
+    if spectrum.backscal is None or isinstance(spectrum.backscal, np.ndarray):
+        state = "is missing" if spectrum.backscal is None else "varies with the channel"
+        raise IcflowError(
+            f"{spectrum.path}: BACKSCAL {state}, by which norms are scaled to regions; say with "
+            "--regions what the spectrum sees"
+        )
+    return spectrum.backscal
 
 
 def _number(share: Share, name: str, spectrum: Spectrum) -> float:
@@ -339,14 +351,14 @@ def fit_norms(
                 f"{region.spectrum.path}: has no counts between {energies[0]:g} and "
                 f"{energies[1]:g} keV; choose other --energies"
             )
-        exposure = region.spectrum.exposure * region.spectrum.areascal
+        areas = np.broadcast_to(region.spectrum.areascal, channels.shape)[channels]
+        exposure = region.spectrum.exposure * areas
         for i, part in enumerate(parts):
             if part.module == region.module:
                 share = region.shares[part.component.name]
                 rate = fold_background(part.component, region.response)
                 rows[i, place] = rate[channels] * share * exposure
-    edges = np.arange(counts.size + 1)
-    data = Data(counts, edges[:-1], edges[1:])
+    data = every_channel(counts)
     start = np.full(len(parts), counts.sum() / rows.sum())
     minimum = descend(_shapes(rows), data, _box(len(parts)), start, MOST_ITERATIONS)
     if not minimum.converged:

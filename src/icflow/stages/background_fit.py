@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from icflow.engines.embedded.folding import load_response
 from icflow.errors import IcflowError, did_you_mean
 from icflow.models import library
@@ -128,12 +130,15 @@ def _setup(
         check_counts(spectrum.counts, spectrum.path)
         rmf = settings.rmf or companion(Path(spectrum.path), spectrum.respfile, "RESPFILE", "--rmf")
         response = load_response(rmf, None)
-        if response.n_channels != spectrum.counts.size:
+        channel = response.rmf.channel
+        if not np.all(np.isin(spectrum.channel, channel)):
             raise IcflowError(
-                f"{spectrum.path}: has {spectrum.counts.size} channels, {rmf} has "
-                f"{response.n_channels}; give the response that belongs to the spectrum"
+                f"{spectrum.path}: has the channels {spectrum.channel[0]} to "
+                f"{spectrum.channel[-1]}, {rmf} {channel[0]} to {channel[-1]}; give the response "
+                "that belongs to the spectrum"
             )
-        regions.append(Region(spectrum, spectrum.instrument, response, shares[spectrum.path]))
+        seen = shares[spectrum.path]
+        regions.append(Region(spectrum.padded(channel), spectrum.instrument, response, seen))
     return Setup(regions, sources, [shares[s.path] for s in sources], components, origins)
 
 

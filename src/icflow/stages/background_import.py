@@ -45,6 +45,11 @@ def run(saved: Path, output: Path, source: Sequence[str] = ()) -> Iterator[str]:
         ]
         write_background(path, f"{spectrum.name}, from {saved.name}", components, head)
         yield f"{path}: background of {spectrum.name}: {', '.join(c.name for c in components)}"
+    for number in file.without_model():
+        yield (
+            f"note: source {number} has a response and no model; if it should have one, {saved} is "
+            "not whole"
+        )
     if file.settings:
         yield (
             f"{saved} was written with "

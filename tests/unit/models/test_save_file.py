@@ -115,7 +115,6 @@ def test_models_that_cannot_be_read(tmp_path: Path, models: str, words: str) -> 
     ("text", "words"),
     [
         (HEAD + f"model 2:b powerlaw\n{LINE} 1 0.1 0\n", "line 5: '1 0.1 0' is not a parameter"),
-        (HEAD, "gives source 2 the response a.rmf and no model: the file is not whole"),
         ("method leven\n", "names no spectrum"),
         (HEAD + "gain 2:1 1.01 0\n", "line 3: 'gain' is not a statement of a save file"),
         (HEAD + "newpar 3 5\n", "'newpar' is not a statement"),
@@ -133,6 +132,13 @@ def test_files_that_cannot_be_read(tmp_path: Path, text: str, words: str) -> Non
         read_save_file(path)
     assert str(error.value).startswith(str(path))
     assert "\n" not in str(error.value)
+
+
+def test_sources_without_a_model_are_told(tmp_path: Path) -> None:
+    # nuskybgd gives a sixth source a response, and a model only for the Galactic ridge.
+    head = HEAD + "response 6:1 a.rmf\nresponse 7:1 none\n"
+    saved = read_save_file(written(tmp_path, f"model 2:b powerlaw\n{LINE}{LINE}", head))
+    assert saved.without_model() == [6]
 
 
 def test_missing_and_binary_files(tmp_path: Path) -> None:

@@ -213,6 +213,14 @@ def test_shares_are_backscal_detectors_or_given() -> None:
     assert origins == {"aperture": "aperture", "steep": "BACKSCAL"}
 
 
+def test_regions_of_unknown_size_are_refused() -> None:
+    for scale, words in ((None, "is missing"), (np.ones(N), "varies with the channel")):
+        member = spectrum(COUNTS, backscal=scale)
+        with pytest.raises(IcflowError, match=rf"a\.pha: BACKSCAL {words}, by .* --regions"):
+            shares_of([member], [UNEVEN], {})
+        assert shares_of([member], [UNEVEN], {"a.pha": {"aperture": 2.0}})[0] == [{"aperture": 2.0}]
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

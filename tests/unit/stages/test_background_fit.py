@@ -144,7 +144,7 @@ def write_other(name: str, module: str, channels: int = N) -> None:
         (["none.pha", "--source", "nuA01_sr.pha"], "none.pha"),
         (["bgdA.pha", "--source", "nuB01_sr.pha"], "nuB01_sr.pha: its INSTRUME is B, and no reg"),
         (["bgdA.pha", "bgdB.pha", "--source", "nuA01_sr.pha"], "bgdB.pha: its INSTRUME is B, and"),
-        (["short.pha", "--source", "nuA01_sr.pha"], "short.pha: has 9 channels, a.rmf has 80"),
+        (["short.pha", "--source", "nuA01_sr.pha"], "channels 0 to 89, a.rmf 0 to 79; give"),
         (["bgdA.pha", "--source", "nuA01_sr.pha", "--regions", "b.yaml"], "b.yaml: bgdC.pha is no"),
         (
             ["bgdA.pha", "--source", "nuA01_sr.pha", "--background", *["s.yaml"] * 2],
@@ -159,7 +159,7 @@ def test_bad_input_is_refused_in_one_sentence(
     words: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    write_other("short.pha", "A", 9)
+    write_other("short.pha", "A", 90)
     Path("b.yaml").write_text("bgdC.pha: {sky: 1.0}\n")
     if "--background" not in arguments:
         arguments = [*arguments, "--background", "shapes/shapes.yaml"]
