@@ -24,7 +24,7 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from icflow.config import explain
-from icflow.config.reading import read_yaml
+from icflow.documents import read_yaml
 from icflow.engines.embedded.algebra import inverse
 from icflow.engines.embedded.descent import Minimum, descend
 from icflow.engines.embedded.folding import Response, fold_background
