@@ -150,7 +150,7 @@ def test_a_component_may_have_a_range_and_detectors(tmp_path: Path) -> None:
     path = tmp_path / "b.yaml"
     text = (
         "name: x\ncomponents: {a: {redistribution: source, area: none, range: 0.3, "
-        "detectors: [1.0, 2.0], sum: [{model: powerlaw}]}}"
+        "detectors: [1.0, 2.0], sum: [{model: powerlaw, norm: 1.0}]}}"
     )
     path.write_text(text)
     (component,) = read_background(path)
@@ -171,7 +171,7 @@ def test_what_is_written_is_read_again(root: Path, arf_path: Path, tmp_path: Pat
     own.write_text(
         "name: mine\ncomponents:\n  sky:\n    redistribution: {file: my.rmf}\n    range: 0.2\n"
         f"    area: {{file: {arf_path}}}\n    expression: tbabs*(powerlaw+apec)\n"
-        "    parameters: {TBabs.nH: 0.1, powerlaw.norm: 1.0e-5}\n"
+        "    parameters: {TBabs.nH: 0.1, powerlaw.norm: 1.0e-5, apec.norm: 0.1}\n"
     )
     components = (*sources, *read_background(own))
     path = tmp_path / "folder" / "copy.yaml"
