@@ -65,6 +65,12 @@ COMMANDS: list[Command] = [
         "print the JSON schema of the configuration, for editors",
         "--table  print the keys as a Markdown table instead",
     ),
+    Command(
+        "cache",
+        BEFORE,
+        "show what is kept between runs",
+        "--clear  remove the tables that are made again when they are needed",
+    ),
     OfSettings(
         "responses",
         BEFORE,

@@ -1,10 +1,12 @@
-"""Tables on disk, made once."""
+"""Tables on disk, made once; those used last stay."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -21,6 +23,9 @@ Arrays = dict[str, AnyArray]
 FORMAT = 1
 # Tables that are kept in memory.
 RECENT = 8
+# Tables on disk: how many bytes together, and how long after they were last used.
+LARGEST = 2 << 30
+OLDEST = 90 * 86400  # s
 
 
 def cached(key: Mapping[str, object], make: Callable[[], Arrays]) -> Arrays:
@@ -31,8 +36,7 @@ def cached(key: Mapping[str, object], make: Callable[[], Arrays]) -> Arrays:
     model many times.
     """
     name = hashlib.sha256(canonical_json({**key, "format": FORMAT}).encode()).hexdigest()[:32]
-    folder = cache_folder() / "folded"
-    path = folder / f"{name}.npz"
+    path = folder() / f"{name}.npz"
     arrays = _recent.pop(path, None) or _read_cache(path)
     if arrays is None:
         arrays = _make_cache(path, make)
@@ -42,13 +46,36 @@ def cached(key: Mapping[str, object], make: Callable[[], Arrays]) -> Arrays:
     return arrays
 
 
+def folder() -> Path:
+    """Return the folder of the tables."""
+    return cache_folder() / "folded"
+
+
+def tables() -> Iterator[tuple[Path, os.stat_result]]:
+    """Return every table on disk with its status, the one used last first."""
+    rows = []
+    for path in folder().glob("*.npz"):
+        # Another process may be trimming, too.
+        with suppress(FileNotFoundError):
+            rows.append((path, path.stat()))
+    return iter(sorted(rows, key=lambda row: row[1].st_mtime, reverse=True))
+
+
+def trim(largest: int = LARGEST, oldest: float = OLDEST) -> None:
+    """Remove the tables that were not used for long, and those beyond a size, oldest first."""
+    room, now = largest, time.time()
+    for path, status in tables():
+        room -= status.st_size
+        if room < 0 or now - status.st_mtime > oldest:
+            path.unlink(missing_ok=True)
+
+
 # The arrays used last, oldest first.
 _recent: dict[Path, Arrays] = {}
 
 
 def _make_cache(path: Path, make: Callable[[], Arrays]) -> Arrays:
-    folder = path.parent
-    folder.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_suffix(".lock")
     with locked(lock):
         arrays = _read_cache(path)
@@ -56,6 +83,7 @@ def _make_cache(path: Path, make: Callable[[], Arrays]) -> Arrays:
             arrays = make()
             with atomic_path(path) as temporary, open(temporary, "wb") as file:
                 np.savez(file, **arrays)  # type: ignore[arg-type]
+            trim()
         lock.unlink(missing_ok=True)
     return arrays
 
@@ -63,10 +91,14 @@ def _make_cache(path: Path, make: Callable[[], Arrays]) -> Arrays:
 def _read_cache(path: Path) -> Arrays | None:
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
         return None
     except (OSError, ValueError, EOFError, KeyError, BadZipFile):
-        # Not whole, whatever the reason: made again.
-        os.unlink(path)
+        # Not whole, or not what was written (zip files hold checksums): made again.
+        path.unlink(missing_ok=True)
         return None
+    # Used now; the cache of another user may be read only.
+    with suppress(OSError):
+        os.utime(path)
+    return arrays

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -29,3 +31,37 @@ def test_tables_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert cache.cached({"name": "x"}, make)["rows"].tolist() == [0, 1, 2]
     cache.cached({"name": "y"}, make)
     assert len(made) == 3
+
+
+def test_damage_heals_and_the_least_used_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(cache, "_recent", {})
+
+    def read(name: str) -> list[float]:
+        cache._recent.clear()
+        values: list[float] = cache.cached({"name": name}, lambda: {"rows": np.full(99, 7.0)})[
+            "rows"
+        ].tolist()
+        return values
+
+    expected = read("a")
+    (first,) = (tmp_path / "folded").glob("*.npz")
+    content = bytearray(first.read_bytes())
+    content[len(content) // 2] ^= 1  # one bit of a number
+    first.write_bytes(content)
+    assert read("a") == expected
+    read("b")
+    os.utime(first, (1, 1))
+    read("a")
+    now = time.time()
+    assert first.stat().st_mtime > now - 60  # used, so it is kept longer than b
+    (second,) = set((tmp_path / "folded").glob("*.npz")) - {first}
+    os.utime(second, (now - 100, now - 100))
+    cache.trim(largest=first.stat().st_size)
+    assert first.exists()
+    assert not second.exists()
+    cache.trim(oldest=-1)
+    assert not first.exists()
+    assert read("a") == expected

@@ -1,0 +1,26 @@
+"""`icflow cache`: what is kept, and cleared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from icflow.cli import main
+from icflow.engines.embedded import cache
+
+
+def test_shows_and_clears(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ICFLOW_CACHE", str(tmp_path))
+    (tmp_path / "nustar_fpma.arf").write_bytes(bytes(2_000_000))
+    cache.cached({"name": "shown"}, lambda: {"rows": np.zeros(1_000_000)})
+    assert main(["cache"]) == 0
+    fetched, folded = capsys.readouterr().out.splitlines()
+    assert fetched == f"fetched files: 1, 2 MB in {tmp_path}"
+    assert folded == f"folded tables: 1, 8 MB in {tmp_path}/folded"
+    assert main(["cache", "--clear"]) == 0
+    assert "folded tables: 0, 0 MB" in capsys.readouterr().out
+    assert (tmp_path / "nustar_fpma.arf").exists()
