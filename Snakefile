@@ -103,3 +103,5 @@ rule scan:
 
 onstart:
     hold_lock()
+    # What killed jobs have left half-written.
+    remove_leftovers(RESULTS.root)

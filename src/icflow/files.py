@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
+import re
 import sys
 import tempfile
 import time
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 _LARGE = 1 << 20  # bytes; smaller files are read faster than they are looked up
 _TICK = 2_000_000_000  # ns; longer than any file system's time stamps are apart
 _REMEMBERED = 100  # files
+# In the names of temporary files.
+_MACHINE = re.sub(r"[^A-Za-z0-9]", "_", platform.node())[:64]
 
 
 @contextmanager
@@ -28,12 +32,20 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary name beside `path`, renamed to it on success.
 
     The temporary name keeps the suffix of `path`, because some writers choose
-    their format by it. On any error, an interrupt included, nothing is left.
+    their format by it. On any error, an interrupt included, nothing is left;
+    after a kill `remove_leftovers` knows from the name whose it was.
+
+    Raises
+    ------
+    IcflowError
+        If `path` is there and no file: a device, a pipe, a folder.
     """
     target = Path(path)
+    if target.exists() and not target.is_file():
+        raise IcflowError(f"{target}: is there and not a file, so it is not replaced; name another")
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(
-        prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent
+        prefix=f".{target.stem}-{_MACHINE}-{os.getpid()}-", suffix=target.suffix, dir=target.parent
     )
     os.close(handle)
     temporary = Path(name)
@@ -46,6 +58,31 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> list[Path]:
+    """Remove the temporary files below a folder whose processes are gone; return them.
+
+    Only those of this machine: what runs on another one cannot be seen.
+    """
+    gone = []
+    for path in Path(folder).rglob(f".*-{_MACHINE}-*-*"):
+        number = path.stem.rsplit("-", 2)[-2]
+        if number.isdigit() and not _runs(int(number)):
+            path.unlink(missing_ok=True)
+            gone.append(path)
+    return gone
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        # Another user's; a number that no process has is left alone.
+        return True
+    return True
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

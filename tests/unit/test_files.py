@@ -3,17 +3,20 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from filelock import Timeout
 
 from icflow import files
+from icflow.errors import IcflowError
 from icflow.files import (
     atomic_path,
     canonical_json,
     locked,
     process_lock,
     remembered_sha256,
+    remove_leftovers,
     sha256,
     write_json,
 )
@@ -27,6 +30,32 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
         raise KeyboardInterrupt
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_goes_and_what_is_being_written_stays(tmp_path):
+    script = (
+        "import os, sys\nfrom icflow.files import atomic_path\n"
+        "with atomic_path(sys.argv[1]) as temporary:\n    os.kill(os.getpid(), 9)"
+    )
+    target = tmp_path / "below" / "a.txt"
+    subprocess.run([sys.executable, "-c", script, str(target)], check=False)
+    (left,) = target.parent.iterdir()
+    (tmp_path / ".hidden-of-others").touch()
+    with atomic_path(target) as ours:
+        assert remove_leftovers(tmp_path) == [left]
+        assert ours.exists()
+    assert remove_leftovers(tmp_path) == []
+    assert [path.name for path in target.parent.iterdir()] == ["a.txt"]
+    assert (tmp_path / ".hidden-of-others").exists()
+
+
+def test_only_files_are_replaced(tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for target in (fifo, tmp_path, Path("/dev/null")):
+        with pytest.raises(IcflowError, match="is there and not a file"), atomic_path(target):
+            pass
+    assert fifo.is_fifo()
 
 
 def test_json_depends_on_the_content_alone(tmp_path):

@@ -18,7 +18,7 @@ try:
     from icflow.documents import read_yaml
     from icflow.engines.registry import ENGINES
     from icflow.errors import IcflowError
-    from icflow.files import canonical_json, process_lock
+    from icflow.files import canonical_json, process_lock, remove_leftovers
     from icflow.publish.figures import registry
 except ImportError as error:
     raise WorkflowError(
