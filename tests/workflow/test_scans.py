@@ -46,6 +46,8 @@ JOBS = {
     | {"scan_score": 6, "scan_point": 5},
     "prior": {"simulate_shard": 7, "baseline_shard": 39, "integrate_shard": 14}
     | {"scan_score": 6, "scan_point": 6},
+    "seen": {"simulate_shard": 7, "baseline_shard": 14, "integrate_shard": 14}
+    | {"scan_score": 4, "scan_point": 8},
     "exposure": {"simulate_shard": 28, "baseline_shard": 72, "scan_point": 4},
 }
 

@@ -95,9 +95,9 @@ class Scan(Section):
     """The same detectors at several points: other spectra, calibrated otherwise."""
 
     title: str = Field(description="what differs between the points")
-    figure: Literal["rates", "changes", "fluxes"] = Field(
-        description="figure: `rates` or `fluxes` of IC that are needed for a detection, against "
-        "the value, or `changes` from the first point"
+    figure: Literal["rates", "accuracy", "changes", "fluxes"] = Field(
+        description="figure: `rates`, the balanced `accuracy` alone, or `fluxes` of IC that are "
+        "needed for a detection, against the value, or `changes` from the first point"
     )
     points: list[ScanPoint] = Field(
         min_length=2, description="the points; the first is what the others are compared with"

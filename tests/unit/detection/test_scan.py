@@ -17,6 +17,7 @@ from icflow import config as configuration
 from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.detection import scan, scan_tables
+from icflow.detection.base import with_ic
 from icflow.detection.scan import Point, ScoredSpectra, Weights
 from icflow.errors import IcflowError
 from icflow.publish import scan_page
@@ -26,7 +27,8 @@ from icflow.stages import scan as stage
 from icflow.typing import Floats
 
 ROOT = Path(__file__).parents[3]
-OVERLAYS = ("background", "prior", "exposure")
+PUBLISHED = ("background", "prior", "exposure")
+OVERLAYS = sorted(path.stem for path in (ROOT / "config/scans").glob("*.yaml"))
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 DATASETS = {
@@ -58,6 +60,24 @@ def test_the_scans_that_ship_with_the_project_are_valid(name: str) -> None:
     default = configuration.load(ROOT / "config.yaml")
     for dataset in default.datasets:
         assert settings_of.simulate(run, dataset) == settings_of.simulate(default, dataset)
+
+
+def test_the_ic_of_a_scan_is_multiplied_by_the_value_of_each_point() -> None:
+    run = configuration.load(ROOT / "config.yaml", ROOT / "config/scans/seen.yaml")
+    low, high = bounds(run.scenarios["1T+IC"].parameters["powerlaw.norm"])
+    for point in run.scans["seen"].points:
+        (dataset,) = set(point.test) - {"test_2T"}
+        assert point.value is not None and run.source(dataset) == "test_1T+IC"
+        norm = run.simulated(dataset).parameters["powerlaw.norm"]
+        assert bounds(norm) == pytest.approx((point.value * low, point.value * high))
+        # Spectra of one plasma alone stay on the side of IC.
+        classes = with_ic(run.datasets, run.detection.training)
+        assert [classes[name] for name in ("test_2T", dataset)] == [False, True]
+
+
+def bounds(setting: Any) -> tuple[float, float]:
+    """Return the lowest and highest value that a parameter is drawn with."""
+    return (setting, setting) if isinstance(setting, float) else setting.bounds
 
 
 @pytest.mark.parametrize(
@@ -284,7 +304,7 @@ def write_points(folder: Path, settings: ScanSettings, size: int = 300) -> dict[
     return found
 
 
-@pytest.mark.parametrize("figure", ["rates", "changes", "fluxes"])
+@pytest.mark.parametrize("figure", ["rates", "accuracy", "changes", "fluxes"])
 def test_the_table_and_the_figure_of_a_scan(figure: str, tmp_path: Path) -> None:
     settings = scan_settings(figure, ["cae", "fit_density"])
     points = write_points(tmp_path, settings)
@@ -356,7 +376,7 @@ def test_the_page_of_a_scan_shows_its_table_and_says_how_it_was_made(tmp_path: P
         scan_page.run(run, "mine", files, tmp_path / "results", output)
 
 
-@pytest.mark.parametrize("name", OVERLAYS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_the_published_pages_of_scans_are_those_of_the_project(name: str) -> None:
     """Every detector at every point is there, and the table of the page is that of the CSV file."""
     folder = ROOT / "docs/results"

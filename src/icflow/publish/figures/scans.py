@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from icflow.tables import floats
 from icflow.typing import Floats
 
 TITLES = {"false_alarm": "False-alarm rate", "recall": "Recall"}
-ALL_TITLES = TITLES | {"bacc": "Balanced accuracy"}
+ACCURACY = {"bacc": "Balanced accuracy"}
+# Ends of axes that are not left to the numbers.
+ENDS = {"false_alarm": {"bottom": 0.0}, "recall": {"top": 1.0}}
 STEP = 0.8  # of the distance of two points, over which the detectors are spread
 
 
@@ -33,7 +36,12 @@ def draw(settings: ScanSettings, folder: Path) -> style.Figure:
         If the table is missing or of other detectors.
     """
     table = _read(folder / "table.csv", settings)
-    kinds = {"rates": _rates, "changes": _changes, "fluxes": _fluxes}
+    kinds = {
+        "rates": partial(_against_value, TITLES | ACCURACY),
+        "accuracy": partial(_against_value, ACCURACY),
+        "changes": _changes,
+        "fluxes": _fluxes,
+    }
     return kinds[settings.scan.figure](settings, table)
 
 
@@ -75,14 +83,14 @@ def _spread(position: int, number: int, width: float) -> float:
     return (position - 0.5 * (number - 1)) / number * width
 
 
-# --- rates against a value ----------------------------------------------------------
+# --- numbers against a value --------------------------------------------------------
 
 
-def _rates(settings: ScanSettings, table: Table) -> style.Figure:
-    """Draw rates and balanced accuracy (rows) against the value, one column for each series."""
+def _against_value(titles: Mapping[str, str], settings: ScanSettings, table: Table) -> style.Figure:
+    """Draw numbers (rows, by their titles) against the value, one column for each series."""
     points = settings.scan.points
     columns = list(dict.fromkeys(p.series for p in points if p.series)) or [points[0].series]
-    size = (len(ALL_TITLES), len(columns), style.DOUBLE_COLUMN, 7.6)
+    size = (len(titles), len(columns), style.DOUBLE_COLUMN, 1.0 + 2.2 * len(titles))
     figure, axes = style.grid(*size, sharex=True, sharey="row")
     names = in_order(settings.detectors)
     best = _rows(table, threshold_for=BEST)
@@ -96,17 +104,19 @@ def _rates(settings: ScanSettings, table: Table) -> style.Figure:
             rows.sort("value")
             x = floats(rows, "value") + _spread(position, len(names), 0.3 * gap)
             look = _look(settings, position, name)
-            for panel, quantity in zip(panels, ALL_TITLES, strict=True):
+            for panel, quantity in zip(panels, titles, strict=True):
                 style.error_bars(panel, x, _numbers(rows, quantity), lw=0.9, **look)
         panels[0].set_title(style.capital(series))
         panels[-1].set_xlabel(settings.scan.title)
         panels[-1].set_xticks(values, [f"{value:g}" for value in values])
         panels[-1].set_xlim(values[0] - 0.25 * gap, values[-1] + 0.25 * gap)
         panels[-1].tick_params(axis="x", which="minor", bottom=False, top=False)
-    for panel, title in zip(axes[:, 0], ALL_TITLES.values(), strict=True):
-        panel.set_ylabel(title)
-    axes[0, 0].set_ylim(bottom=0)
-    axes[1, 0].set_ylim(top=1)
+    for panels, (quantity, title) in zip(axes, titles.items(), strict=True):
+        panels[0].set_ylabel(title)
+        panels[0].set_ylim(**ENDS.get(quantity, {}))
+        for panel in panels:
+            if quantity == "bacc":
+                panel.axhline(0.5, color=style.GREY, lw=0.6, zorder=0)
     style.legend_above(figure, axes[0, 0], most=4)
     return figure
 

@@ -61,6 +61,18 @@ def test_an_exposure_of_its_own_scales_all_that_is_expected(
     assert abs(counts.sum(axis=1).mean() - total) < 4 * np.sqrt(total / 20)
 
 
+def test_a_component_with_a_norm_of_nothing_is_none(
+    engine: EmbeddedEngine, run: config.Config
+) -> None:
+    model = run.scenarios["1T+IC"]
+    without = {n: s for n, s in model.parameters.items() if not n.startswith("powerlaw")}
+    alone, _ = engine.fake("tbabs*apec", without, 1, "set", range(5))
+    nothing = {**model.parameters, "powerlaw.norm": 0.0}
+    counts, truth = engine.fake(model.expression, nothing, 1, "set", range(5))
+    np.testing.assert_array_equal(counts, alone)
+    assert set(truth["powerlaw.norm"]) == {0.0}
+
+
 def test_fakes_scatter_as_poisson_around_the_prediction(engine: EmbeddedEngine) -> None:
     values = {"apec.kT": 5.0, "apec.Redshift": 0.05, "apec.norm": 0.1, "TBabs.nH": 0.00858}
     counts, _ = engine.fake("tbabs*apec", values, 1, "set", range(200))
