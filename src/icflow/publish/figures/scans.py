@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def draw(settings: ScanSettings, folder: Path) -> style.Figure:
         If the table is missing or of other detectors.
     """
     table = _read(folder / "table.csv", settings)
-    kinds = {
+    kinds: dict[str, Callable[[ScanSettings, Table], style.Figure]] = {
         "rates": partial(_against_value, TITLES | ACCURACY),
         "accuracy": partial(_against_value, ACCURACY),
         "changes": _changes,
