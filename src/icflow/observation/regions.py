@@ -2,14 +2,7 @@
 
 Shapes are frozen, so the expected counts are linear in the norms, and C has a single minimum with
 all norms at least 0. A norm of a region is that of the module times the share of the component that
-the region sees. The share is
-
-- what is given for the component, such as the sum of an aperture map over the region,
-- or the mean of the fractions of the detectors that lie in the region, weighted with the norms of
-  the component in each detector (``detectors`` of the background file),
-- or BACKSCAL of the spectrum: the background is as bright everywhere in the field.
-
-Only ratios of shares count, so any unit will do that all spectra of a module have in common.
+the region sees (`icflow.observation.shares`).
 """
 
 from __future__ import annotations
@@ -18,20 +11,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from icflow.config import explain
-from icflow.documents import read_yaml
 from icflow.engines.embedded.algebra import inverse
 from icflow.engines.embedded.descent import Minimum, descend
 from icflow.engines.embedded.folding import Response, fold_background
 from icflow.engines.embedded.profile import end_of_interval
 from icflow.engines.embedded.shapes import NORM, ROW, TABLE, Box, Shapes, information, model_counts
-from icflow.errors import IcflowError, did_you_mean
-from icflow.models.background import BackgroundComponent, NotNegative
+from icflow.errors import IcflowError
+from icflow.models.background import BackgroundComponent
 from icflow.ogip.grouping import noticed_channels
 from icflow.ogip.spectrum import Spectrum
 from icflow.statistic import Data
@@ -43,8 +32,6 @@ SIGMAS_90, RISE_90 = 1.6449, 2.7055
 MOST_ITERATIONS = 1000
 # Sigmas by which the scatter of the counts may exceed that of Poisson counts.
 BAD_FIT = 5.0
-
-Share = float | list[float]
 
 
 @dataclass(frozen=True)
@@ -69,116 +56,6 @@ class Region:
         rmf, quality = self.response.rmf, self.spectrum.quality
         chosen = noticed_channels(rmf.e_min, rmf.e_max, *energies)
         return chosen if quality is None else chosen & np.isin(quality, (0, 2))
-
-
-# --- shares ------------------------------------------------------------------------------
-
-
-def read_shares(path: Path) -> dict[str, dict[str, Share]]:
-    """Read what regions see: by spectrum, ``detectors`` or the shares of components.
-
-    Raises
-    ------
-    IcflowError
-        If the file cannot be read, or holds something else.
-    """
-    kind = TypeAdapter(
-        dict[str, dict[str, NotNegative | list[NotNegative]]], config=ConfigDict(strict=True)
-    )
-    try:
-        return kind.validate_python(read_yaml(path))
-    except ValidationError as error:
-        raise IcflowError(f"{path}: {explain(error)}") from None
-
-
-def share_of(
-    component: BackgroundComponent, spectrum: Spectrum, given: Mapping[str, Share]
-) -> tuple[float, str]:
-    """Return the share of a component that a spectrum sees, and what it was taken from.
-
-    Raises
-    ------
-    IcflowError
-        If what is given does not suit the component, or nothing is seen.
-    """
-    if component.name in given:
-        share, origin = _number(given[component.name], component.name, spectrum), component.name
-    elif "detectors" in given:
-        fractions, origin = np.atleast_1d(given["detectors"]), "detectors"
-        weights = np.array(component.detectors or [1.0] * fractions.size)
-        if weights.size != fractions.size:
-            raise IcflowError(
-                f"{spectrum.path}: detectors has {fractions.size} numbers, and the background "
-                f"component {component.name} {weights.size}; give one for each detector"
-            )
-        share = float(weights @ fractions / weights.sum())
-    else:
-        share, origin = _backscal(spectrum), "BACKSCAL"
-    if not share > 0:
-        raise IcflowError(
-            f"{spectrum.path}: sees nothing of the background component {component.name} "
-            f"({origin}); correct it, or leave the region out"
-        )
-    return share, origin
-
-
-def _backscal(spectrum: Spectrum) -> float:
-    if spectrum.backscal is None or isinstance(spectrum.backscal, np.ndarray):
-        state = "is missing" if spectrum.backscal is None else "varies with the channel"
-        raise IcflowError(
-            f"{spectrum.path}: BACKSCAL {state}, by which norms are scaled to regions; say with "
-            "--regions what the spectrum sees"
-        )
-    return spectrum.backscal
-
-
-def _number(share: Share, name: str, spectrum: Spectrum) -> float:
-    if isinstance(share, list):
-        raise IcflowError(f"{spectrum.path}: {name} is {share}; give one number for a component")
-    return share
-
-
-def shares_of(
-    spectra: Sequence[Spectrum],
-    components: Sequence[BackgroundComponent],
-    given: Mapping[str, Mapping[str, Share]],
-) -> tuple[list[dict[str, float]], dict[str, str]]:
-    """Return the shares that each of the spectra of a module sees, and what they were taken from.
-
-    Parameters
-    ----------
-    given : mapping
-        As of `read_shares`, by the path or the name of a spectrum.
-
-    Raises
-    ------
-    IcflowError
-        If shares of a component are in different units.
-    """
-    shares: list[dict[str, float]] = []
-    origins: dict[str, str] = {}
-    for spectrum in spectra:
-        own = given.get(spectrum.path, given.get(Path(spectrum.path).name, {}))
-        for name in own:
-            if name != "detectors" and name not in [c.name for c in components]:
-                allowed = ["detectors", *(c.name for c in components)]
-                raise IcflowError(
-                    f"{spectrum.path}: there is no background component {name}"
-                    f"{did_you_mean(name, allowed)} (allowed: {', '.join(allowed)})"
-                )
-        found = {c.name: share_of(c, spectrum, own) for c in components}
-        for name, (_, origin) in found.items():
-            if origins.setdefault(name, origin) != origin:
-                raise IcflowError(
-                    f"{spectrum.path}: the share of {name} is from {origin}, and from "
-                    f"{origins[name]} for {spectra[0].path}; give the same for all spectra of "
-                    f"{spectrum.instrument}"
-                )
-        shares.append({name: share for name, (share, _) in found.items()})
-    return shares, origins
-
-
-# --- the fit -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,9 @@ from icflow.observation.regions import (
     FittedNorms,
     Region,
     fit_norms,
-    read_shares,
     scaled,
-    shares_of,
 )
+from icflow.observation.shares import read_shares, shares_of
 from icflow.ogip.observation import companion
 from icflow.ogip.spectrum import Spectrum, check_counts, read_spectrum
 from icflow.settings import BackgroundFitSettings

@@ -1,8 +1,6 @@
-"""Source-free regions: shares, norms, their errors, and what is refused."""
+"""Source-free regions: norms, their errors, and what is refused."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +12,7 @@ from icflow.errors import IcflowError
 from icflow.models.background import BackgroundComponent
 from icflow.models.expression import parse
 from icflow.observation import regions as module
-from icflow.observation.regions import Region, fit_norms, read_shares, scaled, shares_of
+from icflow.observation.regions import Region, fit_norms, scaled
 from icflow.ogip.response import Rmf
 from icflow.ogip.spectrum import Spectrum
 
@@ -190,64 +188,3 @@ def test_all_norms_are_scaled() -> None:
     assert half.values["lorentz_3.norm"] == 1.5e-3
     assert half.values["lorentz_3.LineE"] == 20.0
     assert scaled(FLAT, 1 / 3).values["powerlaw.norm"] == 0.000333333
-
-
-# --- shares ------------------------------------------------------------------------------
-
-UNEVEN = component("aperture", 1.3, 0.1, detectors=(1.0, 1.0, 2.0, 4.0))
-COUNTS = np.ones(N, dtype=int)
-
-
-def test_shares_are_backscal_detectors_or_given() -> None:
-    pair = [spectrum(COUNTS, "d/a.pha", backscal=0.2), spectrum(COUNTS, "b.pha", backscal=0.1)]
-    shares, origins = shares_of(pair, [UNEVEN, STEEP], {})
-    assert shares == [dict.fromkeys(("aperture", "steep"), s) for s in (0.2, 0.1)]
-    assert set(origins.values()) == {"BACKSCAL"}
-    seen = {"a.pha": {"detectors": [1.0, 0.5, 0.0, 0.0]}, "b.pha": {"detectors": [0.0, 0, 0, 1.0]}}
-    shares, origins = shares_of(pair, [UNEVEN, STEEP], seen)
-    assert [s["aperture"] for s in shares] == pytest.approx([1.5 / 8, 0.5])
-    assert [s["steep"] for s in shares] == pytest.approx([0.375, 0.25])
-    given = {"d/a.pha": {"aperture": 3.0}, "b.pha": {"aperture": 2.0}}
-    shares, origins = shares_of(pair, [UNEVEN, STEEP], given)
-    assert [list(s.values()) for s in shares] == [[3.0, 0.2], [2.0, 0.1]]
-    assert origins == {"aperture": "aperture", "steep": "BACKSCAL"}
-
-
-def test_regions_of_unknown_size_are_refused() -> None:
-    for scale, words in ((None, "is missing"), (np.ones(N), "varies with the channel")):
-        member = spectrum(COUNTS, backscal=scale)
-        with pytest.raises(IcflowError, match=rf"a\.pha: BACKSCAL {words}, by .* --regions"):
-            shares_of([member], [UNEVEN], {})
-        assert shares_of([member], [UNEVEN], {"a.pha": {"aperture": 2.0}})[0] == [{"aperture": 2.0}]
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ({"a.pha": {"aperture": 2.0}}, r"b\.pha: the share of aperture is from BACKSCAL, and from"),
-        ({"a.pha": {"apertur": 2.0}}, r"no background component apertur; did you mean aperture\?"),
-        ({"a.pha": {"detectors": [1.0, 1.0]}}, "detectors has 2 numbers, .* aperture 4; give one"),
-        ({"a.pha": {"detectors": [0.0] * 4}}, "sees nothing of the background component aperture"),
-        ({"a.pha": {"aperture": [1.0]}}, r"aperture is \[1\.0\]; give one number"),
-    ],
-)
-def test_shares_that_do_not_suit_are_refused(
-    given: dict[str, dict[str, float]], words: str
-) -> None:
-    pair = [spectrum(COUNTS, "a.pha"), spectrum(COUNTS, "b.pha")]
-    with pytest.raises(IcflowError, match=words):
-        shares_of(pair, [UNEVEN], given)
-
-
-def test_a_file_of_shares(tmp_path: Path) -> None:
-    path = tmp_path / "regions.yaml"
-    path.write_text("a.pha: {detectors: [1, 0.5, 0, 0]}\nb.pha: {aperture: 0.08}\n")
-    assert read_shares(path) == {
-        "a.pha": {"detectors": [1, 0.5, 0, 0]},
-        "b.pha": {"aperture": 0.08},
-    }
-    path.write_text("a.pha: {detectors: [1, -0.5]}\n")
-    with pytest.raises(IcflowError, match=r"regions\.yaml: a\.pha\.detectors.*-0\.5"):
-        read_shares(path)
-    with pytest.raises(IcflowError, match="cannot be read"):
-        read_shares(tmp_path / "none.yaml")
