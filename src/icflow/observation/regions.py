@@ -18,7 +18,16 @@ from icflow.engines.embedded.algebra import inverse
 from icflow.engines.embedded.descent import Minimum, descend
 from icflow.engines.embedded.folding import Response, fold_background
 from icflow.engines.embedded.profile import end_of_interval
-from icflow.engines.embedded.shapes import NORM, ROW, TABLE, Box, Shapes, information, model_counts
+from icflow.engines.embedded.shapes import (
+    KIND,
+    NORM,
+    ROW,
+    TABLE,
+    Box,
+    Shapes,
+    information,
+    model_counts,
+)
 from icflow.errors import IcflowError
 from icflow.models.background import BackgroundComponent
 from icflow.ogip.grouping import noticed_channels
@@ -32,6 +41,14 @@ SIGMAS_90, RISE_90 = 1.6449, 2.7055
 MOST_ITERATIONS = 1000
 # Sigmas by which the scatter of the counts may exceed that of Poisson counts.
 BAD_FIT = 5.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """What has a norm of its own: a background component of a module, or one model of it."""
+
+    module: str
+    component: BackgroundComponent
 
 
 @dataclass(frozen=True)
@@ -57,13 +74,29 @@ class Region:
         chosen = noticed_channels(rmf.e_min, rmf.e_max, *energies)
         return chosen if quality is None else chosen & np.isin(quality, (0, 2))
 
+    def seen(self, parts: Sequence[Part], energies: Sequence[float]) -> tuple[Floats, Floats]:
+        """Return counts and expected counts of each part in the channels that are fitted.
 
-@dataclass(frozen=True)
-class Part:
-    """What has a norm of its own: a background component of a module, or one model of it."""
-
-    module: str
-    component: BackgroundComponent
+        Returns
+        -------
+        counts : ndarray, shape (n_noticed,)
+        rows : ndarray, shape (n_parts, n_noticed)
+            0 for parts of other modules.
+        """
+        noticed, spectrum = self.noticed(energies), self.spectrum
+        counts = spectrum.counts[noticed].astype(np.float64)
+        if not counts.any():
+            raise IcflowError(
+                f"{spectrum.path}: has no counts between {energies[0]:g} and {energies[1]:g} keV; "
+                "choose other --energies"
+            )
+        exposure = spectrum.exposure * np.broadcast_to(spectrum.areascal, noticed.shape)[noticed]
+        rows = np.zeros((len(parts), counts.size))
+        for row, part in zip(rows, parts, strict=True):
+            if part.module == self.module:
+                rate = fold_background(part.component, self.response)[noticed]
+                row[:] = rate * self.shares[part.component.name] * exposure
+        return counts, rows
 
 
 def parts_of(module: str, component: BackgroundComponent, each_model: bool) -> list[Part]:
@@ -217,24 +250,10 @@ def fit_norms(
         for component in own
         for part in parts_of(module, component, each_model)
     ]
-    noticed = [region.noticed(energies) for region in regions]
-    stops = np.cumsum([channels.sum() for channels in noticed]).tolist()
+    seen = [region.seen(parts, energies) for region in regions]
+    counts, rows = (np.concatenate(arrays, axis=-1) for arrays in zip(*seen, strict=True))
+    stops = np.cumsum([own.size for own, _ in seen]).tolist()
     slices = [slice(first, stop) for first, stop in zip([0, *stops[:-1]], stops, strict=True)]
-    rows, counts = np.zeros((len(parts), stops[-1])), np.zeros(stops[-1])
-    for region, channels, place in zip(regions, noticed, slices, strict=True):
-        counts[place] = region.spectrum.counts[channels]
-        if not counts[place].any():
-            raise IcflowError(
-                f"{region.spectrum.path}: has no counts between {energies[0]:g} and "
-                f"{energies[1]:g} keV; choose other --energies"
-            )
-        areas = np.broadcast_to(region.spectrum.areascal, channels.shape)[channels]
-        exposure = region.spectrum.exposure * areas
-        for i, part in enumerate(parts):
-            if part.module == region.module:
-                share = region.shares[part.component.name]
-                rate = fold_background(part.component, region.response)
-                rows[i, place] = rate[channels] * share * exposure
     data = every_channel(counts)
     start = np.full(len(parts), counts.sum() / rows.sum())
     minimum = descend(_shapes(rows), data, _box(len(parts)), start, MOST_ITERATIONS)
@@ -249,8 +268,8 @@ def fit_norms(
 def _shapes(rows: Floats) -> Shapes:
     """Return a model that is a sum of rows, each times a parameter."""
     terms = np.full((len(rows), 6), -1, dtype=np.int64)
+    terms[:, KIND] = ROW
     terms[:, TABLE] = terms[:, NORM] = np.arange(len(rows))
-    terms[:, 0] = ROW
     n_channels = rows.shape[1]
     return Shapes(
         terms,

@@ -132,6 +132,8 @@ def fold_background(component: BackgroundComponent, response: Response) -> Float
     photons = np.zeros(len(response.energies) - 1)
     for term in component.expression.terms:
         norm = component.values[f"{term.additive.name}.norm"]
+        if norm == 0:
+            continue
         photons += norm * term_photons(term, component.values, response.energies)
     area = component.effective_area(response.energies)
     if component.redistribution != "identity":
