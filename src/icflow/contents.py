@@ -17,8 +17,9 @@ from icflow.errors import IcflowError
 from icflow.models.background import read_background
 from icflow.networks.data import Channels, select_channels
 from icflow.ogip.grouping import noticed_channels
+from icflow.ogip.matching import check_pair
 from icflow.ogip.observation import check_companions, observed_groups, read_observation
-from icflow.ogip.response import Rmf, check_same_grid, read_arf, read_rmf
+from icflow.ogip.response import Rmf, read_arf, read_rmf
 
 
 @contextmanager
@@ -40,7 +41,7 @@ def check_responses(config: Config) -> None:
             rmf = read_rmf(module.rmf)
         with _naming(f"{key}.arf"):
             if module.arf is not None:
-                check_same_grid(rmf, read_arf(module.arf))
+                check_pair(rmf, read_arf(module.arf))
         with _naming(f"{key}.background"):
             if module.background is not None:
                 _check_background(module.background, rmf)
@@ -88,8 +89,8 @@ def check_spectra(config: Config, name: str) -> None:
     for files in read_observation(name, settings.observation):
         if not all(path.is_file() for path in files.files):
             continue
-        rmf = check_companions(files, low, high)
+        checked, rmf, _ = check_companions(files, low, high)
         own = files.spectrum.grouping is not None and settings.observation.group_min is None
         with _naming(files.key):
             minimum = None if own else settings.group_min
-            observed_groups(files.spectrum, rmf, low, high, minimum)
+            observed_groups(checked.spectrum, rmf, low, high, minimum)

@@ -19,7 +19,8 @@ from icflow.errors import IcflowError
 from icflow.files import write_text
 from icflow.models.expression import Expression, parse
 from icflow.models.scenario import complete, resolve
-from icflow.ogip.response import SAME_GRID, read_arf
+from icflow.ogip.matching import same_rows
+from icflow.ogip.response import read_arf
 from icflow.sections import Number, Positive, Section, check_name
 from icflow.typing import Floats
 
@@ -119,9 +120,7 @@ class BackgroundComponent:
             return np.ones(len(energies) - 1)
         if isinstance(self.area, Path):
             arf = read_arf(self.area)
-            if len(arf.area) != len(energies) - 1 or not np.allclose(
-                arf.energies, energies, rtol=SAME_GRID, atol=0
-            ):
+            if not same_rows(arf.energies, energies):
                 raise IcflowError(
                     f"{self.area}: has other energy bins ({len(arf.area)}) than the response "
                     f"({len(energies) - 1}); regenerate the ARF on the grid of the RMF"

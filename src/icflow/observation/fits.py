@@ -53,9 +53,10 @@ def open_source(settings: SourceSettings) -> tuple[list[SpectrumFiles], Observed
             f"engine: is {settings.engine!r}, and observations are analysed by the embedded "
             "engine; set `engine: embedded` for them"
         )
-    modules = read_observation(settings.name, settings.observation)
-    for module in modules:
-        check_companions(module, *settings.energies)
+    modules = [
+        check_companions(module, *settings.energies).files
+        for module in read_observation(settings.name, settings.observation)
+    ]
     return modules, engine_for(settings, modules)
 
 

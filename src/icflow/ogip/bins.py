@@ -16,9 +16,9 @@ from icflow.ogip.keywords import Scale
 from icflow.ogip.spectrum import Spectrum
 from icflow.typing import AnyArray, Booleans, Floats, Integers
 
-# OGIP's flags: a channel that XSPEC drops as it reads a file, and the last group of grppha's
-# ``group min``, which holds too few counts but is as good as any for C-stat.
-DROPPED, FEW = 1, 2
+# OGIP's QUALITY: of good channels; of those that XSPEC drops as it reads a file; and what grppha
+# gives to the channels of the last group of ``group min``, which are as good as any.
+GOOD, DROPPED, FEW = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -80,22 +80,37 @@ def bins_of_flags(
 def bins_of_counts(counts: AnyArray, used: Booleans, minimum: int) -> tuple[Integers, Integers]:
     """Return bins of at least `minimum` counts each of the channels that are used.
 
-    Channels are joined in turn, from the first that is used, passing over others.
-    What remains at the end with fewer counts is a bin of its own: none is lost,
-    so the sum of all counts is as the channels say. 0 leaves channels alone.
+    Channels are joined in turn; one that is not used ends a bin. What remains
+    at the end of a run with fewer counts is a bin of its own: none is lost, so
+    the sum of all counts is as the channels say. 0 leaves channels alone.
     """
-    left = np.flatnonzero(used)
-    grouping, _ = group_min(counts[left], minimum)
-    first = np.flatnonzero(grouping != -1)
-    last = np.append(first[1:], left.size) - 1
-    return left[first], left[last] + 1
+    begins = used & ~np.append(False, used[:-1])
+    ends = used & ~np.append(used[1:], False)
+    for first, last in zip(np.flatnonzero(begins), np.flatnonzero(ends), strict=True):
+        run = slice(first, last + 1)
+        begins[run] = group_min(counts[run], minimum)[0] != -1
+    starts = np.flatnonzero(begins)
+    stops = np.minimum(np.append(starts[1:], used.size), _next(ends, starts) + 1)
+    return starts, stops
 
 
-def used_channels(spectrum: Spectrum) -> Booleans:
-    """Tell which channels are of good quality; the few counts of a last group do not matter."""
+def _next(ends: Booleans, starts: Integers) -> Integers:
+    """Return the first of some ends at or after each start."""
+    places = np.flatnonzero(ends)
+    return places[np.searchsorted(places, starts)]
+
+
+def used_channels(spectrum: Spectrum, regroup: bool = False) -> Booleans:
+    """Tell which channels have a quality that bins are made of, shape (n_channels,).
+
+    Parameters
+    ----------
+    regroup : bool
+        Whether the GROUPING of the file, to which QUALITY 2 may be due, is not used.
+    """
     if spectrum.quality is None:
         return np.ones(spectrum.counts.size, bool)
-    return np.isin(spectrum.quality, (0, FEW))
+    return np.isin(spectrum.quality, (GOOD, FEW) if regroup else (GOOD,))
 
 
 def binned(

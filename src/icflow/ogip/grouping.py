@@ -136,6 +136,20 @@ def select_groups(
 ) -> tuple[Integers, Integers]:
     """Return the groups that XSPEC's ``ignore **-low high-**`` leaves of grouped data.
 
+    Raises
+    ------
+    IcflowError
+        If nothing is left.
+    """
+    noticed = noticed_groups(starts, stops, e_min, e_max, low, high)
+    return starts[noticed], stops[noticed]
+
+
+def noticed_groups(
+    starts: Integers, stops: Integers, e_min: Floats, e_max: Floats, low: float, high: float
+) -> Booleans:
+    """Tell which groups XSPEC's ``ignore **-low high-**`` leaves of grouped data.
+
     A group that holds a limit is ignored as a whole, by the rule of
     `noticed_channels` applied to the energies that the group covers.
 
@@ -145,10 +159,9 @@ def select_groups(
         If nothing is left.
     """
     last = stops - 1
-    noticed = noticed_channels(
+    return noticed_channels(
         np.minimum(e_min[starts], e_min[last]), np.maximum(e_max[starts], e_max[last]), low, high
     )
-    return starts[noticed], stops[noticed]
 
 
 def grouped_selection(

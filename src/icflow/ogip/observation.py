@@ -1,26 +1,24 @@
-"""An observed spectrum with the files that belong to it, checked against each other."""
+"""An observed spectrum with the files that belong to it, checked against each other.
+
+`icflow fit` and `icflow observe` read their spectra here, by the same checks.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
+from typing import NamedTuple
 
 from icflow.config import Observation, ObservedSpectrum
 from icflow.errors import IcflowError
 from icflow.ogip.binary_table import is_fits
-from icflow.ogip.grouping import group_edges, group_min, select_groups
-from icflow.ogip.names import FileName, plain
-from icflow.ogip.response import Arf, Rmf, check_same_grid, read_arf, read_rmf
+from icflow.ogip.bins import GOOD, bins_of_counts, bins_of_flags, used_channels
+from icflow.ogip.grouping import noticed_channels, noticed_groups
+from icflow.ogip.matching import check_origin, check_pair, on_channels
+from icflow.ogip.names import FileName, beside, plain
+from icflow.ogip.response import Rmf, read_arf, read_rmf
 from icflow.ogip.spectrum import Spectrum, check_counts, read_background, read_spectrum
 from icflow.typing import Integers
-
-# What the configuration writes for the background spectrum that BACKFILE names.
-FILE = "file"
-
-# Keywords that say nothing about the origin of a file.
-_UNKNOWN = ("", "UNKNOWN", "NONE")
 
 
 @dataclass(frozen=True)
@@ -32,13 +30,15 @@ class SpectrumFiles:
     name : str
         Empty if the observation has one spectrum only.
     key : str
-        Where the configuration names it, for errors.
+        Where the configuration names it, for errors; empty on the command line.
     spectrum : Spectrum
     rmf : Path
     arf, background : Path or None
         The background is a description of its components.
     behind : Spectrum or None
         The background spectrum, where the background is a file.
+    notes : tuple of str
+        What is odd about it, a sentence each.
     """
 
     name: str
@@ -48,13 +48,26 @@ class SpectrumFiles:
     arf: Path | None
     background: Path | None
     behind: Spectrum | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file except those that the background names."""
-        behind = None if self.behind is None else plain(self.behind.path)
-        paths = (Path(self.spectrum.path), self.rmf, self.arf, self.background, behind)
-        return tuple(path for path in paths if path is not None)
+        behind = None if self.behind is None else self.behind.path
+        paths = (self.spectrum.path, self.rmf, self.arf, self.background, behind)
+        return tuple(plain(path) for path in paths if path is not None)
+
+
+# What the user writes for the background spectrum that BACKFILE names.
+FILE = "file"
+
+
+class Checked(NamedTuple):
+    """A spectrum that belongs to its response, on the channels of which it is."""
+
+    files: SpectrumFiles
+    rmf: Rmf
+    energies: tuple[float, float]
 
 
 def read_observation(name: str, observation: Observation) -> list[SpectrumFiles]:
@@ -63,40 +76,69 @@ def read_observation(name: str, observation: Observation) -> list[SpectrumFiles]
     Raises
     ------
     IcflowError
-        If a spectrum is missing or cannot be used (see `read_spectrum`), names
-        files that are not there, or names a background spectrum although no
-        background model is given.
+        As `read_files`.
     """
     key = f"observations.{name}"
     return [
-        _read_spectrum_files(module, f"{key}.spectra.{module}" if module else key, given)
+        read_files(given, module, f"{key}.spectra.{module}" if module else key)
         for module, given in observation.modules().items()
     ]
 
 
-def _read_spectrum_files(name: str, key: str, given: ObservedSpectrum) -> SpectrumFiles:
-    path = Path(given.spectrum)
+def read_files(given: ObservedSpectrum, name: str = "", key: str = "") -> SpectrumFiles:
+    """Read a spectrum and find its companions.
+
+    Parameters
+    ----------
+    given : ObservedSpectrum
+        The spectrum, and its companions where its header is not to say.
+    name : str
+        Of several spectra.
+    key : str
+        Where the configuration names it; empty on the command line.
+
+    Raises
+    ------
+    IcflowError
+        If the spectrum is missing or cannot be used (see `read_spectrum`), names
+        files that are not there, or names a background spectrum although no
+        background model is given.
+    """
+    path, notes = Path(given.spectrum), []
+    option = f"{key}." if key else "--"
     try:
         spectrum = read_spectrum(path)
         check_counts(spectrum.counts, str(path))
+        notes += spectrum.notes
         if spectrum.backfile is not None and given.background is None:
-            raise IcflowError(
-                f"{path}: names the background spectrum {spectrum.backfile} in BACKFILE; under "
-                f"{key}, write `background: file` to use it, name a description of the background, "
-                "or write `background: none` if there is none"
-            )
-        background, behind = _background(spectrum, given.background, f"{key}.background")
+            raise IcflowError(_which_background(spectrum, key))
+        background, behind = _background(spectrum, given.background, f"{option}background", notes)
     except IcflowError as error:
-        raise IcflowError(f"{key}.spectrum: {error}") from None
-    rmf = _given(given.rmf) or companion(path, spectrum.respfile, "RESPFILE", f"{key}.rmf")
-    arf = _given(given.arf)
+        raise IcflowError(f"{key}.spectrum: {error}" if key else str(error)) from None
+    rmf, arf = _given(given.rmf), _given(given.arf)
+    if rmf is None:
+        rmf = companion(path, spectrum.respfile, "RESPFILE", f"{option}rmf", notes)
     if given.arf is None and spectrum.ancrfile is not None:
-        arf = companion(path, spectrum.ancrfile, "ANCRFILE", f"{key}.arf")
-    return SpectrumFiles(name, key, spectrum, rmf, arf, background, behind)
+        arf = companion(path, spectrum.ancrfile, "ANCRFILE", f"{option}arf", notes)
+    return SpectrumFiles(name, key, spectrum, rmf, arf, background, behind, tuple(notes))
+
+
+def _which_background(spectrum: Spectrum, key: str) -> str:
+    """Say that a spectrum comes with a background spectrum, and what can be done."""
+    text = f"{spectrum.path}: names the background spectrum {spectrum.backfile} in BACKFILE; "
+    if key:
+        return text + (
+            f"under {key}, write `background: file` to use it, name a description of the "
+            "background, or write `background: none` if there is none"
+        )
+    return text + (
+        "give `--background file` to use it, --background FILE with a description of the "
+        "background, or `--background none` if there is none"
+    )
 
 
 def _background(
-    spectrum: Spectrum, given: str | None, key: str
+    spectrum: Spectrum, given: str | None, option: str, notes: list[str]
 ) -> tuple[Path | None, Spectrum | None]:
     """Return the description of the background, or its spectrum: that of BACKFILE, or a FITS file.
 
@@ -107,17 +149,21 @@ def _background(
     """
     path = _given(given)
     if given == FILE:
-        path = companion(Path(spectrum.path), spectrum.backfile, "BACKFILE", key)
+        path = companion(Path(spectrum.path), spectrum.backfile, "BACKFILE", option, notes)
     if path is None or not (given == FILE or is_fits(FileName.of(path).on_disk())):
         return path, None
-    return None, read_background(spectrum, path)
+    behind = read_background(spectrum, path)
+    notes += behind.notes
+    return None, behind
 
 
 def _given(name: str | None) -> Path | None:
     return None if name is None or name.lower() == "none" else Path(name)
 
 
-def companion(spectrum: Path, name: str | None, keyword: str, option: str) -> Path:
+def companion(
+    spectrum: Path, name: str | None, keyword: str, option: str, notes: list[str]
+) -> Path:
     """Find a file that a spectrum names, beside it or in the working directory.
 
     Raises
@@ -128,22 +174,26 @@ def companion(spectrum: Path, name: str | None, keyword: str, option: str) -> Pa
     """
     if name is None:
         raise IcflowError(f"{spectrum}: {keyword} names no file; give one with {option}")
-    for path in (spectrum.parent / name, Path(name)):
-        if path.is_file():
-            return path
-    raise IcflowError(
-        f"{spectrum}: {keyword} is {name}, which is neither beside the spectrum nor here; "
-        f"give the file with {option}"
-    )
+    path = beside(spectrum, name)
+    if path is None:
+        raise IcflowError(
+            f"{spectrum}: {keyword} is {name}, which is neither beside the spectrum nor here; "
+            f"give the file with {option}"
+        )
+    if Path(name).is_absolute() and plain(path) != plain(name):
+        notes.append(f"{spectrum}: {keyword} is {name}, which is not there; {path} is used")
+    return path
 
 
-def check_companions(files: SpectrumFiles, low: float, high: float) -> Rmf:
-    """Check that spectrum, response and energies belong together; return the RMF.
+def check_companions(files: SpectrumFiles, low: float, high: float, cut: bool = False) -> Checked:
+    """Check that spectrum, response and energies belong together.
 
     Parameters
     ----------
     low, high : float
         Energies that are to be fitted, keV.
+    cut : bool
+        Whether energies that no channel covers are left out, rather than refused.
 
     Raises
     ------
@@ -151,46 +201,36 @@ def check_companions(files: SpectrumFiles, low: float, high: float) -> Rmf:
         If RMF or ARF belong to another instrument, have other channels or
         other energy bins, or do not cover the energies.
     """
+    key = files.key or files.spectrum.path
+    notes = list(files.notes)
     try:
         rmf = read_rmf(files.rmf)
-        _check_origin(files.spectrum, rmf)
-        _check_channels(files.spectrum, rmf)
-        if files.arf is not None:
-            arf = read_arf(files.arf)
-            _check_origin(files.spectrum, arf)
-            check_same_grid(rmf, arf)
+        check_origin(files.spectrum, rmf)
+        spectrum = on_channels(files.spectrum, rmf)
+        first, last = float(rmf.e_min.min()), float(rmf.e_max.max())
+        low, high = (max(low, first), min(high, last)) if cut else (low, high)
+        notes += [*rmf.notes, *_check_area(files, rmf, low, high)]
     except IcflowError as error:
-        raise IcflowError(f"{files.key}: {error}") from None
-    first, last = float(rmf.e_min.min()), float(rmf.e_max.max())
-    if low < first or high > last:
+        raise IcflowError(f"{key}: {error}" if files.key else str(error)) from None
+    if low < first or high > last or low >= high:
+        option = "`energies`" if files.key else "--energies"
         raise IcflowError(
-            f"{files.key}: the energies {low:g} to {high:g} keV reach outside {files.rmf}, whose "
-            f"channels cover {first:g} to {last:g} keV; set `energies` inside"
+            f"{key}: the energies {low:g} to {high:g} keV reach outside {files.rmf}, whose "
+            f"channels cover {first:g} to {last:g} keV; set {option} inside"
         )
-    return rmf
+    behind = None if files.behind is None else files.behind.padded(rmf.channel)
+    files = replace(files, spectrum=spectrum, behind=behind, notes=tuple(notes))
+    return Checked(files, rmf, (low, high))
 
 
-def _check_origin(spectrum: Spectrum, response: Rmf | Arf) -> None:
-    for keyword, own, other in (
-        ("TELESCOP", spectrum.telescope, response.telescope),
-        ("INSTRUME", spectrum.instrument, response.instrument),
-    ):
-        names = [name.strip().upper() for name in (own, other)]
-        if names[0] != names[1] and not any(name in _UNKNOWN for name in names):
-            raise IcflowError(
-                f"{response.path} is a response of another instrument: its {keyword} is {other}, "
-                f"that of {spectrum.path} is {own}; give the response that was made for the "
-                "spectrum"
-            )
-
-
-def _check_channels(spectrum: Spectrum, rmf: Rmf) -> None:
-    own, other = spectrum.channel, rmf.channel
-    if own.size != other.size or own[0] != other[0]:
-        raise IcflowError(
-            f"{spectrum.path} has the channels {own[0]} to {own[-1]}, {rmf.path} {other[0]} to "
-            f"{other[-1]}; give the response that was made for the spectrum"
-        )
+def _check_area(files: SpectrumFiles, rmf: Rmf, low: float, high: float) -> list[str]:
+    """Check the effective area of a spectrum; return what is odd about it."""
+    if files.arf is None:
+        alone = f"{files.rmf} is used without effective area, which is taken for 1 cm²"
+        return [] if rmf.full else [alone]
+    arf = read_arf(files.arf)
+    check_origin(files.spectrum, arf)
+    return [*arf.notes, *check_pair(rmf, arf, (low, high))]
 
 
 def observed_groups(
@@ -198,8 +238,11 @@ def observed_groups(
 ) -> tuple[Integers, Integers]:
     """Return the bins of a spectrum between two energies, as half-open ranges of channels.
 
-    Bins that hold a channel of bad quality are left out, as XSPEC's ``ignore
-    bad`` does; quality 2, a last group with too few counts, is used.
+    Bins of the file's GROUPING are those of XSPEC after ``ignore bad`` and
+    ``ignore **-low high-**``. Others are made of the good channels between the
+    energies, of which none is lost: to make bins first and leave out those that
+    hold a limit, as grppha and XSPEC do, drops empty channels rather than those
+    with counts, and norms come out too high where there are few.
 
     Parameters
     ----------
@@ -213,17 +256,21 @@ def observed_groups(
     IcflowError
         If no bin is left.
     """
-    grouping = spectrum.grouping if minimum is None else group_min(spectrum.counts, minimum)[0]
-    starts, stops = group_edges(grouping, spectrum.counts.size)
-    starts, stops = select_groups(starts, stops, rmf.e_min, rmf.e_max, low, high)
-    if spectrum.quality is None:
-        return starts, stops
-    bad = np.isin(spectrum.quality, (0, 2), invert=True)
-    before = np.concatenate([[0], np.cumsum(bad)])
-    good = before[stops] == before[starts]
-    if not good.any():
+    if minimum is None:
+        starts, stops, quality = bins_of_flags(
+            spectrum.grouping, spectrum.quality, spectrum.counts.size
+        )
+        good = quality == GOOD
+        if good.any():
+            good &= noticed_groups(starts, stops, rmf.e_min, rmf.e_max, low, high)
+        starts, stops = starts[good], stops[good]
+    else:
+        inside = noticed_channels(rmf.e_min, rmf.e_max, low, high)
+        inside &= used_channels(spectrum, regroup=True)
+        starts, stops = bins_of_counts(spectrum.counts, inside, minimum)
+    if not starts.size:
         raise IcflowError(
             f"{spectrum.path}: every channel between {low:g} and {high:g} keV has bad QUALITY; "
             "choose other energies or extract the spectrum again"
         )
-    return starts[good], stops[good]
+    return starts, stops

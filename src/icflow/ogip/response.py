@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ from scipy.sparse import csr_array
 from icflow.errors import IcflowError
 from icflow.ogip.binary_table import BinaryTable, Ragged, read_tables, write_tables
 from icflow.ogip.kinds import describe, is_area, is_bounds, is_matrix
-from icflow.typing import AnyArray, Floats, Indices, Integers
+from icflow.ogip.names import FileName
+from icflow.typing import AnyArray, Booleans, Floats, Indices, Integers
 
 # Neighbouring bins are contiguous up to rounding: a few units in the last place
 # of single precision, or a thousandth of the bin's width.
@@ -27,6 +28,13 @@ _ROUNDING = 5e-7
 _WIDTH_FRACTION = 1e-3
 # Edges that differ by less, relatively, are the same.
 SAME_GRID = 1e-5
+# A row of a redistribution adds up to 1 at most; here, and in its header, there is room for errors.
+MOST_SUM = 1.2
+# Negative elements are rounding and noise of whoever made the matrix up to this fraction of it.
+NEGATIVE = 0.01
+# A first bin from 0 keV starts at this fraction of its end, as in XSPEC: models do not know 0.
+FROM_ZERO = 1e-3
+KEV = {"": 1.0, "kev": 1.0, "ev": 1e-3, "mev": 1e3, "gev": 1e6}
 
 
 class _Binned:
@@ -59,6 +67,10 @@ class Rmf(_Binned):
         The file that it was read from.
     telescope, instrument : str
         Keywords TELESCOP and INSTRUME.
+    full : bool
+        Whether it holds the effective area too.
+    notes : tuple of str
+        What is odd about the file, a sentence each.
     """
 
     energy_lo: Floats
@@ -70,6 +82,17 @@ class Rmf(_Binned):
     path: str = ""
     telescope: str = ""
     instrument: str = ""
+    full: bool = False
+    notes: tuple[str, ...] = ()
+
+    def rows(self, chosen: Booleans) -> Rmf:
+        """Return the matrix of some energy bins, shape of `chosen` (n_energies,)."""
+        return replace(
+            self,
+            energy_lo=self.energy_lo[chosen],
+            energy_hi=self.energy_hi[chosen],
+            matrix=csr_array(self.matrix[np.flatnonzero(chosen)]),
+        )
 
 
 @dataclass(frozen=True)
@@ -86,6 +109,8 @@ class Arf(_Binned):
         The file that it was read from.
     telescope, instrument : str
         Keywords TELESCOP and INSTRUME.
+    notes : tuple of str
+        What is odd about the file, a sentence each.
     """
 
     energy_lo: Floats
@@ -94,6 +119,7 @@ class Arf(_Binned):
     path: str = ""
     telescope: str = ""
     instrument: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def read_rmf(path: str | os.PathLike[str]) -> Rmf:
@@ -104,30 +130,88 @@ def read_rmf(path: str | os.PathLike[str]) -> Rmf:
     of variable length. The first channel is TLMIN of F_CHAN (a string is
     accepted), else the lowest channel of EBOUNDS. EBOUNDS may list channels in
     any order; energies may fall with the row, the bins are returned increasing.
+    Several matrices (CAL/GEN/92-002b) are added; ``resp.rmf{2}`` is the second alone.
 
     Raises
     ------
     IcflowError
         If the file is missing, truncated, not FITS or not an RMF, its energies
-        leave gaps, or its values are negative, not finite or outside the channels.
+        leave gaps, or its values are not finite, too negative or outside the channels.
     """
-    name = os.fspath(path)
-    tables = read_tables(name)
-    matrices = list(filter(is_matrix, tables))
+    name = FileName.of(path)
+    tables = read_tables(name.on_disk())
+    matrices = list(filter(is_matrix, name.select(tables)))
     if not matrices:
         raise IcflowError(
-            f"{name}: not a redistribution matrix but {describe(tables)}; give an RMF file"
+            f"{name.path}: not a redistribution matrix but {describe(tables)}; give an RMF file"
         )
+    if name.number is not None:
+        if not 1 <= name.number <= len(matrices):
+            raise IcflowError(f"{path}: there are {len(matrices)} matrices; correct the number")
+        matrices = [matrices[name.number - 1]]
+    notes: list[str] = []
+    channel, e_min, e_max = _read_ebounds(name.path, tables)
+    energy_lo, energy_hi, order = _read_energies(matrices[0], notes)
+    matrix = sum(
+        _read_matrix(table, channel, (energy_lo, energy_hi), order, notes) for table in matrices
+    )
     if len(matrices) > 1:
-        raise IcflowError(f"{name}: holds {len(matrices)} matrices; keep one per file")
-    table = matrices[0]
-    channel, e_min, e_max = _read_ebounds(name, tables)
-    energy_lo, energy_hi, order = _read_energies(table)
-    first = table.minimum("F_CHAN")
-    matrix = _decode(table, int(channel[0]) if first is None else first, channel.size)
-    if order is not None:
-        matrix = csr_array(matrix[order])
-    return Rmf(energy_lo, energy_hi, matrix, channel, e_min, e_max, name, *_origin(table))
+        notes.append(
+            f"{name.path}: the sum of its {len(matrices)} matrices is used; "
+            f"{name.path}{{1}} would be the first alone, which is what XSPEC takes"
+        )
+    return Rmf(
+        energy_lo,
+        energy_hi,
+        csr_array(matrix),
+        channel,
+        e_min,
+        e_max,
+        os.fspath(path),
+        *_origin(matrices[0]),
+        full=_holds_area(matrices[0], matrix, notes),
+        notes=tuple(notes),
+    )
+
+
+def _read_matrix(
+    table: BinaryTable,
+    channel: Integers,
+    grid: tuple[Floats, Floats],
+    order: Indices | None,
+    notes: list[str],
+) -> csr_array:
+    """Return one matrix of a file whose first has some energies, its rows rising with them."""
+    low, high, _ = _read_energies(table, [])
+    for own, first in zip((low, high), grid, strict=True):
+        if own.size != first.size or not np.allclose(own, first, rtol=SAME_GRID, atol=0):
+            raise IcflowError(
+                f"{table.path}: its matrices have different energy bins, so they cannot be added; "
+                f"name the one to use, {table.path}{{1}} the first"
+            )
+    first_channel = table.minimum("F_CHAN")
+    matrix = _decode(
+        table, int(channel[0]) if first_channel is None else first_channel, channel.size, notes
+    )
+    return matrix if order is None else csr_array(matrix[order])
+
+
+def _holds_area(table: BinaryTable, matrix: csr_array, notes: list[str]) -> bool:
+    """Tell whether a matrix holds the effective area, by its header and by its numbers."""
+    said = (table.text("HDUCLAS3") or "").upper() == "FULL"
+    said = said or table.name.upper() == "SPECRESP MATRIX"
+    most = float(matrix.sum(axis=1).max(initial=0.0))
+    if said and most <= MOST_SUM:
+        notes.append(
+            f"{table.path}: its header says that it holds the effective area, but its rows add up "
+            f"to {most:.3g} at most; it is taken for a redistribution alone"
+        )
+    if not said and most > MOST_SUM:
+        notes.append(
+            f"{table.path}: its rows add up to {most:.3g}, more than the 1 of a redistribution; "
+            "if it holds the effective area, use it without ARF"
+        )
+    return said and most > MOST_SUM
 
 
 def read_arf(path: str | os.PathLike[str]) -> Arf:
@@ -139,41 +223,30 @@ def read_arf(path: str | os.PathLike[str]) -> Arf:
         If the file is missing, truncated, not FITS or not an ARF, its energies
         leave gaps, or an area is negative or not finite.
     """
-    name = os.fspath(path)
-    tables = read_tables(name)
-    table = next(filter(is_area, tables), None)
+    name = FileName.of(path)
+    tables = read_tables(name.on_disk())
+    table = next(filter(is_area, name.select(tables)), None)
     if table is None or any(map(is_matrix, tables)):
-        raise IcflowError(f"{name}: not an effective area but {describe(tables)}; give an ARF file")
-    energy_lo, energy_hi, order = _read_energies(table)
-    area = table.vector("SPECRESP").astype(np.float64)
+        raise IcflowError(
+            f"{name.path}: not an effective area but {describe(tables)}; give an ARF file"
+        )
+    notes: list[str] = []
+    energy_lo, energy_hi, order = _read_energies(table, notes)
+    area = _areas(table, name.number)
     if order is not None:
         area = area[order]
-    _check_areas(name, area)
-    return Arf(energy_lo, energy_hi, area, name, *_origin(table))
+    _check_areas(name.path, area)
+    return Arf(energy_lo, energy_hi, area, os.fspath(path), *_origin(table), notes=tuple(notes))
 
 
-def check_same_grid(rmf: Rmf, arf: Arf) -> None:
-    """Check that an RMF and an ARF share their energy bins.
-
-    Raises
-    ------
-    IcflowError
-        If the numbers of bins differ, or an edge by more than 1e-5 relative;
-        the message names both files.
-    """
-    advice = "make the ARF for this RMF"
-    if rmf.energy_lo.size != arf.energy_lo.size:
+def _areas(table: BinaryTable, number: int | None) -> Floats:
+    """Return the areas of an ARF."""
+    if number is not None:
         raise IcflowError(
-            f"{rmf.path} has {rmf.energy_lo.size} energy bins and {arf.path} has "
-            f"{arf.energy_lo.size}; {advice}"
+            f"{table.path}: an ARF of type II, of which {{{number}}} would be a row, is not read; "
+            "write that row as an ARF of its own"
         )
-    difference = np.abs(rmf.energies - arf.energies)
-    worst = int(np.argmax(difference - SAME_GRID * rmf.energies))
-    if difference[worst] > SAME_GRID * rmf.energies[worst]:
-        raise IcflowError(
-            f"{rmf.path} and {arf.path} have different energy bins ({rmf.energies[worst]:.6g} and "
-            f"{arf.energies[worst]:.6g} keV at edge {worst}); {advice}"
-        )
+    return table.vector("SPECRESP").astype(np.float64)
 
 
 def write_arf(
@@ -257,9 +330,9 @@ def _check_contiguous(name: str, energy_lo: Floats, energy_hi: Floats) -> None:
         raise IcflowError(f"{name}: ENERG_LO or ENERG_HI holds NaN or infinity; make it again")
     if energy_lo.size == 0:
         raise IcflowError(f"{name}: holds no energy bins; make it again")
-    if energy_lo[0] < 0 or np.any(energy_hi <= energy_lo):
+    if energy_lo[0] < 0 or np.any(energy_hi < energy_lo) or not np.any(energy_hi > energy_lo):
         raise IcflowError(
-            f"{name}: an energy bin is negative or ends where it starts; make the file again"
+            f"{name}: an energy bin is negative or ends before it starts; make the file again"
         )
     step = energy_lo[1:] - energy_hi[:-1]
     width = energy_hi[:-1] - energy_lo[:-1]
@@ -277,16 +350,34 @@ def _origin(table: BinaryTable) -> tuple[str, str]:
     return table.text("TELESCOP") or "", table.text("INSTRUME") or ""
 
 
-def _read_energies(table: BinaryTable) -> tuple[Floats, Floats, Indices | None]:
+def _read_energies(table: BinaryTable, notes: list[str]) -> tuple[Floats, Floats, Indices | None]:
     """Return the edges, increasing, and the order of rows that makes them so (None: as is)."""
-    energy_lo = table.vector("ENERG_LO").astype(np.float64)
-    energy_hi = table.vector("ENERG_HI").astype(np.float64)
+    energy_lo, energy_hi = (_in_keV(table, name) for name in ("ENERG_LO", "ENERG_HI"))
     order = None
     if energy_lo.size > 1 and energy_lo[0] > energy_lo[-1]:
         order = np.arange(energy_lo.size)[::-1]
         energy_lo, energy_hi = energy_lo[order], energy_hi[order]
     _check_contiguous(table.path, energy_lo, energy_hi)
+    if energy_lo[0] == 0:
+        wide = int(np.argmax(energy_hi > 0))
+        start = FROM_ZERO * energy_hi[wide]
+        energy_lo, energy_hi = np.maximum(energy_lo, start), np.maximum(energy_hi, start)
+        notes.append(
+            f"{table.path}: its first bin starts at 0 keV, where models are infinite; it is taken "
+            f"to start at {start:.3g} keV"
+        )
     return energy_lo, energy_hi, order
+
+
+def _in_keV(table: BinaryTable, name: str) -> Floats:
+    """Return a column of energies in keV, which they are where the file gives no unit."""
+    unit = table.unit(name)
+    if unit.lower() not in KEV:
+        raise IcflowError(
+            f"{table.path}: the column {name} of {table.name} is in {unit!r}; write energies in "
+            "keV, eV or MeV"
+        )
+    return np.asarray(table.vector(name).astype(np.float64) * KEV[unit.lower()])
 
 
 def _read_ebounds(name: str, tables: list[BinaryTable]) -> tuple[Integers, Floats, Floats]:
@@ -300,8 +391,7 @@ def _read_ebounds(name: str, tables: list[BinaryTable]) -> tuple[Integers, Float
         raise IcflowError(
             f"{name}: the channels of EBOUNDS are not consecutive; give a complete RMF file"
         )
-    low = table.vector("E_MIN").astype(np.float64)[order]
-    high = table.vector("E_MAX").astype(np.float64)[order]
+    low, high = (_in_keV(table, edge)[order] for edge in ("E_MIN", "E_MAX"))
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         raise IcflowError(f"{name}: E_MIN or E_MAX of EBOUNDS holds NaN; make the RMF again")
     return channel, np.minimum(low, high), np.maximum(low, high)
@@ -348,7 +438,7 @@ def _ranges(starts: Integers, lengths: Integers) -> Integers:
     return ranges
 
 
-def _decode(table: BinaryTable, first: int, n_channels: int) -> csr_array:
+def _decode(table: BinaryTable, first: int, n_channels: int, notes: list[str]) -> csr_array:
     """Expand the channel groups of every row into a sparse matrix."""
     path = table.path
     n_grp = table.vector("N_GRP").astype(np.int64)
@@ -368,16 +458,28 @@ def _decode(table: BinaryTable, first: int, n_channels: int) -> csr_array:
         )
     per_row = np.bincount(group_row, n_chan, minlength=n_grp.size).astype(np.int64)
     values = _leading(_flat(table.column("MATRIX")), per_row, "MATRIX", path).astype(np.float64)
-    # One comparison finds NaN too: min and max of an array with NaN are NaN.
-    if values.size and not (values.min() >= 0 and values.max() < np.inf):
-        raise IcflowError(
-            f"{path}: the matrix holds values that are negative or not finite; make the RMF again"
-        )
+    _check_elements(path, values, notes)
     indices = _ranges(column, n_chan).astype(np.int32)
     indptr = np.concatenate(([0], np.cumsum(per_row)))
     matrix = csr_array((values, indices, indptr.astype(np.int32)), shape=(n_grp.size, n_channels))
     matrix.sum_duplicates()
     return matrix
+
+
+def _check_elements(path: str, values: Floats, notes: list[str]) -> None:
+    # One comparison finds NaN too: min and max of an array with NaN are NaN.
+    if values.size == 0 or (values.min() >= 0 and values.max() < np.inf):
+        return
+    negative = values < 0
+    if not (np.isfinite(values).all() and -values[negative].sum() <= NEGATIVE * values.sum()):
+        raise IcflowError(
+            f"{path}: the matrix holds values that are negative, more than {NEGATIVE:.0%} of it, "
+            "or not finite; make the RMF again"
+        )
+    notes.append(
+        f"{path}: {int(negative.sum())} matrix elements are slightly negative (the lowest "
+        f"{values.min():.3g}); they are used as they are"
+    )
 
 
 def _encode(matrix: csr_array, first: int) -> tuple[Integers, AnyArray, AnyArray, AnyArray]:

@@ -22,7 +22,8 @@ from astropy.io import fits
 from icflow import heasoft
 from icflow.errors import IcflowError
 from icflow.files import atomic_path
-from icflow.ogip.response import check_same_grid, read_arf, read_rmf
+from icflow.ogip.matching import check_pair
+from icflow.ogip.response import read_arf, read_rmf
 from icflow.settings import ResponseSettings
 
 NO_TOOL = (
@@ -152,7 +153,7 @@ def _publish(settings: ResponseSettings, products: Path, folder: Path) -> None:
             raise IcflowError(
                 f"nuproducts made no {path.name}; what it said stands above in the log"
             )
-    check_same_grid(read_rmf(made["rmf"]), read_arf(made["arf"]))
+    check_pair(read_rmf(made["rmf"]), read_arf(made["arf"]))
     for suffix in ("rmf", "arf"):
         with atomic_path(folder / f"{settings.name}.{suffix}") as temporary:
             shutil.copyfile(made[suffix], temporary)

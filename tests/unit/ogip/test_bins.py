@@ -45,15 +45,17 @@ def test_grouping_and_quality_as_xspec_reads_them(
     assert bins(grouping, quality) == expected
 
 
-def test_least_counts_pass_over_bad_channels_and_lose_none() -> None:
+def test_least_counts_end_at_bad_channels_and_lose_none() -> None:
     counts = np.array([0, 3, 9, 2, 0, 1, 0])
     used = np.array([True, True, False, True, True, True, True])
-    starts, stops = bins_of_counts(counts, used, 3)
-    np.testing.assert_array_equal(np.stack([starts, stops]), [[0, 3, 6], [2, 6, 7]])
-    starts, stops = bins_of_counts(counts, used, 4)
-    np.testing.assert_array_equal(np.stack([starts, stops]), [[0, 4], [4, 7]])
-    starts, stops = bins_of_counts(counts, used, 0)
-    np.testing.assert_array_equal(starts, [0, 1, 3, 4, 5, 6])
+    for minimum, expected in (
+        (3, [[0, 3, 6], [2, 6, 7]]),
+        (4, [[0, 3], [2, 7]]),
+        (0, [[0, 1, 3, 4, 5, 6], [1, 2, 4, 5, 6, 7]]),
+    ):
+        np.testing.assert_array_equal(bins_of_counts(counts, used, minimum), expected)
+    used[:] = False
+    assert bins_of_counts(counts, used, 1)[0].size == 0
 
 
 def test_scale_of_a_bin_is_weighted_by_its_counts() -> None:

@@ -278,9 +278,13 @@ def test_the_grouping_of_the_file_is_respected_or_overridden(rmf: Any) -> None:
     assert bins(spectrum, rmf, 2.0, 9.0, None) == [(2, 5), (5, 6), (6, 7)]
 
 
-def test_bad_channels_are_left_out_with_their_bin(rmf: Any) -> None:
+def test_bad_channels_are_left_out_and_good_ones_kept(rmf: Any) -> None:
     quality = [0, 0, 0, 5, 0, 0, 1, 0, 2, 2]
     spectrum = spectrum_of([1, -1, 1, -1, -1, 1, 1, 1, -1, -1], quality)
-    assert bins(spectrum, rmf, 1.0, 12.0, None) == [(0, 2), (5, 6), (7, 10)]
+    # As XSPEC after `ignore bad`: good channels of a group with bad ones stay, in bins of their own.
+    good = [(0, 2), (2, 3), (4, 5), (5, 6), (7, 8)]
+    assert bins(spectrum, rmf, 1.0, 12.0, None) == good
+    # Without GROUPING, quality 2, which a last group with too few counts has, is good.
+    assert bins(spectrum, rmf, 1.0, 12.0, 60) == [(0, 2), (2, 3), (4, 6), (7, 9), (9, 10)]
     with pytest.raises(IcflowError, match=r"x.pha: every channel .* has bad QUALITY"):
         bins(spectrum_of(None, [1] * 10), rmf, 1.0, 12.0, None)

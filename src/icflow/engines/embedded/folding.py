@@ -18,7 +18,8 @@ from icflow.models import library
 from icflow.models.background import BackgroundComponent, read_background
 from icflow.models.expression import Component, Term
 from icflow.ogip.grouping import group_counts, grouped_selection, noticed_channels
-from icflow.ogip.response import Arf, Rmf, check_same_grid, read_arf, read_rmf
+from icflow.ogip.matching import check_pair
+from icflow.ogip.response import Arf, Rmf, read_arf, read_rmf
 from icflow.statistic import Data, channels
 from icflow.typing import Counts, Floats, Integers
 
@@ -50,20 +51,24 @@ class Response:
     Attributes
     ----------
     energies : ndarray, shape (n_energies + 1,)
-        Edges of the model bins, keV.
+        Edges of the model bins, keV. Bins without width, which hold no photons, are left out.
     area : ndarray, shape (n_energies,)
         Effective area, cm²; 1 where there is no ARF.
+    grid, wide : ndarray, shape (n_rows + 1,) and (n_rows,)
+        Edges of all rows of the RMF, and which of these have a width.
     """
 
     def __init__(self, rmf: Rmf, arf: Arf | None) -> None:
-        if arf is not None:
-            check_same_grid(rmf, arf)
-        self.rmf, self.arf = rmf, arf
-        self.energies = rmf.energies
+        self._files = rmf, arf
+        self.grid, self.wide = rmf.energies, rmf.energy_hi > rmf.energy_lo
+        area = np.ones(len(self.wide)) if arf is None else arf.area
+        self.rmf = rmf if self.wide.all() else rmf.rows(self.wide)
+        self.energies = self.rmf.energies
         self.n_channels = len(rmf.channel)
-        self.area = np.ones(len(self.energies) - 1) if arf is None else arf.area
-        digest = hashlib.sha256(str(rmf.matrix.shape).encode())
-        matrix = (rmf.matrix.data, rmf.matrix.indices, rmf.matrix.indptr)
+        self.area = area[self.wide]
+        digest = hashlib.sha256(str(self.rmf.matrix.shape).encode())
+        own = self.rmf.matrix
+        matrix = (own.data, own.indices, own.indptr)
         for part in (*matrix, self.energies, self.area):
             digest.update(np.ascontiguousarray(part).data)
         self.key = digest.hexdigest()
@@ -83,11 +88,12 @@ class Response:
 
     def scaled(self, areas: Floats) -> Response:
         """Return the response with every channel multiplied by a factor, shape (n_channels,)."""
-        full = self.rmf.matrix
+        rmf, arf = self._files
+        full = rmf.matrix
         matrix = csr_array(
             (full.data * areas[full.indices], full.indices, full.indptr), shape=full.shape
         )
-        return Response(replace(self.rmf, matrix=matrix), self.arf)
+        return Response(replace(rmf, matrix=matrix), arf)
 
     def coarse_bins(self, channels: slice) -> Integers:
         """Return the first channels of bins that are half as wide as the resolution.
@@ -120,9 +126,20 @@ class Response:
         return np.asarray(self.rmf.matrix.toarray())
 
 
-def load_response(rmf: str | Path, arf: str | Path | None) -> Response:
-    """Read an RMF and, if there is one, an ARF on the same grid."""
-    return Response(read_rmf(rmf), None if arf is None else read_arf(arf))
+def load_response(
+    rmf: str | Path, arf: str | Path | None, energies: Sequence[float] | None = None
+) -> Response:
+    """Read an RMF and, if there is one, the ARF that belongs to it.
+
+    Parameters
+    ----------
+    energies : sequence of float, optional
+        Lowest and highest energy that matter, keV; by default all do.
+    """
+    matrix, area = read_rmf(rmf), None if arf is None else read_arf(arf)
+    if area is not None:
+        check_pair(matrix, area, energies)
+    return Response(matrix, area)
 
 
 def fold_background(component: BackgroundComponent, response: Response) -> Floats:
@@ -135,7 +152,7 @@ def fold_background(component: BackgroundComponent, response: Response) -> Float
         if norm == 0:
             continue
         photons += norm * term_photons(term, component.values, response.energies)
-    area = component.effective_area(response.energies)
+    area = component.effective_area(response.grid)[response.wide]
     if component.redistribution != "identity":
         return response.fold(photons, area)
     if len(photons) != response.n_channels:

@@ -1,0 +1,128 @@
+"""Whether a spectrum, its response and its area belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from icflow.errors import IcflowError
+from icflow.ogip.response import SAME_GRID, Arf, Rmf
+from icflow.ogip.spectrum import Spectrum
+from icflow.typing import Floats
+
+# Keywords that say nothing about the origin of a file.
+_UNKNOWN = ("", "UNKNOWN", "NONE")
+# The digits that edges are written with at least.
+FEWEST_DIGITS, MOST_DIGITS = 2, 6
+
+
+def check_pair(rmf: Rmf, arf: Arf, energies: Sequence[float] | None = None) -> list[str]:
+    """Check that an RMF and an ARF belong together, row by row; return what is odd, in sentences.
+
+    XSPEC never compares the energies. Here they may differ by as much as the
+    digits are worth that they were written with, and where nothing is fitted.
+
+    Parameters
+    ----------
+    energies : sequence of float, optional
+        Lowest and highest energy that is fitted, keV; by default all matter.
+
+    Raises
+    ------
+    IcflowError
+        If the RMF holds an area already, the numbers of bins differ, or an edge
+        differs that matters; the message names both files.
+    """
+    advice = "make the ARF for this RMF"
+    if rmf.full:
+        raise IcflowError(
+            f"{rmf.path} holds the effective area already (HDUCLAS3 = FULL or SPECRESP MATRIX), so "
+            f"that of {arf.path} would be applied twice; use it without ARF (`none`)"
+        )
+    if rmf.energy_lo.size != arf.energy_lo.size:
+        raise IcflowError(
+            f"{rmf.path} has {rmf.energy_lo.size} energy bins and {arf.path} has "
+            f"{arf.energy_lo.size}; {advice}"
+        )
+    excess = np.abs(rmf.energies - arf.energies) - SAME_GRID * rmf.energies
+    differing = np.flatnonzero(excess > 0)
+    if not differing.size:
+        return []
+    row_by_row = f"{arf.path} goes with {rmf.path} row by row, though"
+    for one, other in ((arf, rmf), (rmf, arf)):
+        digits = _digits(one.energies, other.energies)
+        if digits is not None:
+            return [f"{row_by_row} the energies of {one.path} are rounded to {digits} digits"]
+    if energies is not None:
+        edges = np.concatenate([rmf.energies[differing], arf.energies[differing]])
+        if not np.any((edges > energies[0]) & (edges < energies[1])):
+            return [f"{row_by_row} energies differ where nothing is fitted"]
+    worst = int(np.argmax(excess))
+    raise IcflowError(
+        f"{rmf.path} and {arf.path} have different energy bins ({rmf.energies[worst]:.6g} and "
+        f"{arf.energies[worst]:.6g} keV at edge {worst}); {advice}"
+    )
+
+
+def same_rows(one: Floats, other: Floats) -> bool:
+    """Tell whether edges are the same, to as many digits as either is rounded to."""
+    if one.size != other.size:
+        return False
+    close = np.allclose(one, other, rtol=SAME_GRID, atol=0)
+    return close or (_digits(one, other) or _digits(other, one)) is not None
+
+
+def _digits(edges: Floats, exact: Floats) -> int | None:
+    """Return the number of digits that edges are rounded to, None if that is not what differs."""
+    power = 10.0 ** np.floor(np.log10(np.maximum(exact, 1e-30)))
+    for digits in range(FEWEST_DIGITS, MOST_DIGITS + 1):
+        last = power * 10.0 ** (1 - digits)
+        whole = np.abs(edges / last - np.rint(edges / last)) <= 1e-6 * edges / last
+        wrong = edges - exact
+        # Rounding goes up as often as down; a shift does not.
+        level = abs(wrong.sum()) <= 0.5 * np.abs(wrong).sum()
+        if whole.all() and level and np.all(np.abs(wrong) <= (0.5 + 1e-3) * last):
+            return digits
+    return None
+
+
+def check_origin(spectrum: Spectrum, response: Rmf | Arf) -> None:
+    """Check that a response is of the instrument of a spectrum, as far as both say.
+
+    Raises
+    ------
+    IcflowError
+        If TELESCOP or INSTRUME differ.
+    """
+    for keyword, own, other in (
+        ("TELESCOP", spectrum.telescope, response.telescope),
+        ("INSTRUME", spectrum.instrument, response.instrument),
+    ):
+        names = [name.strip().upper() for name in (own, other)]
+        if names[0] != names[1] and not any(name in _UNKNOWN for name in names):
+            raise IcflowError(
+                f"{response.path} is a response of another instrument: its {keyword} is {other}, "
+                f"that of {spectrum.path} is {own}; give the response that was made for the "
+                "spectrum"
+            )
+
+
+def on_channels(spectrum: Spectrum, rmf: Rmf) -> Spectrum:
+    """Return a spectrum on all channels of its response: it may list a part of them.
+
+    Raises
+    ------
+    IcflowError
+        If it has channels that the response has not, or its detector has
+        another number of them (DETCHANS).
+    """
+    own, other = spectrum.channel, rmf.channel
+    detector = own.size if spectrum.detchans is None else spectrum.detchans
+    partial = own[0] >= other[0] and own[-1] <= other[-1] and detector == other.size
+    if not (partial or (own.size == other.size and own[0] == other[0])):
+        raise IcflowError(
+            f"{spectrum.path} has the channels {own[0]} to {own[-1]}, {rmf.path} {other[0]} to "
+            f"{other[-1]}; give the response that was made for the spectrum"
+        )
+    return spectrum.padded(other)
