@@ -40,8 +40,8 @@ ATOMIC = (
     "--cross-sections bcmc|obcm|vern  photoelectric cross sections",
 )
 PHYSICS = (
-    "--arf FILE  effective area (default: ANCRFILE of a spectrum)",
-    "--background FILE  background components",
+    "--arf FILE  effective area, or `none` (default: ANCRFILE of a spectrum)",
+    "--background FILE  background components, or `file` for BACKFILE, or `none`",
     *ATOMIC,
 )
 
@@ -102,8 +102,8 @@ COMMANDS: list[Command] = [
         "--link NAME=OTHER  a parameter equals another one",
         "--limits NAME=LOW:HIGH  limits of a free parameter",
         "--rmf FILE  redistribution matrix (default: RESPFILE)",
-        "--energies LOW HIGH=3 80  energies to fit, keV",
-        "--group-min N=1  least counts per bin",
+        "--energies LOW HIGH  energies to fit, keV (default: 3 to 80 where there are channels)",
+        "--group-min N  least counts per bin (default: the GROUPING of the file, if it has one)",
         "--background-range FRACTION=0  how far background norms may move",
         "--starts N=8  starting points",
         "--errors hessian|profile=hessian  from the curvature, or intervals by profile as well",

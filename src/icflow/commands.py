@@ -122,8 +122,8 @@ def parameter(line: str) -> click.Parameter:
         more["default"] = (default or "").split()
         return Several(option, multiple=True, **more)
     if " " in kind:
-        more |= {"nargs": 2, "default": str(default).split()}
-        more["callback"] = lambda *given: list(given[-1])
+        more |= {"nargs": 2, "default": default.split() if default else None}
+        more["callback"] = lambda *given: list(given[-1]) if given[-1] else None
     return click.Option(option, **more)
 
 

@@ -220,8 +220,12 @@ class SpectrumSettings(ModelSettings):
     background: str | None = None
 
     def module(self, rmf: str, arf: str | None, exposure: float) -> Module:
-        """Return the module of a spectrum with this response."""
-        return Module(rmf=rmf, arf=arf, exposure=exposure, background=self.background)
+        """Return the module of a spectrum with this response; ``none`` is no file."""
+        arf, background = (
+            None if name is None or name.lower() == "none" else name
+            for name in (arf, self.background)
+        )
+        return Module(rmf=rmf, arf=arf, exposure=exposure, background=background)
 
 
 class PredictSettings(SpectrumSettings):
@@ -235,6 +239,8 @@ class PredictSettings(SpectrumSettings):
 class FitSpectrumSettings(SpectrumSettings, FitControl):
     """The fit of a model to one spectrum."""
 
+    energies: Energies = Field([3.0, 80.0])
+    group_min: Annotated[int, Field(ge=0)] = 0
     max_iterations: int = 500
     freeze: dict[str, float]
     link: dict[str, str]

@@ -68,7 +68,8 @@ class ObservedEngine:
         regroup: bool,
         atomic_data: AtomicData,
     ) -> None:
-        engine = EmbeddedEngine([_companions(module) for module in modules], atomic_data)
+        companions = [_companions(module) for module in modules]
+        engine = EmbeddedEngine(companions, atomic_data, control.energies)
         self.control, self.n_channels = control, engine.n_channels
         responses = [folding.response.rmf for folding in engine.foldings]
         sizes = [len(rmf.channel) for rmf in responses]
@@ -243,7 +244,7 @@ def _binned(files: SpectrumFiles, rmf: Rmf, control: FitControl, regroup: bool) 
     low, high = control.energies
     minimum = None if keep else control.group_min
     starts, stops = observed_groups(files.spectrum, rmf, low, high, minimum)
-    used = used_channels(files.spectrum)
+    used = used_channels(files.spectrum, regroup=minimum is not None)
     return binned(files.spectrum, starts, stops, used, files.behind)
 
 

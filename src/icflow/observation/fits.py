@@ -53,8 +53,9 @@ def open_source(settings: SourceSettings) -> tuple[list[SpectrumFiles], Observed
             f"engine: is {settings.engine!r}, and observations are analysed by the embedded "
             "engine; set `engine: embedded` for them"
         )
+    low, high = settings.energies
     modules = [
-        check_companions(module, *settings.energies).files
+        check_companions(module, low, high).files
         for module in read_observation(settings.name, settings.observation)
     ]
     return modules, engine_for(settings, modules)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from icflow.config import Observation, ObservedSpectrum
 from icflow.errors import IcflowError
 from icflow.ogip.binary_table import is_fits
@@ -104,7 +106,8 @@ def read_files(given: ObservedSpectrum, name: str = "", key: str = "") -> Spectr
         files that are not there, or names a background spectrum although no
         background model is given.
     """
-    path, notes = Path(given.spectrum), []
+    path = Path(given.spectrum)
+    notes: list[str] = []
     option = f"{key}." if key else "--"
     try:
         spectrum = read_spectrum(path)
@@ -209,10 +212,12 @@ def check_companions(files: SpectrumFiles, low: float, high: float, cut: bool = 
         spectrum = on_channels(files.spectrum, rmf)
         first, last = float(rmf.e_min.min()), float(rmf.e_max.max())
         low, high = (max(low, first), min(high, last)) if cut else (low, high)
+        noticed_channels(rmf.e_min, rmf.e_max, low, high)
+        notes += _not_used(files.spectrum, spectrum, rmf, low, high)
         notes += [*rmf.notes, *_check_area(files, rmf, low, high)]
     except IcflowError as error:
         raise IcflowError(f"{key}: {error}" if files.key else str(error)) from None
-    if low < first or high > last or low >= high:
+    if low < first or high > last:
         option = "`energies`" if files.key else "--energies"
         raise IcflowError(
             f"{key}: the energies {low:g} to {high:g} keV reach outside {files.rmf}, whose "
@@ -221,6 +226,25 @@ def check_companions(files: SpectrumFiles, low: float, high: float, cut: bool = 
     behind = None if files.behind is None else files.behind.padded(rmf.channel)
     files = replace(files, spectrum=spectrum, behind=behind, notes=tuple(notes))
     return Checked(files, rmf, (low, high))
+
+
+def _not_used(listed: Spectrum, spectrum: Spectrum, rmf: Rmf, low: float, high: float) -> list[str]:
+    """Say which channels between two energies are not there, or not used."""
+    notes = []
+    inside = noticed_channels(rmf.e_min, rmf.e_max, low, high)
+    absent = ~np.isin(spectrum.channel, listed.channel)
+    bad = inside & ~absent & ~used_channels(spectrum, regroup=spectrum.grouping is None)
+    between = f"between {low:g} and {high:g} keV"
+    if absent.any():
+        notes.append(
+            f"{spectrum.path}: lists the channels {listed.channel[0]} to {listed.channel[-1]} of "
+            f"{absent.size}; {int((inside & absent).sum())} {between} are not there"
+        )
+    if bad.any():
+        notes.append(
+            f"{spectrum.path}: {int(bad.sum())} channels {between} are of bad QUALITY and left out"
+        )
+    return notes
 
 
 def _check_area(files: SpectrumFiles, rmf: Rmf, low: float, high: float) -> list[str]:

@@ -10,20 +10,22 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from icflow.config import FitModel, Free, Link
+from icflow.config import FitModel, Free, Link, ObservedSpectrum
 from icflow.engines.base import BACKGROUND, FitResult
-from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.errors import IcflowError
 from icflow.files import write_json
 from icflow.models.expression import parse
 from icflow.models.library import Parameter
-from icflow.ogip.observation import companion
-from icflow.ogip.spectrum import Spectrum, check_counts, read_spectrum
+from icflow.models.scenario import complete
+from icflow.observation.engine import ObservedEngine
+from icflow.ogip.observation import SpectrumFiles, check_companions, read_files
 from icflow.settings import FitSpectrumSettings
 
 # Limits of free parameters where the user gives none: XSPEC's hard limits are wider than tables
 # and spectra make sense. Keyed by the name of the parameter.
 LIMITS = {"kT": (0.1, 30.0), "Redshift": (0.0, 0.3), "norm": (0.0, 1e6), "nH": (0.0, 10.0)}
+# Energies of lines: a line that is not among the fitted energies cannot be fitted.
+LINES = ("LineE",)
 
 
 def run(settings: FitSpectrumSettings, spectrum: Path, output: Path | None = None) -> str:
@@ -36,25 +38,43 @@ def run(settings: FitSpectrumSettings, spectrum: Path, output: Path | None = Non
     IcflowError
         If the spectrum, its response or the model cannot be used, or the fit fails.
     """
-    data = read_spectrum(spectrum)
-    check_counts(data.counts, str(spectrum))
-    rmf = settings.rmf or str(companion(spectrum, data.respfile, "RESPFILE", "--rmf"))
-    arf = settings.arf
-    if arf is None and data.ancrfile is not None:
-        arf = str(companion(spectrum, data.ancrfile, "ANCRFILE", "--arf"))
-    engine = EmbeddedEngine([settings.module(rmf, arf, data.exposure)], settings.atomic_data)
-    if len(data.counts) != engine.n_channels:
-        raise IcflowError(
-            f"{spectrum}: has {len(data.counts)} channels, {rmf} has "
-            f"{engine.n_channels}; give the response that belongs to the spectrum"
-        )
+    given = settings.model_fields_set
     model = FitModel(expression=settings.expression, parameters=_parameters(settings))
-    (result,) = engine.fit(model, settings, data.counts[None], {}, ())
+    complete(parse(settings.expression), model.parameters, "parameters")
+    companions = {key: getattr(settings, key) for key in ("rmf", "arf", "background")}
+    low, high = settings.energies
+    asked = read_files(ObservedSpectrum(spectrum=str(spectrum), **companions))
+    files, _, energies = check_companions(asked, low, high, cut="energies" not in given)
+    control = settings.model_copy(update={"energies": list(energies)})
+    regroup = "group_min" in given
+    engine = ObservedEngine([files], control, regroup, settings.atomic_data)
+    (result,) = engine.fit(model)
     if result.status != "ok":
         raise IcflowError(f"{spectrum}: {result.status}")
     if output is not None:
-        write_json(output, _as_json(result, spectrum, data, settings, engine))
-    return _as_text(result, settings)
+        write_json(output, _as_json(result, files, control, engine))
+    what = _what(files, settings, energies, engine.n_bins)
+    return "\n".join([*what, *_as_text(result, settings, files.behind is not None)])
+
+
+def _what(
+    files: SpectrumFiles, settings: FitSpectrumSettings, energies: Sequence[float], n_bins: int
+) -> list[str]:
+    """Say what is fitted, what was chosen for the user, and what is odd about it."""
+    low, high = energies
+    given = settings.model_fields_set
+    background = files.behind.path if files.behind is not None else files.background
+    if files.spectrum.grouping is not None and "group_min" not in given:
+        bins = "grouped as the file says"
+    else:
+        bins = f"of at least {settings.group_min} counts" if settings.group_min else "ungrouped"
+    chosen = "" if "energies" in given else " (by default; --energies chooses others)"
+    return [
+        f"Spectrum {files.spectrum.path}: {files.spectrum.exposure:g} s",
+        f"Response {files.rmf}, area {files.arf or 'none'}, background {background or 'none'}",
+        f"Bins {n_bins}, {bins}, {low:g} to {high:g} keV{chosen}",
+        *(f"Note: {note}" for note in files.notes),
+    ]
 
 
 def _parameters(settings: FitSpectrumSettings) -> dict[str, float | Link | Free]:
@@ -80,24 +100,30 @@ def _parameters(settings: FitSpectrumSettings) -> dict[str, float | Link | Free]
         elif name in links:
             parameters[name] = Link(link=links[name])
         else:
-            parameters[name] = _free(name, parameter, limits.get(name))
+            parameters[name] = _free(name, parameter, limits.get(name), settings.energies)
     return parameters
 
 
-def _free(name: str, parameter: Parameter, given: Sequence[float] | None) -> float | Free:
-    low, high = given or LIMITS.get(name.rpartition(".")[2], (parameter.minimum, parameter.maximum))
-    low, high = max(low, parameter.minimum), min(high, parameter.maximum)
-    if low == high:
-        return low  # a switch
-    return Free(free=[low, high])
+def _free(
+    name: str, parameter: Parameter, given: Sequence[float] | None, energies: Sequence[float]
+) -> float | Free:
+    """Return the limits of a free parameter, or the only value that it can have."""
+    own, (hard_low, hard_high) = name.rpartition(".")[2], (parameter.minimum, parameter.maximum)
+    if given is None:
+        low, high = energies if own in LINES else LIMITS.get(own, (hard_low, hard_high))
+        low, high = max(low, hard_low), min(high, hard_high)
+    else:
+        low, high = given
+        if low < hard_low or high > hard_high:
+            raise IcflowError(
+                f"--limits {name}={low:g}:{high:g}: reaches outside XSPEC's hard limits, "
+                f"{hard_low:g} to {hard_high:g}; stay inside"
+            )
+    return low if low == high else Free(free=[low, high])  # a switch
 
 
 def _as_json(
-    result: FitResult,
-    path: Path,
-    data: Spectrum,
-    settings: FitSpectrumSettings,
-    engine: EmbeddedEngine,
+    result: FitResult, files: SpectrumFiles, settings: FitSpectrumSettings, engine: ObservedEngine
 ) -> dict[str, object]:
     def entry(name: str) -> dict[str, object]:
         error = result.errors[name]
@@ -109,11 +135,14 @@ def _as_json(
         }
 
     return {
-        "spectrum": str(path),
-        "exposure": data.exposure,
+        "spectrum": files.spectrum.path,
+        "exposure": files.spectrum.exposure,
+        "rmf": str(files.rmf),
+        "arf": None if files.arf is None else str(files.arf),
+        "background_spectrum": None if files.behind is None else files.behind.path,
         "expression": settings.expression,
         "energies": list(settings.energies),
-        "group_min": settings.group_min,
+        "group_min": settings.group_min if "group_min" in settings.model_fields_set else None,
         "errors": settings.errors,
         "delta": settings.delta,
         "cstat": result.cstat,
@@ -133,12 +162,13 @@ def _as_json(
             for name in result.values
             if name.startswith(BACKGROUND)
         },
+        "notes": list(files.notes),
         "versions": engine.versions(),
     }
 
 
-def _as_text(result: FitResult, settings: FitSpectrumSettings) -> str:
-    """Return a table like XSPEC's ``show free``."""
+def _as_text(result: FitResult, settings: FitSpectrumSettings, behind: bool) -> list[str]:
+    """Return a table like XSPEC's ``show free``, line by line; `behind` tells W from C."""
     declared = parse(settings.expression).parameters
     lines = [f"Model {settings.expression}", f"{'parameter':<22}{'unit':<10}{'value':>14}  error"]
     if result.intervals:
@@ -157,7 +187,8 @@ def _as_text(result: FitResult, settings: FitSpectrumSettings) -> str:
         lines.append(f"{name:<22}{unit:<10}{value:>14.6g}  {error}")
     state = "converged" if result.converged else "NOT converged"
     lines.append(
-        f"C-stat {result.cstat:.2f} for {result.bins} bins, {result.dof} degrees of freedom; "
-        f"{state}, {result.agreeing} of {result.starts} starts agree"
+        f"{'W' if behind else 'C'}-stat {result.cstat:.2f} for {result.bins} bins, "
+        f"{result.dof} degrees of freedom; {state}, {result.agreeing} of {result.starts} starts "
+        "agree"
     )
-    return "\n".join(lines)
+    return lines

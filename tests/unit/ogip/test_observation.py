@@ -281,7 +281,7 @@ def test_the_grouping_of_the_file_is_respected_or_overridden(rmf: Any) -> None:
 def test_bad_channels_are_left_out_and_good_ones_kept(rmf: Any) -> None:
     quality = [0, 0, 0, 5, 0, 0, 1, 0, 2, 2]
     spectrum = spectrum_of([1, -1, 1, -1, -1, 1, 1, 1, -1, -1], quality)
-    # As XSPEC after `ignore bad`: good channels of a group with bad ones stay, in bins of their own.
+    # As XSPEC after `ignore bad`: good channels of a group with bad ones stay, by themselves.
     good = [(0, 2), (2, 3), (4, 5), (5, 6), (7, 8)]
     assert bins(spectrum, rmf, 1.0, 12.0, None) == good
     # Without GROUPING, quality 2, which a last group with too few counts has, is good.

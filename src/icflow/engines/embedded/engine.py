@@ -84,6 +84,8 @@ class EmbeddedEngine:
         modules but the first are parameters, named ``factor.NAME``.
     atomic_data : AtomicData
         Abundances, cross sections and AtomDB tables.
+    energies : sequence of float, optional
+        Lowest and highest energy that matter, keV: outside, the energies of ARF and RMF may differ.
 
     Attributes
     ----------
@@ -96,12 +98,17 @@ class EmbeddedEngine:
     # What fits with every redshift frozen, and with one free.
     fitters: tuple[type[Fitter], type[Fitter]] = Fitter, RedshiftFitter
 
-    def __init__(self, modules: Sequence[Module], atomic_data: AtomicData) -> None:
+    def __init__(
+        self,
+        modules: Sequence[Module],
+        atomic_data: AtomicData,
+        energies: Sequence[float] | None = None,
+    ) -> None:
         library.configure(atomic_data)
         # Small matrix products: threads cost more than they bring, and jobs run side by side.
         threadpool_limits(1)
         self.atomic_data = atomic_data
-        self.foldings = tuple(Folding(module, len(modules) > 1) for module in modules)
+        self.foldings = tuple(Folding(module, len(modules) > 1, energies) for module in modules)
         self.n_channels = sum(folding.n_channels for folding in self.foldings)
 
     def scaled(self, areas: Sequence[Floats]) -> EmbeddedEngine:

@@ -208,6 +208,8 @@ class Folding:
     several : bool
         Whether it is one of several: then its name is part of those of its
         background components.
+    energies : sequence of float, optional
+        As of `load_response`.
 
     Attributes
     ----------
@@ -215,7 +217,9 @@ class Folding:
         Name of the parameter that its counts of the source are multiplied by.
     """
 
-    def __init__(self, module: Module, several: bool) -> None:
+    def __init__(
+        self, module: Module, several: bool, energies: Sequence[float] | None = None
+    ) -> None:
         self.name, self.exposure, self.scatter = (
             module.name,
             module.exposure,
@@ -223,7 +227,7 @@ class Folding:
         )
         self.factor = FACTOR + module.name
         self.cross_normalisation = module.cross_normalisation
-        self.response = self._unscaled = load_response(module.rmf, module.arf)
+        self.response = self._unscaled = load_response(module.rmf, module.arf, energies)
         self._areas: Floats | float = 1.0
         self.n_channels = self.response.n_channels
         self._components = read_background(module.background) if module.background else ()

@@ -187,7 +187,7 @@ class Lattice:
             start[position] = value[k]
         for term, norm in zip(self.sources, norms, strict=True):
             start[term[NORM]] = norm
-        free = np.array(model.free)
+        free = np.array(model.free, dtype=np.int64)
         given = model.start[free]
         start[free] = np.where(np.isnan(given), start[free], given)
         start[free] = np.clip(start[free], model.lower[free], model.upper[free])
