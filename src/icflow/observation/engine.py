@@ -231,9 +231,10 @@ def expected_background(spectrum: Binned) -> Floats:
     if spectrum.background is None:
         return expected
     used = np.ones(len(expected), bool) if spectrum.scale is None else spectrum.scale > 0
-    starts, stops = bins_of_counts(spectrum.background, used, SMOOTH)
-    for start, stop in zip(starts, stops, strict=True):
-        here = start + np.flatnonzero(used[start:stop])
+    left = np.flatnonzero(used)
+    runs = bins_of_counts(spectrum.background[left], np.ones(left.size, bool), SMOOTH)
+    for start, stop in zip(*runs, strict=True):
+        here = left[start:stop]
         expected[here] = spectrum.background[here].mean()
     return expected
 
