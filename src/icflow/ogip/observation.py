@@ -296,6 +296,12 @@ def observed_groups(
     else:
         inside = noticed_channels(rmf.e_min, rmf.e_max, low, high)
         inside &= used_channels(spectrum, regroup=True)
+        held = int(spectrum.counts[inside].sum())
+        if inside.any() and held < minimum:
+            raise IcflowError(
+                f"{spectrum.path}: the energies {low:g} to {high:g} keV select no channel in bins "
+                f"of at least {minimum} counts, they hold {held}; lower group_min"
+            )
         starts, stops = bins_of_counts(spectrum.counts, inside, minimum)
     if not starts.size:
         raise IcflowError(
