@@ -277,7 +277,7 @@ OBSERVED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "grouping": (
         {"observations": {"example": {"group_min": 10**9}}},
-        "the energies 3 to 80 keV select no channel in bins of at least 1000000000 counts",
+        "observations.example: the energies 3 to 80 keV select no channel",
     ),
     "energies": (
         {"observations": {"example": {"energies": [1.0, 80.0]}}},

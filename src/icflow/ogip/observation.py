@@ -299,8 +299,8 @@ def observed_groups(
         held = int(spectrum.counts[inside].sum())
         if inside.any() and held < minimum:
             raise IcflowError(
-                f"{spectrum.path}: the energies {low:g} to {high:g} keV select no channel in bins "
-                f"of at least {minimum} counts, they hold {held}; lower group_min"
+                f"the energies {low:g} to {high:g} keV select no channel in bins of at least "
+                f"{minimum} counts: {spectrum.path} holds {held} there; lower group_min"
             )
         starts, stops = bins_of_counts(spectrum.counts, inside, minimum)
     if not starts.size:
