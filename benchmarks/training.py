@@ -186,20 +186,12 @@ class PlainNetwork(nn.Module):
         self.down = nn.Sequential(*[PlainDown(a, b) for a, b in pairs])
         self.dense = nn.Sequential(
             nn.Flatten(), nn.Linear(93 * 128, 500), nn.GELU(), nn.Linear(500, 50), nn.GELU(),
-            nn.Linear(50, 4),
+            nn.Linear(50, 4), nn.GELU(),
         )  # fmt: skip
         self.expand = nn.Sequential(
             nn.Linear(4, 185 * 128), nn.GELU(), nn.Unflatten(1, (128, 185))
         )  # fmt: skip
-        self.up = nn.Sequential(
-            *[
-                nn.Sequential(
-                    nn.ConvTranspose1d(b, a, 3, 2, 1, output_padding=1), nn.BatchNorm1d(a),
-                    nn.GELU(), nn.ConvTranspose1d(a, a, 3, 1, 1), nn.BatchNorm1d(a), nn.GELU(),
-                )
-                for a, b in reversed(pairs)
-            ]
-        )  # fmt: skip
+        self.up = nn.Sequential(*[PlainUp(b, a) for a, b in reversed(pairs)])
         self.output = nn.ConvTranspose1d(4, 1, 1)
 
     def forward(self, spectra: Tensor) -> tuple[Tensor, Tensor]:
@@ -208,7 +200,7 @@ class PlainNetwork(nn.Module):
 
 
 class PlainDown(nn.Module):
-    """A residual stage."""
+    """A residual stage of the encoder."""
 
     def __init__(self, a: int, b: int) -> None:
         super().__init__()
@@ -220,6 +212,24 @@ class PlainDown(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.gelu(self.body(x) + self.skip(x))
+
+
+class PlainUp(nn.Module):
+    """A residual stage of the decoder."""
+
+    def __init__(self, b: int, a: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.ConvTranspose1d(b, a, 3, 2, 1, output_padding=1), nn.BatchNorm1d(a), nn.GELU(),
+            nn.ConvTranspose1d(a, a, 3, 1, 1), nn.BatchNorm1d(a),
+        )  # fmt: skip
+        self.skip = nn.Sequential(
+            nn.ConvTranspose1d(b, a, 1, 2, output_padding=1), nn.BatchNorm1d(a)
+        )
+        self.again = nn.Sequential(nn.BatchNorm1d(a), nn.GELU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.again(functional.gelu(self.body(x) + self.skip(x)))
 
 
 def processor() -> str:

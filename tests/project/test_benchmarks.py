@@ -126,13 +126,20 @@ def write_shard(folder: Path, dataset: str, size: int) -> dict[str, np.ndarray]:
     return truth
 
 
+def write_labels(folder: Path, truth: dict[str, np.ndarray]) -> None:
+    """Write fits that find the truth."""
+    names = ("apec.kT", "apec.norm")
+    fits = Table({"index": np.arange(truth["apec.kT"].size)} | {n: truth[n] for n in names})
+    path = folder / "label/train_2T/shard-0000.ecsv"
+    path.parent.mkdir(parents=True)
+    fits.write(path)
+
+
 def test_both_recipes_are_trained_and_their_curves_kept(
     root: Path, rmf_path: Path, tmp_path: Path
 ) -> None:
     truth = write_shard(tmp_path, "train_2T", 200)
-    fits = Table({"index": np.arange(200)} | {n: truth[n] for n in ("apec.kT", "apec.norm")})
-    (tmp_path / "label/train_2T").mkdir(parents=True)
-    fits.write(tmp_path / "label/train_2T/shard-0000.ecsv")
+    write_labels(tmp_path, truth)
     folders = ["--results", tmp_path, "--output", tmp_path]
     printed = run(
         root, "recipes.py", *folders, "--spectra", "200", "--paper", "2", "--fast", "1", "2"
@@ -168,6 +175,56 @@ def test_recipes_are_compared_by_when_the_published_one_gets_there(
     assert "8 CPU s  lowest loss 0.2000, misfit 1.00e-02; paper gets there: 20 CPU s" in two
     assert "5 CPU s  lowest loss 0.0900, misfit 2.00e-02; paper gets there: never" in one
     assert "30 CPU s  lowest loss 0.1000" in paper
+
+
+def test_parts_of_the_network_are_left_out(root: Path, rmf_path: Path, tmp_path: Path) -> None:
+    write_labels(tmp_path, write_shard(tmp_path, "train_2T", 60))
+    parts = [
+        f"{part}_{scenario}" for part in ("validation", "test") for scenario in ("2T", "1T+IC")
+    ]
+    for dataset in parts:
+        write_shard(tmp_path, dataset, 40)
+    small = tmp_path / "small.yaml"
+    small.write_text(
+        "datasets: {train_2T: {size: 60}, "
+        + ", ".join(f"{dataset}: {{size: 40}}" for dataset in parts)
+        + "}\nautoencoder: {training: {spectra: 60, folds: 3, folds_trained: 2, epochs: 1, "
+        "batch: 10}}\n"
+    )
+    command = ["--results", tmp_path, "--parts", "--config", small, "--without", "latents", "skips"]
+    names, _, row = (
+        [cell.strip() for cell in line.strip("| ").split("|")]
+        for line in run(root, "recipes.py", *command).splitlines()
+    )
+    cells = dict(zip(names, row, strict=True))
+    assert cells["without"] == "latents, skips"
+    assert 0 <= int(cells["dead latents"]) <= 4
+    for name in ("recall", "balanced accuracy", "area under ROC"):
+        assert 0 <= float(cells[name]) <= 1
+    for name in ("median R_a, 2T", "threshold", "CPU s per epoch and 1,000 spectra"):
+        assert float(cells[name]) > 0
+
+
+def test_parts_are_what_their_names_say(root: Path) -> None:
+    recipes = module(root, "recipes.py")
+    settings = settings_of.train(configuration.load(root / "config.yaml"), "cae", 0)
+    for name, gone in {"latents": [], "skips": [".skip."], "again": [".again."]}.items():
+        network = create(settings, 64)
+        keys = [key for key in network.state_dict() if key.startswith("up.")]
+        recipes.PARTS[name](network)
+        left = [key for key in keys if not any(part in key for part in gone)]
+        assert [key for key in network.state_dict() if key.startswith("up.")] == left
+        assert (len(left) < len(keys)) == (name != "latents")
+        with torch.no_grad():
+            network.dense[4].bias.fill_(-50.0)
+            latents = network.eval().encode(torch.rand(3, 64))
+        assert bool((latents < -20).all()) == (name == "latents")
+        # Latents that are the same for all spectra are dead.
+        dead = 0 if name == "latents" else 4
+        examples = recipes.Examples(np.random.default_rng(1).random((5, 64), np.float32), None)
+        with torch.no_grad():
+            network.dense[4].weight.mul_(100)
+        assert recipes.dead_latents(network, examples) == dead
 
 
 def write_networks(root: Path, folder: Path, size: int) -> None:

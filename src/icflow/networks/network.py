@@ -215,7 +215,9 @@ class TransposedConvolution(nn.Module):
         padded = functional.pad(self.weight, (0, 1))
         # (inputs, outputs, 2, taps) to (2, outputs, inputs, taps): even bins, then odd bins.
         phases = padded[:, :, self.taps].permute(2, 1, 0, 3).flatten(0, 1)
-        y = functional.conv2d(functional.pad(x, (self.before, self.after)), phases[:, :, None, :])
+        if self.after:  # Padding by nothing copies too.
+            x = functional.pad(x, (self.before, self.after))
+        y = functional.conv2d(x, phases[:, :, None, :])
         n, _, _, length = y.shape
         # Memory is (n, bin, phase, channel): in that order already, so nothing is copied.
         return _channels_last(y.permute(0, 2, 3, 1).reshape(n, 2 * length, self.outputs))
