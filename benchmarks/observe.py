@@ -12,6 +12,7 @@ results/benchmarks.json as it completes.
 from __future__ import annotations
 
 import argparse
+import copy
 import functools
 import json
 import math
@@ -20,6 +21,7 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ from icflow.models.expression import parse
 from icflow.models.scenario import at_source, complete, draw
 from icflow.observation import fits as observed_fits
 from icflow.observation import scores as observed_scores
-from icflow.observation.engine import ObservedEngine, draw_counts
+from icflow.observation.engine import ObservedEngine, draw_counts, expected_background
 from icflow.observation.scores import OBSERVED, REPLICAS
 from icflow.observation.simulations import Draws, Fitter, allowed, draw_each, goodness, replicas
 from icflow.observation.summary import DOUBTFUL
@@ -52,9 +54,11 @@ ROOT = Path(__file__).resolve().parents[1]
 SEED = 7
 REDSHIFT, COLUMN = 0.05, 0.00858
 N = 200  # simulated observations
+REGION = 4.0  # how much larger the regions of background spectra are
 SIMULATIONS = 40  # behind each limit and each false-alarm probability
 FAINT = 2e-4  # IC norm, where its error is not known
 MODELS_OF = {"1T+IC": ("1T+IC", "2T+IC"), "2T+IC": ("2T+IC",)}  # of limits, by scenario
+MODELS_WITH_FILE = {"1T+IC": ("1T+IC",)}  # the same where the background is in a file
 CHECKED = 40  # observations with a wrong redshift or column density
 SHIFTS = {"Redshift": (0.0, 0.001, 0.002, 0.005), "nH": (0.0, 0.2, 0.5, 0.8)}
 
@@ -96,23 +100,52 @@ def simulated(scenario: str, index: int) -> tuple[NDArray[np.int32], dict[str, f
     return draw_counts(list(expected), SEED, key, [index]), truth
 
 
+def with_background_spectrum(
+    counts: NDArray[np.int32], key: str, index: int
+) -> tuple[ObservedEngine, NDArray[np.int64]]:
+    """Return what analyses an observation with a background spectrum, and the counts of both.
+
+    The background region is `REGION` times as large as that of the source. Nothing else is known
+    of the background.
+    """
+    total = np.sum(list(engine().engine.backgrounds.values()), axis=0)
+    drawn = draw_counts(REGION * total, SEED, f"{key}/background", [index])
+    made = copy.copy(behind_engine())
+    made.counts, made.behind = np.append(counts, drawn), expected_background(drawn[0], None)
+    return made, made.counts[None]
+
+
+@functools.cache
+def behind_engine() -> ObservedEngine:
+    """Return the engine of the example with a background spectrum instead of a description."""
+    (module,) = read_observation("example", settings().observation)
+    behind = replace(module.spectrum, backscal=REGION * np.asarray(module.spectrum.backscal))
+    files = replace(module, background=None, behind=behind)
+    return observed_fits.engine_for(settings(), [files])
+
+
 # --- one observation -------------------------------------------------------------------
 
 
-def limits_of(scenario: str, index: int) -> dict[str, tuple[bool, bool, bool]]:
+def limits_of(
+    scenario: str, index: int, background_file: bool = False
+) -> dict[str, tuple[bool, bool, bool]]:
     """Tell for each model whether limits and interval of the IC norm hold the truth, at 90 %.
 
     They are the upper limit, that by Wilks' theorem, and the interval. A limit holds the truth if
     C rises less up to there.
     """
     counts, truth = simulated(scenario, index)
+    used: ObservedEngine = engine()
+    if background_file:
+        used, counts = with_background_spectrum(counts, scenario, index)
     norm = truth["powerlaw.norm"]
     found = {}
-    for name in MODELS_OF[scenario]:
+    for name in (MODELS_WITH_FILE if background_file else MODELS_OF)[scenario]:
         model = model_of(name)
-        (fit,) = engine().fit(model, counts)
-        (there,) = engine().fit(model, counts, {"powerlaw.norm": np.array([norm])})
-        profile = observed_fits.Profile(engine(), model, "powerlaw.norm", counts)
+        (fit,) = used.fit(model, counts)
+        (there,) = used.fit(model, counts, {"powerlaw.norm": np.array([norm])})
+        profile = observed_fits.Profile(used, model, "powerlaw.norm", counts)
         wilks = profile.interval(fit, observed_fits.UPPER_90)
         draws = Draws(SEED, f"limits/{scenario}/{index}")
         rise, _ = profile.rises(wilks[1], SIMULATIONS, draws)
@@ -203,15 +236,15 @@ class Bench:
         print(f"{row}: {value:.4g} {unit} (target {target}; {mark}; {n} spectra)")
 
 
-def limits(bench: Bench) -> None:
-    n = bench.number(N)
-    for scenario, models in MODELS_OF.items():
-        found = bench.run(limits_of, [scenario] * n, range(n))
+def limits(bench: Bench, background_file: bool = False) -> None:
+    n, suffix = bench.number(N), "_with_background_file" if background_file else ""
+    for scenario, models in (MODELS_WITH_FILE if background_file else MODELS_OF).items():
+        found = bench.run(limits_of, [scenario] * n, range(n), [background_file] * n)
         for name in models:
             shares = 100 * np.mean([one[name] for one in found], axis=0)
             for kind, share in zip(("limit", "limit_by_wilks", "interval"), shares, strict=True):
                 bench.keep(
-                    f"ic_{kind}_{name}_of_{scenario}", share, "% hold the truth at 90 %",
+                    f"ic_{kind}_{name}_of_{scenario}{suffix}", share, "% hold the truth at 90 %",
                     "90 ± 4" if kind == "limit" else "any",
                     kind != "limit" or abs(share - 90) <= 4, n,
                 )  # fmt: skip
@@ -252,6 +285,7 @@ def checks(bench: Bench) -> None:
 
 ROWS: dict[str, Callable[[Bench], None]] = {
     "limits": limits,
+    "limits_with_background_file": functools.partial(limits, background_file=True),
     "false_alarms": false_alarms,
     "checks": checks,
 }

@@ -94,7 +94,12 @@ class ObservedEngine:
         )
         self.behind = np.empty(0)
         if self.ratio.any():
-            behind = [expected_background(spectrum) for spectrum in spectra]
+            behind = [
+                np.zeros(len(s.counts))
+                if s.background is None
+                else expected_background(s.background, s.scale)
+                for s in spectra
+            ]
             self.behind = np.concatenate(behind)
             own = [
                 np.zeros_like(s.counts) if s.background is None else s.background for s in spectra
@@ -221,21 +226,24 @@ class ObservedEngine:
         return np.asarray(np.cumsum(change)[:-1] > 0)
 
 
-def expected_background(spectrum: Binned) -> Floats:
+def expected_background(counts: Counts, scale: Floats | None) -> Floats:
     """Return what is expected in the channels of a background spectrum, shape (n_channels,).
 
     Its counts, spread evenly over runs of channels that hold at least `SMOOTH`:
     a channel without counts is not one in which none can be.
+
+    Parameters
+    ----------
+    scale : ndarray, shape (n_channels,), or None
+        0 in channels that do not count.
     """
-    expected = np.zeros(len(spectrum.counts))
-    if spectrum.background is None:
-        return expected
-    used = np.ones(len(expected), bool) if spectrum.scale is None else spectrum.scale > 0
-    left = np.flatnonzero(used)
-    runs = bins_of_counts(spectrum.background[left], np.ones(left.size, bool), SMOOTH)
-    for start, stop in zip(*runs, strict=True):
+    expected = np.zeros(len(counts))
+    left = np.flatnonzero(np.ones(len(counts), bool) if scale is None else scale > 0)
+    for start, stop in zip(
+        *bins_of_counts(counts[left], np.ones(left.size, bool), SMOOTH), strict=True
+    ):
         here = left[start:stop]
-        expected[here] = spectrum.background[here].mean()
+        expected[here] = counts[here].mean()
     return expected
 
 
