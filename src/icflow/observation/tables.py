@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units
 from astropy.table import Table, vstack
 
+from icflow.config import FitModel
+from icflow.observation.engine import ObservedEngine
 from icflow.observation.scores import REPLICAS
 from icflow.tables import rounded
 from icflow.typing import Floats
@@ -31,28 +33,45 @@ def profile(analysis: Analysis) -> Table:
 
 
 def spectrum(analysis: Analysis) -> Table:
-    """Return the fitted channels with the expected counts of every component.
+    """Return the fitted channels with the best fits of the two models that compete."""
+    observe = analysis.observe
+    fits = {
+        name: (analysis.models[name], analysis.fits[name].values)
+        for name in (observe.thermal, observe.with_ic)
+    }
+    table = fitted(analysis.engine, fits)
+    table.meta["ic"] = observe.ic
+    return table
 
-    Columns ``module, energy_lo, energy_hi`` (keV), ``counts``; for each of the two
-    models ``MODEL/TERM`` and ``MODEL/background.NAME`` (counts), and
+
+def fitted(
+    engine: ObservedEngine, fits: Mapping[str, tuple[FitModel, Mapping[str, float]]]
+) -> Table:
+    """Return the fitted channels with the expected counts of every component of some fits.
+
+    Columns ``module, energy_lo, energy_hi`` (keV), ``counts``; for each model
+    ``MODEL/TERM`` and ``MODEL/background.NAME`` (counts), and
     ``MODEL/unfolded/TERM``: energy² × photons/cm²/s/keV.
+
+    Parameters
+    ----------
+    fits : mapping of str to tuple
+        Models, by name, and the values of every parameter, as a fit returns them.
     """
-    engine, observe = analysis.engine, analysis.observe
     used = engine.used_channels()
     edges = engine.energies[used]
     table = Table({"module": engine.module[used]})
     table["energy_lo"], table["energy_hi"] = edges.T
     table["counts"] = engine.source_counts[used]
-    for name in (observe.thermal, observe.with_ic):
-        model, values = analysis.models[name], analysis.fits[name].values
+    for name, (model, values) in fits.items():
         for component, row in engine.components(model, values).items():
             table[f"{name}/{component}"] = rounded(row[used], DIGITS)
         for component, row in engine.unfolded(model, values).items():
             table[f"{name}/unfolded/{component}"] = rounded(row[used], DIGITS)
     for column in ("energy_lo", "energy_hi"):
         table[column].unit = units.keV
-    table.meta["exposure"] = {m.name: m.spectrum.exposure for m in analysis.modules}
-    table.meta["ic"] = observe.ic
+    foldings = engine.engine.foldings
+    table.meta["exposure"] = {folding.name: folding.exposure for folding in foldings}
     return table
 
 
