@@ -249,7 +249,9 @@ def expected_background(counts: Counts, scale: Floats | None) -> Floats:
 
 def _binned(files: SpectrumFiles, rmf: Rmf, control: FitControl, regroup: bool) -> Binned:
     """Return a spectrum in the bins that are fitted."""
-    keep = files.spectrum.grouping is not None and not regroup
+    # Channels by themselves are bins of the file too.
+    grouped = files.spectrum.grouping is not None or control.group_min == 0
+    keep = grouped and not regroup
     low, high = control.energies
     minimum = None if keep else control.group_min
     starts, stops = observed_groups(files.spectrum, rmf, low, high, minimum)

@@ -70,7 +70,7 @@ def value_at(engine: ObservedEngine, values: dict[str, float]) -> float:
     return float(statistic(data, bins(engine.components(POWERLAW, values)["powerlaw"])))
 
 
-@pytest.mark.parametrize("name", [n for n in CASES if not n.endswith("_ignore_bad")])
+@pytest.mark.parametrize("name", CASES)
 def test_statistic_and_fits_are_those_of_xspec(name: str, atomdb: Path) -> None:
     case = CASES[name]
     engine = engine_of(case, atomdb)
