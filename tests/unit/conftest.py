@@ -62,7 +62,7 @@ def results(pristine: Path, tmp_path: Path) -> Path:
 
 def made_up_config(size: int, folds_trained: int = 2) -> Config:
     base = configuration.load(ROOT / "config.yaml").model_dump(mode="json", exclude_none=True)
-    sizes = dict.fromkeys(base["datasets"], size) | {"train_2T": 4 * size}
+    sizes = dict.fromkeys(base["datasets"], size) | {"train_2T": 4 * size, "Coma": 1}
     above = {
         "datasets": {name: {"size": number} for name, number in sizes.items()},
         "shard_size": max(size // 2, 1),
@@ -78,7 +78,7 @@ def make_results(config: Config, folder: Path) -> None:
     """Write everything that comes before the evaluation, and the record of the run."""
     random = np.random.default_rng(1)
     truth = {name: draw_truth(config, name, random) for name in config.datasets}
-    for name in config.detection.test:
+    for name in (*config.detection.test, config.figures.cluster):
         write_dataset(config, name, truth[name], folder)
         write_components(config, name, truth[name], folder, random)
     for (name, fit), size in fits_read(config).items():
@@ -92,7 +92,8 @@ def make_results(config: Config, folder: Path) -> None:
             write_scores(config, network, fold, truth, folder, random)
             write_reconstructions(config, network, fold, truth, folder, random)
     training = config.detection.training
-    write_fit(config, training, "label", truth[training], folder, random)
+    for name in (training, "test_2T"):
+        write_fit(config, name, "label", truth[name], folder, random)
     write_record(config, folder)
     for rule, seconds in (("simulate", 41.5), ("baseline", 301.2)):
         path = folder / f"benchmarks/{rule}/shard-0000.tsv"
@@ -117,7 +118,8 @@ def draw_truth(config: Config, dataset: str, random: np.random.Generator) -> dic
     else:
         truth["apec_3.kT"] = random.uniform(1, 10, size)
         truth["apec_3.norm"] = random.uniform(0.04, 0.165, size)
-    return truth
+    fixed = config.datasets[dataset].parameters
+    return truth | {name: np.full(size, value) for name, value in fixed.items()}
 
 
 def shards(config: Config, dataset: str, size: int | None = None) -> list[tuple[int, np.ndarray]]:
@@ -195,6 +197,7 @@ def write_fit(
                 "at_bound": np.full(size, "", dtype="U30"),
                 "status": np.full(size, "ok", dtype="U60"),
                 "apec.kT": truth["apec.kT"][index],
+                "apec.norm": truth["apec.norm"][index],
                 "apec_3.kT": 10 * random.random(size),
                 "background.lines": 1 + 0.03 * random.normal(size=size),
             },
@@ -266,7 +269,7 @@ def write_components(
     folder: Path,
     random: np.random.Generator,
 ) -> None:
-    index = config.figures.example
+    index = config.figures.example if dataset in config.detection.test else 0
     parts = {name: rate * EXPOSURE * WIDTH for name, rate in rates(truth, index).items()}
     low = FIRST + WIDTH * np.arange(CHANNELS)
     total = np.sum(list(parts.values()), axis=0)
@@ -349,7 +352,9 @@ def write_scores(
         }
         names = {"kT": "apec.kT", "Z": "apec.Abundanc", "z": "apec.Redshift", "norm": "apec.norm"}
         for label, name in names.items():
-            label_values = values[name] if part in ("selection", "holdout") else np.nan * index
+            # Labels from fits are those of the training spectra alone.
+            known = part in ("selection", "holdout") or label in ("Z", "z")
+            label_values = values[name] if known else np.nan * index
             rows[f"label_{label}"] = label_values
             rows[f"latent_{label}"] = values[name] + scatter[label] * random.normal(size=index.size)
         for name, column in rows.items():

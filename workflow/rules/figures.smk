@@ -2,12 +2,17 @@
 COMPONENTS = RESULTS.components("{dataset}")
 
 
-# Expected counts of each component of one test spectrum, which Figure 1 shows.
+def shown(wildcards):
+    """Index of the spectrum of a dataset whose components are shown: of clusters the first."""
+    return CONFIG.figures.example if wildcards.dataset in CONFIG.detection.test else 0
+
+
+# Expected counts of each component of one spectrum, for the figures that show them.
 rule components_dataset:
     input:
         INPUT_FILES,
         spectra=lambda wildcards: RESULTS.spectra(
-            wildcards.dataset, CONFIG.figures.example // CONFIG.shard_size
+            wildcards.dataset, shown(wildcards) // CONFIG.shard_size
         ),
     output:
         COMPONENTS,
@@ -26,7 +31,7 @@ rule components_dataset:
         runtime=growing(30),
     params:
         settings=settings("simulate", "dataset"),
-        index=CONFIG.figures.example,
+        index=shown,
         files=digests(),
         code=code("components"),
     message:

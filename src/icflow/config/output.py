@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from icflow.config.references import NameOf
 from icflow.sections import Section
 
 
@@ -17,6 +18,11 @@ class Figures(Section):
     )
     dpi: int = Field(ge=50, description="resolution of bitmaps (dots per inch)")
     example: int = Field(ge=0, description="index of the spectra shown as examples")
+    cluster: Annotated[str, NameOf("datasets")] | None = Field(
+        None,
+        description="dataset of a cluster: Figure 1 shows its first spectrum, Figure 8 marks where "
+        "that lies",
+    )
     bins: int = Field(ge=2, description="bins of parameters in the figures that bin them")
 
 

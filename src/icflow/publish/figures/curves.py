@@ -1,4 +1,7 @@
-"""Recall against false-alarm rate, and precision against recall, with bands."""
+"""Recall against false-alarm rate, and precision against recall, with bands.
+
+Figure 5 is precision against recall of the published autoencoders.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from icflow.detection import metrics
 from icflow.detection.base import SEES
 from icflow.detection.quality import Resampling
 from icflow.detection.roc import Curve
-from icflow.publish.figures import judged, style
+from icflow.publish.figures import judged, reconstruction_errors, style
 from icflow.publish.figures.base import FigureData
 from icflow.seeds import generator
 from icflow.tables import floats
@@ -20,6 +23,8 @@ from icflow.typing import Floats
 POINTS = 200
 # Black is kept for the ceiling.
 COLORS = tuple(color for color in style.SERIES if color != style.BLACK)
+# Of the autoencoders, in the paper.
+AUTOENCODERS = (style.ORANGE, style.GREY)
 LOWEST = 1e-3  # false-alarm rate on the logarithmic axis
 
 # From a curve to x and y, (m, k) each.
@@ -118,6 +123,30 @@ def draw_precision(data: FigureData) -> style.Figure:
     return figure
 
 
+def draw_autoencoders(data: FigureData) -> style.Figure:
+    """Draw precision against recall of the autoencoders, with the thresholds that were chosen."""
+    bands = _Bands(data)
+    names = reconstruction_errors.shown(data.detection)
+    figure, axes = style.grid(1, 1, style.DOUBLE_COLUMN, 3.9)
+    panel, grid = axes[0, 0], np.linspace(0, 1, POINTS)
+    for position, name in enumerate(names):
+        color, dashes = style.cycle(AUTOENCODERS, position), style.cycle(style.DASHES, position)
+        value, low, high = bands.of(name, grid, _precisions)
+        panel.fill_between(grid, low, high, color=color, alpha=0.25, lw=0)
+        title = data.detection.detectors[name].title
+        panel.plot(grid, value, color=color, lw=1.4, ls=dashes, label=title)
+        decision = np.asarray(bands.table[f"{name}_decision"], dtype=bool)
+        chosen = metrics.confusion(decision, bands.is_ic)
+        look: style.Look = {"marker": style.cycle(style.MARKERS, position), "color": color}
+        label = f"{title}, threshold chosen"
+        look |= {"mec": style.BLACK, "ms": 7, "ls": "none", "zorder": 5, "label": label}
+        panel.plot(chosen.recall, chosen.precision, **look)
+    panel.axhline(0.5, color=style.BLACK, lw=0.8, ls="--")
+    panel.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="Recall", ylabel="Precision")
+    panel.legend(loc="upper right")
+    return figure
+
+
 def _legend(panel: style.Axes) -> None:
     """Name the curves below a panel, where many names cover none of them."""
     panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), handlelength=1.8)
@@ -133,6 +162,25 @@ def _caption(config: Config, what: str) -> str:
     )
 
 
+def _caption_autoencoders(config: Config) -> str:
+    names = reconstruction_errors.shown(config.detection)
+    titles = [config.detection.detectors[name].title for name in names]
+    return (
+        f"Precision against recall of {' and '.join(titles)} on the test spectra as the threshold "
+        "on the reconstruction error falls. Markers: the thresholds that were chosen. Bands hold "
+        f"68.3 % of {config.detection.bootstrap:,} resamplings of the spectra within each class. "
+        "Dashed: 0.5, the precision of a coin toss on classes of equal size."
+    )
+
+
+AUTOENCODER_PRECISION = judged.kind(
+    draw=draw_autoencoders,
+    caption=_caption_autoencoders,
+    alt=(
+        "Precision against recall of the conditional autoencoder, orange, and of the plain one, "
+        "grey, with a marker on each curve at the chosen threshold and a dashed line at 0.5."
+    ),
+)
 ROC = judged.kind(
     draw=draw_roc,
     caption=lambda config: (

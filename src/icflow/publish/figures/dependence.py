@@ -1,6 +1,8 @@
-"""Figure 8: how recall, precision and balanced accuracy depend on the spectrum."""
+"""Figure 8: how precision, recall and balanced accuracy depend on the spectrum."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
@@ -8,23 +10,34 @@ from astropy.table import Table
 from icflow.config import Config, Detection
 from icflow.detection import metrics
 from icflow.detection.detectors import in_order
-from icflow.detection.published import PUBLISHED
 from icflow.errors import IcflowError
+from icflow.layout import Layout
 from icflow.publish.figures import judged, style
 from icflow.publish.figures.base import FigureData, ends
 from icflow.seeds import generator
 from icflow.tables import floats
+from icflow.truth import read_truth
 from icflow.typing import Booleans, Floats
 
 REPEATS = 1000
 TRUTH = "truth."
-TITLES = {"recall": "Recall", "precision": "Precision", "bacc": "Balanced accuracy"}
+TITLES = {"precision": "Precision", "recall": "Recall", "bacc": "Balanced accuracy"}
+# The detectors of the figure, with the colours of the paper.
+LOOKS: dict[str, style.Look] = {
+    "cae": {"color": style.BLUE, "marker": "o", "ls": "-"},
+    "cstat_rule_fixed": {"color": style.VERMILLION, "marker": "s", "ls": "--", "mfc": "white"},
+}
 
 
 def shown(detection: Detection) -> list[str]:
-    """Return the published detectors; all, if there is none of them."""
+    """Return the two detectors that the paper shows; all, if there is none of them."""
     names = in_order(detection.detectors)
-    return [name for name in names if name in PUBLISHED] or names
+    return [name for name in names if name in LOOKS] or names
+
+
+def _inputs(config: Config, results: Layout) -> list[Path]:
+    cluster = config.figures.cluster
+    return [results.judged, *([] if cluster is None else [results.truth(cluster, 0)])]
 
 
 def draw(data: FigureData) -> style.Figure:
@@ -37,6 +50,7 @@ def draw(data: FigureData) -> style.Figure:
             f"{data.paths[0]}: has no true temperature, metallicity, redshift or norm to bin by; "
             "take figure 8 out of the targets for scenarios without plasma"
         )
+    cluster = _cluster(data)
     figure, axes = style.grid(
         len(TITLES), len(parameters), style.DOUBLE_COLUMN, 5.0, sharex="col", sharey="row"
     )
@@ -48,18 +62,32 @@ def draw(data: FigureData) -> style.Figure:
             binned = in_bins(values, edges, decision, is_ic, f"{name}:{quantity}")
             # Moved by a part of a bin, so that error bars stay apart.
             x = centres + (position - 0.5 * (len(names) - 1)) * 0.09 * np.diff(edges)
-            look = style.look(position) | {"label": data.detection.detectors[name].title}
+            look = LOOKS.get(name) or style.look(position)
+            look = look | {"label": data.detection.detectors[name].title}
             for panel, metric in zip(panels, TITLES, strict=True):
                 style.error_bars(panel, x, ends(binned[metric]), lw=0.9, **look)
+        if quantity in cluster:
+            look = {"color": style.BLACK, "lw": 0.8, "ls": (0, (5, 3))}
+            for panel in panels:
+                panel.axvline(cluster[quantity], label=data.settings.figures.cluster, **look)
         panels[-1].set_xlabel(style.capital(style.label(quantity)))
         panels[-1].set_xlim(edges[0], edges[-1])
     for panel, title in zip(axes[:, 0], TITLES.values(), strict=True):
         panel.set_ylabel(title)
         panel.set_ylim(0, 1.03)
-    for panel in axes[-1]:
+    for panel in (*axes[0], *axes[-1]):
         panel.axhline(0.5, color=style.GREY, lw=0.6, zorder=0)
     style.legend_above(figure, axes[0, 0], most=4)
     return figure
+
+
+def _cluster(data: FigureData) -> dict[str, float]:
+    """Return where the cluster lies among the spectra, nothing if none is to be marked."""
+    if len(data.paths) == 1:
+        return {}
+    parameters = read_truth(data.paths[1]).parameters
+    table = Table({f"{TRUTH}{name}": values[:1] for name, values in parameters.items()})
+    return {name: float(values[0]) for name, values in observables(table).items()}
 
 
 def observables(table: Table) -> dict[str, Floats]:
@@ -140,23 +168,29 @@ def in_bins(
 
 
 def _caption(config: Config) -> str:
+    titles = [config.detection.detectors[name].title for name in shown(config.detection)]
+    cluster = config.figures.cluster
+    dashed = f" Vertical dashed lines: where {cluster} lies." if cluster else ""
     return (
-        "Recall, precision and balanced accuracy of the published detectors against the true "
+        f"Precision, recall and balanced accuracy of {' and '.join(titles)} against the true "
         "redshift, temperature, metallicity and norm of the test spectra, in "
         f"{config.figures.bins} equal bins over the range of the spectra with IC. Where a spectrum "
         "has several plasmas, the temperature is their mean weighted with the norms, and the norm "
         "their sum; inverse Compton emission counts in neither. The precision is that at the "
         "prevalence of IC in the whole test set, whatever the bin holds. Bars: 68.3 % intervals of "
         f"{REPEATS:,} bootstrap resamplings within each class; points are moved sideways for "
-        "legibility, and missing where a bin leaves the metric undefined. Grey: a coin toss."
+        f"legibility, and missing where a bin leaves the metric undefined.{dashed} Grey: a coin "
+        "toss."
     )
 
 
 FIGURE = judged.kind(
+    inputs=_inputs,
     draw=draw,
     caption=_caption,
     alt=(
-        "Recall, precision and balanced accuracy in bins of redshift, temperature, metallicity and "
-        "norm, with error bars, one line per detector."
+        "Precision, recall and balanced accuracy in bins of redshift, temperature, metallicity and "
+        "norm, with error bars, of the conditional autoencoder and of the fit with known redshift; "
+        "vertical dashed lines mark the values of a cluster."
     ),
 )

@@ -1,4 +1,4 @@
-"""Figure 1: one simulated spectrum of each test dataset, with its components."""
+"""Simulated spectra with their components: Figure 1, of a cluster, and one of each test dataset."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from astropy.table import Table
 
 from icflow.config import Config
 from icflow.errors import IcflowError
-from icflow.layout import Layout
 from icflow.publish.figures import style
 from icflow.publish.figures.base import FigureData, FigureKind, shown_module
 from icflow.tables import floats, read_table
@@ -23,19 +22,21 @@ GROUP_RATIO = 1.02  # upper over lower energy of a drawn bin
 BOUNDS = ("energy_lo", "energy_hi", "counts")
 
 _BACKGROUND = "background."
+# Colours and dashes of the paper: what belongs to the background is brown.
 _BACKGROUNDS = {
-    "continuum": ("Instrumental continuum", style.GREY, "-"),
-    "lines": ("Instrumental lines, solar", style.ORANGE, "-"),
-    "aperture": ("Aperture CXB", style.GREEN, "--"),
-    "focused": ("Focused CXB", style.PURPLE, "-."),
-    "file": ("Background", style.GREY, "-"),
+    "continuum": ("Instrumental continuum", style.BROWN, ":"),
+    "lines": ("Instrumental lines, solar", style.BROWN, "-."),
+    "aperture": ("Aperture CXB", style.BROWN, "-"),
+    "focused": ("Focused CXB", style.BROWN, "--"),
+    "file": ("Background", style.BROWN, "-"),
 }
-_PLASMAS = (("Plasma", style.BLUE, "-"), ("Cooler plasma", style.SKY, "--"))
-_NON_THERMAL = (style.VERMILLION, style.YELLOW)
+_PLASMA = "Plasma"
+_PLASMAS = (("Hotter plasma", style.VERMILLION, "-"), ("Cooler plasma", style.BLUE, "-"))
+_NON_THERMAL = (style.GREEN, style.PURPLE)
 _DATA, _TOTAL, _IC = "Simulated data", "Expected total", "Inverse Compton"
 # The legend reads by columns: data, source, background.
 _ORDER = [
-    *(_DATA, _TOTAL, *(title for title, _, _ in _PLASMAS), _IC),
+    *(_DATA, _TOTAL, *(title for title, _, _ in _PLASMAS), _PLASMA, _IC),
     *(title for title, _, _ in _BACKGROUNDS.values()),
 ]
 
@@ -54,8 +55,9 @@ class Component(NamedTuple):
         return {"color": self.color, "ls": self.dashes, "baseline": None}
 
 
-def _inputs(config: Config, results: Layout) -> list[Path]:
-    return [results.components(name) for name in config.detection.test]
+def shown(config: Config) -> list[str]:
+    """Return the dataset of Figure 1: that of the cluster, or the first test dataset."""
+    return [config.figures.cluster or config.detection.test[0]]
 
 
 def draw(data: FigureData) -> style.Figure:
@@ -79,7 +81,8 @@ def draw(data: FigureData) -> style.Figure:
     axes[0, 0].set_ylabel(style.RATE)
     entries = style.entries(axes[0])
     titles = sorted(entries, key=lambda title: _ORDER.index(title) if title in _ORDER else 99)
-    figure.legend([entries[title] for title in titles], titles, loc="outside upper center", ncols=5)
+    handles = [entries[title] for title in titles]
+    figure.legend(handles, titles, loc="outside upper center", ncols=-(-len(titles) // 2))
     return figure
 
 
@@ -139,6 +142,8 @@ def components(table: Table) -> list[Component]:
         filter(_is_plasma, terms), key=lambda name: -truth.get(f"{last_component(name)}.kT", 0.0)
     )
     looks = [_PLASMAS[min(position, len(_PLASMAS) - 1)] for position in range(len(plasmas))]
+    if len(looks) == 1:
+        looks = [(_PLASMA, *looks[0][1:])]
     drawn = [Component(name, *look) for name, look in zip(plasmas, looks, strict=True)]
     for position, name in enumerate(name for name in terms if name not in plasmas):
         component = last_component(name)
@@ -168,25 +173,60 @@ def _is_plasma(term: str) -> bool:
     return bool(re.match(r"b?v*apec|mekal|v+mekal|equil", last_component(term), re.IGNORECASE))
 
 
+def _truth(config: Config, name: str) -> str:
+    """Return what a dataset fixes, as a clause: nothing that its scenario draws."""
+    fixed = {
+        parameter: value
+        for parameter, value in config.datasets[name].parameters.items()
+        if isinstance(value, int | float)
+    }
+    return ", ".join(f"{parameter} {value:g}" for parameter, value in fixed.items())
+
+
+def _drawn(config: Config) -> str:
+    return (
+        f"{config.modules[0].exposure / 1e3:,.0f} ks, rebinned to bins of {GROUP_RATIO - 1:.0%} in "
+        "energy. Points: simulated counts with Poisson errors. Lines: expected rates, in black of "
+        "everything, in colour of the source's components and in brown of the background's, folded "
+        "with the response." + shown_module(config)
+    )
+
+
 def _caption(config: Config) -> str:
+    (name,) = shown(config)
+    scenario, fixed = config.datasets[name].scenario, _truth(config, name)
+    what = f"{name} ({scenario}{': ' * bool(fixed)}{fixed})"
+    return f"A simulated spectrum of {what}, {_drawn(config)}"
+
+
+def _caption_examples(config: Config) -> str:
     scenarios = " and ".join(config.datasets[name].scenario for name in config.detection.test)
     return (
         f"Simulated spectra number {config.figures.example} of the test datasets ({scenarios}), "
-        f"{config.modules[0].exposure / 1e3:,.0f} ks, rebinned to bins of {GROUP_RATIO - 1:.0%} in "
-        "energy. Points: simulated counts with Poisson errors. Lines: expected rates of the "
-        "source's components, folded with the response, and of the background's components."
-        + shown_module(config)
+        f"{_drawn(config)}"
     )
 
 
 FIGURE = FigureKind(
-    inputs=_inputs,
+    inputs=lambda config, results: [results.components(name) for name in shown(config)],
     draw=draw,
     caption=_caption,
+    alt=(
+        "Count rate against energy from 3 to 120 keV on logarithmic axes for a simulated spectrum "
+        "of a cluster. The hotter plasma dominates at low energies and falls steeply, the cooler "
+        "one falls faster still; the four background components, in brown, take over above some "
+        "20 keV."
+    ),
+)
+EXAMPLES = FigureKind(
+    inputs=lambda config, results: [results.components(name) for name in config.detection.test],
+    draw=draw,
+    caption=_caption_examples,
     alt=(
         "Count rate against energy from 3 to 120 keV on logarithmic axes for a simulated spectrum "
         "of each scenario. Thermal emission dominates at low energies and falls steeply; the "
         "background takes over above a few tens of keV; inverse Compton emission, where present, "
         "is a flat component well below the thermal one at low energies."
     ),
+    title="Example spectra",
 )

@@ -1,14 +1,17 @@
-"""Figure 7: latents against the labels that they are trained to equal."""
+"""Figure 7: latents of the test spectra against the parameters that they stand for."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from astropy.table import Table
 
 from icflow import settings as settings_of
-from icflow.config import Config
-from icflow.errors import IcflowError
+from icflow.config import Config, LabelSource
+from icflow.detection.base import with_ic
 from icflow.layout import Layout
 from icflow.publish.figures import style
 from icflow.publish.figures.base import (
@@ -19,57 +22,154 @@ from icflow.publish.figures.base import (
     label_order,
     many,
 )
-from icflow.tables import floats, read_table, stack, strings
+from icflow.tables import floats, read_table, rows_of, stack, strings
 from icflow.typing import Floats
 
-BINS = 40
+PER_ROW = 4
 # Half the width between the quartiles of a Gaussian, in standard deviations.
 QUARTILE = 0.6744897501960817
+# Marker of the spectra of a class, without and with IC; the paper has these too.
+LOOKS: dict[bool, style.Look] = {
+    False: {"color": style.THERMAL, "mew": 0, "ms": 2.0, "alpha": 0.7, "label": "Without IC"},
+    True: {"color": style.IC, "mfc": "none", "mew": 0.4, "ms": 2.4, "label": "With IC"},
+}
 
 
-PER_ROW = 4
+class Points(NamedTuple):
+    """Spectra of a class in the plane of one label.
+
+    Attributes
+    ----------
+    truth, latent : (n,) float
+        What the label is and what the network makes of it, in the same unit.
+    """
+
+    truth: Floats
+    latent: Floats
 
 
 def _inputs(config: Config, results: Layout) -> list[Path]:
-    return [results.scores(constrained(config), fold) for fold in folds(config)]
+    """Return the scores of the evaluation and of the network, and the label fits."""
+    network = constrained(config)
+    return [
+        results.judged,
+        *(results.scores(network, fold) for fold in folds(config)),
+        *(results.labels(name, n) for name in _fitted(config) for n in config.shards(name)),
+    ]
+
+
+def _fitted(config: Config) -> list[str]:
+    """Return the test datasets whose labels are fitted, as those of the training spectra are.
+
+    Spectra with IC have one plasma, so that its parameters are what the labels stand for.
+    """
+    needed = any("fit:" in source for source in config.autoencoder.labels.values())
+    has_ic = with_ic(config.datasets, config.detection.training)
+    return [name for name in config.detection.test if needed and not has_ic[name]]
 
 
 def draw(data: FigureData) -> style.Figure:
-    """Draw one panel per label: two-dimensional histogram and 1:1 line."""
+    """Draw one panel per label: latents of both classes, and the 1:1 line."""
     names = label_order(data.autoencoder)
-    columns = ["part", *(f"{kind}_{name}" for name in names for kind in ("latent", "label"))]
-    table = stack([read_table(path, columns)[columns] for path in data.paths])
-    table = table[np.array(strings(table, "part")) == "holdout"]
-    if len(table) == 0:
-        raise IcflowError(f"{data.paths[0]}: has no held-out spectra; score the network again")
-    figure, axes = style.panels(len(names), PER_ROW, (1.85, 0.0))
+    spectra = read(data, names)
+    figure, axes = style.panels(len(names), PER_ROW, (2.0, 0.2))
     for panel, name in zip(axes.flat, names, strict=False):
-        _panel(panel, floats(table, f"label_{name}"), floats(table, f"latent_{name}"), name)
+        panel.set_xlabel(style.capital(style.label(name)), labelpad=2)
+        _panel(panel, spectra[name])
+    for row in axes:
+        row[0].set_ylabel("Latent (unit of the parameter)")
+    drawn = style.entries(axes.flat)
+    if drawn:
+        figure.legend(
+            drawn.values(), drawn, loc="outside upper center", ncols=len(drawn), markerscale=2
+        )
     return figure
 
 
-def _panel(axes: style.Axes, truth: Floats, latent: Floats, name: str) -> None:
-    from matplotlib.colors import LogNorm
+def read(data: FigureData, names: Sequence[str]) -> dict[str, dict[bool, Points]]:
+    """Return the test spectra by label and by whether they hold IC.
 
-    usable = np.isfinite(truth) & np.isfinite(latent)
-    truth, latent = truth[usable], latent[usable]
-    quantity = style.label(name).removeprefix("redshift ")
-    axes.set_xlabel(f"Label {quantity}", labelpad=2)
-    axes.set_ylabel(f"Latent {quantity}", labelpad=1)
-    if truth.size == 0:
+    Latents are the median over the folds. What they stand for is the label as the network was
+    taught it: simulated, or from the fit of one plasma; of spectra with IC the true parameter of
+    their plasma takes the place of the fit.
+
+    Raises
+    ------
+    IcflowError
+        If a file is missing or lacks a spectrum.
+    """
+    judged, is_ic = data.scores([])
+    columns = ["dataset", "index", *(f"{kind}_{n}" for n in names for kind in ("latent", "label"))]
+    scored, fitted = [], []
+    for path in data.paths[1:]:
+        # label/DATASET/shard-N.ecsv and score/NETWORK/fold-N.ecsv
+        if path.parent.parent.name == "label":
+            table = read_table(path, ["index"])
+            table["dataset"] = path.parent.name
+            fitted.append(table)
+        else:
+            scored.append(read_table(path, columns)[columns])
+    fits = stack(fitted) if fitted else None
+    spectra: dict[str, dict[bool, list[Points]]] = {name: {} for name in names}
+    for dataset in data.detection.test:
+        chosen = np.array(strings(judged, "dataset")) == dataset
+        here = judged[chosen]
+        own = [_rows(table, dataset, here) for table in scored]
+        has_ic = bool(is_ic[chosen].any())
+        fit = None if fits is None or has_ic else _rows(fits, dataset, here)
+        for name in names:
+            latent = np.median([floats(table, f"latent_{name}") for table in own], axis=0)
+            source = LabelSource.parse(data.autoencoder.labels[name])
+            assert source is not None  # The configuration has been checked.
+            truth = _truth(source, name, own[0], here, fit)
+            spectra[name].setdefault(has_ic, []).append(Points(truth, latent))
+    return {
+        name: {is_ic: Points(*map(np.concatenate, zip(*parts, strict=True))) for is_ic, parts in classes.items()}
+        for name, classes in spectra.items()
+    }
+
+
+def _rows(table: Table, dataset: str, judged: Table) -> Table:
+    """Return the rows of the spectra of a dataset, in the order of the evaluation."""
+    own = table[np.array(strings(table, "dataset")) == dataset]
+    return own[rows_of(own["index"], judged["index"], f"test spectra of {dataset}")]
+
+
+def _truth(
+    source: LabelSource, name: str, scored: Table, judged: Table, fit: Table | None
+) -> Floats:
+    if source.origin != "fit":
+        return floats(scored, f"label_{name}")
+    if fit is not None:
+        values = floats(fit, source.parameter)
+    elif f"truth.{source.parameter}" in judged.colnames:
+        values = floats(judged, f"truth.{source.parameter}")
+    else:
+        values = np.full(len(judged), np.nan)
+    with np.errstate(invalid="ignore"):
+        return np.log(values) if source.logarithm else values
+
+
+def _panel(axes: style.Axes, classes: Mapping[bool, Points]) -> None:
+    usable = {
+        is_ic: Points(*(values[np.isfinite(p.truth) & np.isfinite(p.latent)] for values in p))
+        for is_ic, p in classes.items()
+    }
+    usable = {is_ic: points for is_ic, points in usable.items() if points.truth.size}
+    if not usable:
         style.note(axes, "no labels")
         return
-    low, high = limits(truth, latent)
-    counts, x, y = np.histogram2d(truth, latent, BINS, [[low, high], [low, high]])
-    cells = np.where(counts > 0, counts, np.nan).T
-    norm = LogNorm(vmin=1, vmax=max(counts.max(), 2))
-    axes.pcolormesh(x, y, cells, cmap="viridis_r", rasterized=True, norm=norm)
-    axes.plot([low, high], [low, high], color=style.VERMILLION, lw=1.0, ls="--")
+    low, high = limits(*(np.concatenate(parts) for parts in zip(*usable.values(), strict=True)))
+    for row, (is_ic, points) in enumerate(usable.items()):
+        look: style.Look = {"marker": "o", "ls": "none", "rasterized": True, **LOOKS[is_ic]}
+        axes.plot(points.truth, points.latent, **look)
+        bias, scatter = bias_and_scatter(*points)
+        text = style.within(bias, scatter)
+        # The text must stay legible where markers lie below it.
+        behind = {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1}
+        style.note(axes, text, y=0.96 - 0.1 * row, color=look["color"], bbox=behind)
+    axes.plot([low, high], [low, high], color=style.BLACK, lw=1.0, ls="--", zorder=4)
     axes.set(xlim=(low, high), ylim=(low, high), box_aspect=1)
-    bias, scatter = bias_and_scatter(truth, latent)
-    text = f"bias {style.signed(bias)}\nscatter {scatter:.2g}"
-    # The text must stay legible where cells lie below it.
-    style.note(axes, text, bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1})
 
 
 def limits(truth: Floats, latent: Floats) -> tuple[float, float]:
@@ -93,23 +193,25 @@ def bias_and_scatter(truth: Floats, latent: Floats) -> tuple[float, float]:
 def _caption(config: Config) -> str:
     network = constrained(config)
     training = settings_of.train(config, network, 0).training
+    fitted = "from a fit of one plasma" if _fitted(config) else "as simulated"
     return (
-        f"Latents of the network {network!r} against the labels of spectra of the "
-        f"dataset {config.detection.training} that the network did not train on, "
-        f"{many(training.folds_trained, 'fold')} together (training: {training.spectra:,} spectra, "
-        f"{training.epochs:,} epochs). Colour: number of spectra per cell, logarithmic, darker for "
-        "more; dashed: equality. Bias: median of latent minus label; scatter: standard deviation "
-        "from the quartiles."
+        f"Latents of the network {network!r} against the parameters that they stand for, of the "
+        "test spectra without (blue, filled) and with inverse Compton emission (red, open). "
+        f"Temperature and norm of the former are {fitted}, those of the latter are the true ones "
+        f"of their plasma. Latents: median of {many(training.folds_trained, 'fold')} (training: "
+        f"{training.spectra:,} spectra, {training.epochs:,} epochs). Dashed: equality. Numbers: "
+        "median of latent minus parameter ± standard deviation from the quartiles, of either class."
     )
 
 
 FIGURE = FigureKind(
-    sections=("autoencoder",),
+    sections=("autoencoder", "detection"),
     inputs=_inputs,
     draw=draw,
     caption=_caption,
     alt=(
-        "Two-dimensional histograms of each latent against its label (temperature, metallicity, "
-        "redshift, norm) for held-out spectra, with the line of equality, bias and scatter."
+        "Latents against true parameters (temperature, metallicity, redshift, norm), one panel "
+        "each, as filled circles for test spectra without and open circles for test spectra with "
+        "inverse Compton emission, with the dashed line of equality, bias and scatter."
     ),
 )

@@ -1,4 +1,4 @@
-"""Figure 4: training and validation losses against epoch, all folds."""
+"""Training and validation losses against epoch, all folds."""
 
 from __future__ import annotations
 
@@ -114,4 +114,5 @@ FIGURE = FigureKind(
         "and one set of curves per fold, with the reconstruction and constraint parts of the "
         "training loss and a circle at the epoch that was chosen."
     ),
+    title="Losses",
 )

@@ -1,4 +1,4 @@
-"""Figure 3: spectra and what the autoencoder makes of them."""
+"""Spectra and what the autoencoder makes of them."""
 
 from __future__ import annotations
 
@@ -121,4 +121,5 @@ FIGURE = FigureKind(
         "the autoencoder's reconstruction drawn over it, and below the difference of the two "
         "compared with the band of Poisson noise."
     ),
+    title="Reconstructions",
 )

@@ -7,6 +7,7 @@ markers and line styles repeat what colours say, for black-and-white prints.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,7 @@ BLUE = "#0072B2"
 VERMILLION = "#D55E00"
 PURPLE = "#CC79A7"
 GREY = "#8C8C8C"
+BROWN = "#8C510A"
 
 THERMAL, IC = BLUE, VERMILLION
 SERIES = (BLUE, VERMILLION, GREEN, BLACK, PURPLE, ORANGE, SKY, YELLOW)
@@ -242,6 +244,13 @@ def signed_fixed(number: float, digits: int = 1) -> str:
     """Return a number with its sign, a real minus, and as many decimals; zero has no sign."""
     text = f"{number:+z.{digits}f}".replace("-", "−")
     return text if float(text.replace("−", "-")) else text[1:]
+
+
+def within(value: float, scatter: float) -> str:
+    """Return a number with its scatter, both with as many decimals as two digits of that need."""
+    decimals = 1 - math.floor(math.log10(scatter)) if scatter > 0 else 2
+    decimals = min(max(decimals, 0), 6)
+    return f"{signed_fixed(value, decimals)} ± {scatter:.{decimals}f}"
 
 
 def label(name: str) -> str:
