@@ -37,7 +37,10 @@ def test_every_spectrum_is_there_once(finished: Project, configuration: config.C
 def test_every_fit_has_a_row_for_every_spectrum(
     finished: Project, configuration: config.Config
 ) -> None:
-    folders = {finished.results / "label" / "train_2T": configuration.datasets["train_2T"].size}
+    folders = {
+        finished.results / "label" / name: configuration.datasets[name].size
+        for name in ("train_2T", "test_2T")
+    }
     folders |= {
         finished.results / "baseline" / dataset / fit: size
         for (dataset, fit), size in fits_read(configuration).items()

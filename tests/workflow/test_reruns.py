@@ -11,14 +11,16 @@ from running import ROOT, Project
 
 from icflow.publish.figures import registry
 
-SIMULATIONS = {"simulate_shard": 7}
-LABELS = {"label_shard": 2}
+SIMULATIONS = {"simulate_shard": 8}
+# Of the training spectra, and of the test spectra that Figure 7 shows.
+LABELS = {"label_shard": 3}
 FITS = {"baseline_shard": 20}
 INTEGRALS = {"integrate_shard": 8}
 TRAINING = {"train_fold": 6, "score_fold": 6}
 FLUXES = {"fluxes": 1}
 EVALUATION = {"evaluate": 1}
-COMPONENTS = {"components_dataset": 2}
+# Of a cluster, and of one spectrum of each test dataset.
+COMPONENTS = {"components_dataset": 3}
 FIGURES = {"figures": len(registry.FIGURES)}
 LAST = {"record": 1, "report": 1}
 
@@ -33,7 +35,7 @@ def test_a_finished_run_has_nothing_to_do(finished: Project) -> None:
 CHANGES: list[tuple[str, Any, dict[str, Any]]] = [
     ("figures/dpi", 90, FIGURES | LAST),
     ("figures/example", 1,
-     {"score_fold": 6} | COMPONENTS | EVALUATION | FIGURES | LAST),
+     {"score_fold": 6, "components_dataset": 2} | EVALUATION | FIGURES | LAST),
     ("detection/bootstrap", 120, EVALUATION | {"figures": ANY} | LAST),
     (
         "detection/detectors/cae/title",
@@ -155,4 +157,4 @@ def test_the_content_of_the_background_counts(copied: Project) -> None:
     with (copied.folder / "resources/background/nustar_fpma.yaml").open("a") as file:
         file.write("# edited\n")
     jobs = copied.jobs()
-    assert (jobs["simulate_shard"], jobs["label_shard"], jobs["baseline_shard"]) == (7, 2, 20)
+    assert (jobs["simulate_shard"], jobs["label_shard"], jobs["baseline_shard"]) == (8, 3, 20)

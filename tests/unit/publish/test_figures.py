@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
@@ -17,16 +18,19 @@ from astropy.table import Table
 from icflow import config as configuration
 from icflow.config import Config
 from icflow.detection import metrics
+from icflow.detection.base import SEES
 from icflow.detection.published import PUBLISHED
 from icflow.detection.roc import Curve
 from icflow.errors import IcflowError
 from icflow.layout import Layout
 from icflow.publish.figures import (
     architecture,
+    base,
     dependence,
     efficiency,
     every_dependence,
     example_spectra,
+    forest,
     judged,
     latents,
     reconstruction_errors,
@@ -94,12 +98,13 @@ def test_units_are_on_the_axes(config: Config, evaluated: Path) -> None:
             for text in (axes.get_xlabel(), axes.get_ylabel())
             if text
         }
-        for name in ("1", "3", "5", "7", "8")
+        for name in ("1", "3", "4", "7", "8", "reconstructions")
     }
     assert labels["1"] == {style.ENERGY, style.RATE}
-    assert style.ENERGY in labels["3"]
-    assert all("keV" in text for text in labels["3"])
-    assert any("counts s" in text for text in labels["5"])
+    assert style.ENERGY in labels["reconstructions"]
+    assert all("keV" in text for text in labels["reconstructions"])
+    for name in ("3", "4"):
+        assert any("counts s" in text for text in labels[name])
     for name in ("7", "8"):
         assert any("keV" in text for text in labels[name])
         assert any("solar" in text for text in labels[name])
@@ -165,11 +170,11 @@ def test_settings_hold_only_what_a_figure_depends_on(config: Config) -> None:
     same = [
         n for n in registry.FIGURES if registry.settings(config, n) == registry.settings(longer, n)
     ]
-    assert set(same) == set(registry.FIGURES) - {"2", "4", "7"}
+    assert set(same) == set(registry.FIGURES) - {"2", "7", "losses"}
     same = [
         n for n in registry.FIGURES if registry.settings(config, n) == registry.settings(faster, n)
     ]
-    assert set(same) == {"1", "2", "4", "6", "7"}
+    assert set(same) == {"1", "2", "6", "7", "examples", "losses", "confusion"}
 
 
 def test_every_figure_says_what_it_shows(config: Config) -> None:
@@ -246,8 +251,9 @@ def test_components_are_named_by_what_they_are(config: Config, results: Path) ->
     hot, cool = "TBabs*apec", "TBabs*apec_3"
     if truth["apec.kT"] < truth["apec_3.kT"]:
         hot, cool = cool, hot
-    assert kinds["test_2T"][hot] == "Plasma"
+    assert kinds["test_2T"][hot] == "Hotter plasma"
     assert kinds["test_2T"][cool] == "Cooler plasma"
+    assert kinds["test_1T+IC"]["TBabs*apec"] == "Plasma"
     assert kinds["test_1T+IC"]["TBabs*powerlaw"] == "Inverse Compton"
     assert kinds["test_1T+IC"]["background.aperture"] == "Aperture CXB"
     assert "source" not in kinds["test_2T"]
@@ -262,11 +268,11 @@ def test_last_component_of_a_term(term: str, component: str) -> None:
 
 
 def test_components_without_exposure_are_refused(config: Config, results: Path) -> None:
-    path = results / "components/test_2T.ecsv"
+    path = results / "components/Coma.ecsv"
     table = Table.read(path, format="ascii.ecsv")
     del table.meta["exposure"]
     table.write(path, format="ascii.ecsv", overwrite=True)
-    with pytest.raises(IcflowError, match=r"test_2T\.ecsv: needs .* exposure"):
+    with pytest.raises(IcflowError, match=r"Coma\.ecsv: needs .* exposure"):
         draw(config, results, "1")
 
 
@@ -300,13 +306,13 @@ def test_blocks_are_those_of_the_network(config: Config, length: int) -> None:
     assert parts[0] == parts[-1] == architecture.Block("spectrum", output.shape[1])
 
 
-# --- figures 3, 7 -------------------------------------------------------------------
+# --- reconstructions, figure 7 -------------------------------------------------------------------
 
 
 def test_example_that_was_not_scored_is_named(config: Config, results: Path) -> None:
     other = changed(config, {"figures": {"example": 3}})
     with pytest.raises(IcflowError, match="no reconstruction of spectrum 3 of the dataset test_2T"):
-        draw(other, results, "3")
+        draw(other, results, "reconstructions")
 
 
 def test_bias_and_scatter_of_a_gaussian_with_outliers() -> None:
@@ -319,14 +325,52 @@ def test_bias_and_scatter_of_a_gaussian_with_outliers() -> None:
     assert scatter == pytest.approx(0.2, rel=0.03)
 
 
-def test_latents_use_held_out_spectra_only(config: Config, results: Path) -> None:
-    for fold in range(2):
-        path = results / f"score/cae/fold-{fold}.ecsv"
-        table = Table.read(path, format="ascii.ecsv")
-        table = table[np.asarray(table["part"]) != "holdout"]
-        table.write(path, format="ascii.ecsv", overwrite=True)
-    with pytest.raises(IcflowError, match=r"fold-0\.ecsv: has no held-out spectra"):
-        draw(config, results, "7")
+def test_latents_stand_beside_what_they_were_taught(config: Config, evaluated: Path) -> None:
+    """Fitted temperatures without IC, the true ones with it; metallicities as simulated."""
+    settings = registry.settings(config, "7")
+    data = base.FigureData(settings, registry.inputs(config, "7", Layout(evaluated)))
+    points = latents.read(data, ["kT", "Z"])
+    truths = {
+        name: Table.read(evaluated / f"simulate/{name}/shard-0000.truth.ecsv", format="ascii.ecsv")
+        for name in config.detection.test
+    }
+    fits = Table.read(evaluated / "label/test_2T/shard-0000.ecsv", format="ascii.ecsv")
+    size = len(fits)
+    np.testing.assert_allclose(points["kT"][False].truth[:size], fits["apec.kT"])
+    with_ic = truths["test_1T+IC"]
+    np.testing.assert_allclose(points["kT"][True].truth[:size], with_ic["apec.kT"])
+    np.testing.assert_allclose(points["Z"][True].truth[:size], with_ic["apec.Abundanc"])
+    scores = [
+        Table.read(evaluated / f"score/cae/fold-{fold}.ecsv", format="ascii.ecsv")
+        for fold in range(2)
+    ]
+    both = np.array([t["latent_kT"][t["dataset"] == "test_1T+IC"] for t in scores])
+    np.testing.assert_allclose(points["kT"][True].latent, both.mean(axis=0))
+
+
+def test_latents_without_a_label_fit_are_told(config: Config, evaluated: Path) -> None:
+    path = evaluated / "label/test_2T/shard-0001.ecsv"
+    Table.read(path, format="ascii.ecsv")[1:].write(path, format="ascii.ecsv", overwrite=True)
+    with pytest.raises(IcflowError, match="test spectra of test_2T: no row for spectrum 30"):
+        draw(config, evaluated, "7")
+
+
+def test_only_spectra_without_ic_need_label_fits(config: Config) -> None:
+    names = {path.parts[-2] for path in registry.inputs(config, "7", Layout(Path()))}
+    assert "test_2T" in names
+    assert "test_1T+IC" not in names
+
+
+# --- figure 4 -----------------------------------------------------------------------
+
+
+def test_counts_beyond_the_threshold() -> None:
+    score = np.array([1.0, 3.0, 4.0, 5.0, np.nan])
+    is_ic = np.array([False, False, True, True, True])
+    text = reconstruction_errors.beyond(score, is_ic, 2.0)
+    assert text == "Beyond the threshold 2 with IC, 1 without: 2.00 to 1"
+    text = reconstruction_errors.beyond(score, is_ic, 3.0)
+    assert text == "Beyond the threshold 2 with IC, 0 without"
 
 
 # --- figure 8 -----------------------------------------------------------------------
@@ -423,7 +467,7 @@ def test_confusion_matrices_of_more_detectors_fill_more_rows(
     entry = dict(content["detectors"]["cae"], confusion={"tp": 0, "fp": 1, "tn": 3, "fn": 0})
     content["detectors"] = {f"detector{number}": entry for number in range(7)}
     path.write_text(json.dumps(content))
-    figure = draw(config, evaluated, "6")
+    figure = draw(config, evaluated, "confusion")
     figure.draw_without_rendering()
     assert sum(axes.get_visible() for axes in figure.axes) == 7
     assert len(figure.axes) == 8
@@ -442,11 +486,74 @@ def test_pdf_text_is_compressed_but_whole(config: Config, evaluated: Path, tmp_p
 # --- all detectors ------------------------------------------------------------------
 
 
-def test_figure_8_keeps_to_the_published_detectors(config: Config) -> None:
-    assert dependence.shown(config.detection) == list(PUBLISHED)
-    others = {name: d for name, d in config.detection.detectors.items() if name not in PUBLISHED}
+def test_figure_8_shows_what_the_paper_shows(config: Config) -> None:
+    assert dependence.shown(config.detection) == ["cae", "cstat_rule_fixed"]
+    detectors = config.detection.detectors
+    others = {name: d for name, d in detectors.items() if name not in dependence.LOOKS}
     without = config.detection.model_copy(update={"detectors": others})
     assert set(dependence.shown(without)) == set(others)
+
+
+def test_figure_8_marks_the_cluster(config: Config, evaluated: Path) -> None:
+    figure = draw(config, evaluated, "8")
+    fixed = config.datasets["Coma"].parameters
+    # Redshift, temperature, metallicity, norm; of two plasmas mean and sum.
+    norm = fixed["apec.norm"] + fixed["apec_3.norm"]
+    heat = sum(fixed[f"{name}.kT"] * fixed[f"{name}.norm"] for name in ("apec", "apec_3")) / norm
+    wanted = [fixed["apec.Redshift"], heat, fixed["apec.Abundanc"], norm]
+    for panel, value in zip(figure.axes[:4], wanted, strict=True):
+        marks = [line.get_xdata() for line in panel.lines if line.get_label() == "Coma"]
+        np.testing.assert_allclose(marks, [[value, value]])
+    none = changed(config, {"figures": {"cluster": None}})
+    axes = draw(none, evaluated, "8").axes[0]
+    assert not [line for line in axes.lines if line.get_label() == "Coma"]
+
+
+def test_figure_6_shows_the_published_methods(config: Config, evaluated: Path) -> None:
+    figure = draw(config, evaluated, "6")
+    titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
+    assert titles == [config.detection.detectors[name].title for name in PUBLISHED]
+
+
+def test_figure_5_marks_the_chosen_thresholds(config: Config, evaluated: Path) -> None:
+    (axes,) = draw(config, evaluated, "5").axes
+    entries = json.loads((evaluated / "evaluate/metrics.json").read_text())["detectors"]
+    marked = {
+        line.get_label(): (line.get_xdata()[0], line.get_ydata()[0])
+        for line in axes.lines
+        if str(line.get_label()).endswith("threshold chosen")
+    }
+    for name in ("cae", "ae"):
+        entry = entries[name]
+        wanted = entry["recall"]["value"], entry["precision"]["value"]
+        assert marked[f"{entry['title']}, threshold chosen"] == pytest.approx(wanted)
+
+
+def test_forest_lists_every_detector_in_its_class(config: Config, evaluated: Path) -> None:
+    metrics = json.loads((evaluated / "evaluate/metrics.json").read_text())
+    lines = forest.rows(metrics)
+    assert sum(line.entry is not None for line in lines) == len(config.detection.detectors)
+    classes = [line.text for line in lines if line.entry is None]
+    assert classes == [SEES[key].heading for key in judged.groups(config.detection)]
+    # Best first within a class.
+    values = [None if line.entry is None else line.entry["bacc"]["value"] for line in lines]
+    for first, second in itertools.pairwise(values):
+        assert None in (first, second) or first >= second
+    (axes,) = draw(config, evaluated, "forest").axes
+    published = [line for line in axes.lines if line.get_label() == "Published"]
+    assert sorted(line.get_xdata()[0] for line in published) == sorted(
+        entry.bacc for entry in PUBLISHED.values()
+    )
+
+
+def test_forest_shows_a_detector_without_a_number(config: Config, evaluated: Path) -> None:
+    path = evaluated / "evaluate/metrics.json"
+    content = json.loads(path.read_text())
+    content["detectors"]["ae"]["bacc"] = {"value": None, "lo": None, "hi": None}
+    content["ceiling"] = None
+    path.write_text(json.dumps(content))
+    (axes,) = draw(config, evaluated, "forest").axes
+    assert "undefined" in [text.get_text() for text in axes.texts]
 
 
 def test_every_detector_is_in_one_group(config: Config) -> None:

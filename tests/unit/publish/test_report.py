@@ -93,7 +93,7 @@ def test_report_is_accessible(config: Config, finished: Path) -> None:
 def test_report_states_settings_times_and_failures(config: Config, finished: Path) -> None:
     text = " ".join(make(config, finished).text.split())
     for phrase in (
-        "Figure 8. Recall, precision",
+        "Figure 8. Precision, recall",
         "Recall at 1 % false alarms",
         "Calibration error",
         "Detection efficiency. Fraction of the test spectra",

@@ -46,3 +46,18 @@ def test_what_several_panels_show_is_named_once() -> None:
 )
 def test_labels_begin_with_a_capital_or_a_symbol(text: str, label: str) -> None:
     assert style.capital(text) == label
+
+
+@pytest.mark.parametrize(
+    ("value", "scatter", "text"),
+    [
+        (-0.0074, 0.27, "−0.01 ± 0.27"),
+        (3.2e-5, 0.035, "0.000 ± 0.035"),
+        (12.3, 45.0, "+12 ± 45"),
+        (0.5, 0.0, "+0.50 ± 0.00"),
+    ],
+)
+def test_numbers_have_as_many_decimals_as_their_scatter(
+    value: float, scatter: float, text: str
+) -> None:
+    assert style.within(value, scatter) == text

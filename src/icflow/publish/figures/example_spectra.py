@@ -31,7 +31,7 @@ _BACKGROUNDS = {
     "file": ("Background", style.BROWN, "-"),
 }
 _PLASMA = "Plasma"
-_PLASMAS = (("Hotter plasma", style.VERMILLION, "-"), ("Cooler plasma", style.BLUE, "-"))
+_PLASMAS = (("Hotter plasma", style.VERMILLION, "-"), ("Cooler plasma", style.BLUE, (0, (6, 1.5))))
 _NON_THERMAL = (style.GREEN, style.PURPLE)
 _DATA, _TOTAL, _IC = "Simulated data", "Expected total", "Inverse Compton"
 # The legend reads by columns: data, source, background.
@@ -113,7 +113,8 @@ def _panel(axes: style.Axes, path: Path, table: Table) -> Floats:
     axes.stairs(summed, edges, lw=0.6, zorder=2, label=_TOTAL, **total.look)
     for component in components(table):
         values, label = rate(floats(table, component.column)), component.title
-        axes.stairs(values, edges, lw=1.0, zorder=2, label=label, **component.look)
+        width = 0.9 if is_background(component.column) else 1.4
+        axes.stairs(values, edges, lw=width, zorder=2, label=label, **component.look)
     style.note(axes, _title(table), x=0.96, ha="right", fontsize=8)
     axes.set_xlabel(style.ENERGY)
     return counts
@@ -126,7 +127,7 @@ def _title(table: Table) -> str:
     title = str(table.meta.get("scenario", ""))
     if not heats:
         return title
-    return f"{title}\n$kT$ = {', '.join(f'{kT:.1f}' for kT in heats)} keV"
+    return f"{title}\n$kT$ = {', '.join(f'{kT:.3g}' for kT in heats)} keV"
 
 
 def components(table: Table) -> list[Component]:

@@ -111,7 +111,7 @@ def read(data: FigureData, names: Sequence[str]) -> dict[str, dict[bool, Points]
             scored.append(read_table(path, columns)[columns])
     fits = stack(fitted) if fitted else None
     spectra: dict[str, dict[bool, list[Points]]] = {name: {} for name in names}
-    for dataset in data.detection.test:
+    for dataset in dict.fromkeys(strings(judged, "dataset")):
         chosen = np.array(strings(judged, "dataset")) == dataset
         here = judged[chosen]
         own = [_rows(table, dataset, here) for table in scored]
@@ -124,7 +124,10 @@ def read(data: FigureData, names: Sequence[str]) -> dict[str, dict[bool, Points]
             truth = _truth(source, name, own[0], here, fit)
             spectra[name].setdefault(has_ic, []).append(Points(truth, latent))
     return {
-        name: {is_ic: Points(*map(np.concatenate, zip(*parts, strict=True))) for is_ic, parts in classes.items()}
+        name: {
+            is_ic: Points(*map(np.concatenate, zip(*parts, strict=True)))
+            for is_ic, parts in classes.items()
+        }
         for name, classes in spectra.items()
     }
 
@@ -205,7 +208,7 @@ def _caption(config: Config) -> str:
 
 
 FIGURE = FigureKind(
-    sections=("autoencoder", "detection"),
+    sections=("autoencoder",),
     inputs=_inputs,
     draw=draw,
     caption=_caption,
