@@ -84,11 +84,12 @@ def _references(panel: style.Axes, metrics: Mapping[str, Any]) -> None:
     """Mark what knows nothing, and what knows the priors."""
     panel.axvline(0.5, color=style.GREY, lw=0.9, ls=":", label="Coin toss", zorder=1)
     top = metrics["ceiling"]
-    estimate = metrics["detectors"][top][QUANTITY] if top else {"value": None}
-    if estimate["value"] is not None:
-        look: style.Look = {"color": style.BLACK, "ls": "--", "lw": 0.9, "zorder": 1}
-        panel.axvline(estimate["value"], label="Ceiling for known priors", **look)
-        panel.axvspan(estimate["lo"], estimate["hi"], color=style.GREY, alpha=0.25, lw=0, zorder=0)
+    if top is None or metrics["detectors"][top][QUANTITY]["value"] is None:
+        return
+    value, low, high = (metrics["detectors"][top][QUANTITY][end] for end in ENDS)
+    look: style.Look = {"color": style.BLACK, "ls": "--", "lw": 0.9, "zorder": 1}
+    panel.axvline(value, label="Ceiling for known priors", **look)
+    panel.axvspan(low, high, color=style.GREY, alpha=0.25, lw=0, zorder=0)
 
 
 def _frame(panel: style.Axes, lines: Sequence[Row]) -> None:

@@ -78,7 +78,7 @@ def draw(data: FigureData) -> style.Figure:
         _panel(panel, spectra[name])
     for row in axes:
         row[0].set_ylabel("Latent (unit of the parameter)")
-    drawn = style.entries(axes.flat)
+    drawn = style.entries(list(axes.flat))
     if drawn:
         figure.legend(
             drawn.values(), drawn, loc="outside upper center", ncols=len(drawn), markerscale=2
