@@ -29,6 +29,9 @@ from icflow.ogip.observation import companion
 from icflow.ogip.spectrum import Spectrum, check_counts, read_spectrum
 from icflow.settings import BackgroundFitSettings
 
+# The ratio of the norms in two detectors from which on it matters which of them a region covers.
+UNEVEN = 1.2
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -186,17 +189,17 @@ def _report(setup: Setup, fitted: FittedNorms) -> Iterator[str]:
             )
     for module, origins in setup.origins.items():
         yield f"{module}: norms are scaled by {_words(origins)}"
-    uneven = {
-        component.name: max(component.detectors) / max(min(component.detectors), 1e-3)
+    uneven = [
+        f"{module}.{component.name}"
         for module, components in setup.components.items()
         for component in components
-        if component.detectors and setup.origins[module][component.name] == "BACKSCAL"
-    }
+        if setup.origins[module][component.name] == "BACKSCAL"
+        and max(component.detectors, default=0) > UNEVEN * min(component.detectors, default=0)
+    ]
     if uneven:
-        factors = ", ".join(f"{name} up to {factor:.2g} times" for name, factor in uneven.items())
         yield (
-            f"note: some detectors see more than others ({factors}), which BACKSCAL does not know; "
-            "give --regions where regions cover the detectors unequally"
+            f"note: some detectors see more of {', '.join(uneven)} than others, which BACKSCAL "
+            "does not know; give --regions where regions cover the detectors unequally"
         )
 
 

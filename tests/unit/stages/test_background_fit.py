@@ -108,7 +108,7 @@ def test_without_regions_backscal_counts(
     assert fit(folder, atomdb) == 0
     printed = capsys.readouterr().out
     assert "A: norms are scaled by BACKSCAL (as bright everywhere): particles sky" in printed
-    assert "note: some detectors see more than others (sky up to 3 times)" in printed
+    assert "note: some detectors see more of A.sky, B.sky than others" in printed
     parts = {c.name: c for c in read_background("out/background-nuB01_sr.yaml")}
     # As bright everywhere: the source sees 0.6 of what the region does, in both components.
     for name, norm in (("particles", 2e-3 * 2.0), ("sky", 0.1 * 1.0)):
