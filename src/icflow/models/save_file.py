@@ -17,6 +17,7 @@ from pathlib import Path
 
 from icflow.errors import IcflowError
 from icflow.models.expression import Expression, parse
+from icflow.ogip.names import beside
 
 # Statements that change nothing of what the models predict, and those that are read.
 WITHOUT_EFFECT = (
@@ -109,12 +110,13 @@ class SaveFile:
         IcflowError
             If it is in none of these places.
         """
-        for path in (self.path.parent / name, Path(name), self.path.parent / Path(name).name):
-            if Path(re.sub(r"\{\d+\}$", "", str(path))).is_file():
-                return path
-        raise IcflowError(
-            f"{self.path}: names {name}, which is neither beside it nor here; copy the file there"
-        )
+        path = beside(self.path, name)
+        if path is None:
+            raise IcflowError(
+                f"{self.path}: names {name}, which is neither beside it nor here; copy the file "
+                "there"
+            )
+        return path
 
     def values(self, model: SavedModel, group: int) -> tuple[Expression, dict[str, float]]:
         """Return the expression of a model, and its parameters in one data group, links resolved.

@@ -30,6 +30,7 @@ from icflow.engines.embedded.shapes import (
 )
 from icflow.errors import IcflowError
 from icflow.models.background import BackgroundComponent
+from icflow.ogip.bins import used_channels
 from icflow.ogip.grouping import noticed_channels
 from icflow.ogip.spectrum import Spectrum
 from icflow.statistic import Data
@@ -70,9 +71,9 @@ class Region:
 
     def noticed(self, energies: Sequence[float]) -> Booleans:
         """Tell which channels are fitted: between two energies (keV), and of good quality."""
-        rmf, quality = self.response.rmf, self.spectrum.quality
+        rmf = self.response.rmf
         chosen = noticed_channels(rmf.e_min, rmf.e_max, *energies)
-        return chosen if quality is None else chosen & np.isin(quality, (0, 2))
+        return chosen & used_channels(self.spectrum, regroup=True)
 
     def seen(self, parts: Sequence[Part], energies: Sequence[float]) -> tuple[Floats, Floats]:
         """Return counts and expected counts of each part in the channels that are fitted.

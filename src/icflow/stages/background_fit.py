@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from icflow.engines.embedded.folding import load_response
+from icflow.config import ObservedSpectrum
+from icflow.engines.embedded.folding import Response
 from icflow.errors import IcflowError, did_you_mean
 from icflow.models import library
 from icflow.models.background import (
@@ -25,8 +24,8 @@ from icflow.observation.regions import (
     scaled,
 )
 from icflow.observation.shares import read_shares, shares_of
-from icflow.ogip.observation import companion
-from icflow.ogip.spectrum import Spectrum, check_counts, read_spectrum
+from icflow.ogip.observation import Checked, check_companions, read_files
+from icflow.ogip.spectrum import Spectrum, read_spectrum
 from icflow.settings import BackgroundFitSettings
 
 # The ratio of the norms in two detectors from which on it matters which of them a region covers.
@@ -44,17 +43,23 @@ class Setup:
         Each of a module that has a region.
     shares : list of dict
         Of each source, by component.
+    files : dict of Path
+        By module, the background file with the shapes.
     components : dict
         By module, as they are before the fit.
     origins : dict
         By module and component, where shares are from.
+    notes : list of str
+        What is odd about the files, a sentence each.
     """
 
     regions: list[Region]
     sources: list[Spectrum]
     shares: list[dict[str, float]]
+    files: dict[str, Path]
     components: dict[str, tuple[BackgroundComponent, ...]]
     origins: dict[str, dict[str, str]]
+    notes: list[str]
 
 
 def run(
@@ -94,7 +99,7 @@ def run(
         ]
         head = [
             f"Background of {spectrum.path}, from {', '.join(map(str, spectra))}.",
-            f"Shapes of {_file_of(background, source, spectrum)}; norms fitted between "
+            f"Shapes of {setup.files[module]}; norms fitted between "
             f"{settings.energies[0]:g} and {settings.energies[1]:g} keV and scaled",
             f"by {_words(setup.origins[module])}. `range` is the 90 % error of the norm.",
         ]
@@ -110,43 +115,54 @@ def _setup(
     given: Path | None,
 ) -> Setup:
     """Read and check everything that the fit needs."""
-    if len(background) not in (1, len(source)):
-        raise IcflowError(
-            f"--background names {len(background)} files and --source {len(source)}; give one "
-            "background file for all, or one for each"
-        )
-    sources, fields = [list(map(read_spectrum, paths)) for paths in (source, spectra)]
-    _check_modules(sources, fields)
+    sources = list(map(read_spectrum, source))
+    fields = [_checked(settings, path) for path in spectra]
+    _check_modules(sources, [field.files.spectrum for field in fields])
+    files = _shapes_of(sources, background)
     known = {} if given is None else read_shares(given)
     _check_names(known, [*spectra, *source], given)
-    files = {s.path: _file_of(background, source, s) for s in sources}
-    components = {s.instrument: read_background(files[s.path]) for s in sources}
-    regions: list[Region] = []
+    components = {module: read_background(path) for module, path in files.items()}
     shares: dict[str, dict[str, float]] = {}
     origins: dict[str, dict[str, str]] = {}
+    everything = [*(field.files.spectrum for field in fields), *sources]
     for module, own in components.items():
-        members = [s for s in (*fields, *sources) if s.instrument == module]
-        found, origins[module] = shares_of(members, own, known)
-        shares |= {s.path: share for s, share in zip(members, found, strict=True)}
-    for spectrum in fields:
-        check_counts(spectrum.counts, spectrum.path)
-        rmf = settings.rmf or companion(Path(spectrum.path), spectrum.respfile, "RESPFILE", "--rmf")
-        response = load_response(rmf, None)
-        channel = response.rmf.channel
-        if not np.all(np.isin(spectrum.channel, channel)):
+        members = [spectrum for spectrum in everything if spectrum.instrument == module]
+        seen, origins[module] = shares_of(members, own, known)
+        shares |= {s.path: share for s, share in zip(members, seen, strict=True)}
+    regions = [
+        Region(s, s.instrument, Response(field.rmf, None), shares[s.path])
+        for field in fields
+        for s in [field.files.spectrum]
+    ]
+    notes = [note for field in fields for note in (*field.files.spectrum.notes, *field.rmf.notes)]
+    return Setup(
+        regions, sources, [shares[s.path] for s in sources], files, components, origins, notes
+    )
+
+
+def _checked(settings: BackgroundFitSettings, path: Path) -> Checked:
+    """Read the spectrum of a region with its response, by the checks of every fit."""
+    asked = ObservedSpectrum(spectrum=str(path), rmf=settings.rmf, arf="none", background="none")
+    low, high = settings.energies
+    return check_companions(read_files(asked), low, high)
+
+
+def _shapes_of(sources: Sequence[Spectrum], background: Sequence[Path]) -> dict[str, Path]:
+    """Return the background file with the shapes for each module."""
+    if len(background) not in (1, len(sources)):
+        raise IcflowError(
+            f"--background names {len(background)} files and --source {len(sources)}; give one "
+            "background file for all, or one for each"
+        )
+    files: dict[str, Path] = {}
+    for number, spectrum in enumerate(sources):
+        path = background[number % len(background)]
+        if files.setdefault(spectrum.instrument, path) != path:
             raise IcflowError(
-                f"{spectrum.path}: has the channels {spectrum.channel[0]} to "
-                f"{spectrum.channel[-1]}, {rmf} {channel[0]} to {channel[-1]}; give the response "
-                "that belongs to the spectrum"
+                f"{spectrum.path}: --background gives {spectrum.instrument} two files, "
+                f"{files[spectrum.instrument]} and {path}; give one for a module"
             )
-        seen = shares[spectrum.path]
-        regions.append(Region(spectrum.padded(channel), spectrum.instrument, response, seen))
-    return Setup(regions, sources, [shares[s.path] for s in sources], components, origins)
-
-
-def _file_of(background: Sequence[Path], source: Sequence[Path], spectrum: Spectrum) -> Path:
-    """Return the background file with the shapes for a source."""
-    return background[0 if len(background) == 1 else list(map(str, source)).index(spectrum.path)]
+    return files
 
 
 def _check_modules(sources: Sequence[Spectrum], fields: Sequence[Spectrum]) -> None:
@@ -172,6 +188,7 @@ def _check_names(known: Mapping[str, object], paths: Sequence[Path], file: Path 
 
 def _report(setup: Setup, fitted: FittedNorms) -> Iterator[str]:
     """Yield a table of the norms, how good the fit is, and what was assumed."""
+    yield from (f"Note: {note}" for note in setup.notes)
     yield f"{'component':<24}{'counts in the regions':>22}  90 % error"
     for module, components in setup.components.items():
         for component in components:
@@ -184,7 +201,7 @@ def _report(setup: Setup, fitted: FittedNorms) -> Iterator[str]:
         yield f"{region.spectrum.path}: Pearson's chi2 {chi2:.1f} for {channels} channels"
         if sigmas > BAD_FIT:
             yield (
-                f"warning: {region.spectrum.path} is {sigmas:.1f} sigma from a good fit: is the "
+                f"Warning: {region.spectrum.path} is {sigmas:.1f} sigma from a good fit: is the "
                 "region free of sources, and are the shapes those of this module?"
             )
     for module, origins in setup.origins.items():
@@ -198,7 +215,7 @@ def _report(setup: Setup, fitted: FittedNorms) -> Iterator[str]:
     ]
     if uneven:
         yield (
-            f"note: some detectors see more of {', '.join(uneven)} than others, which BACKSCAL "
+            f"Note: some detectors see more of {', '.join(uneven)} than others, which BACKSCAL "
             "does not know; give --regions where regions cover the detectors unequally"
         )
 

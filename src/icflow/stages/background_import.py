@@ -47,7 +47,7 @@ def run(saved: Path, output: Path, source: Sequence[str] = ()) -> Iterator[str]:
         yield f"{path}: background of {spectrum.name}: {', '.join(c.name for c in components)}"
     for number in file.without_model():
         yield (
-            f"note: source {number} has a response and no model; if it should have one, {saved} is "
+            f"Note: source {number} has a response and no model; if it should have one, {saved} is "
             "not whole"
         )
     if file.settings:
@@ -109,7 +109,7 @@ def _components(
 
 def _redistribution(response: Path, own: Path) -> str | Path:
     """Return how a background file names a response."""
-    if response.samefile(own):
+    if response == own or (response.is_file() and own.is_file() and response.samefile(own)):
         return "source"
     rmf = read_rmf(response)
     return "identity" if _is_identity(rmf, read_rmf(own)) else response.absolute()

@@ -88,7 +88,7 @@ def test_norms_of_the_regions_are_those_of_the_source(
     printed = capsys.readouterr().out
     assert "out/background-nuA01_sr.yaml: background of nuA01_sr.pha" in printed
     assert "A: norms are scaled by the detectors seen: particles sky" in printed
-    assert "warning" not in printed and "note" not in printed
+    assert "Warning" not in printed and "Note" not in printed
     given = {c.name: c for c in read_background("shapes/shapes.yaml")}
     for name, (module, fractions, _) in list(SEEN.items())[2:]:
         for part in read_background(f"out/background-{Path(name).stem}.yaml"):
@@ -108,7 +108,7 @@ def test_without_regions_backscal_counts(
     assert fit(folder, atomdb) == 0
     printed = capsys.readouterr().out
     assert "A: norms are scaled by BACKSCAL (as bright everywhere): particles sky" in printed
-    assert "note: some detectors see more of A.sky, B.sky than others" in printed
+    assert "Note: some detectors see more of A.sky, B.sky than others" in printed
     parts = {c.name: c for c in read_background("out/background-nuB01_sr.yaml")}
     # As bright everywhere: the source sees 0.6 of what the region does, in both components.
     for name, norm in (("particles", 2e-3 * 2.0), ("sky", 0.1 * 1.0)):
@@ -129,7 +129,7 @@ def test_a_region_with_a_source_is_told(
     )
     write_spectrum("bgdA.pha", spectrum)
     assert fit(folder, atomdb) == 0
-    assert "warning: bgdA.pha is" in capsys.readouterr().out
+    assert "Warning: bgdA.pha is" in capsys.readouterr().out
 
 
 def write_other(name: str, module: str, channels: int = N) -> None:
