@@ -98,7 +98,7 @@ def test_report_states_settings_times_and_failures(config: Config, finished: Pat
         "Calibration error",
         "Detection efficiency. Fraction of the test spectra",
         "Published values: Lin et al. 2024",
-        "2 of 10 folds of 240 spectra, 25 epochs (CAE, AE) and 60 epochs (DENSE).",
+        "2 of 10 folds of 240 spectra, 10 epochs (CAE, AE) and 60 epochs (DENSE).",
         "no minimum within 200 iterations",
         "the spectrum holds no counts",
         "5 min 01 s",

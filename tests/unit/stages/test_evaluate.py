@@ -260,7 +260,7 @@ def test_table_shows_published_values_and_settings(
     assert len(lines) == 1
     for number in ("0.47", "0.42"):
         assert number in lines[0]
-    epochs = "25 epochs (AE, CAE) and 60 epochs (DENSE)"
+    epochs = "10 epochs (AE, CAE) and 60 epochs (DENSE)"
     for setting in ("2 of 10 folds", epochs, "AtomDB 3.0.9", "XSPEC 12.15.0", "60 2T"):
         assert setting in text
 
