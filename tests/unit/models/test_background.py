@@ -30,6 +30,29 @@ def test_the_default_has_the_four_components(root: Path) -> None:
     assert components["lines"].values["apec.kT"] == 1.14579
 
 
+def test_fpmb_has_the_lines_of_fpma_with_other_norms(root: Path) -> None:
+    own, other = (
+        {c.name: c for c in read_background(root / path)}
+        for path in (NUSTAR.replace("fpma", "fpmb"), NUSTAR)
+    )
+    assert list(own) == list(other)
+    for component, source in zip(own.values(), other.values(), strict=True):
+        assert component.redistribution == source.redistribution
+        assert component.area == source.area
+        shapes, norms = (
+            {v for n, v in component.values.items() if n.endswith(".norm") == norm}
+            for norm in (False, True)
+        )
+        assert shapes <= set(source.values.values())
+        assert norms.isdisjoint(source.values.values()) or component.name == "focused"
+    # 79.45 % of the sum of four detectors.
+    assert own["lines"].values["apec.norm"] == pytest.approx(0.7945 * 0.838572, rel=1e-5)
+    continuum = own["continuum"]
+    assert sum(continuum.detectors) * 0.7945 == pytest.approx(
+        continuum.values["bknpower.norm"], rel=1e-5
+    )
+
+
 @pytest.mark.parametrize(("name", "file"), [("aperture", "be.arf"), ("focused", "fcxb.arf")])
 def test_areas_are_those_used_with_xspec(
     root: Path, reference: Path, rmf_path: Path, name: str, file: str
