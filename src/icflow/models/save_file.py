@@ -9,6 +9,7 @@ parameters are counted over all data groups. Links of the unnamed model of sourc
 from __future__ import annotations
 
 import ast
+import math
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from icflow.errors import IcflowError
 from icflow.models.expression import Expression, parse
+from icflow.models.scenario import complete
 from icflow.ogip.names import beside
 
 # Statements that change nothing of what the models predict, and those that are read.
@@ -125,7 +127,7 @@ class SaveFile:
         ------
         IcflowError
             If the model library lacks a component, the number of parameters is not that of
-            the expression, or a link cannot be followed.
+            the expression, a link cannot be followed, or a value is outside XSPEC's hard limits.
         """
         where = f"{self.path}: line {model.line}"
         try:
@@ -140,10 +142,12 @@ class SaveFile:
                 f"follow: the file is not whole, or of another version of XSPEC; {AGAIN}"
             )
         first = groups.index(group) * len(names)
-        return expression, {
+        values = {
             name: self._value(model, first + number, ())
             for number, name in enumerate(names, start=1)
         }
+        complete(expression, values, f"{where}: model {model.name}".rstrip())
+        return expression, values
 
     def groups(self, model: SavedModel) -> list[int]:
         """Return the data groups that have parameters in a model: those with its response."""
@@ -174,14 +178,14 @@ class SaveFile:
 
         def value(match: re.Match[str]) -> str:
             target = self._named(match[1] or "", name)
-            return repr(self._value(target, int(match[2]), [*before, name]))
+            return f"({self._value(target, int(match[2]), [*before, name])!r})"
 
         text, references = REFERENCE.subn(value, setting)
         try:
             if not references:
                 raise ValueError
             return _arithmetic(ast.parse(text.replace("^", "**").strip(), mode="eval").body)
-        except (SyntaxError, ValueError, ArithmeticError):
+        except (SyntaxError, ValueError, ArithmeticError, TypeError, RecursionError):
             raise IcflowError(
                 f"{self.path}: the link `= {setting}` of {name} cannot be read; sums, products "
                 f"and powers of parameters and numbers can; {AGAIN}"
@@ -297,7 +301,7 @@ def _parameter(line: str, where: str) -> float | str:
         return line[1:].strip()
     try:
         numbers = [float(word) for word in line.split()]
-        if len(numbers) != NUMBERS:
+        if len(numbers) != NUMBERS or not math.isfinite(numbers[0]):
             raise ValueError
     except ValueError:
         raise IcflowError(

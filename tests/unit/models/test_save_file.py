@@ -65,13 +65,19 @@ def written(folder: Path, models: str, head: str = HEAD) -> Path:
 
 @pytest.mark.parametrize(
     ("link", "value"),
-    [("= b:p1*2 + 0.5", 4.5), ("= 2:p1^2", 4.0), ("= -b:p1/(1 + 1)", -1.0), ("=b:p1", 2.0)],
+    [("= b:p1*2 + 0.5", 4.5), ("= 2:p1^2", 4.0), ("= -b:p1/(1 - 2)", 2.0), ("=b:p1", 2.0)],
 )
 def test_links_are_sums_products_and_powers(tmp_path: Path, link: str, value: float) -> None:
     models = f"model 2:b powerlaw\n 2 -1 -3 -2 9 10\n{link}\n"
     saved = read_save_file(written(tmp_path, models))
     _, values = saved.values(saved.models["b"], 1)
     assert values == {"powerlaw.PhoIndex": 2.0, "powerlaw.norm": value}
+
+
+def test_a_link_to_a_negative_parameter(tmp_path: Path) -> None:
+    models = "model 2:b powerlaw\n -2 -1 -3 -2 9 10\n= b:p1^2\n"
+    saved = read_save_file(written(tmp_path, models))
+    assert saved.values(saved.models["b"], 1)[1]["powerlaw.norm"] == 4.0
 
 
 def test_links_lead_through_other_links_and_models(tmp_path: Path) -> None:
@@ -102,6 +108,11 @@ def test_a_source_has_parameters_in_the_groups_that_have_its_response(tmp_path: 
         (f"model 2:b powerlaw\n{LINE}= exp(b:p1)\n", r"the link `= exp\(b:p1\)` of b:p2 cannot"),
         (f"model 2:b powerlaw\n{LINE}= 3\n", "the link `= 3` of b:p2 cannot be read"),
         (f"model 2:b powerlaw\n{LINE}= b:p1/0\n", "cannot be read"),
+        (f"model 2:b powerlaw\n{LINE}= (0-b:p1)^0.5\n", "cannot be read"),
+        (
+            f"model 2:b powerlaw\n{LINE}= b:p1 - 9\n",
+            "line 3: model b.powerlaw.norm: -8 lies outside XSPEC",
+        ),
     ],
 )
 def test_models_that_cannot_be_read(tmp_path: Path, models: str, words: str) -> None:
@@ -115,6 +126,7 @@ def test_models_that_cannot_be_read(tmp_path: Path, models: str, words: str) -> 
     ("text", "words"),
     [
         (HEAD + f"model 2:b powerlaw\n{LINE} 1 0.1 0\n", "line 5: '1 0.1 0' is not a parameter"),
+        (HEAD + "model 2:b powerlaw\n 1e999 1 0 0 1 1\n", "line 4: '1e999 1 0 0 1 1' is not a par"),
         ("method leven\n", "names no spectrum"),
         (HEAD + "gain 2:1 1.01 0\n", "line 3: 'gain' is not a statement of a save file"),
         (HEAD + "newpar 3 5\n", "'newpar' is not a statement"),
