@@ -88,8 +88,9 @@ def parameter(line: str) -> click.Parameter:
     ``--name KIND  what it means``; without dashes it is an argument. ``KIND!`` must be given,
     ``KIND=5`` has a default, ``KIND...`` takes several words, ``KIND@section`` names a part of
     that section of the configuration, ``NAME=KIND`` is a pair, may be given several times and
-    becomes a dictionary, ``a|b`` is a choice, and without a kind it is a switch. As
-    ``--name>other`` it is called `other` in the stage.
+    becomes a dictionary, ``KIND+`` may be given several times and becomes a list, ``a|b`` is a
+    choice, and without a kind it is a switch. As ``--name>other`` it is called `other` in the
+    stage.
     """
     words, _, text = line.strip().partition("  ")
     names, _, kinds = words.partition(" ")
@@ -108,12 +109,16 @@ def parameter(line: str) -> click.Parameter:
         more["metavar"] = more["metavar"] if required else f"[{more['metavar']}]"
         return click.Argument([other or name], nargs=-1 if several else 1, **more)
     option = [name, other or name.lstrip("-").replace("-", "_")]
+    repeated, kind = kind.endswith("+"), kind.rstrip("+")
     more |= {"help": text.strip()}
     if not kind:
         return click.Option(option, is_flag=True, help=text.strip())
     if pair:
         pairs = {"type": Pair(kind), "multiple": True, "callback": lambda *given: dict(given[-1])}
         return click.Option(option, **more | pairs)
+    if repeated:
+        more |= {"type": str, "metavar": kind, "multiple": True}
+        more["callback"] = lambda *words: list(words[-1])
     if "|" in kind:
         more |= {"type": click.Choice(kind.split("|")), "metavar": None}
     if default is not None:

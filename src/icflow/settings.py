@@ -197,8 +197,6 @@ class ObserveNetworkSettings(SourceSettings):
 class ModelSettings(AtomicData):
     """What models depend on besides their parameters."""
 
-    rmf: str | None = None
-
     @property
     def atomic_data(self) -> AtomicData:
         """The settings of the model library."""
@@ -208,16 +206,20 @@ class ModelSettings(AtomicData):
 class BackgroundFitSettings(ModelSettings):
     """The fit of background norms to source-free spectra."""
 
+    rmf: str | None = None
     energies: Energies
     each_model: bool
 
 
-class SpectrumSettings(ModelSettings):
-    """What a model of one spectrum depends on besides its parameters."""
+class PredictSettings(ModelSettings):
+    """A model with its values, whose expected counts are wanted."""
 
     expression: str
+    rmf: str
     arf: str | None = None
     background: str | None = None
+    values: dict[str, float]
+    exposure: Annotated[float, Field(gt=0)]
 
     def module(self, rmf: str, arf: str | None, exposure: float) -> Module:
         """Return the module of a spectrum with this response; ``none`` is no file."""
@@ -228,17 +230,13 @@ class SpectrumSettings(ModelSettings):
         return Module(rmf=rmf, arf=arf, exposure=exposure, background=background)
 
 
-class PredictSettings(SpectrumSettings):
-    """A model with its values, whose expected counts are wanted."""
+class FitSpectrumSettings(ModelSettings, FitControl):
+    """The fit of a model to spectra: companions once for all of them, or for each."""
 
-    rmf: str
-    values: dict[str, float]
-    exposure: Annotated[float, Field(gt=0)]
-
-
-class FitSpectrumSettings(SpectrumSettings, FitControl):
-    """The fit of a model to one spectrum."""
-
+    expression: str
+    rmf: list[str] = Field([])
+    arf: list[str] = Field([])
+    background: list[str] = Field([])
     energies: Energies = Field([3.0, 80.0])
     group_min: Annotated[int, Field(ge=0)] = 0
     max_iterations: int = 500

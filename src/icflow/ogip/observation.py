@@ -103,8 +103,8 @@ def read_files(given: ObservedSpectrum, name: str = "", key: str = "") -> Spectr
     ------
     IcflowError
         If the spectrum is missing or cannot be used (see `read_spectrum`), names
-        files that are not there, or names a background spectrum although no
-        background model is given.
+        files that are not there, or, in a configuration that does not say what the
+        background is, a background spectrum: on the command line it is used.
     """
     path = Path(given.spectrum)
     notes: list[str] = []
@@ -113,9 +113,12 @@ def read_files(given: ObservedSpectrum, name: str = "", key: str = "") -> Spectr
         spectrum = read_spectrum(path)
         check_counts(spectrum.counts, str(path))
         notes += spectrum.notes
-        if spectrum.backfile is not None and given.background is None:
-            raise IcflowError(_which_background(spectrum, key))
-        background, behind = _background(spectrum, given.background, f"{option}background", notes)
+        chosen = given.background
+        if spectrum.backfile is not None and chosen is None:
+            if key:
+                raise IcflowError(_which_background(spectrum, key))
+            chosen = FILE
+        background, behind = _background(spectrum, chosen, f"{option}background", notes)
     except IcflowError as error:
         raise IcflowError(f"{key}.spectrum: {error}" if key else str(error)) from None
     rmf, arf = _given(given.rmf), _given(given.arf)
@@ -128,15 +131,10 @@ def read_files(given: ObservedSpectrum, name: str = "", key: str = "") -> Spectr
 
 def _which_background(spectrum: Spectrum, key: str) -> str:
     """Say that a spectrum comes with a background spectrum, and what can be done."""
-    text = f"{spectrum.path}: names the background spectrum {spectrum.backfile} in BACKFILE; "
-    if key:
-        return text + (
-            f"under {key}, write `background: file` to use it, name a description of the "
-            "background, or write `background: none` if there is none"
-        )
-    return text + (
-        "give `--background file` to use it, --background FILE with a description of the "
-        "background, or `--background none` if there is none"
+    return (
+        f"{spectrum.path}: names the background spectrum {spectrum.backfile} in BACKFILE; under "
+        f"{key}, write `background: file` to use it, name a description of the background, or "
+        "write `background: none` if there is none"
     )
 
 

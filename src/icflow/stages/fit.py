@@ -1,4 +1,4 @@
-"""Stage: the fit of one spectrum.
+"""Stage: the fit of one spectrum, or of several jointly.
 
 Nothing of the workflow is needed here: model, response and data come from the
 command line, as in a session with XSPEC.
@@ -6,21 +6,31 @@ command line, as in a session with XSPEC.
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from icflow.config import FitModel, Free, Link, ObservedSpectrum
-from icflow.engines.base import BACKGROUND, FitResult
+from icflow.config.model import MODULE_NAME
+from icflow.engines.embedded.folding import FACTOR
 from icflow.errors import IcflowError
-from icflow.files import write_json
+from icflow.files import atomic_path, write_json
 from icflow.models.expression import parse
 from icflow.models.library import Parameter
 from icflow.models.scenario import complete
+from icflow.observation import fit_figure
 from icflow.observation.engine import ObservedEngine
+from icflow.observation.fit_output import Fit, as_json, as_save_file, as_text, check_saved
+from icflow.observation.tables import fitted
+from icflow.ogip.names import plain
 from icflow.ogip.observation import SpectrumFiles, check_companions, read_files
+from icflow.publish.figures import style
 from icflow.settings import FitSpectrumSettings
 
+DPI = 200  # of bitmaps
 # Limits of free parameters where the user gives none: XSPEC's hard limits are wider than tables
 # and spectra make sense. Keyed by the name of the parameter.
 LIMITS = {"kT": (0.1, 30.0), "Redshift": (0.0, 0.3), "norm": (0.0, 1e6), "nH": (0.0, 10.0)}
@@ -28,64 +38,127 @@ LIMITS = {"kT": (0.1, 30.0), "Redshift": (0.0, 0.3), "norm": (0.0, 1e6), "nH": (
 LINES = ("LineE",)
 
 
-def run(settings: FitSpectrumSettings, spectrum: Path, output: Path | None = None) -> str:
-    """Fit one OGIP spectrum; write the result as JSON and return it as a table to read.
+def run(
+    settings: FitSpectrumSettings,
+    spectra: Sequence[Path],
+    output: Path | None = None,
+    save: Path | None = None,
+    plot: Path | None = None,
+    unfolded: bool = False,
+) -> str:
+    """Fit OGIP spectra, several jointly, and return the result as a table to read.
 
-    Every parameter that is neither frozen nor linked is free.
+    Every parameter that is neither frozen nor linked is free, and so are the
+    factors between the first spectrum and the others.
+
+    Parameters
+    ----------
+    output, save, plot : path, optional
+        Files to write: the result as JSON, as a save file of XSPEC, a figure.
+    unfolded : bool
+        Whether the figure shows the source before the response too.
 
     Raises
     ------
     IcflowError
-        If the spectrum, its response or the model cannot be used, or the fit fails.
+        If a spectrum, its response or the model cannot be used, or the fit fails.
     """
-    given = settings.model_fields_set
-    model = FitModel(expression=settings.expression, parameters=_parameters(settings))
-    complete(parse(settings.expression), model.parameters, "parameters")
-    companions = {key: getattr(settings, key) for key in ("rmf", "arf", "background")}
-    low, high = settings.energies
-    asked = read_files(ObservedSpectrum(spectrum=str(spectrum), **companions))
-    files, _, energies = check_companions(asked, low, high, cut="energies" not in given)
-    control = settings.model_copy(update={"energies": list(energies)})
-    regroup = "group_min" in given
-    engine = ObservedEngine([files], control, regroup, settings.atomic_data)
-    (result,) = engine.fit(model)
-    if result.status != "ok":
-        raise IcflowError(f"{spectrum}: {result.status}")
+    if plot is not None:
+        style.check_suffix(plot)
+    files, energies = _read(settings, spectra)
+    if save is not None:
+        check_saved(files)
+    fit = _fit(settings, files, energies)
     if output is not None:
-        write_json(output, _as_json(result, files, control, engine))
-    what = _what(files, settings, energies, engine.n_bins)
-    return "\n".join([*what, *_as_text(result, settings, files.behind is not None)])
+        write_json(output, as_json(fit))
+    if save is not None:
+        with atomic_path(save) as temporary:
+            temporary.write_text(as_save_file(fit), encoding="utf-8")
+    if plot is not None:
+        table = fitted(fit.engine, {fit_figure.NAME: (fit.model, fit.result.values)})
+        numbers = f"{fit.statistic} = {fit.result.cstat:.1f}, {fit.result.dof} dof"
+        title = f"{settings.expression}\n{numbers}"
+        style.write(lambda: fit_figure.draw(table, title, unfolded), DPI, [plot])
+    return "\n".join(as_text(fit))
 
 
-def _what(
-    files: SpectrumFiles, settings: FitSpectrumSettings, energies: Sequence[float], n_bins: int
-) -> list[str]:
-    """Say what is fitted, what was chosen for the user, and what is odd about it."""
-    low, high = energies
-    given = settings.model_fields_set
-    background = files.behind.path if files.behind is not None else files.background
-    if files.spectrum.grouping is not None and "group_min" not in given:
-        bins = "grouped as the file says"
-    else:
-        bins = f"of at least {settings.group_min} counts" if settings.group_min else "ungrouped"
-    chosen = "" if "energies" in given else " (by default; --energies chooses others)"
-    return [
-        f"Spectrum {files.spectrum.path}: {files.spectrum.exposure:g} s",
-        f"Response {files.rmf}, area {files.arf or 'none'}, background {background or 'none'}",
-        f"Bins {n_bins}, {bins}, {low:g} to {high:g} keV{chosen}",
-        *(f"Note: {note}" for note in files.notes),
-    ]
+def _fit(
+    settings: FitSpectrumSettings, files: Sequence[SpectrumFiles], energies: Sequence[float]
+) -> Fit:
+    factors = [FACTOR + file.name for file in files[1:]]
+    model = FitModel(
+        expression=settings.expression, parameters=_parameters(settings, energies, factors)
+    )
+    complete(parse(settings.expression), model.parameters, "parameters")
+    control = settings.model_copy(update={"energies": list(energies)})
+    regroup = "group_min" in settings.model_fields_set
+    engine = ObservedEngine(files, control, regroup, settings.atomic_data)
+    frozen = {n: np.array([v]) for n, v in settings.freeze.items() if n in factors}
+    (result,) = engine.fit(model, frozen=frozen)
+    if result.status != "ok":
+        raise IcflowError(f"{', '.join(file.spectrum.path for file in files)}: {result.status}")
+    return Fit(settings, files, energies, model, engine, result)
 
 
-def _parameters(settings: FitSpectrumSettings) -> dict[str, float | Link | Free]:
+# --- what is read ------------------------------------------------------------------------
+
+
+def _read(
+    settings: FitSpectrumSettings, spectra: Sequence[Path]
+) -> tuple[list[SpectrumFiles], tuple[float, float]]:
+    """Return spectra with their companions, checked, and the energies to fit."""
+    chosen = "energies" in settings.model_fields_set
+    low, high = settings.energies
+    keys = ("rmf", "arf", "background")
+    given = {key: _each(getattr(settings, key), len(spectra), key) for key in keys}
+    checked = []
+    for number, path in enumerate(spectra):
+        own = {key: names[number] for key, names in given.items()}
+        asked = read_files(ObservedSpectrum(spectrum=str(path), **own))
+        checked.append(check_companions(asked, low, high, cut=not chosen))
+    names = _names([part.files for part in checked])
+    limits = [part.energies for part in checked]
+    files = [replace(part.files, name=name) for part, name in zip(checked, names, strict=True)]
+    return files, (min(low for low, _ in limits), max(high for _, high in limits))
+
+
+def _each(given: Sequence[str], number: int, key: str) -> list[str | None]:
+    """Return a file for each spectrum: those given, or the one given, or none."""
+    if len(given) not in (0, 1, number):
+        raise IcflowError(
+            f"--{key} is given {len(given)} times for {number} spectra; give it once, or once for "
+            "each of them in their order"
+        )
+    return list(given) if len(given) == number else [given[0] if given else None] * number
+
+
+def _names(files: Sequence[SpectrumFiles]) -> list[str]:
+    """Name spectra by their instruments, or else by their files; a single one has no name."""
+    if len(files) == 1:
+        return [""]
+    instruments = [file.spectrum.instrument for file in files]
+    stems = [plain(file.spectrum.path).stem for file in files]
+    for names in (instruments, stems):
+        made = [re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") for name in names]
+        if len(set(made)) == len(made) and all(map(MODULE_NAME.fullmatch, made)):
+            return made
+    return [f"S{number}" for number in range(1, len(files) + 1)]
+
+
+# --- what is fitted ----------------------------------------------------------------------
+
+
+def _parameters(
+    settings: FitSpectrumSettings, energies: Sequence[float], factors: Sequence[str]
+) -> dict[str, float | Link | Free]:
     expression, declared = settings.expression, parse(settings.expression).parameters
     frozen, links, limits = settings.freeze, settings.link, settings.limits
     for option, names in (("--freeze", frozen), ("--link", links), ("--limits", limits)):
         for name in names:
-            if name not in declared:
+            if name not in declared and not (option == "--freeze" and name in factors):
                 raise IcflowError(
                     f"{option} {name}: {expression!r} has no such parameter; "
-                    f"allowed: {', '.join(declared)}"
+                    f"allowed: {', '.join([*declared, *factors])}"
                 )
     for name, target in links.items():
         if target not in declared or target in links or target == name:
@@ -100,7 +173,7 @@ def _parameters(settings: FitSpectrumSettings) -> dict[str, float | Link | Free]
         elif name in links:
             parameters[name] = Link(link=links[name])
         else:
-            parameters[name] = _free(name, parameter, limits.get(name), settings.energies)
+            parameters[name] = _free(name, parameter, limits.get(name), energies)
     return parameters
 
 
@@ -120,75 +193,3 @@ def _free(
                 f"{hard_low:g} to {hard_high:g}; stay inside"
             )
     return low if low == high else Free(free=[low, high])  # a switch
-
-
-def _as_json(
-    result: FitResult, files: SpectrumFiles, settings: FitSpectrumSettings, engine: ObservedEngine
-) -> dict[str, object]:
-    def entry(name: str) -> dict[str, object]:
-        error = result.errors[name]
-        return {
-            "value": result.values[name],
-            "error": error if error == error else None,
-            "free": name in result.free,
-            **({"interval": list(result.intervals[name])} if name in result.intervals else {}),
-        }
-
-    return {
-        "spectrum": files.spectrum.path,
-        "exposure": files.spectrum.exposure,
-        "rmf": str(files.rmf),
-        "arf": None if files.arf is None else str(files.arf),
-        "background_spectrum": None if files.behind is None else files.behind.path,
-        "expression": settings.expression,
-        "energies": list(settings.energies),
-        "group_min": settings.group_min if "group_min" in settings.model_fields_set else None,
-        "errors": settings.errors,
-        "delta": settings.delta,
-        "cstat": result.cstat,
-        "dof": result.dof,
-        "bins": result.bins,
-        "converged": result.converged,
-        "starts": result.starts,
-        "agreeing": result.agreeing,
-        "iterations": result.iterations,
-        "gradient": result.gradient,
-        "at_bound": list(result.at_bound),
-        "parameters": {
-            name: entry(name) for name in result.values if not name.startswith(BACKGROUND)
-        },
-        "background": {
-            name.removeprefix(BACKGROUND): result.values[name]
-            for name in result.values
-            if name.startswith(BACKGROUND)
-        },
-        "notes": list(files.notes),
-        "versions": engine.versions(),
-    }
-
-
-def _as_text(result: FitResult, settings: FitSpectrumSettings, behind: bool) -> list[str]:
-    """Return a table like XSPEC's ``show free``, line by line; `behind` tells W from C."""
-    declared = parse(settings.expression).parameters
-    lines = [f"Model {settings.expression}", f"{'parameter':<22}{'unit':<10}{'value':>14}  error"]
-    if result.intervals:
-        lines[-1] += f"  [C rises by {settings.delta:g}]"
-    for name, value in result.values.items():
-        unit = declared[name].unit if name in declared else ""
-        if name in result.at_bound:
-            error = "at its limit"
-        elif name in result.free:
-            sigma = result.errors[name]
-            error = f"+/- {sigma:.4g}" if math.isfinite(sigma) else "not determined"
-        else:
-            error = "frozen"
-        if name in result.intervals:
-            error += "  [{:.6g}, {:.6g}]".format(*result.intervals[name])
-        lines.append(f"{name:<22}{unit:<10}{value:>14.6g}  {error}")
-    state = "converged" if result.converged else "NOT converged"
-    lines.append(
-        f"{'W' if behind else 'C'}-stat {result.cstat:.2f} for {result.bins} bins, "
-        f"{result.dof} degrees of freedom; {state}, {result.agreeing} of {result.starts} starts "
-        "agree"
-    )
-    return lines

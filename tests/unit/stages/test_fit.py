@@ -10,6 +10,7 @@ import pytest
 from astropy.table import Table
 
 from icflow.cli import main
+from icflow.models.save_file import read_save_file
 
 
 @pytest.fixture
@@ -136,3 +137,116 @@ def test_fit_asks_for_the_response_that_the_spectrum_names(
     spectrum.write_bytes((reference / "observation.pha").read_bytes())
     assert main(["fit", str(spectrum), "--expression", "apec"]) == 1
     assert "RESPFILE is nustar_fpma.rmf" in capsys.readouterr().err
+
+
+# --- background spectra, several spectra, and what is written -------------------------------
+
+
+@pytest.fixture
+def files(reference: Path) -> Path:
+    """Spectra of a made-up instrument with background spectra."""
+    return reference / "files"
+
+
+@pytest.fixture
+def powerlaw(atomdb: Path) -> list[str]:
+    return ["--expression", "powerlaw", "--atomdb", str(atomdb)]
+
+
+def test_a_background_spectrum_is_used_unless_told_otherwise(
+    files: Path, powerlaw: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fits = {}
+    for word in (None, "file", "w_few_b.pha", "none"):
+        background = []
+        if word is not None:
+            background = ["--background", str(files / word) if word.endswith(".pha") else word]
+        output = tmp_path / "fit.json"
+        spectrum = [str(files / "w_few.pha"), "--energies", "3", "30", "--output", str(output)]
+        assert main(["fit", *spectrum, *powerlaw, *background]) == 0
+        fits[word], printed = json.loads(output.read_text()), capsys.readouterr().out
+        used = "none" if word == "none" else str(files / "w_few_b.pha")
+        assert f"background {used}" in printed
+        assert ("C-stat" if word == "none" else "W-stat 259.40 for 269 bins") in printed
+    cases = {c["name"]: c for c in json.loads((files / "cases.json").read_text())}
+    best = cases["w_few"]["fit"]
+    for word in (None, "file", "w_few_b.pha"):
+        assert fits[word]["statistic"] == "W"
+        assert fits[word]["cstat"] == pytest.approx(best["statistic"], abs=0.01)
+        assert fits[word]["background_spectrum"] == str(files / "w_few_b.pha")
+    # The background fitted as source.
+    assert fits["none"]["statistic"] == "C"
+    assert fits["none"]["parameters"]["powerlaw.PhoIndex"]["value"] < 1.5
+
+
+def test_several_spectra_are_fitted_jointly(
+    files: Path, powerlaw: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, save, plot = (tmp_path / f"fit.{suffix}" for suffix in ("json", "xcm", "pdf"))
+    spectra = [str(files / f"w_j{number}.pha") for number in (1, 2)]
+    arguments = ["fit", *spectra, *powerlaw, "--energies", "3", "30"]
+    writing = ["--output", str(output), "--save", str(save), "--plot", str(plot), "--unfolded"]
+    assert main([*arguments, *writing]) == 0
+    assert "W-stat 346.70 for 336 bins, 333 degrees of freedom" in capsys.readouterr().out
+    result = json.loads(output.read_text())
+    assert [spectrum["spectrum"] for spectrum in result["spectra"]] == spectra
+    assert [spectrum["exposure"] for spectrum in result["spectra"]] == [1e4, 8e3]
+    assert result["free"] == ["powerlaw.PhoIndex", "powerlaw.norm", "factor.w_j2"]
+    assert np.shape(result["covariance"]) == (3, 3)
+    values = {name: entry["value"] for name, entry in result["parameters"].items()}
+    # XSPEC's best fit, with a constant in front.
+    assert values["factor.w_j2"] == pytest.approx(1.13445, abs=1e-3)
+    saved = read_save_file(save)
+    assert [spectrum.name for spectrum in saved.spectra.values()] == spectra
+    _, second = saved.values(saved.models[""], 2)
+    assert list(second.values()) == pytest.approx(
+        [values["factor.w_j2"], values["powerlaw.PhoIndex"], values["powerlaw.norm"]], rel=1e-10
+    )
+    assert plot.read_bytes().startswith(b"%PDF")
+    frozen = ["--freeze", f"factor.w_j2={values['factor.w_j2']!r}", "--output", str(output)]
+    assert main([*arguments, *frozen]) == 0
+    again = json.loads(output.read_text())
+    assert again["cstat"] == pytest.approx(result["cstat"], abs=1e-6)
+    assert again["dof"] == result["dof"] + 1
+
+
+def test_spectra_with_and_without_background_are_fitted_in_one_sum(
+    files: Path, powerlaw: list[str], tmp_path: Path
+) -> None:
+    output = tmp_path / "fit.json"
+    spectra = [str(files / "w_j1.pha"), str(files / "w_j2.pha")]
+    chosen = ["--background", "file", "--background", "none"]
+    arguments = ["fit", *spectra, *powerlaw, *chosen, "--output", str(output)]
+    assert main([*arguments, "--cross-normalisation", "0.1", "9"]) == 0
+    result = json.loads(output.read_text())
+    assert result["statistic"] == "W + C"
+    backgrounds = [spectrum["background_spectrum"] for spectrum in result["spectra"]]
+    assert backgrounds == [str(files / "w_j1_b.pha"), None]
+    # Its background is taken for source.
+    assert result["parameters"]["factor.w_j2"]["value"] > 1.13
+
+
+@pytest.mark.parametrize(
+    ("extra", "reason"),
+    [
+        (["--rmf", "a.rmf", "--rmf", "b.rmf"], "--rmf is given 2 times for 1 spectra"),
+        (["--plot", "fit.txt"], "fit.txt: figures are written as .pdf, .png, .svg"),
+        (["--save", "fit.xcm"], "XSPEC has no place for the components"),
+        (["--freeze", "factor.B=1"], "--freeze factor.B: 'powerlaw' has no such parameter"),
+    ],
+)
+def test_fit_refuses_before_it_fits(
+    files: Path,
+    powerlaw: list[str],
+    background: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    extra: list[str],
+    reason: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    more = background if "--save" in extra else []
+    assert main(["fit", str(files / "w_few.pha"), *powerlaw, *more, *extra]) == 1
+    assert reason in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

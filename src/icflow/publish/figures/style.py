@@ -156,6 +156,19 @@ def save(figure: Figure, path: Path, dpi: int) -> None:
         figure.savefig(temporary, dpi=dpi, metadata=_METADATA[path.suffix.lower()])
 
 
+def check_suffix(path: Path) -> None:
+    """Check that figures can be written to a file of this name.
+
+    Raises
+    ------
+    IcflowError
+        If its suffix is unknown.
+    """
+    if path.suffix.lower() not in _METADATA:
+        formats = ", ".join(_METADATA)
+        raise IcflowError(f"{path}: figures are written as {formats}; choose one of these suffixes")
+
+
 def write(draw: Callable[[], Figure], dpi: int, outputs: Sequence[Path]) -> None:
     """Draw a figure within this style and write it.
 
@@ -174,11 +187,7 @@ def write(draw: Callable[[], Figure], dpi: int, outputs: Sequence[Path]) -> None
         If what `draw` reads is missing or wrong, or an output has an unknown suffix.
     """
     for path in outputs:
-        if path.suffix.lower() not in _METADATA:
-            formats = ", ".join(_METADATA)
-            raise IcflowError(
-                f"{path}: figures are written as {formats}; choose one of these suffixes"
-            )
+        check_suffix(path)
     with context():
         figure = draw()
         for path in outputs:

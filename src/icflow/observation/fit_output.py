@@ -1,0 +1,212 @@
+"""What a fit of spectra found: as a table to read, as JSON, and as a save file for XSPEC."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from icflow.config import FitModel
+from icflow.engines.base import BACKGROUND, FitResult
+from icflow.errors import IcflowError
+from icflow.models import saving
+from icflow.models.expression import parse
+from icflow.observation.engine import ObservedEngine
+from icflow.ogip.observation import SpectrumFiles
+from icflow.settings import FitSpectrumSettings
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fit, with what it is a fit of.
+
+    Attributes
+    ----------
+    settings : FitSpectrumSettings
+        As given: what was not is chosen by default.
+    energies : sequence of float
+        Lowest and highest that are fitted, keV.
+    """
+
+    settings: FitSpectrumSettings
+    files: Sequence[SpectrumFiles]
+    energies: Sequence[float]
+    model: FitModel
+    engine: ObservedEngine
+    result: FitResult
+
+    @property
+    def statistic(self) -> str:
+        """Its name: W for spectra with background spectra, C for others."""
+        behind = [file.behind is not None for file in self.files]
+        return "W" if all(behind) else "W + C" if any(behind) else "C"
+
+
+def check_saved(files: Sequence[SpectrumFiles]) -> None:
+    """Check that XSPEC can know of all that is fitted.
+
+    Raises
+    ------
+    IcflowError
+        If a background is described by components, which have responses of their own.
+    """
+    for file in files:
+        if file.background is not None:
+            raise IcflowError(
+                f"--save: XSPEC has no place for the components of {file.background}, the "
+                f"background of {file.spectrum.path}; leave --save out, or give a background "
+                "spectrum with --background"
+            )
+
+
+# --- words -------------------------------------------------------------------------------
+
+
+def as_text(fit: Fit) -> list[str]:
+    """Return what was fitted, and a table like XSPEC's ``show free``, line by line."""
+    settings, result = fit.settings, fit.result
+    declared = parse(settings.expression).parameters
+    lines = [f"Model {settings.expression}", f"{'parameter':<22}{'unit':<10}{'value':>14}  error"]
+    if result.intervals:
+        lines[-1] += f"  [{fit.statistic} rises by {settings.delta:g}]"
+    for name, value in result.values.items():
+        unit = declared[name].unit if name in declared else ""
+        lines.append(f"{name:<22}{unit:<10}{value:>14.6g}  {_error(result, name)}")
+    state = "converged" if result.converged else "NOT converged"
+    lines.append(
+        f"{fit.statistic}-stat {result.cstat:.2f} for {result.bins} bins, {result.dof} degrees of "
+        f"freedom; {state}, {result.agreeing} of {result.starts} starts agree"
+    )
+    return [*_what(fit), *lines]
+
+
+def _what(fit: Fit) -> list[str]:
+    """Say what is fitted, what was chosen for the user, and what is odd about it."""
+    settings, lines = fit.settings, []
+    for file in fit.files:
+        background = file.behind.path if file.behind is not None else file.background
+        name = f" ({file.name})" if file.name else ""
+        lines += [
+            f"Spectrum {file.spectrum.path}{name}: {file.spectrum.exposure:g} s",
+            f"Response {file.rmf}, area {file.arf or 'none'}, background {background or 'none'}",
+        ]
+    given = settings.model_fields_set
+    grouped = [file.spectrum.grouping is not None for file in fit.files]
+    if "group_min" not in given and any(grouped):
+        bins = "grouped as the file says" if all(grouped) else "grouped as far as the files say"
+    else:
+        bins = f"of at least {settings.group_min} counts" if settings.group_min else "ungrouped"
+    low, high = fit.energies
+    chosen = "" if "energies" in given else " (by default; --energies chooses others)"
+    return [
+        *lines,
+        f"Bins {fit.engine.n_bins}, {bins}, {low:g} to {high:g} keV{chosen}",
+        *(f"Note: {note}" for note in dict.fromkeys(n for file in fit.files for n in file.notes)),
+    ]
+
+
+def _error(result: FitResult, name: str) -> str:
+    sigma = result.errors[name]
+    if name in result.at_bound:
+        error = "at its limit"
+    elif name in result.free:
+        error = f"+/- {sigma:.4g}" if math.isfinite(sigma) else "not determined"
+    else:
+        error = "frozen"
+    if name in result.intervals:
+        error += "  [{:.6g}, {:.6g}]".format(*result.intervals[name])
+    return error
+
+
+# --- JSON --------------------------------------------------------------------------------
+
+
+def as_json(fit: Fit) -> dict[str, Any]:
+    """Return all that is known of a fit."""
+    settings, result = fit.settings, fit.result
+    spectra = [_spectrum(file) for file in fit.files]
+    own = ("expression", "errors", "delta")
+    found = ("cstat", "dof", "bins", "converged", "starts", "agreeing", "iterations", "gradient")
+    return {
+        # What there is one of stands at the top too.
+        **(spectra[0] if len(spectra) == 1 else {}),
+        "spectra": spectra,
+        **{key: getattr(settings, key) for key in own},
+        "energies": list(fit.energies),
+        "group_min": settings.group_min if "group_min" in settings.model_fields_set else None,
+        "statistic": fit.statistic,
+        **{key: getattr(result, key) for key in found},
+        "at_bound": list(result.at_bound),
+        "parameters": {
+            name: _parameter(result, name)
+            for name in result.values
+            if not name.startswith(BACKGROUND)
+        },
+        "background": {
+            name.removeprefix(BACKGROUND): value
+            for name, value in result.values.items()
+            if name.startswith(BACKGROUND)
+        },
+        "free": list(result.free),
+        "covariance": [[_finite(x) for x in row] for row in result.covariance.tolist()],
+        "versions": fit.engine.versions(),
+    }
+
+
+def _spectrum(file: SpectrumFiles) -> dict[str, Any]:
+    return {
+        "name": file.name,
+        "spectrum": file.spectrum.path,
+        "exposure": file.spectrum.exposure,
+        "rmf": str(file.rmf),
+        "arf": None if file.arf is None else str(file.arf),
+        "background_spectrum": None if file.behind is None else file.behind.path,
+        "notes": list(file.notes),
+    }
+
+
+def _parameter(result: FitResult, name: str) -> dict[str, Any]:
+    return {
+        "value": result.values[name],
+        "error": _finite(result.errors[name]),
+        "free": name in result.free,
+        **({"interval": list(result.intervals[name])} if name in result.intervals else {}),
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+# --- XSPEC -------------------------------------------------------------------------------
+
+
+def as_save_file(fit: Fit) -> str:
+    """Return the fit as a save file; see `icflow.models.saving`."""
+    settings, values = fit.settings, fit.result.values
+    spectra = [
+        saving.Fitted(
+            file.spectrum.path,
+            str(file.rmf),
+            None if file.arf is None else str(file.arf),
+            None if file.behind is None else file.behind.path,
+            values.get(folding.factor, 1.0),
+        )
+        for file, folding in zip(fit.files, fit.engine.engine.foldings, strict=True)
+    ]
+    least = settings.group_min if "group_min" in settings.model_fields_set else 0
+    return saving.save_file(
+        saving.Fit(
+            settings.expression,
+            fit.model.parameters,
+            values,
+            spectra,
+            fit.energies,
+            settings.cross_normalisation,
+            settings.atomic_data,
+            comment=f"fitted in bins of at least {least} counts, which are not those of the file"
+            if least
+            else "",
+        )
+    )
