@@ -230,6 +230,18 @@ class PredictSettings(ModelSettings):
         return Module(rmf=rmf, arf=arf, exposure=exposure, background=background)
 
 
+class FakeSettings(ModelSettings):
+    """A model with its values, and companions of an observed spectrum that one like it has."""
+
+    expression: str
+    values: dict[str, float]
+    exposure: Annotated[float, Field(gt=0)] | None = None
+    seed: int
+    rmf: str | None = None
+    arf: str | None = None
+    background: str | None = None
+
+
 class FitSpectrumSettings(ModelSettings, FitControl):
     """The fit of a model to spectra: companions once for all of them, or for each."""
 
