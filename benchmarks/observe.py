@@ -37,15 +37,19 @@ from icflow import settings as settings_of
 from icflow.config import FitModel, Scenario
 from icflow.engines.base import BACKGROUND
 from icflow.files import write_json
+from icflow.models.background import read_background
 from icflow.models.expression import parse
 from icflow.models.scenario import at_source, complete, draw
 from icflow.observation import fits as observed_fits
 from icflow.observation import scores as observed_scores
 from icflow.observation.engine import ObservedEngine, draw_counts, expected_background
+from icflow.observation.regions import Region, fit_norms
 from icflow.observation.scores import OBSERVED, REPLICAS
 from icflow.observation.simulations import Draws, Fitter, allowed, draw_each, goodness, replicas
 from icflow.observation.summary import DOUBTFUL
 from icflow.ogip.observation import read_observation
+from icflow.ogip.spectrum import Spectrum
+from icflow.seeds import of_spectrum
 from icflow.settings import ObserveSettings
 
 Floats = NDArray[np.float64]
@@ -59,6 +63,8 @@ SIMULATIONS = 40  # behind each limit and each false-alarm probability
 FAINT = 2e-4  # IC norm, where its error is not known
 MODELS_OF = {"1T+IC": ("1T+IC", "2T+IC"), "2T+IC": ("2T+IC",)}  # of limits, by scenario
 MODELS_WITH_FILE = {"1T+IC": ("1T+IC",)}  # the same where the background is in a file
+# What source-free regions see of the background of the example, as a tenth of its exposure would.
+SHARES = (0.005, 0.008)
 CHECKED = 40  # observations with a wrong redshift or column density
 SHIFTS = {"Redshift": (0.0, 0.001, 0.002, 0.005), "nH": (0.0, 0.2, 0.5, 0.8)}
 
@@ -205,6 +211,32 @@ def check_of(kind: str, shift: float, index: int) -> tuple[float, float]:
     return check.delta_cstat, abs(check.best - truth)
 
 
+def regions_of(index: int) -> dict[str, tuple[bool, float]]:
+    """Return whether the range of each background component holds the truth, and the range.
+
+    Two source-free regions with norms drawn up to 50 % off those of the file.
+    """
+    (folding,) = engine().engine.foldings
+    random = of_spectrum(SEED, "regions", index, "norms")
+    truth = {name: random.uniform(0.5, 1.5) for name in folding.backgrounds}
+    total = sum(truth[name] * counts for name, counts in folding.backgrounds.items())
+    regions = []
+    for share in SHARES:
+        (counts,) = draw_counts(share * total, SEED, f"regions/{share}", [index])
+        spectrum = Spectrum(folding.response.rmf.channel, counts, folding.exposure)
+        regions.append(Region(spectrum, "", folding.response, dict.fromkeys(truth, share)))
+    components = read_background(str(settings().observation.background))
+    fitted = fit_norms(regions, {"": components}, settings().energies, False)
+    found = {}
+    for given in components:
+        result = fitted.of("", given)
+        norm = next(name for name in given.values if name.endswith(".norm"))
+        low, high = result.limits(0.0)
+        factor = truth[given.name] * given.values[norm] / result.values[norm]
+        found[given.name] = low <= factor <= high, high - 1
+    return found
+
+
 # --- rows ------------------------------------------------------------------------------
 
 
@@ -283,11 +315,25 @@ def checks(bench: Bench) -> None:
             )  # fmt: skip
 
 
+def regions(bench: Bench) -> None:
+    n = bench.number(N)
+    found = bench.run(regions_of, range(n))
+    for name in found[0]:
+        inside, ranges = np.array([one[name] for one in found]).T
+        share = 100 * inside.mean()
+        print(f"  {name}: ranges of {100 * np.median(ranges):.3g} %")
+        # What trades with a component that ended at 0 has ranges that are too wide.
+        bench.keep(
+            f"range_{name}", share, "% hold the truth at 90 %", "at least 86", share >= 86, n
+        )
+
+
 ROWS: dict[str, Callable[[Bench], None]] = {
     "limits": limits,
     "limits_with_background_file": functools.partial(limits, background_file=True),
     "false_alarms": false_alarms,
     "checks": checks,
+    "regions": regions,
 }
 
 

@@ -141,12 +141,14 @@ class FittedNorms:
 
     @cached_property
     def covariance(self) -> Floats:
-        """Of the factors; 0 for those that ended at 0, NaN for what is not determined."""
-        box, theta = _box(len(self.parts)), self.minimum.theta
-        info, _ = information(_shapes(self.rows), self.data, box, theta)
-        covariance = inverse(info, theta > 0, undetermined=np.nan)
-        covariance[theta <= 0] = covariance[:, theta <= 0] = 0.0
-        return covariance
+        """Of the factors, NaN for what is not determined.
+
+        As if those that ended at 0 could go on: they may be above it, and what they take from
+        others then is part of the errors of these.
+        """
+        box = _box(len(self.parts))
+        info, _ = information(_shapes(self.rows), self.data, box, self.minimum.theta)
+        return inverse(info, np.ones(len(self.parts), dtype=bool), undetermined=np.nan)
 
     def goodness(self, region: int) -> tuple[float, float, int]:
         """Return Pearson's chi² of a region, by how many sigma it is too high, and its channels.
