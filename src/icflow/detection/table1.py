@@ -108,7 +108,7 @@ def latex(metrics: Mapping[str, Any]) -> str:
 def caption(metrics: Mapping[str, Any]) -> str:
     """Return the caption, which states the settings that the numbers depend on."""
     sentences = [
-        f"Detection of inverse Compton emission in simulated spectra: {_sample(metrics)}.",
+        f"Detection of inverse Compton emission in simulated spectra: {sample(metrics)}.",
         f"Population: {metrics['population']}.",
         f"Intervals hold 68.3 % of {metrics['bootstrap']:,} bootstrap resamplings within each "
         "class, thresholds as chosen.",
@@ -144,7 +144,8 @@ def epochs(trained: Mapping[str, int]) -> str:
     return " and ".join([", ".join(clauses[:-1]), clauses[-1]])
 
 
-def _sample(metrics: Mapping[str, Any]) -> str:
+def sample(metrics: Mapping[str, Any]) -> str:
+    """Return how many test spectra there are of which scenario."""
     return " and ".join(
         f"{entry['size']:,} {entry['scenario']}"
         for entry in metrics["datasets"].values()

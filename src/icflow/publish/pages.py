@@ -14,6 +14,7 @@ from icflow.files import atomic_path
 from icflow.publish.figures import style
 
 DPI = 100
+UNRECORDED = "not recorded: no git"  # the revision of a copy without history
 COLOURS = 256  # of an image: its files stay small, its lines sharp
 
 

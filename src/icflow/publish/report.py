@@ -29,7 +29,8 @@ from icflow.layout import Layout
 from icflow.publish import measures
 from icflow.publish.figures import registry
 from icflow.publish.figures.base import network_order, read_metrics
-from icflow.publish.pages import fill
+from icflow.publish.findings import findings
+from icflow.publish.pages import UNRECORDED, fill
 from icflow.tables import floats, read_csv, read_table, stack, strings
 from icflow.typing import Indices
 
@@ -37,9 +38,13 @@ FIT_COLUMNS = ("index", "cstat", "dof", "converged", "at_bound", "status")
 # Formats that a browser shows, in the order of preference.
 IMAGES = {"png": "image/png", "svg": "image/svg+xml"}
 FAILURES_SHOWN = 100
+MANY = 6  # columns that a window of half the width of a screen holds
+LEAD = "forest"  # the figure that stands beside Table 1
 SECTIONS = {
-    "detectors": "Detectors",
+    "findings": "Findings",
+    "made": "How it was made",
     "figures": "Figures",
+    "detectors": "All that was measured",
     "fits": "Fits",
     "times": "Run times",
     "versions": "Versions and inputs",
@@ -59,6 +64,9 @@ VERSIONS = {
 class HtmlTable:
     """A table as the template takes it: the first cell of a row is its heading.
 
+    Narrow windows show each row as a list of its cells; so do windows that are not wide for a
+    table of many columns.
+
     Attributes
     ----------
     caption : str
@@ -76,6 +84,11 @@ class HtmlTable:
     def columns(self) -> list[tuple[str, str]]:
         """Heading and class of each column."""
         return [(str(name), self.kinds.get(str(name), "number")) for name in self.frame.columns]
+
+    @property
+    def wide(self) -> bool:
+        """Whether it has so many columns that only a wide window holds them side by side."""
+        return len(self.frame.columns) > MANY
 
     @property
     def rows(self) -> list[list[str]]:
@@ -104,17 +117,21 @@ def run(config: Config, results: Path, output: Path) -> None:
     layout = Layout(Path(results))
     metrics = read_metrics(layout.metrics)
     fits = list(_fits(config, layout))
-    record = read_json(layout.record, "engine", "the record of a run", "record the run again")
+    record = read_record(layout)
+    figures = {name: _figure(config, layout, name) for name in registry.FIGURES}
     tree = config.model_dump(mode="json", exclude_none=True)
     page = fill(
         "report.html.j2",
         title="Inverse Compton emission in simulated galaxy cluster spectra",
+        findings=findings(metrics),
+        lead=figures.pop(LEAD, None),
         summary=summary(config),
+        revision=revision(record),
         sections=SECTIONS,
         table1=_table1(metrics),
         thresholds=_thresholds(metrics),
         quality=_quality(metrics),
-        figures=[_figure(config, layout, name) for name in registry.FIGURES],
+        figures=list(figures.values()),
         fits=_fit_table(fits),
         failed=_failed_table(fits),
         times=_times(layout.benchmarks),
@@ -123,6 +140,22 @@ def run(config: Config, results: Path, output: Path) -> None:
         configuration=yaml.safe_dump(tree, sort_keys=False, allow_unicode=True),
     )
     write_text(output, page)
+
+
+def read_record(results: Layout) -> dict[str, Any]:
+    """Read what a run was made with.
+
+    Raises
+    ------
+    IcflowError
+        If it is missing or not whole.
+    """
+    return read_json(results.record, "engine", "the record of a run", "record the run again")
+
+
+def revision(record: Mapping[str, Any]) -> str:
+    """Return the revision that a run was made with."""
+    return str(record.get("git_revision") or UNRECORDED)
 
 
 def summary(config: Config) -> str:

@@ -17,7 +17,6 @@ import pandas as pd
 
 from icflow.config import Config
 from icflow.detection import differences, quality, table1
-from icflow.detection.base import SEES
 from icflow.detection.differences import BETTER, EVEN, WORSE, between, verdict
 from icflow.detection.metrics import binomial
 from icflow.errors import IcflowError
@@ -26,14 +25,14 @@ from icflow.layout import Layout
 from icflow.publish import measures
 from icflow.publish.figures import every_dependence, registry
 from icflow.publish.figures.base import read_metrics
+from icflow.publish.findings import CLASSES, best, findings, listed, rivals, titled
 from icflow.publish.pages import draw_small, fill, options
-from icflow.publish.report import summary
+from icflow.publish.report import read_record, revision, summary
 from icflow.tables import floats, markdown, read_table
 from icflow.typing import Booleans
 
 PAGE = "README.md"
-# Classes that compete: those that know the priors are what the others are measured by.
-CLASSES = {key: sight.clause for key, sight in SEES.items() if sight.clause}
+LEAD = "forest"  # the figure that stands above everything else
 
 
 def run(config: Config, files: Sequence[str], results: Path, output: Path) -> list[Path]:
@@ -63,7 +62,7 @@ def run(config: Config, files: Sequence[str], results: Path, output: Path) -> li
         If a result is missing or not what it should be.
     """
     layout = Layout(results)
-    metrics = read_metrics(layout.metrics)
+    metrics, record = read_metrics(layout.metrics), read_record(layout)
     images = {name: f"{registry.file_name(name)}.png" for name in registry.FIGURES}
     for name, image in images.items():
         _draw(config, name, layout, output / image)
@@ -72,9 +71,16 @@ def run(config: Config, files: Sequence[str], results: Path, output: Path) -> li
         "differences.csv": differences.csv(metrics),
         "metrics.csv": measures.csv(metrics),
     }
+    figures = {
+        name: {"name": name, "image": image, **registry.words(config, name)}
+        for name, image in images.items()
+    }
     page = fill(
         "results.md.j2",
+        findings=findings(metrics),
+        lead=figures.pop(LEAD, None),
         summary=summary(config),
+        revision=revision(record),
         options=options(files),
         table1=table1.markdown(metrics).strip(),
         standings=standings(metrics),
@@ -84,10 +90,7 @@ def run(config: Config, files: Sequence[str], results: Path, output: Path) -> li
         additions=additions(metrics, config),
         fluxes=fluxes(config, metrics, layout.judged),
         importances=importances(metrics),
-        figures=[
-            {"name": name, "image": image, **registry.words(config, name)}
-            for name, image in images.items()
-        ],
+        figures=list(figures.values()),
         bootstrap=metrics["bootstrap"],
         scans=(output / "scans.md").is_file(),
     )
@@ -105,34 +108,13 @@ def _draw(config: Config, name: str, results: Layout, output: Path) -> None:
 # --- words ------------------------------------------------------------------------
 
 
-def listed(words: Sequence[str]) -> str:
-    """Return words as a sentence lists them."""
-    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
-
-
-def _title(metrics: Mapping[str, Any], name: str) -> str:
-    """Return a title in italics: some hold a comma."""
-    return f"*{metrics['detectors'][name]['title']}*"
-
-
-def _rivals(metrics: Mapping[str, Any]) -> list[str]:
-    """Return the detectors that compete: all that do not know the priors."""
-    entries = metrics["detectors"]
-    return [name for name in entries if entries[name]["sees"] in CLASSES]
-
-
-def best(metrics: Mapping[str, Any], names: Sequence[str], quantity: str) -> str:
-    """Return the detector with the highest number, whether or not others come close."""
-    return max(names, key=lambda name: metrics["detectors"][name][quantity]["value"] or -1.0)
-
-
 def standings(metrics: Mapping[str, Any]) -> list[str]:
     """Return sentences on the best detectors, over all and in each class."""
-    rivals = _rivals(metrics)
-    sentences = [_standing(metrics, rivals, quantity, "") for quantity in ("bacc", "auc")]
+    competing = rivals(metrics)
+    sentences = [_standing(metrics, competing, quantity, "") for quantity in ("bacc", "auc")]
     for key, words in CLASSES.items():
-        names = [name for name in rivals if metrics["detectors"][name]["sees"] == key]
-        if 1 < len(names) < len(rivals):
+        names = [name for name in competing if metrics["detectors"][name]["sees"] == key]
+        if 1 < len(names) < len(competing):
             sentences.append(_standing(metrics, names, "bacc", f"Of those {words}, "))
     return sentences
 
@@ -143,9 +125,9 @@ def _standing(
     first = best(metrics, names, quantity)
     said = {name: _said(metrics, first, name, quantity) for name in names if name != first}
     number = table1.interval(metrics["detectors"][first][quantity])
-    text = f"{_title(metrics, first)} has the highest {_quantity(quantity)}, {number}"
+    text = f"{titled(metrics, first)} has the highest {_quantity(quantity)}, {number}"
     better, even = (
-        [_title(metrics, name) for name, word in said.items() if word == wanted]
+        [titled(metrics, name) for name, word in said.items() if word == wanted]
         for wanted in (BETTER, EVEN)
     )
     if better:
@@ -174,7 +156,7 @@ def ceiling(metrics: Mapping[str, Any]) -> dict[str, str] | None:
         return None
     said = {name: _said(metrics, name, top, "auc") for name in others}
     groups = [
-        (words, [_title(metrics, name) for name, word in said.items() if word == wanted])
+        (words, [titled(metrics, name) for name, word in said.items() if word == wanted])
         for wanted, words in (
             (WORSE, "below it"),
             (EVEN, "not told apart from it"),
@@ -201,7 +183,7 @@ def additions(metrics: Mapping[str, Any], config: Config) -> list[str]:
                 f"{_quantity(quantity)} {differences.signed(gain)}, {verdict(quantity, gain)}"
                 for quantity, gain in gains.items()
             ]
-            titles = f"{_title(metrics, name)} minus {_title(metrics, part)}"
+            titles = f"{titled(metrics, name)} minus {titled(metrics, part)}"
             sentences.append(f"{titles}: {'; '.join(numbers)}.")
     return sentences
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from icflow import provenance
 from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.errors import IcflowError
 from icflow.files import write_text
 from icflow.layout import Layout
 from icflow.publish.figures import scans
-from icflow.publish.pages import draw_small, fill, options
+from icflow.publish.pages import UNRECORDED, draw_small, fill, options
 
 
 def run(config: Config, name: str, files: Sequence[str], results: Path, output: Path) -> list[Path]:
@@ -52,6 +53,7 @@ def run(config: Config, name: str, files: Sequence[str], results: Path, output: 
             title=settings.scan.title,
             name=name,
             options=options(files),
+            revision=provenance.git_revision() or UNRECORDED,
             table=_read(made / "table.md"),
         ),
     )

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import base64
+import html
+import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 
 from icflow import config as configuration
 from icflow.config import Config
@@ -16,6 +22,7 @@ from icflow.detection.detectors import fits_read
 from icflow.errors import IcflowError
 from icflow.publish import report
 from icflow.publish.figures import registry
+from icflow.publish.findings import findings
 
 # The smallest PNG: what matters here is that its bytes arrive.
 PNG = base64.b64decode(
@@ -184,3 +191,100 @@ def test_report_needs_figures_that_a_browser_shows(config: Config, finished: Pat
     tree["figures"]["formats"] = ["pdf"]
     with pytest.raises(IcflowError, match=r"figures\.formats is \['pdf'\].*png or svg"):
         make(configuration.validate(tree, "test"), finished)
+
+
+# --- layout -----------------------------------------------------------------------
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+# Names what reaches beyond the window, or holds more than it shows; says so to the page around it.
+PROBE = """
+<script>addEventListener("load", () => {
+  const page = document.documentElement, width = page.clientWidth, beyond = [];
+  for (const element of document.body.querySelectorAll("*")) {
+    const head = element.closest("thead"), box = element.getBoundingClientRect();
+    if (head && getComputedStyle(head).position === "absolute") continue;
+    const out = box.width && (box.right > width + 1 || box.left < -1);
+    const cut = element.clientWidth && element.scrollWidth > element.clientWidth + 1;
+    if (out || cut) beyond.push(element.tagName + ": " + element.textContent.slice(0, 60));
+  }
+  parent.postMessage({width, scroll: page.scrollWidth, beyond}, "*");
+})</script>"""
+FRAME = """<!DOCTYPE html><body style="margin: 0"><pre></pre>
+<script>addEventListener("message", (event) => {
+  document.querySelector("pre").textContent = JSON.stringify(event.data);
+})</script>
+<iframe src="report.html" scrolling="no" style="width: %dpx; height: 2000px; border: 0"></iframe>"""
+
+
+@pytest.fixture(scope="session")
+def browser() -> str:
+    """A browser, without which the layout cannot be checked."""
+    paths = [path for name in BROWSERS if (path := shutil.which(name))]
+    if not paths:
+        pytest.skip(
+            f"NO BROWSER ({', '.join(BROWSERS)}): the layout of the report is not checked; "
+            "install one, such as Debian's chromium"
+        )
+    return paths[0]
+
+
+def layout_of(page: str, width: int, browser: str, folder: Path) -> dict[str, Any]:
+    """Return how wide a page is in a window of so many pixels, and what does not fit."""
+    (folder / "report.html").write_text(page.replace("</body>", f"{PROBE}</body>"))
+    # The window of a browser has a least width; a frame has none.
+    (folder / "frame.html").write_text(FRAME % width)
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000"]
+    options += [f"--user-data-dir={folder / 'profile'}", "--window-size=1400,1000", "--dump-dom"]
+    done = subprocess.run(
+        [browser, *options, (folder / "frame.html").as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    told = re.search("<pre>({.*})</pre>", done.stdout)
+    assert told is not None, done.stderr[-2000:]
+    return dict(json.loads(html.unescape(told[1])))
+
+
+@pytest.mark.parametrize("width", [1200, 400])
+def test_nothing_is_cut_off_or_scrolls_sideways(
+    config: Config, finished: Path, tmp_path: Path, browser: str, width: int
+) -> None:
+    for path in (finished / "figures").glob("*.png"):
+        Image.new("RGB", (1420, 600), "grey").save(path)
+    make(config, finished)
+    page = (finished / "report.html").read_text()
+    layout = layout_of(page, width, browser, tmp_path)
+    assert layout == {"width": width, "scroll": width, "beyond": []}
+
+
+def test_the_check_of_the_layout_finds_what_does_not_fit(browser: str, tmp_path: Path) -> None:
+    page = "<!DOCTYPE html><body><p style='width: 600px'>wide</p></body>"
+    layout = layout_of(page, 400, browser, tmp_path)
+    assert layout["scroll"] > 400
+    assert layout["beyond"] == ["P: wide"]
+
+
+def test_narrow_windows_name_every_cell(config: Config, finished: Path) -> None:
+    page = make(config, finished)
+    cells = page.all("td")
+    assert cells
+    assert all(cell.get("data-label") for cell in cells)
+
+
+def test_the_report_leads_with_findings_table_1_and_all_detectors(
+    config: Config, finished: Path
+) -> None:
+    make(config, finished)
+    text = (finished / "report.html").read_text()
+    places = ["Findings</h2>", "<caption>Table 1.", 'id="figure-forest"', 'id="figure-figure1"']
+    places += ["<caption>Table 2."]
+    found = [text.index(place) for place in places]
+    assert found == sorted(found)
+    assert text.count('id="figure-forest"') == 1
+    metrics = json.loads((finished / "evaluate/metrics.json").read_text())
+    said = Page(text).text
+    for sentence in findings(metrics):
+        assert sentence.replace("*", "") in said
+    assert "Revision not recorded: no git" in " ".join(said.split())

@@ -14,7 +14,7 @@ import pytest
 from icflow.config import Config
 from icflow.detection.detectors import in_order
 from icflow.errors import IcflowError
-from icflow.publish import results_page
+from icflow.publish import findings, results_page
 from icflow.publish.figures import registry
 
 ROOT = Path(__file__).parents[3]
@@ -73,7 +73,7 @@ def test_the_page_of_a_run_agrees_with_its_tables(
     config: Config, evaluated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # All figures are drawn in their own tests.
-    some = {name: registry.FIGURES[name] for name in ("6", "roc", "efficiency")}
+    some = {name: registry.FIGURES[name] for name in ("6", "forest", "roc", "efficiency")}
     monkeypatch.setattr(registry, "FIGURES", some)
     folder = evaluated / "page"
     folder.mkdir()
@@ -87,6 +87,11 @@ def test_the_page_of_a_run_agrees_with_its_tables(
     page = (folder / "README.md").read_text()
     assert "[scans.md](scans.md)" in page
     assert "snakemake --cores 2 --configfile config.yaml config/paper.yaml\n" in page
+    metrics = json.loads((evaluated / "evaluate/metrics.json").read_text())
+    sentences = findings.findings(metrics)
+    assert page.startswith("# Results\n\n" + "".join(f"- {said}\n" for said in sentences))
+    assert page.index("](forest.png)") < page.index("## Table 1")
+    assert "Revision not recorded: no git" in page
     assert [row["detector"] for row in rows(folder / "table1.csv")] == in_order(
         config.detection.detectors
     )
@@ -158,14 +163,6 @@ def test_distance_from_the_ceiling_is_put_into_words() -> None:
     )
     assert "| A | CEILING | **−0.300 (−0.400 to −0.200)** |" in found["table"]
     assert results_page.ceiling(made_up({"a": 0.6, "b": 0.8}, 0.1)) is None
-
-
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [(["A"], "A"), (["A", "B"], "A and B"), (["A", "B", "C"], "A, B and C")],
-)
-def test_lists_read_as_sentences(words: list[str], sentence: str) -> None:
-    assert results_page.listed(words) == sentence
 
 
 def test_a_combination_is_compared_with_its_parts(config: Config, evaluated: Path) -> None:
