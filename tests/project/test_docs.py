@@ -152,6 +152,26 @@ def test_the_index_names_every_page() -> None:
         assert page.name == "README.md" or f"]({page.name})" in index
 
 
+def test_the_results_of_the_readme_are_those_of_the_page() -> None:
+    """A row gives precision, recall and balanced accuracy as ``docs/results`` does."""
+    page = (ROOT / "docs/results/README.md").read_text()
+    table = rows_of(page[page.index("## Table 1") : page.index("## Which detector")])
+    readme = (ROOT / "README.md").read_text()
+    box = rows_of(readme[readme.index("## Results") : readme.index("## Two commands")])
+    assert len(box) > 4
+    for title, numbers in box.items():
+        precision, _, recall, _, accuracy, _ = table[title.split(":")[0]][1:]
+        wanted = [precision.split()[0], recall.split()[0], accuracy]
+        assert numbers[:3] == wanted, title
+
+
+def rows_of(text: str) -> dict[str, list[str]]:
+    """Return the rows of a Markdown table by their first cell, without its heading."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")][2:]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {first: others for first, *others in cells}
+
+
 def test_every_rule_is_documented() -> None:
     workflow = (ROOT / "docs" / "workflow.md").read_text()
     for path in (ROOT / "workflow" / "rules").glob("*.smk"):
