@@ -43,6 +43,7 @@ from icflow.engines.registry import ENGINES
 from icflow.errors import IcflowError, did_you_mean
 from icflow.layout import Layout
 from icflow.models.expression import parse
+from icflow.models.library import check_data
 from icflow.models.priors import Prior
 from icflow.models.scenario import at_source, complete
 from icflow.networks.data import split
@@ -125,6 +126,9 @@ def _check_models(config: Config) -> None:
     for key, model in models.items():
         try:
             expression = parse(model.expression)
+            if config.engine == "embedded":
+                for component in expression.components:
+                    check_data(component.definition)
         except IcflowError as error:
             raise IcflowError(f"{key}.{error}") from None
         complete(expression, model.parameters, f"{key}.parameters")

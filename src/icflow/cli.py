@@ -80,6 +80,7 @@ COMMANDS: list[Command] = [
         "--output>folder DIR!  folder for the files",
         settings="settings.ResponseSettings",
     ),
+    Command("info", ONE, "print what OGIP files hold and what is odd about them", "files FILE...!"),
     OfOptions(
         "predict",
         ONE,

@@ -11,7 +11,28 @@ from dataclasses import dataclass
 from functools import cache
 
 from icflow.errors import IcflowError
-from icflow.models.library import ADDITIVE, MULTIPLICATIVE, NORM, Definition, Parameter, definitions
+from icflow.models.library import (
+    ADDITIVE,
+    MULTIPLICATIVE,
+    NORM,
+    Definition,
+    Parameter,
+    definitions,
+    missing_data,
+)
+
+# What XSPEC's users write for models whose names are no longer the only ones that start so.
+SHORT = {
+    "bb": "bbody",
+    "bkn": "bknpower",
+    "bknp": "bknpower",
+    "co": "constant",
+    "ga": "gaussian",
+    "lor": "lorentz",
+    "po": "powerlaw",
+    "tb": "tbabs",
+    "zga": "zgauss",
+}
 
 TOKEN = re.compile(r"\s*([A-Za-z][A-Za-z0-9_]*|[()*+])")
 
@@ -71,7 +92,7 @@ _Product = tuple[int, ...]
 def parse(text: str) -> Expression:
     """Parse an XSPEC model expression of additive and multiplicative models.
 
-    Names may be in any case and shortened as far as they stay unique; a
+    Names may be in any case and shortened as far as they stay unique, or are among `SHORT`; a
     product sign before or after a bracket may be left out, as in XSPEC.
 
     Raises
@@ -149,8 +170,10 @@ class _Parser:
         return [(len(self.definitions) - 1,)]
 
     def _definition(self, name: str) -> Definition:
-        declared, start = definitions(), name.lower()
-        matches = [start] if start in declared else [k for k in declared if k.startswith(start)]
+        declared = definitions()
+        start = SHORT.get(name.lower(), name.lower())
+        offered = [key for key in declared if key not in missing_data()]
+        matches = [start] if start in declared else [k for k in offered if k.startswith(start)]
         if len(matches) != 1:
             choice = ", ".join(sorted(matches)[:8])
             reason = f"it could be {choice}" if matches else "no such XSPEC model"

@@ -58,6 +58,19 @@ class Definition:
     parameters: tuple[Parameter, ...]
 
 
+# Models that read files of XSPEC's folder modelData, which the wheel leaves out: without these they
+# are zero or not finite everywhere, or end the process. Found by trying all of HEASoft 6.35.1.
+_READ_DATA = """
+bcoolflow bcph bequil bgnei bnei bnpshock bpshock brnei bsedov bsnapec bvcoolflow bvcph bvequil
+bvgnei bvnei bvnpshock bvpshock bvrnei bvsedov bvvgnei bvvnei bvvnpshock bvvpshock bvvrnei
+bvvsedov carbatm cflow coolflow cph diskpn eqpair equil ezdiskbb gnei hatm kerrbb kerrd kerrdisk
+kyrline laor laor2 meka mekal mkcflow nei npshock nsa nsagrav nsatmos nsmax nsmaxg nsx pshock
+raymond rnei sedov slimbh smaug snapec vcoolflow vcph vequil vgnei vmcflow vmeka vmekal vnei
+vnpshock vpshock vraymond vrnei vsedov vvgnei vvnei vvnpshock vvpshock vvrnei vvsedov xscat
+zkerrbb zxipab zxipcf
+"""
+READ_DATA = frozenset(_READ_DATA.split())
+
 NORM = Parameter("norm", "", 1.0, 0.0, 1e24)
 
 # A compiled model: edges, parameters, and the arrays that it fills with values and errors.
@@ -97,6 +110,30 @@ def definitions() -> dict[str, Definition]:
         if (folder / "model.dat").is_file():
             return _parse_model_dat((folder / "model.dat").read_text(encoding="latin-1"))
     raise IcflowError(NO_LIBRARY.format(reason=f"no spectral/manager/model.dat under {headas}"))
+
+
+@cache
+def missing_data() -> frozenset[str]:
+    """Return the models, in lower case, whose data files the library comes without."""
+    headas = _headas()
+    folders = (headas / "spectral/modelData", headas.parent / "spectral/modelData")
+    return frozenset() if any(folder.is_dir() for folder in folders) else READ_DATA
+
+
+def check_data(definition: Definition) -> None:
+    """Check that a model has its data files.
+
+    Raises
+    ------
+    IcflowError
+        If the library comes without them.
+    """
+    if definition.name.lower() in missing_data():
+        raise IcflowError(
+            f"{definition.name} reads data files of XSPEC that this installation comes without; "
+            "use another model, such as apec for a plasma, or point HEADAS to a HEASoft that has "
+            "them"
+        )
 
 
 def _parse_model_dat(text: str) -> dict[str, Definition]:
@@ -281,6 +318,7 @@ def evaluate(
         If the values are not finite, or an additive model is zero everywhere
         (`apec` prints a line and returns zeros when its tables are missing).
     """
+    check_data(definition)
     edges = np.ascontiguousarray(edges, dtype=np.float64)
     values = np.ascontiguousarray(parameters if len(parameters) else [0.0], dtype=np.float64)
     flux, error = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)

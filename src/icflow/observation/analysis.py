@@ -19,7 +19,7 @@ from icflow.models.scenario import at_source
 from icflow.observation import fits as observed_fits
 from icflow.observation import networks as observed_networks
 from icflow.observation import scores as observed_scores
-from icflow.observation import tables
+from icflow.observation import tables, words
 from icflow.observation.fits import CHECKED, Check, Limits, Profile
 from icflow.observation.scores import OBSERVED, REPLICAS
 from icflow.observation.simulations import (
@@ -41,7 +41,7 @@ CURVE = 41  # points of the profile of the IC flux
 def run(
     settings: ObserveSettings, output: Path, networks: Mapping[str, Path] = MappingProxyType({})
 ) -> str:
-    """Analyse one observation, write what is found and return the verdict.
+    """Analyse one observation, write what is found and return the verdict with its warnings.
 
     ``summary.json`` holds the verdict and the numbers behind it,
     ``spectrum.ecsv`` the spectrum with the best fits, ``simulations.ecsv`` the
@@ -65,7 +65,7 @@ def run(
     write_table(output / "simulations.ecsv", tables.simulations(analysis))
     write_table(output / "profile.ecsv", tables.profile(analysis))
     write_json(output / "summary.json", summary)
-    return str(summary["verdict"])
+    return words.printed(summary)
 
 
 class Analysis:

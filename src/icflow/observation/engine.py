@@ -15,7 +15,7 @@ from icflow.models.expression import parse
 from icflow.models.scenario import complete
 from icflow.ogip.bins import Binned, binned, bins_of_counts, used_channels
 from icflow.ogip.observation import SpectrumFiles, observed_groups
-from icflow.ogip.response import Rmf
+from icflow.ogip.response import FROM_ZERO, Rmf
 from icflow.seeds import of_spectrum
 from icflow.typing import Booleans, Counts, DrawnCounts, Floats
 
@@ -183,17 +183,28 @@ class ObservedEngine:
             yield self._with_behind(total)
 
     def unfolded(self, model: FitModel, values: Mapping[str, float]) -> dict[str, Floats]:
-        """Return energy² × photons/cm²/s/keV of every term in the channels, absorption included."""
-        rows: dict[str, list[Floats]] = {}
+        """Return energy² × photons/cm²/s/keV of every term in the channels, absorption included.
+
+        In the channels from the first to the last that is fitted; 0 in others, where models may
+        be infinite.
+        """
+        rows: dict[str, Floats] = {}
+        used = self.used_channels()
         for folding in self.engine.foldings:
-            low, high = self.energies[self.module == folding.name].T
-            edges = np.append(low, high[-1])
+            here = np.flatnonzero(self.module == folding.name)
+            fitted = np.flatnonzero(used[here])
+            here = here[fitted[0] : fitted[-1] + 1]
+            # Energies of gratings fall with the channel.
+            here = here[np.argsort(self.energies[here, 0], kind="stable")]
+            edges = np.append(self.energies[here, 0], self.energies[here[-1], 1])
+            edges[0] = max(edges[0], FROM_ZERO * edges[1])
             weight = edges[1:] * edges[:-1] / np.diff(edges)
             for term in parse(model.expression).terms:
                 photons = term_photons(term, values, edges)
                 norm = values[f"{term.additive.name}.norm"]
-                rows.setdefault(term.name, []).append(photons * weight * norm)
-        return {name: np.concatenate(parts) for name, parts in rows.items()}
+                row = rows.setdefault(term.name, np.zeros(self.n_channels))
+                row[here] = photons * weight * norm
+        return rows
 
     def range_of(self, model: FitModel, name: str) -> tuple[float, float]:
         """Return the limits of a free parameter of the source, or of a cross-normalisation."""

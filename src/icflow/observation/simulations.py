@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtr
 
 from icflow.config import FitModel, Observe
 from icflow.engines.base import FitResult
@@ -13,6 +14,9 @@ from icflow.models.priors import Prior
 from icflow.observation.engine import ObservedEngine, draw_counts
 from icflow.seeds import of_spectrum
 from icflow.typing import Counts, DrawnCounts, Floats
+
+# No model describes a spectrum that fits worse than all but this fraction of the replicas.
+UNFIT = 0.005
 
 # Fits by the name of the model, one for each spectrum.
 Fits = Mapping[str, Sequence[FitResult]]
@@ -121,9 +125,18 @@ def replicas(
 def goodness(fit: FitResult, fits: Sequence[FitResult]) -> float:
     """Return the fraction of replicas that fit no better than the observed spectrum.
 
-    The observed spectrum counts as one of them, so it is never 0.
+    The observed spectrum counts as one of them, so it is never 0. Where all
+    replicas fit better by far, that says too little if they are few: then it is
+    the chance of such a spectrum as C of the replicas scatters, normally about
+    a mean and with a variance that they tell (Student's t).
     """
     worse = sum(not replica.cstat < fit.cstat for replica in fits)
+    cstat = cstat_of(fits)
+    if not worse and cstat.std() > 0:
+        excess = (fit.cstat - cstat.mean()) / cstat.std(ddof=1)
+        chance = float(stdtr(len(fits) - 1, -excess / np.sqrt(1 + 1 / len(fits))))
+        if chance < UNFIT:
+            return min(chance, 1 / (1 + len(fits)))
     return (1 + worse) / (1 + len(fits))
 
 

@@ -13,6 +13,7 @@ from icflow.models.expression import parse
 from icflow.observation import words
 from icflow.observation.fits import CHECKED, Check
 from icflow.observation.scores import OBSERVED
+from icflow.observation.simulations import UNFIT
 
 if TYPE_CHECKING:
     from icflow.observation.analysis import Analysis
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 # A given redshift or column density is doubted when fitting it lowers C by more than this:
 # 3.5 sigma for one parameter.
 DOUBTFUL = 12.0
-# No model describes a spectrum that fits worse than all but this fraction of the replicas.
-UNFIT = 0.005
 LEVELS = ("68", "90")  # of the intervals that are told
 
 
@@ -57,6 +56,7 @@ def summarise(analysis: Analysis) -> dict[str, Any]:
         "versions": analysis.engine.versions(),
     }
     summary["warnings"] = words.warnings(summary)
+    summary["notes"] = [note for module in analysis.modules for note in module.notes]
     summary["verdict"] = words.verdict(summary)
     return summary
 

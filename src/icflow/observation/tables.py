@@ -13,7 +13,7 @@ from icflow.config import FitModel
 from icflow.observation.engine import ObservedEngine
 from icflow.observation.scores import REPLICAS
 from icflow.tables import rounded
-from icflow.typing import Floats
+from icflow.typing import AnyArray, Floats, Integers
 
 if TYPE_CHECKING:
     from icflow.observation.analysis import Analysis
@@ -49,6 +49,8 @@ def fitted(
 ) -> Table:
     """Return the fitted channels with the expected counts of every component of some fits.
 
+    Energies rise within each spectrum, also where they fall with the channel.
+
     Columns ``module, energy_lo, energy_hi`` (keV), ``counts``; for each model
     ``MODEL/TERM`` and ``MODEL/background.NAME`` (counts), and
     ``MODEL/unfolded/TERM``: energy² × photons/cm²/s/keV.
@@ -58,7 +60,8 @@ def fitted(
     fits : mapping of str to tuple
         Models, by name, and the values of every parameter, as a fit returns them.
     """
-    used = engine.used_channels()
+    used = np.flatnonzero(engine.used_channels())
+    used = used[np.lexsort((engine.energies[used, 0], _first_seen(engine.module[used])))]
     edges = engine.energies[used]
     table = Table({"module": engine.module[used]})
     table["energy_lo"], table["energy_hi"] = edges.T
@@ -73,6 +76,12 @@ def fitted(
     foldings = engine.engine.foldings
     table.meta["exposure"] = {folding.name: folding.exposure for folding in foldings}
     return table
+
+
+def _first_seen(names: AnyArray) -> Integers:
+    """Return where the name of each row is met first."""
+    _, first, inverse = np.unique(names, return_index=True, return_inverse=True)
+    return first[inverse]
 
 
 def simulations(analysis: Analysis) -> Table:

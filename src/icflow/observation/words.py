@@ -67,6 +67,17 @@ def warnings(summary: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
+def printed(summary: Mapping[str, Any]) -> str:
+    """Return the verdict, what to look into and what is odd about the files, line by line."""
+    return "\n".join(
+        [
+            str(summary["verdict"]),
+            *(f"Warning: {sentence}" for sentence in summary["warnings"]),
+            *(f"Note: {sentence}" for sentence in summary["notes"]),
+        ]
+    )
+
+
 def percent(fraction: float) -> str:
     """Return a fraction in percent: ``5.0 %``, ``0.25 %``."""
     value = 100 * fraction

@@ -19,7 +19,7 @@ from icflow.engines.embedded.folding import FACTOR
 from icflow.errors import IcflowError
 from icflow.files import atomic_path, write_json
 from icflow.models.expression import parse
-from icflow.models.library import Parameter
+from icflow.models.library import Parameter, check_data
 from icflow.models.scenario import complete
 from icflow.observation import fit_figure
 from icflow.observation.engine import ObservedEngine
@@ -63,6 +63,8 @@ def run(
     IcflowError
         If a spectrum, its response or the model cannot be used, or the fit fails.
     """
+    for component in parse(settings.expression).components:
+        check_data(component.definition)
     if plot is not None:
         style.check_suffix(plot)
     files, energies = _read(settings, spectra)

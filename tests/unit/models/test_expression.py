@@ -47,7 +47,8 @@ def test_parameters_are_in_the_order_of_xspec() -> None:
         ("tbabs", "holds 0 additive models"),
         ("apec*apec", "holds 2 additive models"),
         ("apecc", "unknown model 'apecc'"),
-        ("po", "it could be polconst"),
+        ("pol", "it could be polconst, pollin, polpow"),
+        ("mek*", "no such XSPEC model"),
         ("gsmooth*apec", "kind 'con'"),
         ("", "a model name is expected"),
     ],
@@ -55,3 +56,20 @@ def test_parameters_are_in_the_order_of_xspec() -> None:
 def test_refuses(text: str, reason: str) -> None:
     with pytest.raises(IcflowError, match=reason):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("short", "name"),
+    [
+        ("po", "powerlaw"),
+        ("ga", "gaussian"),
+        ("gauss", "gaussian"),
+        ("bb", "bbody"),
+        ("wa*po", "powerlaw"),
+        ("phabs(bkn)", "bknpower"),
+        ("tb*ap", "apec"),
+    ],
+)
+def test_everyday_abbreviations(short: str, name: str) -> None:
+    (term,) = parse(short).terms
+    assert term.additive.definition.name == name

@@ -91,3 +91,11 @@ def test_a_headas_that_is_no_heasoft_does_not_count(headas: str) -> None:
         check=True,
     )
     assert run.stdout.startswith("HEASoft 6")
+
+
+def test_models_without_their_data_are_told() -> None:
+    definition = library.definitions()["mekal"]
+    with pytest.raises(IcflowError, match=r"mekal reads data files .* use another model, such as"):
+        library.evaluate(definition, np.array([1.0, 2.0]), np.ones(5))
+    assert not library.missing_data() & {"apec", "vapec", "powerlaw", "tbabs", "zwabs", "bbody"}
+    assert library.missing_data() <= set(library.definitions())

@@ -251,7 +251,7 @@ def test_is_refused_in_one_sentence(
 
 def test_area_may_differ_where_nothing_is_fitted(tmp_path: Path, fit: Fit) -> None:
     low, high = toy.LOW.copy(), toy.HIGH.copy()
-    low[0], high[0], low[1] = 0.7, 1.3, 1.3
+    low[0], high[0], low[1] = 0.9, 1.05, 1.05
     toy.write(tmp_path, area=toy.arf(low, high))
     found = fit()
     assert_best(found, *PLAIN)

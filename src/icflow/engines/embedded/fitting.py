@@ -260,7 +260,11 @@ class Fitter:
                 continue  # a corner in which a model is zero or not finite
             ranked += self.lattice.ranked(here, coarse, point, PER_SEED)
         if not ranked:
-            raise IcflowError("the model cannot be evaluated anywhere within its limits")
+            names = ", ".join(self.model.names[p] for p in sorted(self.direct))
+            raise IcflowError(
+                f"the model cannot be evaluated anywhere within the limits of {names}; give limits "
+                "within which it is finite and not zero"
+            )
         return sorted(ranked, key=lambda pair: pair[0])[:number]
 
     def _seeds(self, theta: Floats) -> list[Floats]:

@@ -1,0 +1,54 @@
+"""`icflow info`: what OGIP files hold, and what is odd about them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toy
+from astropy.io import fits
+
+from icflow.cli import main
+
+
+def test_files_are_told_of_with_what_is_odd(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = np.zeros(toy.N, int)
+    flags[7:9], flags[90] = 1, 5
+    area = np.where(np.arange(toy.N) < 9, 0.5, 1.0)
+    columns = [
+        fits.Column("QUALITY", "I", array=flags),
+        fits.Column("AREASCAL", "E", array=area),
+    ]
+    spectrum = toy.pha(columns=columns, AREASCAL=None, BACKFILE="gone.pha", POISSERR=False)
+    low = np.concatenate([[0.0], toy.LOW[1:]])
+    toy.write(tmp_path, spectrum, toy.rmf(low=low), toy.arf(low))
+    names = [str(tmp_path / name) for name in ("spec.pha", "resp.rmf", "area.arf")]
+    assert main(["info", *names]) == 0
+    printed = capsys.readouterr().out
+    for words in (
+        "spec.pha: a spectrum (PHA)",
+        f"Counts: {toy.draw().sum()} in 10000 s",
+        "Bins: 398 no GROUPING, 1 of bad quality",
+        "QUALITY: 397 channels 0, 2 channels 1, 1 channels 5",
+        "AREASCAL: 0.5 to 1 by channel, BACKSCAL: 1",
+        f"RESPFILE: resp.rmf ({tmp_path / 'resp.rmf'})",
+        "BACKFILE: gone.pha (missing)",
+        "POISSERR is F",
+        "resp.rmf: a redistribution matrix (RMF)",
+        "Channels: 1 to 400, 1 to 41 keV",
+        "starts at 0 keV",
+        "area.arf: an effective area (ARF)",
+        "Largest area: 50 cm2",
+    ):
+        assert words in printed
+
+
+def test_what_cannot_be_used_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    toy.write(tmp_path, toy.pha(EXPOSURE=None))
+    assert main(["info", str(tmp_path / "spec.pha")]) == 0
+    assert "Cannot be used: " in capsys.readouterr().out
+    assert main(["info", str(tmp_path / "none.pha")]) == 1
+    assert "no such file" in capsys.readouterr().err
