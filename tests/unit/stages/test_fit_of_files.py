@@ -206,7 +206,7 @@ def test_is_read_right(
 REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "background": (
         {"spectrum": toy.pha(BACKFILE="back.pha")},
-        ["names the background spectrum back.pha", "--background file", "--background none"],
+        ["BACKFILE is back.pha", "neither beside the spectrum nor here", "--background"],
     ),
     "area twice": (
         {"response": toy.rmf(toy.redistribution() * toy.AREA, **FULL)},
@@ -278,7 +278,8 @@ def test_background_spectrum_gives_w(tmp_path: Path, fit: Fit) -> None:
     source = random.poisson(toy.expected(0.3) + 20.0)
     toy.write(tmp_path, toy.pha(source, BACKFILE="back.pha"))
     toy.save(tmp_path / "back.pha", toy.pha(random.poisson(np.full(toy.N, 60.0)), BACKSCAL=3.0))
-    found = fit("--background", "file")
+    assert_best(fit("--background", "file"), 252.2555, 2.007098, 0.3034122)
+    found = fit()
     assert_best(found, 252.2555, 2.007098, 0.3034122)
     assert "W-stat 252.2" in found["printed"]
     alone = fit("--background", "none")
@@ -376,8 +377,11 @@ def test_everyday_models_by_their_short_names(tmp_path: Path, fit: Fit) -> None:
         (["--expression", "mekal"], "mekal"),
     ],
 )
-def test_models_are_checked_before_files(fit: Fit, words: list[str], sentence: str) -> None:
-    assert sentence in fit(*words, name="not-there.pha", status=1)["error"]
+def test_models_are_checked_before_the_fit(
+    tmp_path: Path, fit: Fit, words: list[str], sentence: str
+) -> None:
+    toy.write(tmp_path)
+    assert sentence in fit(*words, status=1)["error"]
 
 
 def test_a_background_spectrum_of_another_kind_is_told(tmp_path: Path, fit: Fit) -> None:
