@@ -306,6 +306,19 @@ def test_blocks_are_those_of_the_network(config: Config, length: int) -> None:
     assert parts[0] == parts[-1] == architecture.Block("spectrum", output.shape[1])
 
 
+@pytest.mark.parametrize("stages", [3, 9])
+def test_a_network_of_any_depth_fits_on_the_page(
+    config: Config, evaluated: Path, stages: int
+) -> None:
+    deep = changed(config, {"autoencoder": {"architecture": {"widths": [32] * stages}}})
+    network = draw(deep, evaluated, "2").axes[1]
+    boxes = [
+        patch.get_extents().transformed(network.transData.inverted()) for patch in network.patches
+    ]
+    assert min(box.x0 for box in boxes) >= 0
+    assert max(box.x1 for box in boxes) <= style.DOUBLE_COLUMN
+
+
 # --- reconstructions, figure 7 -------------------------------------------------------------------
 
 
@@ -409,6 +422,14 @@ def test_bins_with_one_class_or_none() -> None:
     np.testing.assert_array_equal(recall, [1.0, 0.0, np.nan, 1.0])
     accuracy = [estimate.value for estimate in binned["bacc"]]
     np.testing.assert_array_equal(accuracy, [0.5, np.nan, np.nan, np.nan])
+
+
+def test_a_class_without_spectra_in_the_range_is_named() -> None:
+    values, is_ic = np.array([0.1, 0.2, 0.5, 0.6]), np.array([True, True, False, False])
+    edges = dependence.bin_edges(values[is_ic], 3)
+    assert dependence.absent(values, edges, is_ic) == "No spectra without IC\nin this range"
+    assert dependence.absent(values, np.linspace(0.0, 1.0, 4), is_ic) == ""
+    assert dependence.absent(values, np.array([0.4, 1.0]), is_ic).startswith("No spectra with IC")
 
 
 def test_precision_in_a_bin_does_not_depend_on_how_full_it_is() -> None:

@@ -18,7 +18,6 @@ from icflow.publish.figures.diagrams import TRAINING, Box, arrow, canvas
 from icflow.tables import read_table, strings
 
 HEIGHTS = (2.15, 3.0, 1.9)  # inch, of the flow, the network and its stages
-GAP = 0.2  # inch between blocks
 
 KINDS = {
     "spectrum": (style.BLACK, "Spectrum"),
@@ -139,9 +138,10 @@ def blocks(architecture: Architecture, length: int) -> list[Block]:
 def _schematic(axes: style.Axes, parts: Sequence[Block]) -> None:
     widths = np.array([0.1 + 0.045 * math.log2(part.channels) for part in parts])
     heights = [_height(part) for part in parts]
-    gap = GAP + max(0.0, style.DOUBLE_COLUMN - 0.4 - widths.sum() - GAP * (len(parts) - 1)) / (
-        len(parts) - 1
-    )
+    # Blocks and gaps fill the width, gaps at least a quarter of it.
+    width = style.DOUBLE_COLUMN - 0.4
+    widths *= min(1.0, 0.75 * width / widths.sum())
+    gap = (width - widths.sum()) / (len(parts) - 1)
     lefts = 0.2 + np.cumsum([0.0, *(widths[:-1] + gap)])
     canvas(axes, style.DOUBLE_COLUMN, HEIGHTS[1], "b")
     middle = 0.56 * HEIGHTS[1]

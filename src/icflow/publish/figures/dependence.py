@@ -66,6 +66,7 @@ def draw(data: FigureData) -> style.Figure:
             look = look | {"label": data.detection.detectors[name].title}
             for panel, metric in zip(panels, TITLES, strict=True):
                 style.error_bars(panel, x, ends(binned[metric]), lw=0.9, **look)
+        style.note(panels[0], absent(values, edges, is_ic), y=0.9)
         if quantity in cluster:
             look = {"color": style.BLACK, "lw": 0.8, "ls": (0, (5, 3))}
             for panel in panels:
@@ -133,6 +134,18 @@ def bin_edges(values: Floats, bins: int) -> Floats:
     if low == high:
         low, high = low - 0.5, high + 0.5
     return np.linspace(low, high, bins + 1)
+
+
+def absent(values: Floats, edges: Floats, is_ic: Booleans) -> str:
+    """Say which class has no spectra between the outer edges, empty if both have some.
+
+    Without one of them precision and balanced accuracy are undefined in every bin.
+    """
+    inside = np.isnan(values) | ((values >= edges[0]) & (values <= edges[-1]))
+    for has_ic, words in ((True, "with IC"), (False, "without IC")):
+        if not (inside & (is_ic == has_ic)).any():
+            return f"No spectra {words}\nin this range"
+    return ""
 
 
 def in_bins(
