@@ -78,7 +78,11 @@ def draw(data: FigureData) -> style.Figure:
         panel.set_ylim(0, 1.03)
     for panel in (*axes[0], *axes[-1]):
         panel.axhline(0.5, color=style.GREY, lw=0.6, zorder=0)
-    style.legend_above(figure, axes[0, 0], most=4)
+    drawn = style.entries([axes[0, 0]])
+    # What is not measured is named last.
+    titles = sorted(drawn, key=lambda title: title == data.settings.figures.cluster)
+    handles = [drawn[title] for title in titles]
+    figure.legend(handles, titles, loc="outside upper center", ncols=min(len(titles), 4))
     return figure
 
 
