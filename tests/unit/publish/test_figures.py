@@ -372,6 +372,23 @@ def test_only_spectra_without_ic_need_label_fits(config: Config) -> None:
     names = {path.parts[-2] for path in registry.inputs(config, "7", Layout(Path()))}
     assert "test_2T" in names
     assert "test_1T+IC" not in names
+    # A fit that freezes what the spectra were not simulated with cannot be made.
+    other = changed(
+        config,
+        {
+            "scenarios": {
+                "hot": {
+                    "expression": "bremss",
+                    "parameters": {"bremss.kT": 5.0, "bremss.norm": 1.0},
+                }
+            },
+            "datasets": {"hot": {"scenario": "hot", "size": 60, "ic": False}},
+        },
+    )
+    detection = other.detection.model_copy(update={"test": ["hot", "test_1T+IC"]})
+    other = other.model_copy(update={"detection": detection})
+    names = {path.parts[-2] for path in registry.inputs(other, "7", Layout(Path()))}
+    assert "hot" not in names
 
 
 # --- figure 4 -----------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -65,7 +66,12 @@ def _fitted(config: Config) -> list[str]:
     """
     needed = any("fit:" in source for source in config.autoencoder.labels.values())
     has_ic = with_ic(config.datasets, config.detection.training)
-    return [name for name in config.detection.test if needed and not has_ic[name]]
+    frozen = {*config.fits.label.at_truth}
+    return [
+        name
+        for name in config.detection.test
+        if needed and not has_ic[name] and frozen <= {*config.simulated(name).parameters}
+    ]
 
 
 def draw(data: FigureData) -> style.Figure:
@@ -99,24 +105,13 @@ def read(data: FigureData, names: Sequence[str]) -> dict[str, dict[bool, Points]
         If a file is missing or lacks a spectrum.
     """
     judged, is_ic = data.scores([])
-    columns = ["dataset", "index", *(f"{kind}_{n}" for n in names for kind in ("latent", "label"))]
-    scored, fitted = [], []
-    for path in data.paths[1:]:
-        # label/DATASET/shard-N.ecsv and score/NETWORK/fold-N.ecsv
-        if path.parent.parent.name == "label":
-            table = read_table(path, ["index"])
-            table["dataset"] = path.parent.name
-            fitted.append(table)
-        else:
-            scored.append(read_table(path, columns)[columns])
-    fits = stack(fitted) if fitted else None
+    scored, fits = _tables(data, names)
+    datasets = np.array(strings(judged, "dataset"))
     spectra: dict[str, dict[bool, list[Points]]] = {name: {} for name in names}
-    for dataset in dict.fromkeys(strings(judged, "dataset")):
-        chosen = np.array(strings(judged, "dataset")) == dataset
-        here = judged[chosen]
+    for dataset in dict.fromkeys(datasets.tolist()):
+        here, has_ic = judged[datasets == dataset], bool(is_ic[datasets == dataset].any())
         own = [_rows(table, dataset, here) for table in scored]
-        has_ic = bool(is_ic[chosen].any())
-        fit = None if fits is None or has_ic else _rows(fits, dataset, here)
+        fit = _rows(fits[dataset], dataset, here) if dataset in fits else None
         for name in names:
             latent = np.median([floats(table, f"latent_{name}") for table in own], axis=0)
             source = LabelSource.parse(data.autoencoder.labels[name])
@@ -130,6 +125,21 @@ def read(data: FigureData, names: Sequence[str]) -> dict[str, dict[bool, Points]
         }
         for name, classes in spectra.items()
     }
+
+
+def _tables(data: FigureData, names: Sequence[str]) -> tuple[list[Table], dict[str, Table]]:
+    """Read the scores of every fold, and the label fits of each dataset that has some."""
+    columns = ["dataset", "index", *(f"{kind}_{n}" for n in names for kind in ("latent", "label"))]
+    scored, fits = [], defaultdict(list)
+    for path in data.paths[1:]:
+        # label/DATASET/shard-N.ecsv and score/NETWORK/fold-N.ecsv
+        if path.parent.parent.name == "label":
+            table = read_table(path, ["index"])
+            table["dataset"] = path.parent.name
+            fits[path.parent.name].append(table)
+        else:
+            scored.append(read_table(path, columns)[columns])
+    return scored, {dataset: stack(tables) for dataset, tables in fits.items()}
 
 
 def _rows(table: Table, dataset: str, judged: Table) -> Table:

@@ -1,7 +1,7 @@
 """How figures look, and how they are saved: for a journal, byte for byte the same.
 
 Widths are those of the AAS journals. Colours are those of Okabe & Ito (2008,
-"Color universal design"), which readers with any colour vision tell apart;
+"Color universal design"), which readers with any colour vision tell apart, and a brown;
 markers and line styles repeat what colours say, for black-and-white prints.
 """
 
