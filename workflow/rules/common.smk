@@ -47,9 +47,17 @@ try:
 except IcflowError as error:
     raise WorkflowError(str(error))
 
-# Their content counts, through `params`; their time stamps do not.
-INPUT_FILES = ancient(list(DIGESTS))
 
+def given(paths):
+    """Return files of the user as inputs: content counts, through `params`, time stamps do not.
+
+    Snakemake takes braces in a name for a wildcard; no rule makes a file of such a name, and
+    that it is there has been checked.
+    """
+    return ancient([path for path in paths if not re.search(r"[{}]", path)])
+
+
+INPUT_FILES = given(DIGESTS)
 # Redistribution matrices, which give the energies of channels.
 RMFS = [os.path.normpath(module.rmf) for module in CONFIG.modules]
 RESULTS = layout.Layout()
@@ -199,7 +207,12 @@ def code(stage, *others, **data):
 
 def digests(*paths):
     """SHA-256 of some input files, of all of them by default, as JSON."""
-    return canonical_json({path: DIGESTS[path] for path in paths or DIGESTS})
+    return literal(canonical_json({path: DIGESTS[path] for path in paths or DIGESTS}))
+
+
+def literal(text):
+    """Return text for `params` in which braces are no wildcards: what a function gives has none."""
+    return lambda wildcards: text
 
 
 # --- one run at a time -----------------------------------------------------------------

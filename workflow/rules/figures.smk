@@ -66,7 +66,7 @@ for figure in registry.FIGURES:
             mem_mb=growing(1000),
             runtime=growing(30),
         params:
-            settings=registry.settings(CONFIG, figure).json_text(),
+            settings=literal(registry.settings(CONFIG, figure).json_text()),
             code=code(registry.FIGURES[figure].draw.__module__),
         message:
             f"Draw figure {figure}"

@@ -6,7 +6,7 @@ OBSERVED_NETWORK = RESULTS.observed_network("{observation}", "{network}")
 # Only for detectors that read networks.
 rule observe_network:
     input:
-        lambda wildcards: ancient(list(OBSERVED[wildcards.observation])),
+        lambda wildcards: given(OBSERVED[wildcards.observation]),
     output:
         [OBSERVED_NETWORK / name for name in layout.TRAINED_OBSERVED],
     log:
@@ -33,7 +33,7 @@ rule observe_network:
 
 rule observe_source:
     input:
-        lambda wildcards: ancient(list(OBSERVED[wildcards.observation])),
+        lambda wildcards: given(OBSERVED[wildcards.observation]),
         expand(
             OBSERVED_NETWORK / "{file}",
             network=CONFIG.observe.networks(),

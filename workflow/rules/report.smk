@@ -16,7 +16,7 @@ rule record:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        settings=CONFIG.json_text(),
+        settings=literal(CONFIG.json_text()),
         files=digests(),
         code=code("record", ENGINE_MODULE),
     message:
@@ -43,7 +43,7 @@ rule report:
         mem_mb=growing(1000),
         runtime=growing(30),
     params:
-        settings=CONFIG.json_text(),
+        settings=literal(CONFIG.json_text()),
         code=code("publish.report", data=["publish/templates/report.html.j2"]),
     message:
         "Write the report"

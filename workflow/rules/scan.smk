@@ -25,7 +25,7 @@ use rule fluxes as scan_fluxes with:
 
 use rule score_fold as scan_score with:
     input:
-        ancient(RMFS),
+        given(RMFS),
         RESULTS.weights("{network}", "{fold}"),
         lambda wildcards: spectra_of(
             settings_of.scan_score(CONFIG, wildcards.scan, wildcards.network, 0).shards

@@ -5,7 +5,7 @@ TRAINED = RESULTS.trained("{network}", "{fold}")
 
 rule train_fold:
     input:
-        ancient(RMFS),
+        given(RMFS),
         spectra(CONFIG.detection.training, CONFIG.autoencoder.training.spectra),
         labels(CONFIG.autoencoder.training.spectra),
     output:
@@ -35,7 +35,7 @@ rule train_fold:
 
 rule score_fold:
     input:
-        ancient(RMFS),
+        given(RMFS),
         RESULTS.weights("{network}", "{fold}"),
         spectra_of(settings_of.scored(CONFIG)),
         labels(CONFIG.autoencoder.training.spectra),

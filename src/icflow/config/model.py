@@ -12,6 +12,8 @@ from icflow.config.references import NameOf
 from icflow.models.priors import Prior, forms
 from icflow.sections import Interval, Number, Positive, Section
 
+# Several lines of a YAML block are one expression.
+ExpressionText = Annotated[str, AfterValidator(lambda text: " ".join(text.split()))]
 MODULE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -55,7 +57,7 @@ Fitted = Annotated[_Fixed | _Linked | Annotated[Free, Tag("<varies>")], Discrimi
 class Scenario(Section):
     """A model to simulate: an XSPEC expression and what each parameter does."""
 
-    expression: str = Field(description="XSPEC model expression")
+    expression: ExpressionText = Field(description="XSPEC model expression")
     parameters: dict[str, Drawn] = Field(
         description="each parameter, named component.parameter as in PyXspec: a fixed value, "
         f"`{{link: parameter}}`, {forms()}"
@@ -65,7 +67,7 @@ class Scenario(Section):
 class FitModel(Section):
     """A model to fit: an XSPEC expression and what each parameter does."""
 
-    expression: str = Field(description="XSPEC model expression")
+    expression: ExpressionText = Field(description="XSPEC model expression")
     parameters: dict[str, Fitted] = Field(
         description="each parameter, named component.parameter as in PyXspec: a fixed value, "
         "`{link: parameter}` or `{free: [low, high], start: value}`"

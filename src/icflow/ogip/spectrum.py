@@ -21,6 +21,11 @@ from icflow.ogip.names import FileName
 from icflow.typing import AnyArray, Floats, Integers
 
 
+def _in_header(name: str | None) -> str:
+    """Return a name as a FITS header can hold it, which is ASCII alone: else none."""
+    return name if name and name.isascii() else "none"
+
+
 class PhaKeywords:
     """The header of a PHA file, from what every spectrum states."""
 
@@ -43,8 +48,8 @@ class PhaKeywords:
             "CORRSCAL": 0.0,
             "BACKFILE": "none",
             "CORRFILE": "none",
-            "RESPFILE": self.respfile or "none",
-            "ANCRFILE": self.ancrfile or "none",
+            "RESPFILE": _in_header(self.respfile),
+            "ANCRFILE": _in_header(self.ancrfile),
             "HDUCLASS": "OGIP",
             "HDUCLAS1": "SPECTRUM",
             "HDUCLAS2": "TOTAL",
