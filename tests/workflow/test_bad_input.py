@@ -7,6 +7,7 @@ import subprocess
 from typing import Any
 
 import pytest
+from astropy.io import fits
 from running import Project
 
 REFUSED: list[tuple[str, Any, list[str]]] = [
@@ -96,3 +97,27 @@ def test_a_working_directory_that_cannot_be_written(fresh: Project) -> None:
     assert status == 1
     assert f"{fresh.folder} cannot be written: start Snakemake in a folder of yours" in output
     assert "Traceback" not in output
+
+
+def test_braces_and_other_letters_in_names_are_no_wildcards(fresh: Project) -> None:
+    resources = fresh.folder / "resources"
+    for source, name in (
+        ("responses/nustar_fpma.rmf", "x{y}.rmf"),
+        ("responses/nustar_fpma.arf", "réponse.arf"),
+        ("background/nustar_fpma.yaml", "my {b} ground.yaml"),
+    ):
+        (fresh.folder / name).write_bytes((resources / source).read_bytes())
+    change = {
+        "instrument/rmf": "x{y}.rmf",
+        "instrument/arf": "réponse.arf",
+        "instrument/background": "my {b} ground.yaml",
+        "scenarios/2T/expression": "tbabs *\n  (apec + apec)\n",
+        "detection/detectors/cae/title": "$\\Delta C_{IC}$ é %s",
+    }
+    assert fresh.jobs(change=change)["figures"] > 8
+    shard = "results/simulate/test_2T/shard-0000.pha"
+    status, output = fresh.run(shard, change=change)
+    assert status == 0, output
+    with fits.open(fresh.folder / shard) as file:
+        assert file["SPECTRUM"].header["RESPFILE"] == "x{y}.rmf"
+        assert file["SPECTRUM"].header["ANCRFILE"] == "none"
