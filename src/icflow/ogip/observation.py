@@ -65,7 +65,10 @@ FILE = "file"
 
 
 class Checked(NamedTuple):
-    """A spectrum that belongs to its response, on the channels of which it is."""
+    """A spectrum that belongs to its response, on the channels of which it is.
+
+    The energies are those that channels cover, of the ones that are to be fitted.
+    """
 
     files: SpectrumFiles
     rmf: Rmf

@@ -34,6 +34,8 @@ MOST_SUM = 1.2
 NEGATIVE = 0.01
 # A first bin from 0 keV starts at this fraction of its end, as in XSPEC: models do not know 0.
 FROM_ZERO = 1e-3
+# Energies that all lie above this, keV, are no X-rays, but eV that are not said to be.
+NO_X_RAYS = 150.0
 KEV = {"": 1.0, "kev": 1.0, "ev": 1e-3, "mev": 1e3, "gev": 1e6}
 
 
@@ -358,6 +360,12 @@ def _read_energies(table: BinaryTable, notes: list[str]) -> tuple[Floats, Floats
         order = np.arange(energy_lo.size)[::-1]
         energy_lo, energy_hi = energy_lo[order], energy_hi[order]
     _check_contiguous(table.path, energy_lo, energy_hi)
+    if energy_lo[0] > NO_X_RAYS:
+        raise IcflowError(
+            f"{table.path}: its energies reach from {energy_lo[0]:g} to {energy_hi[-1]:g} keV, "
+            "which are no X-rays; if they are in eV, write `eV` into TUNIT of ENERG_LO, ENERG_HI, "
+            "E_MIN and E_MAX"
+        )
     if energy_lo[0] == 0:
         wide = int(np.argmax(energy_hi > 0))
         start = FROM_ZERO * energy_hi[wide]

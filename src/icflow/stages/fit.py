@@ -92,9 +92,8 @@ def _fit(
         expression=settings.expression, parameters=_parameters(settings, energies, factors)
     )
     complete(parse(settings.expression), model.parameters, "parameters")
-    control = settings.model_copy(update={"energies": list(energies)})
     regroup = "group_min" in settings.model_fields_set
-    engine = ObservedEngine(files, control, regroup, settings.atomic_data)
+    engine = ObservedEngine(files, settings, regroup, settings.atomic_data)
     frozen = {n: np.array([v]) for n, v in settings.freeze.items() if n in factors}
     (result,) = engine.fit(model, frozen=frozen)
     if result.status != "ok":

@@ -12,11 +12,18 @@ from icflow.settings import PredictSettings
 from icflow.tables import write_table
 
 
-def run(settings: PredictSettings, output: Path) -> None:
-    """Write the expected counts of a model: ``channel, energy_lo, energy_hi, counts``."""
+def run(settings: PredictSettings, output: Path) -> list[str]:
+    """Write the expected counts of a model: ``channel, energy_lo, energy_hi, counts``.
+
+    Returns
+    -------
+    list of str
+        What is odd about the response.
+    """
     module = settings.module(settings.rmf, settings.arf, settings.exposure)
     engine = EmbeddedEngine([module], settings.atomic_data)
     counts = engine.predict(settings.expression, dict(settings.values))
+    notes = engine.foldings[0].response.notes
     response = engine.foldings[0].response.rmf
     table = Table(
         {
@@ -33,3 +40,4 @@ def run(settings: PredictSettings, output: Path) -> None:
         },
     )
     write_table(output, table)
+    return [f"Note: {note}" for note in notes]

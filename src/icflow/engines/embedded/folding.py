@@ -56,7 +56,11 @@ class Response:
         Effective area, cm²; 1 where there is no ARF.
     grid, wide : ndarray, shape (n_rows + 1,) and (n_rows,)
         Edges of all rows of the RMF, and which of these have a width.
+    notes : tuple of str
+        What is odd about the files, a sentence each.
     """
+
+    notes: tuple[str, ...] = ()
 
     def __init__(self, rmf: Rmf, arf: Arf | None) -> None:
         self._files = rmf, arf
@@ -137,9 +141,11 @@ def load_response(
         Lowest and highest energy that matter, keV; by default all do.
     """
     matrix, area = read_rmf(rmf), None if arf is None else read_arf(arf)
+    response = Response(matrix, area)
+    response.notes = matrix.notes
     if area is not None:
-        check_pair(matrix, area, energies)
-    return Response(matrix, area)
+        response.notes += (*area.notes, *check_pair(matrix, area, energies))
+    return response
 
 
 def fold_background(component: BackgroundComponent, response: Response) -> Floats:
