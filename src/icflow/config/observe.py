@@ -38,7 +38,7 @@ class _Companions(Section):
 class ObservedSpectrum(_Companions):
     """An observed spectrum and what belongs to it."""
 
-    spectrum: str = Field(description="spectrum, OGIP PHA type I with COUNTS")
+    spectrum: str = Field(description="spectrum, OGIP PHA, or a row: `two.pha{2}`")
 
 
 class Radio(Section):
@@ -55,7 +55,7 @@ class Observation(_Companions):
     """A source that was observed: one spectrum, or several that are fitted jointly."""
 
     spectrum: str | None = Field(
-        None, description="spectrum, OGIP PHA type I with COUNTS; or give `spectra`"
+        None, description="spectrum, OGIP PHA, or a row of several: `two.pha{2}`; or give `spectra`"
     )
     spectra: dict[Name, ObservedSpectrum] | None = Field(
         None, description="spectra of several modules or pointings by name, fitted jointly"
