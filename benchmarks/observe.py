@@ -165,30 +165,33 @@ def limits_of(
     return found
 
 
-def false_alarms_of(index: int) -> dict[str, tuple[float, int]]:
+def false_alarms_of(index: int, background_file: bool = False) -> dict[str, tuple[float, int]]:
     """Return the false-alarm probabilities of a 2T observation, and its goodness.
 
     Each comes with the number of ranks that it is one of.
     """
     counts, _ = simulated("2T", index)
+    used: ObservedEngine = engine()
+    if background_file:
+        used, counts = with_background_spectrum(counts, "2T", index)
     chosen, roles = settings().observe, ("2T", "1T+IC", "2T+IC")
     models = {role: model_of(role) for role in roles}
-    fits = {role: engine().fit(model, counts)[0] for role, model in models.items()}
+    fits = {role: used.fit(model, counts)[0] for role, model in models.items()}
     error = fits["2T+IC"].errors["powerlaw.norm"]
     faint = error if 0 < error < 1e-2 else FAINT
-    fitter = Fitter(engine(), chosen, models, "powerlaw.norm", faint)
+    fitter = Fitter(used, chosen, models, "powerlaw.norm", faint)
     spectra = {OBSERVED: fitter.fit(counts)}
     for name in ("2T", "1T+IC"):
         key = f"{SEED}/{index}/{name}"
         model = models[name]
-        drawn = replicas(engine(), model, fits[name], SIMULATIONS, Draws(SEED, f"{key}/replicas"))
+        drawn = replicas(used, model, fits[name], SIMULATIONS, Draws(SEED, f"{key}/replicas"))
         if name == "2T":
             spectra[REPLICAS] = fitter.fit(drawn)
             own = spectra[REPLICAS].fits[name]
         else:
-            own = engine().fit(model, drawn)
-        truth = allowed(engine(), model, drawn, own, {}, Draws(SEED, key))
-        spectra[name] = fitter.fit(draw_each(engine(), model, truth, Draws(SEED, key)), truth)
+            own = used.fit(model, drawn)
+        truth = allowed(used, model, drawn, own, {}, Draws(SEED, key))
+        spectra[name] = fitter.fit(draw_each(used, model, truth, Draws(SEED, key)), truth)
     scores = observed_scores.judge(chosen, spectra, SEED)
     found = {
         detector: (score.false_alarm, 1 + int(np.isfinite(score.excess[REPLICAS]).sum()))
@@ -282,9 +285,9 @@ def limits(bench: Bench, background_file: bool = False) -> None:
                 )  # fmt: skip
 
 
-def false_alarms(bench: Bench) -> None:
-    n = bench.number(N)
-    found = bench.run(false_alarms_of, range(n))
+def false_alarms(bench: Bench, background_file: bool = False) -> None:
+    n, suffix = bench.number(N), "_with_background_file" if background_file else ""
+    found = bench.run(false_alarms_of, range(n), [background_file] * n)
     random = np.random.default_rng(SEED)
     for name in found[0]:
         values, ranks = np.array([one[name] for one in found]).T
@@ -296,7 +299,7 @@ def false_alarms(bench: Bench) -> None:
         spread = values - random.random(n) / ranks
         chance = kstest(spread, "uniform").pvalue
         bench.keep(
-            f"false_alarm_{name}", chance, "probability of a distribution less uniform",
+            f"false_alarm_{name}{suffix}", chance, "probability of a distribution less uniform",
             "≥ 0.05", chance >= 0.05, n,
         )  # fmt: skip
 
@@ -332,6 +335,7 @@ ROWS: dict[str, Callable[[Bench], None]] = {
     "limits": limits,
     "limits_with_background_file": functools.partial(limits, background_file=True),
     "false_alarms": false_alarms,
+    "false_alarms_with_background_file": functools.partial(false_alarms, background_file=True),
     "checks": checks,
     "regions": regions,
 }

@@ -155,11 +155,12 @@ def _parameters(
     expression, declared = settings.expression, parse(settings.expression).parameters
     frozen, links, limits = settings.freeze, settings.link, settings.limits
     for option, names in (("--freeze", frozen), ("--link", links), ("--limits", limits)):
+        allowed = [*declared, *(factors if option == "--freeze" else ())]
         for name in names:
-            if name not in declared and not (option == "--freeze" and name in factors):
+            if name not in allowed:
                 raise IcflowError(
                     f"{option} {name}: {expression!r} has no such parameter; "
-                    f"allowed: {', '.join([*declared, *factors])}"
+                    f"allowed: {', '.join(allowed)}"
                 )
     for name, target in links.items():
         if target not in declared or target in links or target == name:

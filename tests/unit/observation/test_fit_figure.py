@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from icflow.observation.fit_figure import LEAST, NAME, draw
-from icflow.observation.panels import Bins
+from icflow.observation.fit_figure import NAME, draw
 
 
 def table(exposure: float = 1e5) -> Table:
@@ -39,16 +38,3 @@ def test_data_components_and_residuals_are_drawn(unfolded: bool, panels: int) ->
     low, high = figure.axes[0].get_ylim()
     assert 0 < low < high
     assert figure.axes[-1].get_xlabel() == "Energy (keV)"
-
-
-def test_drawn_bins_hold_counts_and_no_gap() -> None:
-    made = table(exposure=2e3)
-    bins = Bins(made, LEAST)
-    held = bins.sum(np.asarray(made["counts"], dtype=float))
-    assert held.sum() == made["counts"].sum()
-    # The last bin before a gap takes what there is.
-    before = {99, 199, 299, 399}
-    ends = bins.stops - 1
-    assert before <= set(ends.tolist())
-    assert all(count >= LEAST for count, end in zip(held, ends, strict=True) if end not in before)
-    assert len(Bins(made).starts) > len(bins.starts)

@@ -1,0 +1,119 @@
+"""What is said of a fit, of one made up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from icflow.config import FitModel, Free
+from icflow.engines.base import FitResult
+from icflow.errors import IcflowError
+from icflow.models.save_file import read_save_file
+from icflow.observation.fit_output import Fit, as_json, as_save_file, as_text, check_saved
+from icflow.ogip.observation import SpectrumFiles
+from icflow.ogip.spectrum import Spectrum
+from icflow.settings import FitSpectrumSettings
+
+NAMES = ("powerlaw.PhoIndex", "powerlaw.norm", "factor.B")
+
+
+def spectrum(name: str) -> Spectrum:
+    return Spectrum(np.arange(4), np.array([1, 0, 2, 3]), 1e4, name)
+
+
+def files(name: str, behind: bool, background: Path | None = None) -> SpectrumFiles:
+    return SpectrumFiles(
+        *(name, "", spectrum(f"{name}.pha"), Path("r.rmf"), None, background),
+        behind=spectrum(f"{name}_b.pha") if behind else None,
+        notes=("odd",),
+    )
+
+
+def fit(*spectra: SpectrumFiles, **settings: Any) -> Fit:
+    result = FitResult(
+        cstat=12.5,
+        dof=5,
+        bins=8,
+        converged=True,
+        starts=3,
+        agreeing=2,
+        iterations=4,
+        gradient=0.0,
+        values=dict(zip(NAMES, (2.0, 0.5, 1.25), strict=True)),
+        errors=dict(zip(NAMES, (0.1, 0.05, np.nan), strict=True)),
+        free=NAMES,
+        at_bound=("factor.B",),
+        covariance=np.array([[0.01, 0, np.nan], [0, 0.0025, np.nan], [np.nan] * 3]),
+        intervals={"powerlaw.PhoIndex": (1.9, 2.125)},
+    )
+    parameters: Any = {name: Free(free=[0.0, 9.0]) for name in NAMES[:2]}
+    given = FitSpectrumSettings(
+        expression="powerlaw",
+        background_range=0,
+        starts=3,
+        freeze={},
+        link={},
+        limits={},
+        **settings,
+    )
+    foldings = [SimpleNamespace(factor=f"factor.{file.name}") for file in spectra]
+    engine: Any = SimpleNamespace(
+        n_bins=8, versions=lambda: {"ENGINE": "none"}, engine=SimpleNamespace(foldings=foldings)
+    )
+    model = FitModel(expression="powerlaw", parameters=parameters)
+    return Fit(given, spectra, (3.0, 80.0), model, engine, result)
+
+
+@pytest.mark.parametrize(
+    ("behind", "name"), [((True, True), "W"), ((False, False), "C"), ((False, True), "W + C")]
+)
+def test_the_statistic_has_a_name(behind: tuple[bool, bool], name: str) -> None:
+    made = fit(*(files(own, has) for own, has in zip("AB", behind, strict=True)))
+    assert made.statistic == name == as_json(made)["statistic"]
+    assert as_text(made)[-1].startswith(f"{name}-stat 12.50 for 8 bins, 5 degrees of freedom")
+
+
+def test_the_table_says_what_was_chosen_and_what_is_odd() -> None:
+    lines = as_text(fit(files("A", True), files("B", False)))
+    assert lines[:2] == [
+        "Spectrum A.pha (A): 10000 s",
+        "Response r.rmf, area none, background A_b.pha",
+    ]
+    assert lines[4] == "Bins 8, ungrouped, 3 to 80 keV (by default; --energies chooses others)"
+    assert lines.count("Note: odd") == 1
+    assert any("PhoIndex" in line and line.endswith("[1.9, 2.125]") for line in lines)
+    assert any(line.startswith("factor.B") and line.endswith("at its limit") for line in lines)
+    lines = as_text(fit(files("A", False), energies=[3.0, 80.0], group_min=25))
+    assert lines[2] == "Bins 8, of at least 25 counts, 3 to 80 keV"
+
+
+def test_json_holds_no_nan() -> None:
+    tree = as_json(fit(files("A", True), files("B", False)))
+    assert tree["parameters"]["factor.B"] == {"value": 1.25, "error": None, "free": True}
+    assert tree["parameters"]["powerlaw.PhoIndex"]["interval"] == [1.9, 2.125]
+    assert tree["covariance"] == [[0.01, 0, None], [0, 0.0025, None], [None] * 3]
+    assert [own["background_spectrum"] for own in tree["spectra"]] == ["A_b.pha", None]
+    assert "spectrum" not in tree
+    assert as_json(fit(files("A", True)))["spectrum"] == "A.pha"
+
+
+def test_the_save_file_says_which_bins_were_others(tmp_path: Path) -> None:
+    made = fit(files("A", True), files("B", False), group_min=25)
+    text = as_save_file(made)
+    assert "# fitted in bins of at least 25 counts" in text
+    path = tmp_path / "fit.xcm"
+    path.write_text(text)
+    saved = read_save_file(path)
+    _, values = saved.values(saved.models[""], 2)
+    assert list(values.values()) == [1.25, 2.0, 0.5]
+    assert "#" not in as_save_file(fit(files("A", True))).removeprefix("# icflow")
+
+
+def test_components_of_a_background_cannot_be_saved() -> None:
+    check_saved([files("A", True)])
+    with pytest.raises(IcflowError, match=r"no place for the components of b\.yaml"):
+        check_saved([files("A", False, Path("b.yaml"))])
