@@ -126,11 +126,15 @@ def _check_models(config: Config) -> None:
     for key, model in models.items():
         try:
             expression = parse(model.expression)
+        except IcflowError as error:
+            raise IcflowError(f"{key}.{error}") from None
+        try:
+            # XSPEC in a process of its own has them.
             if config.engine == "embedded":
                 for component in expression.components:
                     check_data(component.definition)
         except IcflowError as error:
-            raise IcflowError(f"{key}.{error}") from None
+            raise IcflowError(f"{key}.expression: {error}") from None
         complete(expression, model.parameters, f"{key}.parameters")
 
 

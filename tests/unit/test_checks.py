@@ -61,6 +61,10 @@ def training(**keys: Any) -> dict[str, Any]:
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     # models
     "expression": ({"scenarios": {"2T": {"expression": "tbabs*(apec+apc)"}}}, "scenarios.2T.expr"),
+    "model without its data": (
+        {"scenarios": {"2T": {"expression": "tbabs*(apec+mekal)"}}},
+        "scenarios.2T.expression: mekal reads data files of XSPEC that this installation comes",
+    ),
     "parameter": (
         {"fits": {"models": {"1T": {"parameters": {"apec.temperature": 1.0}}}}},
         "fits.models.1T.parameters.apec.temperature: 'tbabs*apec' has no such parameter",

@@ -293,7 +293,7 @@ def draw_counts(
     rows = [expected] * len(indices) if isinstance(expected, np.ndarray) else expected
     return np.array(
         [
-            of_spectrum(seed, name, index, "counts").poisson(row)
+            of_spectrum(seed, name, index, "counts").poisson(np.maximum(row, 0.0))
             for index, row in zip(indices, rows, strict=True)
         ],
         dtype=np.int32,

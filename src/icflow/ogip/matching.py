@@ -31,14 +31,19 @@ def check_pair(rmf: Rmf, arf: Arf, energies: Sequence[float] | None = None) -> l
     Raises
     ------
     IcflowError
-        If the RMF holds an area already, the numbers of bins differ, or an edge
-        differs that matters; the message names both files.
+        If the RMF holds an area already, they are of two telescopes, the numbers
+        of bins differ, or an edge differs that matters; the message names both files.
     """
     advice = "make the ARF for this RMF"
     if rmf.full:
         raise IcflowError(
             f"{rmf.path} holds the effective area already (HDUCLAS3 = FULL or SPECRESP MATRIX), so "
             f"that of {arf.path} would be applied twice; use it without ARF (`none`)"
+        )
+    if not _same(rmf.telescope, arf.telescope):
+        raise IcflowError(
+            f"{rmf.path} is of the telescope {rmf.telescope} and {arf.path} of {arf.telescope}; "
+            f"{advice}"
         )
     if rmf.energy_lo.size != arf.energy_lo.size:
         raise IcflowError(
@@ -90,6 +95,8 @@ def _digits(edges: Floats, exact: Floats) -> int | None:
 def check_origin(spectrum: Spectrum, response: Rmf | Arf) -> None:
     """Check that a response is of the instrument of a spectrum, as far as both say.
 
+    A name may be the beginning of the other: PSPC of PSPCB.
+
     Raises
     ------
     IcflowError
@@ -99,13 +106,18 @@ def check_origin(spectrum: Spectrum, response: Rmf | Arf) -> None:
         ("TELESCOP", spectrum.telescope, response.telescope),
         ("INSTRUME", spectrum.instrument, response.instrument),
     ):
-        names = [name.strip().upper() for name in (own, other)]
-        if names[0] != names[1] and not any(name in _UNKNOWN for name in names):
+        if not _same(own, other):
             raise IcflowError(
                 f"{response.path} is a response of another instrument: its {keyword} is {other}, "
                 f"that of {spectrum.path} is {own}; give the response that was made for the "
                 "spectrum"
             )
+
+
+def _same(one: str, other: str) -> bool:
+    """Tell whether two names of telescopes or instruments can be those of the same."""
+    first, second = sorted((name.strip().upper() for name in (one, other)), key=len)
+    return first in _UNKNOWN or second in _UNKNOWN or second.startswith(first)
 
 
 def on_channels(spectrum: Spectrum, rmf: Rmf) -> Spectrum:

@@ -200,8 +200,8 @@ def _read_matrix(
 
 def _holds_area(table: BinaryTable, matrix: csr_array, notes: list[str]) -> bool:
     """Tell whether a matrix holds the effective area, by its header and by its numbers."""
-    said = (table.text("HDUCLAS3") or "").upper() == "FULL"
-    said = said or table.name.upper() == "SPECRESP MATRIX"
+    kind = (table.text("HDUCLAS3") or "").upper()
+    said = kind == "FULL" or (not kind and table.name.upper() == "SPECRESP MATRIX")
     most = float(matrix.sum(axis=1).max(initial=0.0))
     if said and most <= MOST_SUM:
         notes.append(

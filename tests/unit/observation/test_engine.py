@@ -175,3 +175,9 @@ def test_components_of_all_spectra_stand_side_by_side(
     np.testing.assert_allclose(ratio, 1.07 * 0.9 * 0.7, rtol=1e-9)
     assert (engine.module[:n] == "A").all() and (engine.module[n:] == "B").all()
     assert engine.unfolded(model, truth)["TBabs*powerlaw"].shape == (2 * n,)
+
+
+def test_less_than_nothing_is_drawn_as_nothing() -> None:
+    # Matrices with slightly negative elements may lead there.
+    counts = draw_counts(np.array([-1e-6, 5.0]), 1, "negative", range(3))
+    assert not counts[:, 0].any() and counts[:, 1].any()

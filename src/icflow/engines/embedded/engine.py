@@ -220,7 +220,9 @@ class EmbeddedEngine:
                 factor = background_factors([name], scatter, seed, dataset, index)[name]
                 expected += (factor - 1) * backgrounds[name][0]
                 drawn[row][name] = factor
-            counts[row] = of_spectrum(seed, dataset, index, "counts").poisson(expected)
+            # Matrices with slightly negative elements may lead to less than nothing.
+            generator = of_spectrum(seed, dataset, index, "counts")
+            counts[row] = generator.poisson(np.maximum(expected, 0.0))
         names = (*settings, *varying)
         return counts, {name: np.array([values[name] for values in drawn]) for name in names}
 
