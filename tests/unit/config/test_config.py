@@ -101,6 +101,7 @@ REFUSED = [
         "3T",
         ["detection.detectors.cstat_rule_free.thermal", "'3T'", "2T_free"],
     ),
+    (("figures", "cluster"), "coma", ["figures.cluster is 'coma'", "did you mean Coma"]),
     (("detection", "ceiling"), "sky", ["detection.ceiling is 'sky'", "bayes_factor"]),
     (
         ("integrals", "2T_fixed", "scenario"),
