@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
@@ -223,6 +224,14 @@ class ObservedEngine:
     def n_bins(self) -> int:
         """Number of bins that are fitted."""
         return len(self.groups[0])
+
+    @property
+    def behind_per_bin(self) -> float:
+        """Counts of background spectra in a bin that has one, on average; infinite without."""
+        if not self.ratio.any():
+            return math.inf
+        held = self.counts[self.n_channels :][self.used_channels()].sum()
+        return float(held / np.count_nonzero(self.ratio))
 
     @property
     def source_counts(self) -> Counts:

@@ -16,6 +16,9 @@ from icflow.observation.engine import ObservedEngine
 from icflow.ogip.observation import SpectrumFiles
 from icflow.settings import FitSpectrumSettings
 
+# W is biased where a bin holds fewer counts of the background spectrum than this.
+FEW = 1
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -102,8 +105,20 @@ def _what(fit: Fit) -> list[str]:
     return [
         *lines,
         f"Bins {fit.engine.n_bins}, {bins}, {low:g} to {high:g} keV{chosen}",
-        *(f"Note: {note}" for note in dict.fromkeys(n for file in fit.files for n in file.notes)),
+        *(f"Note: {note}" for note in dict.fromkeys(_notes(fit))),
     ]
+
+
+def _notes(fit: Fit) -> list[str]:
+    """Return what is odd, a sentence each."""
+    notes = [note for file in fit.files for note in file.notes]
+    if fit.engine.behind_per_bin < FEW:
+        notes.append(
+            f"the background spectrum holds {fit.engine.behind_per_bin:.2g} counts in a bin on "
+            f"average; below {FEW} W is biased, and norms of faint sources come out low: use wider "
+            "bins, with --group-min, or a description of the background"
+        )
+    return notes
 
 
 def _error(result: FitResult, name: str) -> str:
@@ -150,6 +165,7 @@ def as_json(fit: Fit) -> dict[str, Any]:
         },
         "free": list(result.free),
         "covariance": [[_finite(x) for x in row] for row in result.covariance.tolist()],
+        "notes": _notes(fit),
         "versions": fit.engine.versions(),
     }
 

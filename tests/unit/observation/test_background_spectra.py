@@ -113,6 +113,14 @@ def test_background_spectra_are_simulated_with_their_sources(atomdb: Path) -> No
     assert abs(pulls.mean()) < 4 / np.sqrt(40) and 0.6 < pulls.std() < 1.5
 
 
+def test_counts_of_background_spectra_in_a_bin(atomdb: Path) -> None:
+    engine = engine_of(CASES["w_and_c_joint"], atomdb)
+    starts, stops = (ends[engine.ratio > 0] for ends in engine.groups)
+    held = sum(engine.counts[800 + a : 800 + b].sum() for a, b in zip(starts, stops, strict=True))
+    assert engine.behind_per_bin == pytest.approx(held / len(starts))
+    assert engine_of(CASES["c_grouped5"], atomdb).behind_per_bin == np.inf
+
+
 def test_an_expected_background_is_spread_over_runs_of_counts() -> None:
     counts = np.array([0, 30, 0, 0, 10, 5, 6, 1])
     used = np.array([1.0, 1, 1, 0, 1, 1, 1, 1])

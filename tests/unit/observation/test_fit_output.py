@@ -33,7 +33,7 @@ def files(name: str, behind: bool, background: Path | None = None) -> SpectrumFi
     )
 
 
-def fit(*spectra: SpectrumFiles, **settings: Any) -> Fit:
+def fit(*spectra: SpectrumFiles, per_bin: float = 9.0, **settings: Any) -> Fit:
     result = FitResult(
         cstat=12.5,
         dof=5,
@@ -62,7 +62,10 @@ def fit(*spectra: SpectrumFiles, **settings: Any) -> Fit:
     )
     foldings = [SimpleNamespace(factor=f"factor.{file.name}") for file in spectra]
     engine: Any = SimpleNamespace(
-        n_bins=8, versions=lambda: {"ENGINE": "none"}, engine=SimpleNamespace(foldings=foldings)
+        n_bins=8,
+        behind_per_bin=per_bin,
+        versions=lambda: {"ENGINE": "none"},
+        engine=SimpleNamespace(foldings=foldings),
     )
     model = FitModel(expression="powerlaw", parameters=parameters)
     return Fit(given, spectra, (3.0, 80.0), model, engine, result)
@@ -89,6 +92,14 @@ def test_the_table_says_what_was_chosen_and_what_is_odd() -> None:
     assert any(line.startswith("factor.B") and line.endswith("at its limit") for line in lines)
     lines = as_text(fit(files("A", False), energies=[3.0, 80.0], group_min=25))
     assert lines[2] == "Bins 8, of at least 25 counts, 3 to 80 keV"
+
+
+def test_few_counts_of_the_background_spectrum_are_pointed_out() -> None:
+    made = fit(files("A", True), per_bin=0.153)
+    (note,) = [line for line in as_text(made) if "W is biased" in line]
+    assert note.startswith("Note: the background spectrum holds 0.15 counts in a bin")
+    assert as_json(made)["notes"] == ["odd", note.removeprefix("Note: ")]
+    assert not any("biased" in line for line in as_text(fit(files("A", True))))
 
 
 def test_json_holds_no_nan() -> None:
