@@ -62,41 +62,52 @@ def run(config: Config, files: Sequence[str], results: Path, output: Path) -> li
         If a result is missing or not what it should be.
     """
     layout = Layout(results)
-    metrics, record = read_metrics(layout.metrics), read_record(layout)
+    metrics = read_metrics(layout.metrics)
     images = {name: f"{registry.file_name(name)}.png" for name in registry.FIGURES}
-    for name, image in images.items():
-        _draw(config, name, layout, output / image)
     tables = {
         "table1.csv": table1.csv(metrics),
         "differences.csv": differences.csv(metrics),
         "metrics.csv": measures.csv(metrics),
     }
+    page = fill(
+        "results.md.j2",
+        options=options(files),
+        revision=revision(read_record(layout)),
+        scans=(output / "scans.md").is_file(),
+        **_words(config, metrics, layout),
+        **_figures(config, images),
+    )
+    for name, image in images.items():
+        _draw(config, name, layout, output / image)
+    for name, text in (tables | {PAGE: page}).items():
+        write_text(output / name, text)
+    return [output / name for name in (PAGE, *tables, *images.values())]
+
+
+def _words(config: Config, metrics: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
+    """Return the sentences and tables of the page by their names in the template."""
+    return {
+        "findings": findings(metrics),
+        "summary": summary(config),
+        "bootstrap": metrics["bootstrap"],
+        "table1": table1.markdown(metrics).strip(),
+        "standings": standings(metrics),
+        "ceiling": ceiling(metrics),
+        "rates": rates(metrics),
+        "probabilities": probabilities(metrics),
+        "additions": additions(metrics, config),
+        "fluxes": fluxes(config, metrics, layout.judged),
+        "importances": importances(metrics),
+    }
+
+
+def _figures(config: Config, images: Mapping[str, str]) -> dict[str, Any]:
+    """Return the figures, the one that leads apart, by their names in the template."""
     figures = {
         name: {"name": name, "image": image, **registry.words(config, name)}
         for name, image in images.items()
     }
-    page = fill(
-        "results.md.j2",
-        findings=findings(metrics),
-        lead=figures.pop(LEAD, None),
-        summary=summary(config),
-        revision=revision(record),
-        options=options(files),
-        table1=table1.markdown(metrics).strip(),
-        standings=standings(metrics),
-        ceiling=ceiling(metrics),
-        rates=rates(metrics),
-        probabilities=probabilities(metrics),
-        additions=additions(metrics, config),
-        fluxes=fluxes(config, metrics, layout.judged),
-        importances=importances(metrics),
-        figures=list(figures.values()),
-        bootstrap=metrics["bootstrap"],
-        scans=(output / "scans.md").is_file(),
-    )
-    for name, text in (tables | {PAGE: page}).items():
-        write_text(output / name, text)
-    return [output / name for name in (PAGE, *tables, *images.values())]
+    return {"lead": figures.pop(LEAD, None), "figures": list(figures.values())}
 
 
 def _draw(config: Config, name: str, results: Layout, output: Path) -> None:

@@ -14,7 +14,7 @@ from icflow.config import Architecture, Config
 from icflow.errors import IcflowError
 from icflow.publish.figures import base, style
 from icflow.publish.figures.base import FigureData, FigureKind, label_order
-from icflow.publish.figures.diagrams import TRAINING, Box, arrow, canvas
+from icflow.publish.figures.diagrams import TESTING, TRAINING, Box, arrow, canvas
 from icflow.tables import read_table, strings
 
 HEIGHTS = (2.15, 3.0, 1.9)  # inch, of the flow, the network and its stages
@@ -76,7 +76,7 @@ def _flow(axes: style.Axes, labels: Sequence[str]) -> None:
         Box(6.35, middle, 1.05, 0.62, "Reconstruction", style.BLACK),
     ]
     for first, second in itertools.pairwise(chain):
-        for dashes, y in ((TRAINING, middle + lift), ("-", middle - lift)):
+        for dashes, y in ((TRAINING, middle + lift), (TESTING, middle - lift)):
             arrow(axes, [(first.right, y), (second.left, y)], dashes)
     names = ", ".join(f"${name}$" if len(name) <= 2 else name for name in labels)
     parameters = Box(3.55, 1.63, 2.3, 0.3, f"apec parameters $θ$: {names}", style.GREEN)
