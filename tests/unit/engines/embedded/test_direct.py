@@ -114,4 +114,4 @@ def test_a_model_that_is_nowhere_is_said_to_be_so(
 
     monkeypatch.setattr(type(task.fitter.tables.direct), "rows", nowhere)
     result = task.fit(counts, {task.model.position["apec.Redshift"]: 0.05}, None)
-    assert "anywhere within its limits" in result.status
+    assert "anywhere within the limits of gaussian.LineE, gaussian.Sigma" in result.status
