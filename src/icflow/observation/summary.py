@@ -143,6 +143,7 @@ def _inputs(analysis: Analysis) -> dict[str, Any]:
                 "background": _path(module.background)
                 if module.behind is None
                 else module.behind.path,
+                "grouped": module.spectrum.grouping is not None and observation.group_min is None,
                 "exposure": module.spectrum.exposure,
                 "telescope": module.spectrum.telescope,
                 "instrument": module.spectrum.instrument,
@@ -154,6 +155,7 @@ def _inputs(analysis: Analysis) -> dict[str, Any]:
         "energies": list(analysis.settings.energies),
         "counts": int(engine.source_counts[engine.used_channels()].sum()),
         "bins": engine.n_bins,
+        "group_min": analysis.settings.group_min,
     }
 
 

@@ -68,14 +68,29 @@ def warnings(summary: Mapping[str, Any]) -> list[str]:
 
 
 def printed(summary: Mapping[str, Any]) -> str:
-    """Return the verdict, what to look into and what is odd about the files, line by line."""
+    """Return the verdict, what to look into, what was read and what is odd, line by line."""
     return "\n".join(
         [
             str(summary["verdict"]),
             *(f"Warning: {sentence}" for sentence in summary["warnings"]),
+            *_read(summary["observation"]),
             *(f"Note: {sentence}" for sentence in summary["notes"]),
         ]
     )
+
+
+def _read(observation: Mapping[str, Any]) -> list[str]:
+    """Say which files were read, and in which bins: headers and defaults choose some of them."""
+    lines = []
+    for spectrum in observation["spectra"]:
+        grouped = f"bins of at least {observation['group_min']} counts"
+        lines.append(
+            f"Spectrum {spectrum['file']}: response {spectrum['rmf']}, area "
+            f"{spectrum['arf'] or 'none'}, background {spectrum['background'] or 'none'}, "
+            f"{'grouped as the file says' if spectrum['grouped'] else grouped}"
+        )
+    low, high = observation["energies"]
+    return [*lines, f"Bins {observation['bins']}, {low:g} to {high:g} keV"]
 
 
 def percent(fraction: float) -> str:

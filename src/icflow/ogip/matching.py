@@ -92,25 +92,25 @@ def _digits(edges: Floats, exact: Floats) -> int | None:
     return None
 
 
-def check_origin(spectrum: Spectrum, response: Rmf | Arf) -> None:
-    """Check that a response is of the instrument of a spectrum, as far as both say.
+def check_origin(spectrum: Spectrum, other: Rmf | Arf | Spectrum) -> None:
+    """Check that a response, or a background, is of the instrument of a spectrum.
 
-    A name may be the beginning of the other: PSPC of PSPCB.
+    As far as both say. A name may be the beginning of the other: PSPC of PSPCB.
 
     Raises
     ------
     IcflowError
         If TELESCOP or INSTRUME differ.
     """
-    for keyword, own, other in (
-        ("TELESCOP", spectrum.telescope, response.telescope),
-        ("INSTRUME", spectrum.instrument, response.instrument),
+    kind = "background" if isinstance(other, Spectrum) else "response"
+    for keyword, own, its in (
+        ("TELESCOP", spectrum.telescope, other.telescope),
+        ("INSTRUME", spectrum.instrument, other.instrument),
     ):
-        if not _same(own, other):
+        if not _same(own, its):
             raise IcflowError(
-                f"{response.path} is a response of another instrument: its {keyword} is {other}, "
-                f"that of {spectrum.path} is {own}; give the response that was made for the "
-                "spectrum"
+                f"{other.path} is a {kind} of another instrument: its {keyword} is {its}, that of "
+                f"{spectrum.path} is {own}; give the {kind} that was made for the spectrum"
             )
 
 

@@ -157,6 +157,7 @@ def _background(
     if path is None or not (given == FILE or is_fits(FileName.of(path).on_disk())):
         return path, None
     behind = read_background(spectrum, path)
+    check_origin(spectrum, behind)
     notes += behind.notes
     return None, behind
 

@@ -96,6 +96,8 @@ def test_instruments_are_compared_as_far_as_both_are_known() -> None:
     check_origin(spectrum(1, 50), RMF)
     check_origin(spectrum(1, 50), replace(RMF, telescope="none"))
     check_origin(replace(spectrum(1, 50), instrument="PSPCB"), replace(RMF, instrument="PSPC"))
+    with pytest.raises(IcflowError, match="is a background of another instrument"):
+        check_origin(spectrum(1, 50), replace(spectrum(1, 50), telescope="XMM"))
     with pytest.raises(IcflowError, match="its INSTRUME is FPMB"):
         check_origin(replace(spectrum(1, 50), instrument="FPMA"), replace(RMF, instrument="FPMB"))
     with pytest.raises(IcflowError, match=r"a\.rmf is of the telescope XMM and a\.arf of NuSTAR"):

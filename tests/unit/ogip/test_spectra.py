@@ -79,6 +79,12 @@ def test_several_modules_are_extensions_of_one_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         read_spectrum(tmp_path / "set.pha", row=1).counts, original.counts[1, :4]
     )
+    second = read_spectrum(f"{tmp_path}/set.pha[SPECTRUM,2]{{2}}")
+    np.testing.assert_array_equal(second.counts, original.counts[1, 4:])
+    assert (second.exposure, second.instrument) == (2e5, "FPMB")
+    assert read_spectrum(f"{tmp_path}/set.pha[2]{{1}}").instrument == "FPMB"
+    with pytest.raises(IcflowError, match=r"has no extension EVENTS .*it has SPECTRUM"):
+        read_spectrum(f"{tmp_path}/set.pha[EVENTS]")
 
 
 def test_modules_of_different_spectra(tmp_path: Path) -> None:
