@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from icflow.config import FitModel
+from icflow.config import FitModel, Free
 from icflow.engines.base import BACKGROUND, FitResult
 from icflow.errors import IcflowError
 from icflow.models import saving
@@ -105,6 +105,7 @@ def _what(fit: Fit) -> list[str]:
     return [
         *lines,
         f"Bins {fit.engine.n_bins}, {bins}, {low:g} to {high:g} keV{chosen}",
+        *_limits(fit),
         *(f"Note: {note}" for note in dict.fromkeys(_notes(fit))),
     ]
 
@@ -119,6 +120,19 @@ def _notes(fit: Fit) -> list[str]:
             "bins, with --group-min, or a description of the background"
         )
     return notes
+
+
+def _limits(fit: Fit) -> list[str]:
+    """Say which limits of free parameters are narrower than XSPEC's without being asked for."""
+    declared = parse(fit.settings.expression).parameters
+    narrow = [
+        f"{name} {setting.free[0]:g} to {setting.free[1]:g}"
+        for name, setting in fit.model.parameters.items()
+        if isinstance(setting, Free)
+        and name not in fit.settings.limits
+        and list(setting.free) != [declared[name].minimum, declared[name].maximum]
+    ]
+    return [f"Limits by default: {', '.join(narrow)} (--limits chooses others)"] if narrow else []
 
 
 def _error(result: FitResult, name: str) -> str:

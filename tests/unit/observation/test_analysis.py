@@ -82,10 +82,13 @@ def made(folder: Path) -> Path:
     config = with_network(loaded(example={"radio": radio}), "ae")
     network = folder / "example" / "networks" / "ae"
     observed_networks.run(settings_of.observe_network(config, "example", "ae"), network)
-    verdict = observe.run(
+    printed = observe.run(
         settings_of.observe(config, "example"), folder / "example", {"ae": network}
     )
-    assert verdict == summary_of(folder / "example")["verdict"]
+    summary = summary_of(folder / "example")
+    assert printed == observed_words.printed(summary)
+    assert printed.splitlines()[0] == summary["verdict"]
+    assert "bins of at least 100 counts\nBins 1924, 3 to 80 keV" in printed
     return folder / "example"
 
 

@@ -102,7 +102,15 @@ def backscal() -> fits.Column:
 
 FULL = {"name": "SPECRESP MATRIX", "HDUCLAS3": "FULL"}
 READ: dict[str, tuple[dict[str, Any], tuple[float, float, float], list[str]]] = {
-    "plain": ({}, PLAIN, ["Bins 269, ungrouped, 3 to 30 keV", "background none"]),
+    "plain": (
+        {},
+        PLAIN,
+        [
+            "Bins 269, ungrouped, 3 to 30 keV\n",
+            "background none",
+            "Limits by default: powerlaw.norm 0 to 1e+06 (--limits",
+        ],
+    ),
     "areascal": (
         {"spectrum": toy.pha(toy.draw(0.5), AREASCAL=0.5)},
         (227.2583, 2.010417, 1.015866),
