@@ -132,7 +132,8 @@ def read_rmf(path: str | os.PathLike[str]) -> Rmf:
     of variable length. The first channel is TLMIN of F_CHAN (a string is
     accepted), else the lowest channel of EBOUNDS. EBOUNDS may list channels in
     any order; energies may fall with the row, the bins are returned increasing.
-    Several matrices (CAL/GEN/92-002b) are added; ``resp.rmf{2}`` is the second alone.
+    Several matrices (CAL/GEN/92-002b) are added, coarser ones in the bins of the
+    first; ``resp.rmf{2}`` is the second alone.
 
     Raises
     ------
@@ -153,10 +154,9 @@ def read_rmf(path: str | os.PathLike[str]) -> Rmf:
         matrices = [matrices[name.number - 1]]
     notes: list[str] = []
     channel, e_min, e_max = _read_ebounds(name.path, tables)
-    energy_lo, energy_hi, order = _read_energies(matrices[0], notes)
-    matrix = sum(
-        _read_matrix(table, channel, (energy_lo, energy_hi), order, notes) for table in matrices
-    )
+    energy_lo, energy_hi, _ = _read_energies(matrices[0], notes)
+    grid = energy_lo, energy_hi
+    matrix = sum(_read_matrix(table, channel, grid, notes) for table in matrices)
     if len(matrices) > 1:
         notes.append(
             f"{name.path}: the sum of its {len(matrices)} matrices is used; "
@@ -180,22 +180,41 @@ def _read_matrix(
     table: BinaryTable,
     channel: Integers,
     grid: tuple[Floats, Floats],
-    order: Indices | None,
     notes: list[str],
 ) -> csr_array:
-    """Return one matrix of a file whose first has some energies, its rows rising with them."""
-    low, high, _ = _read_energies(table, [])
-    for own, first in zip((low, high), grid, strict=True):
-        if own.size != first.size or not np.allclose(own, first, rtol=SAME_GRID, atol=0):
-            raise IcflowError(
-                f"{table.path}: its matrices have different energy bins, so they cannot be added; "
-                f"name the one to use, {table.path}{{1}} the first"
-            )
-    first_channel = table.minimum("F_CHAN")
-    matrix = _decode(
-        table, int(channel[0]) if first_channel is None else first_channel, channel.size, notes
-    )
-    return matrix if order is None else csr_array(matrix[order])
+    """Return one matrix of a file, its rows those of the energies of the first."""
+    low, high, order = _read_energies(table, [])
+    first = table.minimum("F_CHAN")
+    matrix = _decode(table, int(channel[0]) if first is None else first, channel.size, notes)
+    if order is not None:
+        matrix = csr_array(matrix[order])
+    pairs = list(zip((low, high), grid, strict=True))
+    if all(a.size == b.size and np.allclose(a, b, rtol=SAME_GRID, atol=0) for a, b in pairs):
+        return matrix
+    return _spread(table.path, matrix, (low, high), grid)
+
+
+def _spread(
+    path: str, matrix: csr_array, own: tuple[Floats, Floats], grid: tuple[Floats, Floats]
+) -> csr_array:
+    """Return a matrix of coarse energy bins in finer ones: the row of each holds in all of it.
+
+    XRISM's split matrices are such, the second coarser than the first.
+    """
+    (low, high), (fine_low, fine_high) = own, grid
+    row = np.searchsorted(low, 0.5 * (fine_low + fine_high), side="right") - 1
+    inside = (row >= 0) & (0.5 * (fine_low + fine_high) < high[row])
+    row = row[inside]
+    within = fine_low[inside] >= low[row] * (1 - SAME_GRID)
+    within &= fine_high[inside] <= high[row] * (1 + SAME_GRID)
+    if not within.all():
+        raise IcflowError(
+            f"{path}: the energy bins of its matrices cross, so they cannot be added; name the one "
+            f"to use, {path}{{1}} the first"
+        )
+    place = np.flatnonzero(inside)
+    chosen = csr_array((np.ones(row.size), (place, row)), shape=(fine_low.size, low.size))
+    return csr_array(chosen @ matrix)
 
 
 def _holds_area(table: BinaryTable, matrix: csr_array, notes: list[str]) -> bool:

@@ -6,6 +6,7 @@ import gzip
 import re
 import shutil
 import warnings
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -379,3 +380,49 @@ def test_damaged_headers_give_one_sentence(tmp_path: Path) -> None:
             assert str(error).startswith(str(tmp_path / "damaged.rmf"))
             assert "\n" not in str(error)
     assert refused > 20
+
+
+# --- several matrices ------------------------------------------------------------
+
+
+def write_matrices(path: Path, *parts: Rmf) -> Path:
+    """Write one file with the matrices of some RMFs and the bounds of the first."""
+    with ExitStack() as stack:
+        opened = []
+        for number, part in enumerate(parts, start=1):
+            own = path.with_suffix(f".{number}")
+            write_rmf(own, part)
+            opened.append(stack.enter_context(fits.open(own)))
+            opened[-1]["MATRIX"].header["EXTVER"] = number
+        tables = [*(hdus["MATRIX"] for hdus in opened), opened[0]["EBOUNDS"]]
+        fits.HDUList([fits.PrimaryHDU(), *tables]).writeto(path)
+    return path
+
+
+def test_several_matrices_are_added(tmp_path: Path) -> None:
+    path = write_matrices(tmp_path / "two.rmf", small_rmf(), small_rmf())
+    both = read_rmf(path)
+    np.testing.assert_array_equal(both.matrix.toarray(), 2 * DENSE)
+    assert any("the sum of its 2 matrices is used" in note for note in both.notes)
+    for name in ("two.rmf{2}", "two.rmf[MATRIX,2]", "two.rmf[2]"):
+        one = read_rmf(tmp_path / name)
+        np.testing.assert_array_equal(one.matrix.toarray(), DENSE)
+        assert not any("matrices" in note for note in one.notes)
+    with pytest.raises(IcflowError, match="there are 2 matrices"):
+        read_rmf(tmp_path / "two.rmf{3}")
+
+
+def test_a_coarser_matrix_holds_in_all_of_its_bins(tmp_path: Path) -> None:
+    fine = small_rmf()
+    coarse = replace(
+        fine,
+        energy_lo=np.array([1.0, 3.0]),
+        energy_hi=np.array([3.0, 4.0]),
+        matrix=csr_array(DENSE[[0, 2]]),
+    )
+    both = read_rmf(write_matrices(tmp_path / "split.rmf", fine, coarse))
+    np.testing.assert_array_equal(both.energies, fine.energies)
+    np.testing.assert_array_equal(both.matrix.toarray(), DENSE + DENSE[[0, 0, 2]])
+    crossing = replace(coarse, energy_lo=np.array([1.0, 2.4]), energy_hi=np.array([2.4, 4.0]))
+    with pytest.raises(IcflowError, match=r"bins of its matrices cross.*\{1\} the first"):
+        read_rmf(write_matrices(tmp_path / "crossing.rmf", fine, crossing))
