@@ -301,8 +301,8 @@ def baseline(config: Config, name: str) -> FitSettings:
 
 
 def _fit(config: Config, name: str, fit: Fit) -> FitSettings:
-    model = config.fits.models[fit.model]
-    return _take(FitSettings, config, config.fits, fit, name=name, model=model)
+    model, strategy = config.fits.models[fit.model], fit.strategy or config.fits.strategy
+    return _take(FitSettings, config, config.fits, fit, name=name, model=model, strategy=strategy)
 
 
 def integrate(config: Config, name: str) -> IntegralSettings:

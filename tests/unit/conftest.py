@@ -176,6 +176,7 @@ def write_fit(
     """C scatters around the degrees of freedom; the wrong model is a little worse."""
     meta = {
         "fit": fit,
+        "strategy": "plain" if fit.endswith("plain") else "thorough",
         "ENGINE": "embedded",
         "XSPECVER": "12.15.0",
         "ATOMDB": "3.0.9",

@@ -98,6 +98,15 @@ def test_a_change_reaches_only_the_stages_that_depend_on_it(
     assert {name for name in before if before[name] != after[name]} == affected
 
 
+def test_a_fit_may_have_a_strategy_of_its_own(default: dict[str, Any]) -> None:
+    run = config.validate(changed(default, ("fits", "strategy"), "plain"), "a")
+    assert settings_of.label(run).strategy == "plain"
+    own = changed(default, ("fits", "baseline", "2T_free", "strategy"), "plain")
+    run = config.validate(own, "b")
+    assert settings_of.baseline(run, "2T_free").strategy == "plain"
+    assert settings_of.baseline(run, "1T+IC_free").strategy == "thorough"
+
+
 def test_settings_survive_the_command_line(default: dict[str, Any]) -> None:
     whole = config.validate(default, "c")
     for settings in (

@@ -13,11 +13,18 @@ from icflow.sections import Energies, Factors, Number, Positive, Section
 Errors = Literal["hessian", "profile"]
 
 
+# How a minimum is looked for.
+Strategy = Literal["thorough", "plain"]
+
+
 class Fit(Section):
     """One fit of every spectrum of a dataset."""
 
     model: Annotated[str, NameOf("fits.models")] = Field(description="name under `fits.models`")
     at_truth: list[str] = Field([], description="parameters frozen at their simulated values")
+    strategy: Strategy | None = Field(
+        None, description="how its minimum is looked for (default: `fits.strategy`)"
+    )
 
 
 class FitControl(Section):
@@ -30,6 +37,12 @@ class FitControl(Section):
         lt=1,
         description="fraction by which each background norm may leave its default, where the "
         "background file gives it no `range`",
+    )
+    strategy: Strategy = Field(
+        "thorough",
+        description="how a minimum is looked for: `thorough`, from several starts, or `plain`, one "
+        "fit of XSPEC from one generic start, which the embedded engine makes step by step as "
+        "XSPEC would",
     )
     starts: int = Field(ge=1, description="starting points per fit; the best minimum is kept")
     max_iterations: int = Field(ge=1, description="most iterations from one starting point")

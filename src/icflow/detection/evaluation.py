@@ -34,6 +34,7 @@ VERSIONS = {
     "ATOMDB": "AtomDB",
     "ABUND": "abundances",
     "XSECT": "cross sections",
+    "strategy": "fits",
 }
 
 

@@ -66,6 +66,7 @@ def tabulate(results: Sequence[FitResult], settings: FitSettings, shard: Spectru
                 table[f"{name}_{column}"].unit = table[name].unit
     table.meta.update(
         fit=settings.name,
+        strategy=settings.strategy,
         expression=settings.model.expression,
         dataset=shard.dataset,
         scenario=shard.scenario,

@@ -599,7 +599,12 @@ def test_every_detector_is_in_one_group(config: Config) -> None:
     assert sorted(name for names in groups.values() for name in names) == sorted(
         config.detection.detectors
     )
-    assert groups["never"] == ["cstat_rule_fixed", "cstat_rule_free"]
+    assert groups["never"] == [
+        "one_start_fixed",
+        "one_start_free",
+        "cstat_rule_fixed",
+        "cstat_rule_free",
+    ]
     assert "fit_classifier" in groups["training"]
 
 

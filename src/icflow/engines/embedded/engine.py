@@ -17,6 +17,7 @@ from icflow.engines.embedded.fake import Simulator
 from icflow.engines.embedded.fitting import Fitter
 from icflow.engines.embedded.folding import FACTOR, Behind, Folding, Groups, Selection
 from icflow.engines.embedded.parameters import Model, build_model
+from icflow.engines.embedded.plain import PlainFitter
 from icflow.engines.embedded.redshift import RedshiftFitter
 from icflow.engines.embedded.tables import build_tables
 from icflow.engines.embedded.terms import bounds_of, norm_of
@@ -297,8 +298,8 @@ class EmbeddedEngine:
         selection = self.selection(control.energies)
         tables = build_tables(plan, self.foldings, selection, self.atomic_data)
         redshift_free = not set(plan.free).isdisjoint(tables.redshift_of)
-        fitter = self.fitters[redshift_free](plan, tables, control)
-        return Task(fitter, selection, control.group_min)
+        kind = PlainFitter if control.strategy == "plain" else self.fitters[redshift_free]
+        return Task(kind(plan, tables, control), selection, control.group_min)
 
     def selection(self, energies: Sequence[float]) -> Selection:
         """Return the channels between two energies, keV."""

@@ -1,4 +1,4 @@
-"""Starting points of XSPEC's fits, and what its replies say."""
+"""What the replies of XSPEC say."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from icflow.engines.xspec import fitting
-from icflow.models.expression import parse
 
 
 @pytest.mark.parametrize(
@@ -38,16 +37,3 @@ def test_a_covariance_in_another_order_is_not_used() -> None:
     np.testing.assert_allclose(fitting.covariance(right, [0.2, 0.3]), [[0.04, 0], [0, 0.09]])
     assert np.isnan(fitting.covariance(right, [0.3, 0.2])).all()
     assert np.isnan(fitting.covariance(right, [0.2, 0.3, 0.4])).all()
-
-
-def test_starts_of_parameters_alone() -> None:
-    declared = parse("tbabs*(apec+powerlaw)").parameters
-    generic = fitting.generic
-    assert generic(declared["apec.kT"], (0.5, 15.0), 0, 1) == pytest.approx(math.sqrt(7.5))
-    # XSPEC's default where it is inside the limits, a quarter up where it is below.
-    assert generic(declared["apec.Abundanc"], (0.0, 5.0), 0, 1) == 1.0
-    assert generic(declared["apec.Redshift"], (0.0, 0.2), 0, 1) == pytest.approx(0.05)
-    assert generic(declared["apec.Redshift"], (-0.5, -0.1), 0, 1) == pytest.approx(-0.3)
-    assert generic(declared["powerlaw.norm"], (0.0, 1.0), 0, 2) == pytest.approx(1e-3)
-    assert generic(declared["apec.norm"], (0.0, 1e24), 0, 1) == 1.0
-    assert generic(declared["apec.norm"], (0.5, 2.0), 0, 1) == 0.5
