@@ -525,7 +525,7 @@ def test_pdf_text_is_compressed_but_whole(config: Config, evaluated: Path, tmp_p
 
 
 def test_figure_8_shows_what_the_paper_shows(config: Config) -> None:
-    assert dependence.shown(config.detection) == ["cae", "cstat_rule_fixed"]
+    assert dependence.shown(config.detection) == ["cae", "one_start_fixed"]
     detectors = config.detection.detectors
     others = {name: d for name, d in detectors.items() if name not in dependence.LOOKS}
     without = config.detection.model_copy(update={"detectors": others})

@@ -25,7 +25,7 @@ TITLES = {"precision": "Precision", "recall": "Recall", "bacc": "Balanced accura
 # The detectors of the figure, with the colours of the paper.
 LOOKS: dict[str, style.Look] = {
     "cae": {"color": style.BLUE, "marker": "o", "ls": "-"},
-    "cstat_rule_fixed": {"color": style.VERMILLION, "marker": "s", "ls": "--", "mfc": "white"},
+    "one_start_fixed": {"color": style.VERMILLION, "marker": "s", "ls": "--", "mfc": "white"},
 }
 
 
