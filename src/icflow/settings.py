@@ -301,8 +301,11 @@ def baseline(config: Config, name: str) -> FitSettings:
 
 
 def _fit(config: Config, name: str, fit: Fit) -> FitSettings:
-    model, strategy = config.fits.models[fit.model], fit.strategy or config.fits.strategy
-    return _take(FitSettings, config, config.fits, fit, name=name, model=model, strategy=strategy)
+    own: dict[str, Any] = {"strategy": fit.strategy or config.fits.strategy}
+    if own["strategy"] == "plain":
+        own["starts"] = 1
+    model = config.fits.models[fit.model]
+    return _take(FitSettings, config, config.fits, fit, name=name, model=model, **own)
 
 
 def integrate(config: Config, name: str) -> IntegralSettings:

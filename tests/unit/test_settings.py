@@ -67,7 +67,11 @@ AFFECTED = [
     (("shard_size",), 500, {"evaluate"}),
     (("containers", "icflow"), "other.sif", set()),
     (("fits", "starts"), 3, FIT_JOBS),
-    (("fits", "models", "2T", "parameters", "TBabs.nH"), 0.01, {"fit 2T_fixed", "fit 2T_free"}),
+    (
+        ("fits", "models", "2T", "parameters", "TBabs.nH"),
+        0.01,
+        {"fit 2T_fixed", "fit 2T_free", "fit 2T_fixed_plain", "fit 2T_free_plain"},
+    ),
     (("integrals", "2T_fixed", "at_truth"), [], {"integral 2T_fixed"}),
     (("fits", "label", "at_truth"), ["apec.Redshift"], {"fit label"}),
     (("autoencoder", "training", "epochs"), 3, ALL_TRAINING),
@@ -103,7 +107,8 @@ def test_a_fit_may_have_a_strategy_of_its_own(default: dict[str, Any]) -> None:
     assert settings_of.label(run).strategy == "plain"
     own = changed(default, ("fits", "baseline", "2T_free", "strategy"), "plain")
     run = config.validate(own, "b")
-    assert settings_of.baseline(run, "2T_free").strategy == "plain"
+    own_settings = settings_of.baseline(run, "2T_free")
+    assert (own_settings.strategy, own_settings.starts) == ("plain", 1)
     assert settings_of.baseline(run, "1T+IC_free").strategy == "thorough"
 
 

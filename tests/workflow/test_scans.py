@@ -42,7 +42,7 @@ def lay(project: Project, scan: str) -> list[str]:
 # Spectra, fits and evaluations; nothing of the finished run is made again. With a scattering
 # background test spectra are integrated twice: by priors that know of it and by those that do not.
 JOBS = {
-    "background": {"simulate_shard": 8, "baseline_shard": 32, "integrate_shard": 24}
+    "background": {"simulate_shard": 8, "baseline_shard": 44, "integrate_shard": 24}
     | {"scan_score": 6, "scan_point": 5},
     "prior": {"simulate_shard": 7, "baseline_shard": 39, "integrate_shard": 14}
     | {"scan_score": 6, "scan_point": 6},

@@ -85,7 +85,7 @@ def bounds(setting: Any) -> tuple[float, float]:
     [
         (
             scan_of(FIRST, SECOND | {"test": ["test_2T", "nothing"]}),
-            "scans.mine.points.second.test.1 is 'nothing', allowed: 3T, faint",
+            "scans.mine.points.second.test.1 is 'nothing', allowed: 3T, Coma, faint",
         ),
         (scan_of(FIRST), "scans.mine.points: is"),
         (scan_of(FIRST, FIRST), "scans.mine.points has two points 'first'; rename one"),

@@ -63,8 +63,7 @@ class Plan:
             for name, setting in settings.items()
             if isinstance(setting, Free) and name not in at_truth
         }
-        tries = 1 if control.strategy == "plain" else control.starts
-        starts = [start(expression, settings, bounds, number) for number in range(tries)]
+        starts = [start(expression, settings, bounds, number) for number in range(control.starts)]
         return cls(expression, settings, bounds, tuple(starts))
 
     def root(self, name: str) -> str:
