@@ -15,7 +15,7 @@ from icflow.errors import IcflowError
 from icflow.models.like_components import in_order
 from icflow.networks.data import Channels, counts_per_rate, input_rates
 from icflow.ogip.spectra import read_spectra
-from icflow.tables import floats, read_table, rows_of
+from icflow.tables import floats, read_table, rows_of, strings
 from icflow.typing import Floats, Integers, Singles
 
 RATE = units.ct / units.s / units.keV
@@ -187,23 +187,40 @@ def _read_fits(
     """Return fitted parameters in the order of the spectra, and their units."""
     if not parameters:
         return {}, {}
-    index = [np.empty(0, np.int64)]
+    index, origins = [np.empty(0, np.int64)], list[tuple[Path, str]]()
     values: dict[str, list[Floats]] = {name: [np.empty(0)] for name in parameters}
     unit_of: dict[str, str] = {}
     for path in map(Path, paths):
         table = read_table(path, ["index", *parameters])
         index.append(np.asarray(table["index"], np.int64))
-        used = np.isin(index[-1], inputs.index)
+        status = strings(table, "status") if "status" in table.colnames else [""] * len(table)
+        origins += [(path, text) for text in status]
         for name in parameters:
             values[name].append(floats(table, name))
-            bad = used & ~np.isfinite(values[name][-1])
-            if bad.any():
-                raise IcflowError(
-                    f"{path}: {name} of spectrum {index[-1][bad][0]} is not a number, so it cannot "
-                    "label the latents; see the column status, or use fewer "
-                    "autoencoder.training.spectra"
-                )
             if table[name].unit is not None:
                 unit_of[name] = str(table[name].unit)
     rows = rows_of(np.concatenate(index), inputs.index, f"label fits of {inputs.dataset}")
-    return {name: np.concatenate(columns)[rows] for name, columns in values.items()}, unit_of
+    fitted = {name: np.concatenate(columns)[rows] for name, columns in values.items()}
+    for name, column in fitted.items():
+        _check_fitted(name, column, inputs, [origins[row] for row in rows])
+    return fitted, unit_of
+
+
+def _check_fitted(
+    name: str, column: Floats, inputs: Inputs, origins: Sequence[tuple[Path, str]]
+) -> None:
+    """Check that every label fit gave a parameter; `origins` are their files and statuses."""
+    bad = np.flatnonzero(~np.isfinite(column))
+    if not bad.size:
+        return
+    path, status = origins[bad[0]]
+    if bad.size == column.size:
+        raise IcflowError(
+            f"{path}: none of the {column.size} label fits of the dataset {inputs.dataset} gave "
+            f"{name} (the first: {status or 'no status'}); correct its scenario, or fits.label "
+            "and its model"
+        )
+    raise IcflowError(
+        f"{path}: {name} of spectrum {inputs.index[bad[0]]} is not a number, so it cannot label "
+        "the latents; see the column status, or use fewer autoencoder.training.spectra"
+    )

@@ -391,6 +391,22 @@ def test_label_that_is_not_a_number(run: Run, tmp_path: Path) -> None:
     fold.run(few, run.spectra["train_2T"], labels, tmp_path / "network")
 
 
+def test_a_population_whose_label_fits_all_fail(run: Run, tmp_path: Path) -> None:
+    labels = []
+    for path in run.labels:
+        table = Table.read(path)
+        table["apec.kT"][:] = np.nan
+        table["status"] = ["the spectrum holds no counts"] * len(table)
+        labels.append(tmp_path / path.name)
+        table.write(labels[-1], format="ascii.ecsv")
+    problem = (
+        r"ecsv: none of the 50 label fits of the dataset train_2T gave apec\.kT "
+        r"\(the first: the spectrum holds no counts\); correct its scenario"
+    )
+    with pytest.raises(IcflowError, match=problem):
+        fold.run(run.settings.train, run.spectra["train_2T"], labels, tmp_path / "network")
+
+
 def test_label_that_does_not_exist(run: Run, tmp_path: Path) -> None:
     rmf = Path(run.settings.train.responses[0])
     absent = make_settings(rmf, labels={"Z": "truth:apec.Abundanc"}).train
