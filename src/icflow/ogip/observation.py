@@ -218,6 +218,11 @@ def check_companions(files: SpectrumFiles, low: float, high: float, cut: bool = 
         check_origin(files.spectrum, rmf)
         spectrum = on_channels(files.spectrum, rmf)
         first, last = float(rmf.e_min.min()), float(rmf.e_max.max())
+        if cut and (low >= last or high <= first):
+            raise IcflowError(
+                f"{files.rmf} has channels from {first:g} to {last:g} keV, and none between the "
+                f"{low:g} and {high:g} keV that are fitted by default; choose with --energies"
+            )
         low, high = (max(low, first), min(high, last)) if cut else (low, high)
         noticed_channels(rmf.e_min, rmf.e_max, low, high)
         notes += _not_used(files.spectrum, spectrum, rmf, low, high)

@@ -193,6 +193,12 @@ def _spectrum(path: str, row: Row, values: AnyArray) -> Spectrum:
         values = _counts_of_rate(row.path, values, exposure)
         notes.append(f"{row.path}: holds RATE, which is multiplied by EXPOSURE")
     channel, order = _read_channels(row)
+    grouping = row.flags("GROUPING")
+    if grouping is not None and np.any(np.diff(order) != 1):
+        raise IcflowError(
+            f"{row.path}: CHANNEL does not rise, and GROUPING tells bins by what stands before; "
+            "write the rows in the order of their channels"
+        )
     backscal, areascal = row.scale("BACKSCAL", notes), row.scale("AREASCAL", notes)
     detchans = int(table.number("DETCHANS") or 0) or None
 
@@ -209,7 +215,7 @@ def _spectrum(path: str, row: Row, values: AnyArray) -> Spectrum:
         respfile=row.text("RESPFILE"),
         ancrfile=row.text("ANCRFILE"),
         backfile=row.text("BACKFILE"),
-        grouping=ordered(row.flags("GROUPING")),
+        grouping=grouping,
         quality=ordered(row.flags("QUALITY")),
         telescope=table.text("TELESCOP") or "",
         instrument=table.text("INSTRUME") or "",

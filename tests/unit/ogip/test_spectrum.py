@@ -155,6 +155,17 @@ def test_rate_that_is_not_counts_is_refused_with_what_to_do(tmp_path: Path) -> N
         read_spectrum(path)
 
 
+def test_falling_channels_are_put_in_order(tmp_path: Path) -> None:
+    columns = {"CHANNEL": ("I", [3, 2, 1]), "COUNTS": ("J", [1, 2, 4])}
+    columns |= {"QUALITY": ("I", [0, 0, 5])}
+    spectrum = read_spectrum(write_table(tmp_path / "a.pha", {}, **columns))
+    np.testing.assert_array_equal(spectrum.counts, [4, 2, 1])
+    np.testing.assert_array_equal(spectrum.quality, [5, 0, 0])
+    grouped = write_table(tmp_path / "b.pha", {}, **columns, GROUPING=("I", [1, -1, 1]))
+    with pytest.raises(IcflowError, match=r"b\.pha: CHANNEL does not rise, and GROUPING"):
+        read_spectrum(grouped)
+
+
 def test_missing_channels_are_refused(tmp_path: Path) -> None:
     path = write_table(tmp_path / "gap.pha", {}, CHANNEL=("I", [1, 3]), COUNTS=("J", [1, 2]))
     with pytest.raises(IcflowError, match="CHANNEL is not consecutive"):

@@ -367,6 +367,15 @@ def test_few_counts_do_not_bias_the_norm(tmp_path: Path, fit: Fit, least: str) -
     assert found["parameters"]["powerlaw.norm"]["value"] == pytest.approx(by_hand, rel=1e-4)
 
 
+def test_default_energies_without_channels_are_told(tmp_path: Path, fit: Fit) -> None:
+    low, high = toy.LOW[:10], toy.HIGH[:10]
+    response = toy.rmf(toy.redistribution()[:10, :10], low=low, high=high, bounds=(low, high))
+    toy.write(tmp_path, toy.pha(toy.draw()[:10], DETCHANS=10), response, toy.arf(low, high))
+    error = fit(status=1, energies=())["error"]
+    assert "channels from 1 to 2 keV" in error and "3 and 80 keV that are fitted by def" in error
+    assert fit(energies=(1.0, 2.0))["bins"] == 9
+
+
 def test_the_grouping_of_the_file_is_used_unless_others_are_asked_for(
     tmp_path: Path, fit: Fit
 ) -> None:
