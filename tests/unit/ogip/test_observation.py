@@ -6,6 +6,7 @@ import copy
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,43 @@ def test_every_file_counts(folder: Path) -> None:
     found = set(inputs.observation_digests(observing(), "mine"))
     assert found >= {"mine.pha", RMF, RMF.replace("rmf", "arf"), GIVEN["background"]}
     assert any("apec_v3.0.9" in path for path in found)
+
+
+def test_a_background_spectrum_is_that_of_the_header_or_another_one(folder: Path) -> None:
+    spectrum = read_spectrum("mine.pha")
+    write_spectrum("mine_bkg.pha", replace(spectrum, counts=2 * spectrum.counts, backscal=3.0))
+    keyword("BACKFILE", "mine_bkg.pha")()
+    for given in ("file", "mine_bkg.pha"):
+        config = observing(background=given)
+        check(config)
+        (files,) = read_observation("mine", config.observations["mine"])
+        assert files.background is None and files.behind is not None
+        assert files.behind.counts.sum() == 2 * spectrum.counts.sum()
+        assert files.behind.backscal == 3.0
+        # A change of it makes everything anew.
+        assert "mine_bkg.pha" in inputs.observation_digests(config, "mine")
+
+
+@pytest.mark.parametrize(
+    ("given", "change", "reason"),
+    [
+        ("file", {}, "BACKFILE names no file; give one with observations.mine.background"),
+        ("mine_bkg.pha", {"counts": np.ones(7, dtype=np.int64)}, "7 channels"),
+        ("mine_bkg.pha", {"backscal": None}, "BACKSCAL is missing"),
+    ],
+)
+def test_a_background_spectrum_that_cannot_be_used_is_refused(
+    folder: Path, given: str, change: dict[str, Any], reason: str
+) -> None:
+    spectrum = read_spectrum("mine.pha")
+    if "counts" in change:
+        change = change | {"channel": np.arange(len(change["counts"]))}
+    made = replace(spectrum, **change)
+    write_spectrum("mine_bkg.pha", replace(made, backscal=made.backscal or 1.0))
+    if made.backscal is None:
+        edit("mine_bkg.pha", lambda hdu: hdu.header.remove("BACKSCAL"))
+    with pytest.raises(IcflowError, match=reason):
+        check(observing(background=given))
 
 
 def test_a_response_that_can_be_fetched_need_not_be_there(folder: Path) -> None:
