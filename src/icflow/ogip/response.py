@@ -31,7 +31,7 @@ SAME_GRID = 1e-5
 # A row of a redistribution adds up to 1 at most; here, and in its header, there is room for errors.
 MOST_SUM = 1.2
 # Negative elements are rounding and noise of whoever made the matrix up to this fraction of it.
-NEGATIVE = 0.01
+NEGATIVE = 0.05
 # A first bin from 0 keV starts at this fraction of its end, as in XSPEC: models do not know 0.
 FROM_ZERO = 1e-3
 # Energies that all lie above this, keV, are no X-rays, but eV that are not said to be.

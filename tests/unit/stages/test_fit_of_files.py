@@ -152,6 +152,11 @@ READ: dict[str, tuple[dict[str, Any], tuple[float, float, float], list[str]]] = 
         (217.2094, 2.006886, 1.010541),
         ["390 matrix elements are slightly negative"],
     ),
+    "negative by a fiftieth": (
+        {"response": toy.rmf(negative(0.02))},
+        (217.1974, 2.003940, 1.021211),
+        ["390 matrix elements are slightly negative"],
+    ),
     # XSPEC with the area written once; it takes the first matrix of several alone.
     "full response": (
         {"response": toy.rmf(toy.redistribution() * toy.AREA, **FULL),
