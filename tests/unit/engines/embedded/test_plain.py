@@ -9,7 +9,7 @@ import pytest
 
 from icflow import config
 from icflow import settings as settings_of
-from icflow.config import Free
+from icflow.config import FitModel, Free
 from icflow.engines.base import FitResult
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.plain import PlainFitter
@@ -148,6 +148,35 @@ def test_a_derivative_at_a_limit_is_half_of_it(
     at_limit = made._metric(data, theta)[0]
     weight = at_limit[0, 0] / inside[0, 0]
     assert at_limit[last, last] / inside[last, last] == pytest.approx(0.25 * weight, rel=0.05)
+
+
+def test_what_no_table_holds_is_fitted_too(engine: EmbeddedEngine, run: config.Config) -> None:
+    values = {
+        "TBabs.nH": 0.5,
+        "apec.kT": 5.0,
+        "apec.Redshift": 0.05,
+        "apec.norm": 0.1,
+        "powerlaw.PhoIndex": 2.0,
+        "powerlaw.norm": 5e-3,
+    }
+    counts, _ = engine.fake("tbabs*(apec+powerlaw)", values, 1, "s", range(1))
+    free = {
+        "TBabs.nH": Free(free=[0.0, 2.0]),
+        "apec.kT": Free(free=[0.5, 15.0]),
+        "apec.norm": Free(free=[0.0, 100.0]),
+        "powerlaw.PhoIndex": Free(free=[1.0, 3.0]),
+        "powerlaw.norm": Free(free=[0.0, 1.0]),
+    }
+    model = FitModel(expression="tbabs*(apec+powerlaw)", parameters={**values, **free})
+    settings = settings_of.baseline(run, "1T+IC_fixed")
+    plain, thorough = (
+        next(iter(engine.fit(model, settings.model_copy(update=how), counts, {}, [])))
+        for how in ({"strategy": "plain"}, {"strategy": "thorough", "starts": 2})
+    )
+    assert plain.converged
+    assert -0.01 < plain.cstat - thorough.cstat < 1
+    for name in free:
+        assert abs(plain.values[name] - values[name]) < 5 * plain.errors[name]
 
 
 def test_no_profiles_of_such_fits(
