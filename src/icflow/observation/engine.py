@@ -83,29 +83,25 @@ class ObservedEngine:
         self.engine = engine.scaled(
             [np.ones(len(s.counts)) if s.scale is None else s.scale for s in spectra]
         )
-        first = np.cumsum([0, *sizes[:-1]])
-        starts, stops = (
-            np.concatenate([ends + n for ends, n in zip(every, first, strict=True)])
-            for every in ([s.starts for s in spectra], [s.stops for s in spectra])
-        )
-        self.groups: Groups = starts, stops
         self.counts = np.concatenate([spectrum.counts for spectrum in spectra])
+        first = np.cumsum([0, *sizes[:-1]])
+        self.groups: Groups = (
+            np.concatenate([s.starts + n for s, n in zip(spectra, first, strict=True)]),
+            np.concatenate([s.stops + n for s, n in zip(spectra, first, strict=True)]),
+        )
         self.ratio = np.concatenate(
             [np.zeros(len(s.starts)) if s.ratio is None else s.ratio for s in spectra]
         )
         self.behind = np.empty(0)
         if self.ratio.any():
+            # Zeros stand for spectra without.
             behind = [
-                np.zeros(len(s.counts))
-                if s.background is None
-                else expected_background(s.background, s.scale)
-                for s in spectra
-            ]
-            self.behind = np.concatenate(behind)
-            own = [
                 np.zeros_like(s.counts) if s.background is None else s.background for s in spectra
             ]
-            self.counts = np.concatenate([self.counts, *own])
+            self.counts = np.concatenate([self.counts, *behind])
+            self.behind = np.concatenate(
+                [expected_background(b, s.scale) for b, s in zip(behind, spectra, strict=True)]
+            )
 
     def fit(
         self,
