@@ -55,10 +55,10 @@ def check_pair(rmf: Rmf, arf: Arf, energies: Sequence[float] | None = None) -> l
     if not differing.size:
         return []
     row_by_row = f"{arf.path} goes with {rmf.path} row by row, though"
-    for one, other in ((arf, rmf), (rmf, arf)):
-        digits = _digits(one.energies, other.energies)
+    for rounded, exact in ((arf, rmf), (rmf, arf)):
+        digits = _digits(rounded.energies, exact.energies)
         if digits is not None:
-            return [f"{row_by_row} the energies of {one.path} are rounded to {digits} digits"]
+            return [f"{row_by_row} the energies of {rounded.path} are rounded to {digits} digits"]
     if energies is not None:
         edges = np.concatenate([rmf.energies[differing], arf.energies[differing]])
         if not np.any((edges > energies[0]) & (edges < energies[1])):
@@ -70,12 +70,12 @@ def check_pair(rmf: Rmf, arf: Arf, energies: Sequence[float] | None = None) -> l
     )
 
 
-def same_rows(one: Floats, other: Floats) -> bool:
+def same_rows(edges: Floats, other: Floats) -> bool:
     """Tell whether edges are the same, to as many digits as either is rounded to."""
-    if one.size != other.size:
+    if edges.size != other.size:
         return False
-    close = np.allclose(one, other, rtol=SAME_GRID, atol=0)
-    return close or (_digits(one, other) or _digits(other, one)) is not None
+    close = np.allclose(edges, other, rtol=SAME_GRID, atol=0)
+    return close or (_digits(edges, other) or _digits(other, edges)) is not None
 
 
 def _digits(edges: Floats, exact: Floats) -> int | None:
@@ -114,9 +114,9 @@ def check_origin(spectrum: Spectrum, other: Rmf | Arf | Spectrum) -> None:
             )
 
 
-def _same(one: str, other: str) -> bool:
+def _same(name: str, other: str) -> bool:
     """Tell whether two names of telescopes or instruments can be those of the same."""
-    first, second = sorted((name.strip().upper() for name in (one, other)), key=len)
+    first, second = sorted((text.strip().upper() for text in (name, other)), key=len)
     return first in _UNKNOWN or second in _UNKNOWN or second.startswith(first)
 
 

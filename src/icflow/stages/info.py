@@ -102,8 +102,8 @@ def _spectrum(spectrum: Spectrum) -> Iterator[str]:
         ("BACKFILE", spectrum.backfile),
     ):
         there = None if file is None else beside(Path(spectrum.path), file)
-        found = "" if file is None else " (missing)" if there is None else f" ({there})"
-        yield f"{keyword}: {file or 'none'}{found}"
+        place = "" if file is None else " (missing)" if there is None else f" ({there})"
+        yield f"{keyword}: {file or 'none'}{place}"
     yield from _notes(spectrum.notes)
 
 
