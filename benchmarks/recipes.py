@@ -21,6 +21,7 @@ among the test spectra.
 from __future__ import annotations
 
 import argparse
+import copy
 import itertools
 import resource
 import sys
@@ -250,9 +251,13 @@ def train_without(
 
 
 def dead_latents(network: PublishedAutoencoder, examples: Examples) -> int:
-    """Return how many latents are the same for all spectra."""
-    with torch.inference_mode():
-        return int((network.encode(torch.from_numpy(examples.rates)).std(0) < DEAD).sum())
+    """Return how many latents are the same for all spectra.
+
+    The spectra are normalised as in training: running statistics say little after few steps.
+    """
+    trained = copy.deepcopy(network).train()
+    with torch.no_grad():
+        return int((trained.encode(torch.from_numpy(examples.rates)).std(0) < DEAD).sum())
 
 
 def scorer_of(
