@@ -19,6 +19,8 @@ from icflow.errors import IcflowError
 from icflow.files import write_text
 from icflow.models.expression import Expression, parse
 from icflow.models.scenario import complete, resolve
+from icflow.ogip.binary_table import is_fits, read_tables
+from icflow.ogip.kinds import describe
 from icflow.ogip.matching import same_rows
 from icflow.ogip.response import read_arf
 from icflow.sections import Number, Positive, Section, check_name
@@ -150,6 +152,11 @@ def read_background(path: str | Path) -> tuple[BackgroundComponent, ...]:
         If the file is missing, not YAML, or a key or a model is not allowed.
     """
     path = Path(path)
+    if is_fits(path):
+        raise IcflowError(
+            f"{path}: is {describe(read_tables(path))}; a background is described as a model here, "
+            "as in resources/background/nustar_fpma.yaml"
+        )
     try:
         content = _File.model_validate(read_yaml(path))
     except ValidationError as error:

@@ -323,6 +323,8 @@ def test_predictions_read_responses_by_the_same_checks(
     assert "slightly negative" in predicted().out
     counts = Table.read(tmp_path / "counts.ecsv")["counts"]
     np.testing.assert_allclose(counts[20:380], toy.expected()[20:380], rtol=2e-4)
+    spectrum = predicted("--background", str(tmp_path / "spec.pha"), status=1).err
+    assert "is a spectrum (PHA); a background is described as a model here" in spectrum
     toy.write(tmp_path, response=toy.rmf(toy.redistribution() * toy.AREA, **FULL))
     assert "applied twice" in predicted(status=1).err
     predicted("--arf", "none")
