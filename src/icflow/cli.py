@@ -124,6 +124,7 @@ COMMANDS: list[Command] = [
         "--energies LOW HIGH  energies to fit, keV (default: 3 to 80 where there are channels)",
         "--group-min N  least counts per bin (default: the GROUPING of the file, if it has one)",
         "--background-range FRACTION=0  how far background norms may move",
+        "--strategy thorough|plain=thorough  the lowest minimum, or XSPEC's end from one start",
         "--starts N=8  starting points",
         "--errors hessian|profile=hessian  from the curvature, or intervals by profile as well",
         "--delta NUMBER=1  rise of C at the ends of an interval: 1 for 68 %, 2.706 for 90 %",

@@ -86,6 +86,17 @@ def test_fit_finds_the_minimum_of_xspec_and_prints_it(
     assert set(result["background"]) == {"continuum", "aperture", "lines", "focused"}
 
 
+def test_a_fit_from_one_start_is_asked_for(
+    tmp_path: Path, observation: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "fit.json"
+    assert main([*observation, "--strategy", "plain", "--output", str(output)]) == 0
+    assert "converged, 1 of 1 starts agree" in capsys.readouterr().out
+    result = json.loads(output.read_text())
+    assert result["starts"] == 1 and result["iterations"] > 3
+    assert result["cstat"] > 1870.85
+
+
 def test_intervals_end_where_cstat_has_risen_by_delta(
     tmp_path: Path, observation: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

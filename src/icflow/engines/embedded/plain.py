@@ -62,7 +62,10 @@ class PlainFitter(Fitter):
         return Outcome(self._perform(data, self._start(data, theta)), 1, 1)
 
     def _start(self, data: Data, theta: Floats) -> Floats:
-        """Return the generic start, its norms multiplied so that the number of counts is right."""
+        """Return the generic start, its norms multiplied so that the number of counts is right.
+
+        With a background spectrum XSPEC leaves them as they are.
+        """
         model, free, theta = self.model, self.box.free, theta.copy()
         limits = {
             model.names[p]: (float(low), float(high))
@@ -76,7 +79,7 @@ class PlainFitter(Fitter):
         without[norms] = 0.0
         rest = float(self._counts(data, without).sum())
         source = float(self._counts(data, theta).sum()) - rest
-        if norms and source > 0:
+        if norms and source > 0 and not len(data.behind):
             theta[norms] *= (float(data.counts.sum()) - rest) / source
             theta[free] = np.clip(theta[free], self.box.lower, self.box.upper)
         return theta

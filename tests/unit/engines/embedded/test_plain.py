@@ -114,6 +114,10 @@ def test_norms_start_where_the_number_of_counts_is_right(
     position = made.model.position
     assert theta[position["apec.norm"]] == pytest.approx(theta[position["apec_3.norm"]])
     assert theta[position["apec.kT"]] < theta[position["apec_3.kT"]]
+    # With a background spectrum XSPEC does not renormalise.
+    n = len(data.counts)
+    w = data._replace(behind=np.ones(n), ratio=np.ones(n))
+    assert made._start(w, theta)[position["apec.norm"]] == pytest.approx(0.1)
 
 
 def test_a_step_beyond_a_limit_goes_a_power_of_a_half_of_it(
