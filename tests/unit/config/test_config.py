@@ -288,5 +288,7 @@ def test_the_paper_is_at_full_scale() -> None:
     training = paper.autoencoder.training
     assert paper.datasets["train_2T"].size == 10_000
     assert (training.spectra, training.folds, training.folds_trained) == (10_000, 10, 10)
-    assert (training.epochs, training.batch, training.learning_rate) == (300, 150, 0.01)
+    assert (training.epochs, training.batch) == (300, 150)
+    # The text has 0.01, with which all latents die in the first epoch (docs/notes/networks.md).
+    assert training.learning_rate == 0.001
     assert training.recipe == "paper"
