@@ -319,6 +319,16 @@ def test_a_network_of_any_depth_fits_on_the_page(
     assert max(box.x1 for box in boxes) <= style.DOUBLE_COLUMN
 
 
+def test_a_threshold_beyond_all_spectra_is_drawn(config: Config, evaluated: Path) -> None:
+    path = evaluated / "evaluate/scores.ecsv"
+    table = Table.read(path, format="ascii.ecsv")
+    table.meta["thresholds"]["cae"] = 10 * float(np.nanmax(table["cae"]))
+    table.write(path, format="ascii.ecsv", overwrite=True)
+    axes = draw(config, evaluated, "4").axes[0]
+    (threshold,) = [line for line in axes.lines if line.get_label() == "Threshold"]
+    assert threshold.get_xdata()[0] <= axes.get_xlim()[1]
+
+
 # --- reconstructions, figure 7 -------------------------------------------------------------------
 
 

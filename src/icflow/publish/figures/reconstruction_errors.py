@@ -58,12 +58,13 @@ def draw_numbers(data: FigureData) -> style.Figure:
     names = shown(data.detection)
     table, is_ic = data.scores(names, "")
     scores = {name: floats(table, name) for name in names}
-    edges, logarithmic = bin_edges(np.concatenate(list(scores.values())))
+    # Where a threshold lies beyond all spectra, the axis reaches to it.
+    thresholds = [float(table.meta["thresholds"][name]) for name in names]
+    edges, logarithmic = bin_edges(np.concatenate([*scores.values(), thresholds]))
     size = (len(names), 1, style.DOUBLE_COLUMN, 0.6 + 1.9 * len(names))
     figure, axes = style.grid(*size, sharex=True, sharey=True)
-    for panel, name in zip(axes[:, 0], names, strict=True):
+    for panel, name, threshold in zip(axes[:, 0], names, thresholds, strict=True):
         _histograms(panel, scores[name], is_ic, edges)
-        threshold = float(table.meta["thresholds"][name])
         panel.axvline(threshold, color=style.BLACK, ls="--", lw=1.1, label="Threshold")
         title = data.detection.detectors[name].title
         panel.set_title(title, loc="left", pad=3, fontweight="bold")
