@@ -42,6 +42,7 @@ SIZES = {
     "validation_1T+IC": 4,
     "test_2T": 4,
     "test_1T+IC": 4,
+    "Coma": 1,
 }
 
 
@@ -120,7 +121,7 @@ def run(
         output = layout.integrals(dataset, integral, 0)
         integrate.run(settings_of.integrate(config, integral), layout.spectra(dataset, 0), output)
     train_networks(run)
-    for name in test:
+    for name in (*test, "Coma"):
         settings = settings_of.simulate(config, name)
         components.run(settings, layout.spectra(name, 0), 0, layout.components(name))
     fluxes.run(settings_of.fluxes(config), layout.root, layout.fluxes())
@@ -202,7 +203,7 @@ def test_table_1_and_the_figures_of_spectra(run: Run) -> None:
     assert rows["bayes_factor"]["n_test"] == "8"
     scores = read_table(run.layout.judged)
     assert "truth.factor.FPMB" in scores.colnames
-    for figure in ("1", "3"):
+    for figure in ("1", "examples", "reconstructions"):
         output = run.layout.figure(registry.file_name(figure), "png")
         figures.run(registry.settings(run.config, figure), run.layout.root, [output])
         assert output.stat().st_size > 1000
