@@ -6,14 +6,15 @@ All forms are made from the content of ``metrics.json``, so that they agree.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from icflow import tables
 from icflow.detection.base import SEES
 from icflow.detection.published import SOURCE
 from icflow.tables import decimal, latex_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 QUANTITIES = ("precision", "recall", "bacc")
 HEADINGS = {"precision": "Precision", "recall": "Recall", "bacc": "Balanced accuracy"}
@@ -21,6 +22,8 @@ HEADINGS = {"precision": "Precision", "recall": "Recall", "bacc": "Balanced accu
 
 def csv(metrics: Mapping[str, Any]) -> str:
     """Return Table 1 as CSV: one row per detector, ``nan`` where undefined."""
+    import pandas as pd  # slow to import, and figures use the words of this module
+
     ends = {"value": "", "lo": "_lo", "hi": "_hi"}
     rows = [
         {
@@ -59,6 +62,8 @@ def frame(
         One row per detector, columns ``Detector``, ``sees of IC`` and, for each
         of `QUANTITIES`, its heading and ``published``.
     """
+    import pandas as pd
+
     number = number or interval
     columns = ["Detector", "sees of IC"]
     for quantity in QUANTITIES:
@@ -85,6 +90,8 @@ def markdown(metrics: Mapping[str, Any]) -> str:
 
 def latex(metrics: Mapping[str, Any]) -> str:
     """Return Table 1 as a LaTeX ``table``."""
+    import pandas as pd
+
     table = frame(metrics, latex_text, _latex_range)
     table.columns = pd.MultiIndex.from_tuples(
         [("", name) for name in table.columns[:2]]
