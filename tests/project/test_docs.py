@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shlex
 import subprocess
@@ -163,6 +164,18 @@ def test_the_results_of_the_readme_are_those_of_the_page() -> None:
         precision, _, recall, _, accuracy, _ = table[title.split(":")[0]][1:]
         wanted = [precision.split()[0], recall.split()[0], accuracy]
         assert numbers[:3] == wanted, title
+
+
+def test_the_populations_side_by_side_are_those_of_their_tables() -> None:
+    page = (ROOT / "docs/results/population.md").read_text()
+    published = page[page.index("## Side by side") : page.index("## Why")]
+    shown = rows_of(published)
+    titles = config.load(ROOT / "config.yaml").detection.detectors
+    for column, file in enumerate(("table1.csv", "text_priors.csv")):
+        with open(ROOT / "docs" / "results" / file, encoding="utf-8") as table:
+            for row in csv.DictReader(table):
+                numbers = [f"{float(row[name]):.3f}" for name in ("precision", "recall", "bacc")]
+                assert shown[titles[row["detector"]].title][column] == ", ".join(numbers)
 
 
 def rows_of(text: str) -> dict[str, list[str]]:

@@ -101,7 +101,6 @@ def test_the_published_page_agrees_with_its_tables() -> None:
     check_page(ROOT / "docs" / "results")
 
 
-@pytest.mark.xfail(strict=True, reason="the page is of a run before the present figures")
 def test_the_published_page_shows_every_figure() -> None:
     check_figures(ROOT / "docs" / "results")
 
