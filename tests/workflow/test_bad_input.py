@@ -58,7 +58,7 @@ def test_a_missing_resource_is_fetched_by_a_job_and_a_wrong_one_refused(fresh: P
     (fresh.folder / "resources" / "background").mkdir(parents=True)
     background = fresh.folder / "resources/background/nustar_fpma.yaml"
     background.write_bytes((fresh.folder / "all/background/nustar_fpma.yaml").read_bytes())
-    assert fresh.jobs("simulate") == {"fetch": 4, "simulate_shard": 7, "simulate": 1}
+    assert fresh.jobs("simulate") == {"fetch": 4, "simulate_shard": 8, "simulate": 1}
     wrong = fresh.folder / "resources/responses/nustar_fpma.arf"
     wrong.parent.mkdir()
     wrong.write_bytes(b"wrong")
