@@ -160,6 +160,11 @@ def observed():
     return [RESULTS.observation(name) / file for name in OBSERVED for file in files]
 
 
+def shown(wildcards):
+    """Index of the spectrum of a dataset whose components are shown: of clusters the first."""
+    return CONFIG.figures.example if wildcards.dataset in CONFIG.detection.test else 0
+
+
 def scanned():
     """What is made of all scans; refuses if there are none."""
     if not CONFIG.scans:

@@ -2,11 +2,6 @@
 COMPONENTS = RESULTS.components("{dataset}")
 
 
-def shown(wildcards):
-    """Index of the spectrum of a dataset whose components are shown: of clusters the first."""
-    return CONFIG.figures.example if wildcards.dataset in CONFIG.detection.test else 0
-
-
 # Expected counts of each component of one spectrum, for the figures that show them.
 rule components_dataset:
     input:
