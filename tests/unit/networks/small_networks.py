@@ -42,13 +42,15 @@ def make_settings(**changes: Any) -> TrainSettings:
         "constraint": 0.1,
         "fold": 0,
     }
+    return TrainSettings.model_validate(laid(tree, changes))
+
+
+def laid(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with others laid over them: ``network=…``, ``training__epochs=…``."""
     for key, value in changes.items():
         part, _, name = key.partition("__")
-        if name:
-            tree[part] = {**tree[part], name: value}
-        else:
-            tree[part] = value
-    return TrainSettings.model_validate(tree)
+        tree = {**tree, part: {**tree[part], name: value} if name else value}
+    return tree
 
 
 def make_sample(n: int, seed: int) -> Examples:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from astropy.table import Table
+from small_networks import laid
 
 from icflow.errors import IcflowError
 from icflow.networks import fold, scores, training, weights
@@ -53,14 +54,8 @@ def make_settings(rmf: Path, **changes: Any) -> ScoreSettings:
         "constraint": 0.1,
         "fold": 1,
     }
-    for key, value in changes.items():
-        part, _, name = key.partition("__")
-        if name:
-            tree[part] = {**tree[part], name: value}
-        else:
-            tree[part] = value
     whole = {
-        "train": tree,
+        "train": laid(tree, changes),
         "score_energies": [4.0, 6.0],
         "training": "train_2T",
         "validation": ["val_IC"],
