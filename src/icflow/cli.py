@@ -56,7 +56,7 @@ COMMANDS: list[Command] = [
         BEFORE,
         "get the AtomDB tables and the default response files",
         "names NAME...",
-        "--root DIR=.  folder that holds resources/",
+        "--root DIR  folder of a project (default: this one, or else the data folder of the user)",
     ),
     OfConfig("validate", BEFORE, "check the configuration, model names and input files"),
     Command(
@@ -80,7 +80,12 @@ COMMANDS: list[Command] = [
         "--output>folder DIR!  folder for the files",
         settings="settings.ResponseSettings",
     ),
-    Command("info", ONE, "print what OGIP files hold and what is odd about them", "files FILE...!"),
+    Command(
+        "info",
+        ONE,
+        "print what OGIP files hold and what is odd about them; without files, what is installed",
+        "files FILE...",
+    ),
     OfOptions(
         "predict",
         ONE,

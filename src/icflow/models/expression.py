@@ -19,6 +19,7 @@ from icflow.models.library import (
     Parameter,
     definitions,
     missing_data,
+    reads_atomdb,
 )
 
 # What XSPEC's users write for models whose names are no longer the only ones that start so.
@@ -82,6 +83,11 @@ class Expression:
             for component in self.components
             for name, declared in component.parameters.items()
         }
+
+    @property
+    def reads_atomdb(self) -> bool:
+        """Whether any of its components reads the tables of AtomDB."""
+        return any(reads_atomdb(component.definition) for component in self.components)
 
 
 # A product of a partial expansion: positions of its components.

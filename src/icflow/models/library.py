@@ -71,6 +71,15 @@ zkerrbb zxipab zxipcf
 """
 READ_DATA = frozenset(_READ_DATA.split())
 
+# Models that read the tables of AtomDB: without these they are zero. Found in the same way.
+_READ_ATOMDB = """
+apec bapec bcempow bcheb6 bcie bexpcheb6 bgadem btapec bvapec bvcempow bvcheb6 bvcie bvexpcheb6
+bvgadem bvtapec bvvapec bvvcie bvvgadem bvvtapec bvvwdem bvwdem bwdem c6mekl c6pmekl c6pvmkl
+c6vmekl cemekl cempow cevmkl cheb6 cie expcheb6 gadem nlapec tapec vapec vcempow vcheb6 vcie
+vexpcheb6 vgadem vtapec vvapec vvcie vvgadem vvtapec vvwdem vwdem wdem
+"""
+READ_ATOMDB = frozenset(_READ_ATOMDB.split())
+
 NORM = Parameter("norm", "", 1.0, 0.0, 1e24)
 
 # A compiled model: edges, parameters, and the arrays that it fills with values and errors.
@@ -134,6 +143,11 @@ def check_data(definition: Definition) -> None:
             "use another model, such as apec for a plasma, or point HEADAS to a HEASoft that has "
             "them"
         )
+
+
+def reads_atomdb(definition: Definition) -> bool:
+    """Tell whether a model needs the tables of AtomDB."""
+    return definition.name.lower() in READ_ATOMDB
 
 
 def _parse_model_dat(text: str) -> dict[str, Definition]:
@@ -206,6 +220,8 @@ def _load() -> Any:
 
 
 _configured: AtomicData | None = None
+# Of the AtomDB tables that the library reads; they are looked for when a model needs them.
+_tables: str | None = None
 
 
 def configure(atomic_data: AtomicData) -> None:
@@ -214,13 +230,11 @@ def configure(atomic_data: AtomicData) -> None:
     Raises
     ------
     IcflowError
-        If the library cannot be loaded, the abundance table is unknown, or
-        the AtomDB files are not in ``atomic_data.folder``.
+        If the library cannot be loaded, or the abundance table is unknown.
     """
-    global _configured
+    global _configured, _tables
     if _configured == atomic_data:
         return
-    root = atomdb.root(atomic_data)
     library = _load().lib_xs_functions
     library.FGSOLR.restype = ctypes.c_char_p
     with quiet():
@@ -230,13 +244,22 @@ def configure(atomic_data: AtomicData) -> None:
         ):
             function.argtypes = [ctypes.c_char_p, ctypes.POINTER(ctypes.c_int)]
             function(text.encode(), ctypes.byref(ctypes.c_int(0)))
-        set_string("APECROOT", root)
     if library.FGSOLR().decode().lower() != atomic_data.abundances.lower():
         raise IcflowError(
             f"atomic_data.abundances: {atomic_data.abundances!r} is not a table of XSPEC; "
             "allowed: angr, aspl, feld, aneb, grsa, wilm, lodd, lpgp, lpgs"
         )
-    _configured = atomic_data
+    _configured, _tables = atomic_data, None
+
+
+def _point_to_tables() -> None:
+    """Tell the library where the AtomDB tables are, once."""
+    global _tables
+    if _tables is None:
+        root = atomdb.root(_configured or AtomicData())
+        with quiet():
+            set_string("APECROOT", root)
+        _tables = root
 
 
 def set_string(key: str, value: str) -> None:
@@ -315,10 +338,13 @@ def evaluate(
     Raises
     ------
     IcflowError
-        If the values are not finite, or an additive model is zero everywhere
-        (`apec` prints a line and returns zeros when its tables are missing).
+        If the AtomDB tables that the model reads are not there, the values are not finite, or
+        an additive model is zero everywhere (`apec` prints a line and returns zeros when it
+        cannot read its tables).
     """
     check_data(definition)
+    if reads_atomdb(definition):
+        _point_to_tables()
     edges = np.ascontiguousarray(edges, dtype=np.float64)
     values = np.ascontiguousarray(parameters if len(parameters) else [0.0], dtype=np.float64)
     flux, error = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)

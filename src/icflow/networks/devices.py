@@ -51,3 +51,8 @@ def choose_device(name: str) -> torch.device:
             "autoencoder.training.device is 'cuda', but torch finds no GPU; use auto or cpu"
         )
     return torch.device(name)
+
+
+def device_name() -> str:
+    """Return the name of the GPU that torch finds, ``none`` without."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "none"

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
+from icflow.compiled import compiled_folder
 from icflow.engines.embedded import cache
-from icflow.resources import RESOURCES, cache_folder
+from icflow.folders import data_folder
+from icflow.resources import RESOURCES
 
 
 def run(clear: bool = False) -> str:
-    """Return a line for the fetched files and one for the folded tables.
+    """Return a line for the fetched files, the folded tables and the compiled functions.
 
     Parameters
     ----------
@@ -17,12 +22,16 @@ def run(clear: bool = False) -> str:
     """
     if clear:
         cache.trim(largest=0)
-    fetched = [cache_folder() / name for name in RESOURCES]
+    compiled = compiled_folder()
     rows = (
-        ("fetched files", cache_folder(), [p.stat().st_size for p in fetched if p.is_file()]),
-        ("folded tables", cache.folder(), [status.st_size for _, status in cache.tables()]),
+        ("fetched files", data_folder(), (data_folder() / name for name in RESOURCES)),
+        ("folded tables", cache.folder(), (path for path, _ in cache.tables())),
+        ("compiled functions", compiled, compiled.rglob("*.nb[ci]")),
     )
-    return "\n".join(
-        f"{what}: {len(sizes)}, {sum(sizes) / 1e6:.0f} MB in {folder}"
-        for what, folder, sizes in rows
-    )
+    return "\n".join(f"{what}: {_sizes(files)} in {folder}" for what, folder, files in rows)
+
+
+def _sizes(files: Iterable[Path]) -> str:
+    """Return how many files there are, and how large."""
+    sizes = [path.stat().st_size for path in files if path.is_file()]
+    return f"{len(sizes)}, {sum(sizes) / 1e6:.0f} MB"

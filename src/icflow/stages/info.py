@@ -1,13 +1,20 @@
-"""Stage: what OGIP files hold, and what is odd about them."""
+"""Stage: what OGIP files hold and what is odd about them, or what is installed."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+import icflow
+from icflow.engines.registry import ENGINES
+from icflow.engines.xspec.process import xspec_python
 from icflow.errors import IcflowError
+from icflow.models.library import definitions, version
+from icflow.networks.devices import device_name
 from icflow.ogip.binary_table import BinaryTable, read_tables
 from icflow.ogip.bins import bins_of_flags
 from icflow.ogip.keywords import Scale
@@ -15,20 +22,29 @@ from icflow.ogip.kinds import describe, is_area, is_matrix, is_spectrum
 from icflow.ogip.names import FileName, beside
 from icflow.ogip.response import read_arf, read_rmf
 from icflow.ogip.spectrum import Spectrum, read_spectrum
+from icflow.provenance import package_versions
+from icflow.resources import RESOURCES, find
+from icflow.stages import cache
 from icflow.typing import Floats
 
 # Rows of a type II file that are told of.
 MOST_ROWS = 5
+# Versions that are told of.
+SHOWN = ("python", "numpy", "scipy", "astropy", "numba", "torch", "xspectrampoline")
 
 
 def run(files: Sequence[Path]) -> Iterator[str]:
     """Yield lines on what each file holds; one that cannot be used says why.
+
+    Without files they tell of versions, data, caches, engines and the GPU.
 
     Raises
     ------
     IcflowError
         If a file is missing or not FITS.
     """
+    if not files:
+        yield from _installed()
     for path in files:
         tables = read_tables(FileName.of(path).on_disk())
         yield f"{path}: {describe(tables)}"
@@ -37,6 +53,38 @@ def run(files: Sequence[Path]) -> Iterator[str]:
                 yield f"  {line}"
         except IcflowError as error:
             yield f"  Cannot be used: {error}"
+
+
+def _installed() -> Iterator[str]:
+    """Yield what there is on this machine, a line each."""
+    own = Path(icflow.__file__).parent
+    yield f"icflow: {icflow.__version__} in {own}"
+    versions = package_versions()
+    yield "Versions: " + ", ".join(f"{name} {versions[name]}" for name in SHOWN if name in versions)
+    for name in ENGINES:
+        yield f"Engine {name}: {_engine(name)}"
+    yield f"GPU: {device_name()}"
+    for name in RESOURCES:
+        yield f"Data {name}: {find(name) or 'not there; run `icflow fetch`'}"
+    yield from (f"Kept: {line}" for line in cache.run().splitlines())
+
+
+def _engine(name: str) -> str:
+    """Say what makes an engine run, or why it cannot."""
+    if name == "xspec":
+        python = xspec_python()
+        if not os.access(python, os.X_OK):
+            return f"not here ({python} is no Python)"
+        done = subprocess.run(  # noqa: S603
+            [python, "-c", "import xspec"], capture_output=True, text=True, check=False
+        )
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        return f"XSPEC in {python}" if done.returncode == 0 else f"not here ({reason})"
+    try:
+        definitions()
+        return f"model functions of {version()}"
+    except IcflowError as error:
+        return f"not here ({error})"
 
 
 def _reader(

@@ -32,3 +32,17 @@ def test_missing_tables_are_named(tmp_path: Path) -> None:
     (tmp_path / "apec_v3.0.9_coco.fits").touch()
     with pytest.raises(IcflowError, match=r"_line\.fits: not found"):
         tables.temperatures(AtomicData(folder=str(tmp_path)))
+
+
+def test_tables_are_found_where_a_project_has_none(
+    atomdb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ICFLOW_DATA", str(atomdb))
+    assert tables.root(AtomicData()) == str(atomdb / "apec_v3.0.9")
+    with pytest.raises(IcflowError, match="other/apec_v3"):  # a folder that was asked for
+        tables.root(AtomicData(folder="other"))
+    monkeypatch.setenv("ICFLOW_DATA", str(tmp_path))
+    monkeypatch.setattr("icflow.models.atomdb.data_folders", lambda: iter([tmp_path]))
+    with pytest.raises(IcflowError, match=r"resources/atomdb/apec_v3\.0\.9_coco\.fits: not found"):
+        tables.root(AtomicData())

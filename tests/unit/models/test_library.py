@@ -21,6 +21,7 @@ from icflow.models.expression import parse
 TOLERANCE = {"cutoffpl": 2e-4}
 # keV, rest frame: above, AtomDB 3.0.9 tabulates rounding noise of either sign for hot plasma.
 LAST_SOUND_ENERGY = 95.0
+EDGES = np.array([3.0, 5.0, 8.0])  # keV
 
 
 def test_definitions_come_from_model_dat() -> None:
@@ -59,6 +60,15 @@ def test_refuses_a_model_that_is_zero_everywhere(atomdb: Path) -> None:
 def test_names_the_missing_tables(tmp_path: Path) -> None:
     with pytest.raises(IcflowError, match=r"coco\.fits: not found; run `icflow fetch`"):
         library.configure(AtomicData(folder=str(tmp_path)))
+        library.evaluate(library.definitions()["apec"], EDGES, np.array([5.0, 0.3, 0.0]))
+
+
+def test_a_model_that_needs_no_tables_asks_for_none(tmp_path: Path) -> None:
+    library.configure(AtomicData(folder=str(tmp_path)))
+    photons = library.evaluate(library.definitions()["powerlaw"], EDGES, np.array([2.0]))
+    np.testing.assert_allclose(photons, 1 / EDGES[:-1] - 1 / EDGES[1:], rtol=1e-9)
+    assert not parse("tbabs*(powerlaw+gaussian)").reads_atomdb
+    assert parse("tbabs*(powerlaw+vapec)").reads_atomdb
 
 
 def test_refuses_an_unknown_abundance_table(atomdb: Path) -> None:

@@ -15,12 +15,15 @@ def test_shows_and_clears(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ICFLOW_CACHE", str(tmp_path))
-    (tmp_path / "nustar_fpma.arf").write_bytes(bytes(2_000_000))
+    monkeypatch.setenv("ICFLOW_DATA", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/nustar_fpma.arf").write_bytes(bytes(2_000_000))
     cache.cached({"name": "shown"}, lambda: {"rows": np.zeros(1_000_000)})
     assert main(["cache"]) == 0
-    fetched, folded = capsys.readouterr().out.splitlines()
-    assert fetched == f"fetched files: 1, 2 MB in {tmp_path}"
+    fetched, folded, compiled = capsys.readouterr().out.splitlines()
+    assert fetched == f"fetched files: 1, 2 MB in {tmp_path}/data"
     assert folded == f"folded tables: 1, 8 MB in {tmp_path}/folded"
+    assert compiled.startswith("compiled functions: ")
     assert main(["cache", "--clear"]) == 0
     assert "folded tables: 0, 0 MB" in capsys.readouterr().out
-    assert (tmp_path / "nustar_fpma.arf").exists()
+    assert (tmp_path / "data/nustar_fpma.arf").exists()

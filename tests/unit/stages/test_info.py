@@ -9,6 +9,7 @@ import pytest
 import toy
 from astropy.io import fits
 
+import icflow
 from icflow.cli import main
 
 
@@ -52,3 +53,21 @@ def test_what_cannot_be_used_says_why(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "Cannot be used: " in capsys.readouterr().out
     assert main(["info", str(tmp_path / "none.pha")]) == 1
     assert "no such file" in capsys.readouterr().err
+
+
+def test_without_files_it_tells_what_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ICFLOW_DATA", str(tmp_path))
+    monkeypatch.setenv("ICFLOW_CACHE", str(tmp_path))
+    monkeypatch.setenv("ICFLOW_XSPEC_PYTHON", "/no/python/of/xspec")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nustar_fpma.rmf").touch()
+    assert main(["info"]) == 0
+    lines = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    assert lines["icflow"].startswith(icflow.__version__)
+    assert "numpy 2" in lines["Versions"]
+    assert lines["Engine embedded"].startswith("model functions of HEASoft")
+    assert lines["Engine xspec"].startswith("not here")
+    assert lines["Data nustar_fpma.rmf"] == str(tmp_path / "nustar_fpma.rmf")
+    assert "GPU" in lines and lines["Kept"].startswith("compiled functions")

@@ -13,7 +13,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from icflow.files import atomic_path, canonical_json, locked
-from icflow.resources import cache_folder
+from icflow.folders import cache_folder
 from icflow.typing import AnyArray
 
 # Arrays by name, as a cache file holds them.

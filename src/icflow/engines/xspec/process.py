@@ -42,6 +42,12 @@ class NoXspecError(IcflowError):
     """XSPEC does not start: no fault of a spectrum."""
 
 
+def xspec_python() -> str:
+    """Return the Python that XSPEC is used with, absolute: it may start in another folder."""
+    name = os.environ.get(PYTHON) or sys.executable
+    return os.path.abspath(shutil.which(name) or name)
+
+
 class Process:
     """A process that runs `icflow.engines.xspec.worker`, which describes the requests.
 
@@ -55,9 +61,7 @@ class Process:
 
     def __init__(self, folder: Path, setup: Mapping[str, Any]) -> None:
         self.folder, self.setup = folder, setup
-        name = os.environ.get(PYTHON) or sys.executable
-        # Absolute, because the process starts in another folder.
-        self.python = os.path.abspath(shutil.which(name) or name)
+        self.python = xspec_python()
         self.process: subprocess.Popen[str] | None = None
         self.versions: dict[str, str] = {}
 
