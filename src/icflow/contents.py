@@ -17,7 +17,7 @@ from icflow.errors import IcflowError
 from icflow.models.background import read_background
 from icflow.networks.data import Channels, select_channels
 from icflow.ogip.grouping import noticed_channels
-from icflow.ogip.matching import check_pair
+from icflow.ogip.matching import matched
 from icflow.ogip.observation import check_companions, observed_groups, read_observation
 from icflow.ogip.response import Rmf, read_arf, read_rmf
 
@@ -41,7 +41,7 @@ def check_responses(config: Config) -> None:
             rmf = read_rmf(module.rmf)
         with _naming(f"{key}.arf"):
             if module.arf is not None:
-                check_pair(rmf, read_arf(module.arf))
+                matched(rmf, read_arf(module.arf))
         with _naming(f"{key}.background"):
             if module.background is not None:
                 _check_background(module.background, rmf)

@@ -21,7 +21,7 @@ from icflow.models.expression import Expression, parse
 from icflow.models.scenario import complete, resolve
 from icflow.ogip.binary_table import is_fits, read_tables
 from icflow.ogip.kinds import describe
-from icflow.ogip.matching import same_rows
+from icflow.ogip.matching import rows_at, same_rows
 from icflow.ogip.response import read_arf
 from icflow.sections import Number, Positive, Section, check_name
 from icflow.typing import Floats
@@ -123,6 +123,9 @@ class BackgroundComponent:
         if isinstance(self.area, Path):
             arf = read_arf(self.area)
             if not same_rows(arf.energies, energies):
+                row, there = rows_at(arf, energies)
+                if there.all():
+                    return arf.area[row]
                 raise IcflowError(
                     f"{self.area}: has other energy bins ({len(arf.area)}) than the response "
                     f"({len(energies) - 1}); regenerate the ARF on the grid of the RMF"

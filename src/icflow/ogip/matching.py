@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from icflow.errors import IcflowError
+from icflow.ogip.grouping import noticed_channels
 from icflow.ogip.response import SAME_GRID, Arf, Rmf
 from icflow.ogip.spectrum import Spectrum
-from icflow.typing import Floats
+from icflow.typing import Booleans, Floats, Indices
 
 # Keywords that say nothing about the origin of a file.
 _UNKNOWN = ("", "UNKNOWN", "NONE")
 # The digits that edges are written with at least.
 FEWEST_DIGITS, MOST_DIGITS = 2, 6
+ADVICE = "make the ARF for this RMF"
 
 
-def check_pair(rmf: Rmf, arf: Arf, energies: Sequence[float] | None = None) -> list[str]:
-    """Check that an RMF and an ARF belong together, row by row; return what is odd, in sentences.
+def matched(rmf: Rmf, arf: Arf, energies: Sequence[float] | None = None) -> tuple[Arf, list[str]]:
+    """Return an ARF with a row for each of an RMF, and what is odd about the two, in sentences.
 
-    XSPEC never compares the energies. Here they may differ by as much as the
-    digits are worth that they were written with, and where nothing is fitted.
+    As many rows as those of the RMF belong to these one by one. XSPEC never compares the
+    energies; here they may differ by as much as the digits are worth that they were
+    written with, and where nothing is fitted. Without an ARF of another number of rows
+    XSPEC goes on as if the area were 1 cm²; here its rows are found by their energies.
 
     Parameters
     ----------
@@ -31,10 +36,9 @@ def check_pair(rmf: Rmf, arf: Arf, energies: Sequence[float] | None = None) -> l
     Raises
     ------
     IcflowError
-        If the RMF holds an area already, they are of two telescopes, the numbers
-        of bins differ, or an edge differs that matters; the message names both files.
+        If the RMF holds an area already, they are of two telescopes, or an edge
+        differs that matters; the message names both files.
     """
-    advice = "make the ARF for this RMF"
     if rmf.full:
         raise IcflowError(
             f"{rmf.path} holds the effective area already (HDUCLAS3 = FULL or SPECRESP MATRIX), so "
@@ -43,13 +47,15 @@ def check_pair(rmf: Rmf, arf: Arf, energies: Sequence[float] | None = None) -> l
     if not _same(rmf.telescope, arf.telescope):
         raise IcflowError(
             f"{rmf.path} is of the telescope {rmf.telescope} and {arf.path} of {arf.telescope}; "
-            f"{advice}"
+            f"{ADVICE}"
         )
     if rmf.energy_lo.size != arf.energy_lo.size:
-        raise IcflowError(
-            f"{rmf.path} has {rmf.energy_lo.size} energy bins and {arf.path} has "
-            f"{arf.energy_lo.size}; {advice}"
-        )
+        return _by_energy(rmf, arf, energies)
+    return arf, _row_by_row(rmf, arf, energies)
+
+
+def _row_by_row(rmf: Rmf, arf: Arf, energies: Sequence[float] | None) -> list[str]:
+    """Check energies that belong together by the number of the row; return what is odd."""
     excess = np.abs(rmf.energies - arf.energies) - SAME_GRID * rmf.energies
     differing = np.flatnonzero(excess > 0)
     if not differing.size:
@@ -66,8 +72,49 @@ def check_pair(rmf: Rmf, arf: Arf, energies: Sequence[float] | None = None) -> l
     worst = int(np.argmax(excess))
     raise IcflowError(
         f"{rmf.path} and {arf.path} have different energy bins ({rmf.energies[worst]:.6g} and "
-        f"{arf.energies[worst]:.6g} keV at edge {worst}); {advice}"
+        f"{arf.energies[worst]:.6g} keV at edge {worst}); {ADVICE}"
     )
+
+
+def _by_energy(rmf: Rmf, arf: Arf, energies: Sequence[float] | None) -> tuple[Arf, list[str]]:
+    """Return the rows of an ARF for those of an RMF of which there are more, or fewer.
+
+    Rows of the RMF that the ARF has not may only hold photons that no fitted channel sees.
+    """
+    row, there = rows_at(arf, rmf.energies)
+    fitted = np.ones(rmf.channel.size, bool)
+    if energies is not None:
+        fitted = noticed_channels(rmf.e_min, rmf.e_max, *energies)
+    seen = abs(rmf.matrix) @ fitted.astype(np.float64) > 0
+    lacking = np.flatnonzero(seen & ~there)
+    both = f"{rmf.path} has {rmf.energy_lo.size} energy bins and {arf.path} {arf.energy_lo.size}"
+    if lacking.size:
+        low, high = rmf.energy_lo[lacking[0]], rmf.energy_hi[lacking[-1]]
+        raise IcflowError(
+            f"{both}, and {lacking.size} of those that fitted channels see, from {low:.6g} to "
+            f"{high:.6g} keV, are not among them; {ADVICE}"
+        )
+    area = np.where(there, arf.area[row], 0.0)
+    same = replace(arf, energy_lo=rmf.energy_lo, energy_hi=rmf.energy_hi, area=area)
+    return same, [f"{both}; they are matched by energy (XSPEC goes on without such an ARF)"]
+
+
+def rows_at(arf: Arf, edges: Floats) -> tuple[Indices, Booleans]:
+    """Return the row of an ARF that is each of some energy bins, and whether there is one.
+
+    Bins without width hold no photons, so any row will do.
+
+    Parameters
+    ----------
+    edges : ndarray, (n_bins + 1,)
+        Of the bins, keV.
+    """
+    low, high = edges[:-1], edges[1:]
+    row = np.searchsorted(arf.energy_lo, 0.5 * (low + high), side="right") - 1
+    row = np.maximum(row, 0)
+    there = np.isclose(arf.energy_lo[row], low, rtol=SAME_GRID, atol=0)
+    there &= np.isclose(arf.energy_hi[row], high, rtol=SAME_GRID, atol=0)
+    return row, there | (high == low)
 
 
 def same_rows(edges: Floats, other: Floats) -> bool:

@@ -16,9 +16,9 @@ from icflow.errors import IcflowError
 from icflow.ogip.binary_table import is_fits
 from icflow.ogip.bins import GOOD, bins_of_counts, bins_of_flags, used_channels
 from icflow.ogip.grouping import noticed_channels, noticed_groups
-from icflow.ogip.matching import check_origin, check_pair, on_channels
+from icflow.ogip.matching import check_origin, matched, on_channels
 from icflow.ogip.names import FileName, beside, plain
-from icflow.ogip.response import Rmf, read_arf, read_rmf
+from icflow.ogip.response import Rmf, area_of_row, read_arf, read_rmf
 from icflow.ogip.spectrum import Spectrum, check_counts, read_background, read_spectrum
 from icflow.typing import Integers
 
@@ -129,6 +129,7 @@ def read_files(given: ObservedSpectrum, name: str = "", key: str = "") -> Spectr
         rmf = companion(path, spectrum.respfile, "RESPFILE", f"{option}rmf", notes)
     if given.arf is None and spectrum.ancrfile is not None:
         arf = companion(path, spectrum.ancrfile, "ANCRFILE", f"{option}arf", notes)
+        arf = area_of_row(arf, FileName.of(path).number)
     return SpectrumFiles(name, key, spectrum, rmf, arf, background, behind, tuple(notes))
 
 
@@ -266,7 +267,7 @@ def _check_area(files: SpectrumFiles, rmf: Rmf, low: float, high: float) -> list
         return [] if rmf.full else [alone]
     arf = read_arf(files.arf)
     check_origin(files.spectrum, arf)
-    return [*arf.notes, *check_pair(rmf, arf, (low, high))]
+    return [*arf.notes, *matched(rmf, arf, (low, high))[1]]
 
 
 def observed_groups(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -236,38 +237,86 @@ def _holds_area(table: BinaryTable, matrix: csr_array, notes: list[str]) -> bool
 
 
 def read_arf(path: str | os.PathLike[str]) -> Arf:
-    """Read an effective area.
+    """Read an effective area, or one row of a type II file: ``two.arf{2}`` is the second.
 
     Raises
     ------
     IcflowError
         If the file is missing, truncated, not FITS or not an ARF, its energies
-        leave gaps, or an area is negative or not finite.
+        leave gaps, an area is negative or not finite, or a type II file is given
+        without the row.
     """
     name = FileName.of(path)
-    tables = read_tables(name.on_disk())
-    table = next(filter(is_area, name.select(tables)), None)
-    if table is None or any(map(is_matrix, tables)):
-        raise IcflowError(
-            f"{name.path}: not an effective area but {describe(tables)}; give an ARF file"
-        )
+    table = _area_table(name)
+    row = _row_of_areas(table, name.number)
     notes: list[str] = []
-    energy_lo, energy_hi, order = _read_energies(table, notes)
-    area = _areas(table, name.number)
+    energy_lo, energy_hi, order = _read_energies(table, notes, row)
+    area = _of_row(table, "SPECRESP", row).astype(np.float64)
+    if area.size != energy_lo.size:
+        raise IcflowError(
+            f"{name.path}: has {area.size} effective areas for {energy_lo.size} energy bins; make "
+            "the ARF again"
+        )
     if order is not None:
         area = area[order]
     _check_areas(name.path, area)
     return Arf(energy_lo, energy_hi, area, os.fspath(path), *_origin(table), notes=tuple(notes))
 
 
-def _areas(table: BinaryTable, number: int | None) -> Floats:
-    """Return the areas of an ARF."""
-    if number is not None:
+def area_of_row(path: Path, number: int | None) -> Path:
+    """Return the name of the area that goes with a row, from 1, of a type II spectrum.
+
+    Where the name says no row, that is the same row of a type II ARF, as in XSPEC; an ordinary
+    ARF, without which XSPEC goes on, goes with all of them.
+    """
+    name = FileName.of(path)
+    if number is None or name.number is not None or not Path(name.on_disk()).is_file():
+        return path
+    return Path(f"{path}{{{number}}}") if _is_type_ii(_area_table(name)) else path
+
+
+def _area_table(name: FileName) -> BinaryTable:
+    """Read the table of an ARF."""
+    tables = read_tables(name.on_disk())
+    table = next(filter(is_area, name.select(tables)), None)
+    if table is None or any(map(is_matrix, tables)):
         raise IcflowError(
-            f"{table.path}: an ARF of type II, of which {{{number}}} would be a row, is not read; "
-            "write that row as an ARF of its own"
+            f"{name.path}: not an effective area but {describe(tables)}; give an ARF file"
         )
-    return table.vector("SPECRESP").astype(np.float64)
+    return table
+
+
+def _is_type_ii(table: BinaryTable) -> bool:
+    """Tell whether an ARF has an effective area in each row."""
+    column = table.column("SPECRESP")
+    return isinstance(column, Ragged) or column.ndim > 1
+
+
+def _row_of_areas(table: BinaryTable, number: int | None) -> int | None:
+    """Return the row, from 0, that is asked for by a number from 1; None for a type I file."""
+    path, rows = table.path, table.n_rows
+    if not _is_type_ii(table):
+        if number is not None:
+            raise IcflowError(f"{path}: holds one area (type I); leave {{{number}}} out")
+        return None
+    if number is None and rows != 1:
+        raise IcflowError(
+            f"{path}: holds {rows} areas (type II); choose a row, {path}{{1}} to {path}{{{rows}}}"
+        )
+    if not 1 <= (number or 1) <= rows:
+        raise IcflowError(
+            f"{path}: has no row {number}; choose one from {path}{{1}} to {path}{{{rows}}}"
+        )
+    return (number or 1) - 1
+
+
+def _of_row(table: BinaryTable, name: str, row: int | None) -> AnyArray:
+    """Return a column, or what it holds in one row."""
+    if row is None:
+        return table.vector(name)
+    column = _flat(table.column(name))
+    start = int(column.lengths[:row].sum())
+    return column.values[start : start + int(column.lengths[row])]
 
 
 def write_arf(
@@ -371,9 +420,14 @@ def _origin(table: BinaryTable) -> tuple[str, str]:
     return table.text("TELESCOP") or "", table.text("INSTRUME") or ""
 
 
-def _read_energies(table: BinaryTable, notes: list[str]) -> tuple[Floats, Floats, Indices | None]:
-    """Return the edges, increasing, and the order of rows that makes them so (None: as is)."""
-    energy_lo, energy_hi = (_in_keV(table, name) for name in ("ENERG_LO", "ENERG_HI"))
+def _read_energies(
+    table: BinaryTable, notes: list[str], row: int | None = None
+) -> tuple[Floats, Floats, Indices | None]:
+    """Return the edges, increasing, and the order of rows that makes them so (None: as is).
+
+    Those of one `row` (from 0) of a type II file stand in it.
+    """
+    energy_lo, energy_hi = (_in_keV(table, name, row) for name in ("ENERG_LO", "ENERG_HI"))
     order = None
     if energy_lo.size > 1 and energy_lo[0] > energy_lo[-1]:
         order = np.arange(energy_lo.size)[::-1]
@@ -396,7 +450,7 @@ def _read_energies(table: BinaryTable, notes: list[str]) -> tuple[Floats, Floats
     return energy_lo, energy_hi, order
 
 
-def _in_keV(table: BinaryTable, name: str) -> Floats:
+def _in_keV(table: BinaryTable, name: str, row: int | None = None) -> Floats:
     """Return a column of energies in keV, which they are where the file gives no unit."""
     unit = table.unit(name)
     if unit.lower() not in KEV:
@@ -404,7 +458,7 @@ def _in_keV(table: BinaryTable, name: str) -> Floats:
             f"{table.path}: the column {name} of {table.name} is in {unit!r}; write energies in "
             "keV, eV or MeV"
         )
-    return np.asarray(table.vector(name).astype(np.float64) * KEV[unit.lower()])
+    return np.asarray(_of_row(table, name, row).astype(np.float64) * KEV[unit.lower()])
 
 
 def _read_ebounds(name: str, tables: list[BinaryTable]) -> tuple[Integers, Floats, Floats]:

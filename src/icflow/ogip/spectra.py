@@ -27,7 +27,10 @@ from icflow.ogip.spectrum import PhaKeywords, channel_limits, spectrum_tables
 from icflow.typing import AnyArray, DrawnCounts, Floats, Integers
 
 # Columns of a type II file that are not true parameters.
-_STANDARD_COLUMNS = ("SPEC_NUM", "INDEX", "CHANNEL", "COUNTS")
+# XSPEC reads a keyword ANCRFILE of a type II file as the same row of the ARF, which an ordinary ARF
+# has not, and goes on without area; as a column it names the file.
+AREA = "ANCRFILE"
+_STANDARD_COLUMNS = ("SPEC_NUM", "INDEX", "CHANNEL", "COUNTS", AREA)
 # Keywords that describe the table itself; all others hold metadata.
 _STRUCTURE = re.compile(
     r"XTENSION|BITPIX|NAXIS\d*|[PG]COUNT|TFIELDS|EXTNAME|EXTVER|"
@@ -143,7 +146,7 @@ def write_spectra(path: str | os.PathLike[str], spectra: SpectrumSet) -> None:
         for number, module in enumerate(spectra.modules):
             truth = {} if number else spectra.truth
             counts = spectra.counts[:, spectra.bounds[number]]
-            rows = _rows(spectra.index, module.channel, counts, truth)
+            rows = _rows(spectra.index, module, counts, truth)
             hdu = fits.BinTableHDU(rows, name="SPECTRUM")
             if len(spectra.modules) > 1:
                 hdu.ver = number + 1
@@ -156,9 +159,10 @@ def write_spectra(path: str | os.PathLike[str], spectra: SpectrumSet) -> None:
 
 
 def _rows(
-    index: Integers, channel: Integers, counts: DrawnCounts, truth: Mapping[str, Floats]
+    index: Integers, module: Recorded, counts: DrawnCounts, truth: Mapping[str, Floats]
 ) -> AnyArray:
     """Return the rows of the table of one module."""
+    channel, area = module.channel, str(module.keywords()[AREA])
     n_spectra, n_channels = counts.shape
     # Two bytes per channel number halve the size of the column, which repeats in each row.
     number = ">i2" if np.all(np.abs(channel) < 2**15) else ">i4"
@@ -169,6 +173,7 @@ def _rows(
             ("INDEX", ">i8"),
             ("CHANNEL", number, (n_channels,)),
             ("COUNTS", ">i4", (n_channels,)),
+            (AREA, f"S{len(area)}"),
             *((key, ">f8") for key in truth),
         ],
     )
@@ -176,6 +181,7 @@ def _rows(
     rows["INDEX"] = index
     rows["CHANNEL"] = channel
     rows["COUNTS"] = counts
+    rows[AREA] = area
     for key, values in truth.items():
         rows[key] = values
     return rows
@@ -237,7 +243,7 @@ def _read_module(table: BinaryTable) -> tuple[Recorded, DrawnCounts, Integers]:
             "EXPOSURE", advice="simulate the dataset again", single=False
         ),
         respfile=table.text("RESPFILE"),
-        ancrfile=table.text("ANCRFILE"),
+        ancrfile=Row(table, 0, 0).text(AREA) if table.n_rows else None,
         telescope=table.text("TELESCOP") or "",
         instrument=table.text("INSTRUME") or "",
         module=table.text("MODULE") or "",
@@ -248,6 +254,7 @@ def _read_module(table: BinaryTable) -> tuple[Recorded, DrawnCounts, Integers]:
 
 def _header(spectra: SpectrumSet, module: Recorded) -> dict[str, Any]:
     header = module.keywords() | {"HDUCLAS4": "TYPE:II", "QUALITY": 0, "GROUPING": 0}
+    del header[AREA]  # a column
     header |= {"DATASET": spectra.dataset, "SCENARIO": spectra.scenario}
     return header | ({"MODULE": module.module} if module.module else {})
 

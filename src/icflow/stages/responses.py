@@ -22,7 +22,7 @@ from astropy.io import fits
 from icflow import heasoft
 from icflow.errors import IcflowError
 from icflow.files import atomic_path
-from icflow.ogip.matching import check_pair
+from icflow.ogip.matching import matched
 from icflow.ogip.response import read_arf, read_rmf
 from icflow.settings import ResponseSettings
 
@@ -153,7 +153,7 @@ def _publish(settings: ResponseSettings, products: Path, folder: Path) -> None:
             raise IcflowError(
                 f"nuproducts made no {path.name}; what it said stands above in the log"
             )
-    check_pair(read_rmf(made["rmf"]), read_arf(made["arf"]))
+    matched(read_rmf(made["rmf"]), read_arf(made["arf"]))
     for suffix in ("rmf", "arf"):
         with atomic_path(folder / f"{settings.name}.{suffix}") as temporary:
             shutil.copyfile(made[suffix], temporary)

@@ -109,6 +109,14 @@ def test_a_component_with_a_response_of_its_own(tmp_path: Path) -> None:
     np.testing.assert_allclose(counts, 2 * 10 * 3 * 0.1, rtol=1e-6)
 
 
+def test_an_area_of_more_energies_is_found_by_them(tmp_path: Path) -> None:
+    source = response(tmp_path / "source.rmf")
+    edges = np.linspace(-1.0, 15.0, 9)[1:]
+    write_arf(tmp_path / "sky.arf", edges[:-1], edges[1:], edges[:-1])
+    component = sky(tmp_path, "source", "{file: sky.arf}")
+    np.testing.assert_array_equal(component.effective_area(source.energies), [1, 3, 5, 7, 9])
+
+
 def test_responses_that_do_not_belong_are_refused(tmp_path: Path) -> None:
     source = response(tmp_path / "source.rmf")
     response(tmp_path / "sky.rmf", first=1)

@@ -9,7 +9,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from icflow.errors import IcflowError
-from icflow.ogip.matching import check_origin, check_pair, on_channels, same_rows
+from icflow.ogip.matching import check_origin, matched, on_channels, rows_at, same_rows
 from icflow.ogip.response import Arf, Rmf
 from icflow.ogip.spectrum import Spectrum
 
@@ -25,13 +25,14 @@ def arf(edges: np.ndarray) -> Arf:
 
 
 def test_equal_energies_are_no_matter() -> None:
-    assert check_pair(RMF, arf(EDGES * (1 + 5e-6))) == []
+    area = arf(EDGES * (1 + 5e-6))
+    assert matched(RMF, area) == (area, [])
 
 
 def test_rounded_energies_go_row_by_row_with_a_word() -> None:
     rounded = np.array([float(f"{edge:.2g}") for edge in EDGES])
     assert np.any(np.diff(rounded) == 0)
-    (note,) = check_pair(RMF, arf(rounded))
+    _, (note,) = matched(RMF, arf(rounded))
     assert "a.arf goes with a.rmf row by row" in note and "rounded to 2 digits" in note
     assert same_rows(EDGES, rounded) and same_rows(rounded, EDGES)
 
@@ -39,23 +40,60 @@ def test_rounded_energies_go_row_by_row_with_a_word() -> None:
 def test_energies_may_differ_where_nothing_is_fitted() -> None:
     other = EDGES.copy()
     other[:3] -= [0.09, 0.05, 0.01]
-    (note,) = check_pair(RMF, arf(other), (1.2, 2.9))
+    _, (note,) = matched(RMF, arf(other), (1.2, 2.9))
     assert "differ where nothing is fitted" in note
     for energies in ((1.1, 2.9), None):
         with pytest.raises(IcflowError, match=r"a\.rmf and a\.arf have different energy bins"):
-            check_pair(RMF, arf(other), energies)
+            matched(RMF, arf(other), energies)
 
 
 @pytest.mark.parametrize("shift", [0.02, 0.1, 0.004])
 def test_shifted_energies_are_refused(shift: float) -> None:
     with pytest.raises(IcflowError, match="different energy bins"):
-        check_pair(RMF, arf(EDGES + shift))
+        matched(RMF, arf(EDGES + shift))
     assert not same_rows(EDGES, EDGES + shift)
+
+
+def long_arf() -> Arf:
+    """An ARF that begins two bins earlier than the RMF, and ends five later."""
+    edges = 1.03 + 0.04 * np.arange(-2, 56)
+    return replace(arf(edges), area=edges[:-1])
+
+
+def test_rows_of_a_longer_area_are_found_by_their_energies() -> None:
+    area, (note,) = matched(RMF, long_arf())
+    np.testing.assert_allclose(area.area, EDGES[:-1])
+    np.testing.assert_array_equal(area.energies, RMF.energies)
+    assert "a.rmf has 50 energy bins and a.arf 57; they are matched by energy" in note
+
+
+def test_rows_that_an_area_has_not_may_hold_what_nobody_sees() -> None:
+    short = arf(EDGES[5:-3])
+    area, _ = matched(RMF, short, (1.5, 2.5))
+    np.testing.assert_array_equal(area.area, np.repeat([0.0, 1.0, 0.0], [5, 42, 3]))
+    lacking = r"a\.rmf has 50 energy bins and a\.arf 42, and 8 of those that fitted channels see, "
+    with pytest.raises(IcflowError, match=lacking + "from 1.03 to 3.03 keV, are not among them"):
+        matched(RMF, short)
+    # Photons of 2.95 keV that are seen at 2 keV, too.
+    tail = csr_array(np.eye(50) + 1e-3 * np.eye(50, k=-23))
+    with pytest.raises(IcflowError, match=r"3 of those .* from 2\.91 to 3\.03 keV"):
+        matched(replace(RMF, matrix=tail), short, (1.5, 2.5))
+
+
+def test_bins_that_cross_do_not_match() -> None:
+    with pytest.raises(IcflowError, match="50 of those that fitted channels see"):
+        matched(RMF, arf(EDGES[0] + 0.08 * np.arange(26)))
+
+
+def test_bins_without_width_need_no_area() -> None:
+    row, there = rows_at(arf(EDGES), np.array([1.03, 1.07, 1.07, 1.11, 1.12]))
+    np.testing.assert_array_equal(there, [True, True, True, False])
+    np.testing.assert_array_equal(row[[0, 2]], [0, 1])
 
 
 def test_an_area_is_not_applied_twice() -> None:
     with pytest.raises(IcflowError, match=r"a\.rmf holds the effective area already"):
-        check_pair(replace(RMF, full=True), arf(EDGES))
+        matched(replace(RMF, full=True), arf(EDGES))
 
 
 def spectrum(first: int, n_channels: int, detchans: int | None = None) -> Spectrum:
@@ -101,6 +139,6 @@ def test_instruments_are_compared_as_far_as_both_are_known() -> None:
     with pytest.raises(IcflowError, match="its INSTRUME is FPMB"):
         check_origin(replace(spectrum(1, 50), instrument="FPMA"), replace(RMF, instrument="FPMB"))
     with pytest.raises(IcflowError, match=r"a\.rmf is of the telescope XMM and a\.arf of NuSTAR"):
-        check_pair(replace(RMF, telescope="XMM"), arf(EDGES))
+        matched(replace(RMF, telescope="XMM"), arf(EDGES))
     with pytest.raises(IcflowError, match=r"its TELESCOP is XMM, that of a\.pha is NuSTAR"):
         check_origin(spectrum(1, 50), replace(RMF, telescope="XMM"))

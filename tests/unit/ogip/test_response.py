@@ -16,7 +16,7 @@ from astropy.io import fits
 from scipy.sparse import csr_array
 
 from icflow.errors import IcflowError
-from icflow.ogip.matching import check_pair
+from icflow.ogip.matching import matched
 from icflow.ogip.response import Arf, Rmf, read_arf, read_rmf, write_arf, write_rmf
 
 # A small response: 3 energies, 5 channels; row 0 has two groups, row 2 none.
@@ -98,7 +98,7 @@ def test_nustar_area_belongs_to_the_matrix(rmf_path: Path, arf_path: Path) -> No
     arf = read_arf(arf_path)
     assert arf.area.dtype == np.float64
     assert arf.area[0] == np.float64(np.float32(1.3148109))
-    check_pair(read_rmf(rmf_path), arf)
+    assert matched(read_rmf(rmf_path), arf) == (arf, [])
 
 
 def test_scalar_groups_channels_from_one_bounds_reversed(tmp_path: Path) -> None:
@@ -227,12 +227,12 @@ def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_different_grids_name_both_files() -> None:
     rmf = replace(small_rmf(), path="one.rmf")
     fewer = Arf(ENERGY_LO[:2], ENERGY_HI[:2], np.ones(2), "two.arf")
-    with pytest.raises(IcflowError, match=r"one\.rmf has 3 energy bins and two\.arf has 2"):
-        check_pair(rmf, fewer)
+    with pytest.raises(IcflowError, match=r"one\.rmf has 3 energy bins and two\.arf 2, and 1 of"):
+        matched(replace(rmf, matrix=csr_array(np.ones((3, 5)))), fewer)
     shifted = Arf(ENERGY_LO * 1.0001, ENERGY_HI * 1.0001, np.ones(3), "two.arf")
     with pytest.raises(IcflowError, match=r"one\.rmf and two\.arf have different energy bins"):
-        check_pair(rmf, shifted)
-    check_pair(rmf, Arf(ENERGY_LO * 1.000001, ENERGY_HI * 1.000001, np.ones(3)))
+        matched(rmf, shifted)
+    matched(rmf, Arf(ENERGY_LO * 1.000001, ENERGY_HI * 1.000001, np.ones(3)))
 
 
 def test_missing_file(tmp_path: Path) -> None:

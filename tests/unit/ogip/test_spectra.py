@@ -73,7 +73,8 @@ def test_several_modules_are_extensions_of_one_file(tmp_path: Path) -> None:
         second = hdus["SPECTRUM", 2]
         header = {key: second.header[key] for key in ("EXPOSURE", "INSTRUME", "MODULE", "TLMIN3")}
         assert header == {"EXPOSURE": 2e5, "INSTRUME": "FPMB", "MODULE": "FPMB", "TLMIN3": 1}
-        assert second.columns.names == ["SPEC_NUM", "INDEX", "CHANNEL", "COUNTS"]
+        columns = ["SPEC_NUM", "INDEX", "CHANNEL", "COUNTS", "ANCRFILE"]
+        assert second.columns.names == columns
         np.testing.assert_array_equal(second.data["COUNTS"], original.counts[:, 4:])
     # Other readers take the first module.
     np.testing.assert_array_equal(
@@ -104,13 +105,16 @@ def test_set_is_an_ogip_file(tmp_path: Path) -> None:
             "HDUCLASS": "OGIP", "HDUCLAS1": "SPECTRUM", "HDUCLAS2": "TOTAL", "HDUCLAS3": "COUNT",
             "HDUCLAS4": "TYPE:II", "CHANTYPE": "PI", "DETCHANS": 6, "POISSERR": True,
             "EXPOSURE": 1e6, "AREASCAL": 1.0, "BACKSCAL": 1.0, "BACKFILE": "none",
-            "ANCRFILE": "none", "TELESCOP": "NuSTAR", "INSTRUME": "FPMA", "TLMIN3": 0, "TLMAX3": 5,
+            "TELESCOP": "NuSTAR", "INSTRUME": "FPMA", "TLMIN3": 0, "TLMAX3": 5,
         }  # fmt: skip
         assert {key: header[key] for key in expected} == expected
         assert "DATE" not in header
         np.testing.assert_array_equal(data["SPEC_NUM"], [1, 2, 3])
         np.testing.assert_array_equal(data["CHANNEL"][2], np.arange(6))
         assert data.columns["COUNTS"].format == "6J"
+        # As a keyword, XSPEC would look for the same row of the ARF, and go on without area.
+        assert "ANCRFILE" not in header
+        assert list(data["ANCRFILE"]) == ["none"] * 3
 
 
 def test_same_set_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from astropy.table import Table
 from icflow.cli import main
 
 PLAIN = (217.2095, 2.006887, 1.010537)
+HALF = (PLAIN[0], PLAIN[1], PLAIN[2] / 2)  # with twice the area
 Fit = Callable[..., dict[str, Any]]
 
 
@@ -80,6 +81,11 @@ def from_zero() -> Any:
 
 def rounded() -> tuple[Any, Any]:
     edges = np.array([float(f"{edge:.2g}") for edge in toy.EDGES])
+    return edges[:-1], edges[1:]
+
+
+def longer() -> tuple[Any, Any]:
+    edges = 1.0 + 0.1 * np.arange(-5, toy.N + 46)
     return edges[:-1], edges[1:]
 
 
@@ -185,6 +191,17 @@ READ: dict[str, tuple[dict[str, Any], tuple[float, float, float], list[str]]] = 
         (51481.55, 2.009484, 1.014997),
         [],
     ),
+    # XSPEC goes on without such an area, as if it were 1 cm2.
+    "area with fewer rows": (
+        {"area": toy.arf(toy.LOW[10:330], toy.HIGH[10:330])},
+        PLAIN,
+        ["has 400 energy bins and", "320; they are matched by energy"],
+    ),
+    "area with more rows": (
+        {"area": toy.arf(*longer())},
+        PLAIN,
+        ["has 400 energy bins and", "450; they are matched by energy"],
+    ),
     "suffix": ({"spectrum": toy.pha(RESPFILE="resp.rmf[MATRIX]")}, PLAIN, []),
     "moved": (
         {"spectrum": toy.pha(RESPFILE="/data/me/rmf/resp.rmf", ANCRFILE="/data/me/rmf/area.arf")},
@@ -239,8 +256,12 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["different energy bins", "make the ARF for this RMF"],
     ),
     "area with fewer rows": (
-        {"area": toy.arf(toy.LOW[:399], toy.HIGH[:399])},
-        ["has 400 energy bins and", "399", "make the ARF"],
+        {"area": toy.arf(toy.LOW[:280], toy.HIGH[:280])},
+        ["has 400 energy bins and", "280", "from 29 to 30.6 keV", "make the ARF"],
+    ),
+    "area that begins later": (
+        {"area": toy.arf(toy.LOW[30:], toy.HIGH[30:])},
+        ["has 400 energy bins and", "370", "from 2.3 to 4 keV", "make the ARF"],
     ),
     "unit": ({"area": toy.arf(unit="Angstrom")}, ["ENERG_LO", "'Angstrom'", "keV, eV or MeV"]),
     "eV that are not said to be": (
@@ -350,6 +371,38 @@ def test_rows_of_a_type_two_file(tmp_path: Path, fit: Fit) -> None:
     assert_best(fit(name="spec.pha{1}"), *PLAIN)
     assert "choose a row" in fit(status=1)["error"]
     assert "has no row 3" in fit(name="spec.pha{3}", status=1)["error"]
+    # The area that a keyword names goes by rows as well, as in XSPEC.
+    toy.save(tmp_path / "area.arf", two_areas())
+    assert_best(fit(name="spec.pha{1}"), *PLAIN)
+    assert_best(fit(name="spec.pha{2}"), 434.4189, 2.006887, 101.05368 / toy.AREA / 2)
+    assert_best(fit("--arf", f"{tmp_path / 'area.arf'}{{2}}", name="spec.pha{1}"), *HALF)
+
+
+def two_areas() -> Any:
+    """Return a type II ARF, the area of the second row twice as large."""
+    area = np.array([[toy.AREA], [2 * toy.AREA]]) * np.ones(toy.N)
+    table = fits.BinTableHDU.from_columns(
+        [
+            fits.Column("ENERG_LO", f"{toy.N}E", unit="keV", array=np.stack([toy.LOW] * 2)),
+            fits.Column("ENERG_HI", f"{toy.N}E", unit="keV", array=np.stack([toy.HIGH] * 2)),
+            fits.Column("SPECRESP", f"{toy.N}E", unit="cm**2", array=area),
+        ],
+        name="SPECRESP",
+    )
+    table.header.update({"HDUCLAS1": "RESPONSE", "HDUCLAS2": "SPECRESP", "HDUCLAS4": "TYPE:II"})
+    return table
+
+
+def test_a_row_of_a_type_two_area_is_asked_for(tmp_path: Path, fit: Fit) -> None:
+    toy.write(tmp_path, area=two_areas())
+    error = fit(status=1)["error"]
+    assert "holds 2 areas (type II); choose a row" in error and "area.arf{2}" in error
+    toy.write(tmp_path, toy.pha(ANCRFILE="area.arf{2}"), area=two_areas())
+    assert_best(fit(), *HALF)
+    toy.write(tmp_path, toy.pha(ANCRFILE="area.arf{3}"), area=two_areas())
+    assert "has no row 3" in fit(status=1)["error"]
+    toy.write(tmp_path, toy.pha(ANCRFILE="area.arf{2}"))
+    assert "holds one area (type I); leave {2} out" in fit(status=1)["error"]
 
 
 def test_default_energies_are_told(tmp_path: Path, fit: Fit) -> None:

@@ -18,7 +18,7 @@ from icflow.models import library
 from icflow.models.background import BackgroundComponent, read_background
 from icflow.models.expression import Component, Term
 from icflow.ogip.grouping import group_counts, grouped_selection, noticed_channels
-from icflow.ogip.matching import check_pair
+from icflow.ogip.matching import matched
 from icflow.ogip.response import Arf, Rmf, read_arf, read_rmf
 from icflow.statistic import Data, channels
 from icflow.typing import Counts, Floats, Integers
@@ -141,10 +141,12 @@ def load_response(
         Lowest and highest energy that matter, keV; by default all do.
     """
     matrix, area = read_rmf(rmf), None if arf is None else read_arf(arf)
-    response = Response(matrix, area)
-    response.notes = matrix.notes
+    notes = [*matrix.notes]
     if area is not None:
-        response.notes += (*area.notes, *check_pair(matrix, area, energies))
+        area, odd = matched(matrix, area, energies)
+        notes += [*area.notes, *odd]
+    response = Response(matrix, area)
+    response.notes = tuple(notes)
     return response
 
 

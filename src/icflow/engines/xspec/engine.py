@@ -30,8 +30,7 @@ from icflow.models.background import read_background
 from icflow.models.expression import Expression, parse
 from icflow.models.scenario import Setting, background_factors, complete, draw, resolve
 from icflow.ogip.grouping import grouped_selection, noticed_channels
-from icflow.ogip.matching import check_pair
-from icflow.ogip.response import read_arf, read_rmf
+from icflow.ogip.response import read_rmf
 from icflow.provenance import code_digest
 from icflow.seeds import of_spectrum
 from icflow.typing import Counts, DrawnCounts, Floats
@@ -69,8 +68,6 @@ class PyXspecEngine:
         self.atomic_data = atomic_data
         self.exposure, self.background_scatter = module.exposure, module.background_scatter
         self.rmf = read_rmf(module.rmf)
-        if module.arf is not None:
-            check_pair(self.rmf, read_arf(module.arf))
         self.components = read_background(module.background) if module.background else ()
         self.factors = tuple(BACKGROUND + component.name for component in self.components)
         self.backgrounds = [inputs.background_model(component) for component in self.components]
@@ -78,7 +75,7 @@ class PyXspecEngine:
         weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         setup = {
             "sources": [
-                inputs.own_source(self.folder, module),
+                inputs.own_source(self.folder, module, self.rmf),
                 *(inputs.background_source(self.folder, c, self.rmf) for c in self.components),
             ],
             "exposure": self.exposure,

@@ -14,7 +14,8 @@ from icflow.errors import IcflowError
 from icflow.models.background import BackgroundComponent
 from icflow.models.expression import parse
 from icflow.ogip.grouping import group_min
-from icflow.ogip.response import Rmf, read_rmf, write_arf, write_rmf
+from icflow.ogip.matching import matched
+from icflow.ogip.response import Rmf, read_arf, read_rmf, write_arf, write_rmf
 from icflow.ogip.spectrum import Spectrum, write_spectrum
 from icflow.typing import Counts
 
@@ -28,10 +29,25 @@ def link(folder: Path, path: str | Path, name: str) -> str:
     return name
 
 
-def own_source(folder: Path, module: Module) -> Source:
-    """Return the source that the models of the configuration describe."""
-    arf = None if module.arf is None else link(folder, module.arf, "source.arf")
-    return {"rmf": link(folder, module.rmf, "source.rmf"), "arf": arf}
+def own_source(folder: Path, module: Module, rmf: Rmf) -> Source:
+    """Return the source that the models of the configuration describe.
+
+    Raises
+    ------
+    IcflowError
+        If the ARF does not belong to the RMF.
+    """
+    names: Source = {"rmf": link(folder, module.rmf, "source.rmf"), "arf": None}
+    if module.arf is None:
+        return names
+    own = read_arf(module.arf)
+    arf, _ = matched(rmf, own)
+    names["arf"] = "source.arf"
+    if arf is own:
+        link(folder, module.arf, "source.arf")
+    else:  # XSPEC goes on without an ARF of another number of rows.
+        write_arf(folder / "source.arf", arf.energy_lo, arf.energy_hi, arf.area)
+    return names
 
 
 def background_source(folder: Path, component: BackgroundComponent, rmf: Rmf) -> Source:
