@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 
-def environment(home: Path) -> dict[str, str]:
+def environment(home: Path, base: Mapping[str, str]) -> dict[str, str]:
     """Return an environment in which HEASoft asks nothing and shares no file with another job.
 
     Parameters
     ----------
     home : Path
         Folder of one job alone: its home, and where its parameter files go.
+    base : mapping
+        What it is made from.
     """
     environment = {
-        **os.environ,
+        **base,
         "HOME": str(home),
         "HEADASNOQUERY": "",
         "HEADASPROMPT": "/dev/null",
@@ -23,9 +26,9 @@ def environment(home: Path) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
     }
     # User's parameter files; those of the system, from which they are copied.
-    system = os.environ.get("PFILES", "").rpartition(";")[2]
-    if not system and "HEADAS" in os.environ:
-        system = os.path.join(os.environ["HEADAS"], "syspfiles")
+    system = base.get("PFILES", "").rpartition(";")[2]
+    if not system and "HEADAS" in base:
+        system = os.path.join(base["HEADAS"], "syspfiles")
     return environment | {"PFILES": f"{home};{system}"}
 
 

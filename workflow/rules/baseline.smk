@@ -23,7 +23,7 @@ rule label_shard:
     params:
         settings=settings("label"),
         files=digests(),
-        code=code("label", ENGINE_MODULE),
+        code=code_of_fit("label"),
     message:
         "Fit the labels of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
@@ -51,7 +51,7 @@ rule baseline_shard:
     params:
         settings=settings("baseline", "fit"),
         files=digests(),
-        code=code("baseline", ENGINE_MODULE),
+        code=code_of_fit("baseline", "fit"),
     message:
         "Fit {wildcards.fit} to {wildcards.dataset}, shard {wildcards.shard}"
     shell:

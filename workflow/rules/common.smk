@@ -16,7 +16,7 @@ try:
     from icflow import settings as settings_of
     from icflow.detection import detectors
     from icflow.documents import read_yaml
-    from icflow.engines.registry import ENGINES
+    from icflow.engines import registry as engines
     from icflow.errors import IcflowError
     from icflow.files import canonical_json, process_lock, remove_leftovers
     from icflow.publish.figures import registry
@@ -201,13 +201,24 @@ def settings(stage, *names):
 
 
 # The engine is imported by its name in the registry, not by an import statement.
-ENGINE_MODULE, _ = ENGINES[CONFIG.engine]
+ENGINE_MODULE, _ = engines.ENGINES[CONFIG.engine]
 
 
 def code(stage, *others, **data):
     """SHA-256 of the sources that a stage consists of: an edit to one of them reruns it."""
     name = stage if "." in stage else f"stages.{stage}"
     return provenance.code_digest([f"icflow.{name.removeprefix('icflow.')}", *others], **data)
+
+
+def code_of_fit(stage, *names):
+    """The same of a fit, with the engines behind it; the wildcards of some names choose it."""
+
+    @functools.cache
+    def digest(*chosen):
+        fit = getattr(settings_of, stage)(CONFIG, *chosen)
+        return code(stage, *engines.modules_of(CONFIG.engine, fit.strategy))
+
+    return lambda wildcards: digest(*(wildcards[name] for name in names))
 
 
 def digests(*paths):

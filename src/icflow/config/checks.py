@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from icflow.config.detection import Detector
-from icflow.config.fits import Fit, Integrated
+from icflow.config.fits import Fit, FitControl, Integrated
 from icflow.config.model import FitModel, Link, Scenario
 from icflow.config.references import FileName, marked
 from icflow.errors import did_you_mean
@@ -39,6 +39,7 @@ def check(config: Config) -> None:
             if isinstance(parameter, Link):
                 _check_link(f"{path}.parameters.{name}.link", name, parameter, model)
     _check_modules(config)
+    _check_strategies(config)
     _check_truths(config)
     _check_sizes(config)
     for name in config.scans:
@@ -103,6 +104,18 @@ def _check_modules(config: Config) -> None:
             f"engine is 'xspec', which takes one module of an instrument, not {len(names)} "
             f"({', '.join(names)}); set engine: embedded, or leave one module in instrument"
         )
+
+
+def _check_strategies(config: Config) -> None:
+    """Check that fits are seeded where there is another engine to seed them."""
+    fits: dict[str, Fit | FitControl] = {"fits": config.fits, "fits.label": config.fits.label}
+    fits |= {f"fits.baseline.{name}": fit for name, fit in config.fits.baseline.items()}
+    for path, fit in fits.items():
+        if fit.strategy == "seeded" and config.engine != "xspec":
+            raise ValueError(
+                f"{path}.strategy is 'seeded', which starts XSPEC from the minima of the embedded "
+                "engine; set engine: xspec, or strategy: thorough"
+            )
 
 
 def _check_truths(config: Config) -> None:

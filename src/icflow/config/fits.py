@@ -14,7 +14,7 @@ Errors = Literal["hessian", "profile"]
 
 
 # How a minimum is looked for.
-Strategy = Literal["thorough", "plain"]
+Strategy = Literal["thorough", "plain", "seeded"]
 
 
 class Fit(Section):
@@ -40,11 +40,15 @@ class FitControl(Section):
     )
     strategy: Strategy = Field(
         "thorough",
-        description="how a minimum is looked for: `thorough`, from several starts, or `plain`, one "
+        description="how a minimum is looked for: `thorough`, from several starts; `plain`, one "
         "fit of XSPEC from one generic start, which the embedded engine makes step by step as "
-        "XSPEC would",
+        "XSPEC would; or `seeded`, by XSPEC from where the embedded engine has found it",
     )
-    starts: int = Field(ge=1, description="starting points per fit; the best minimum is kept")
+    starts: int = Field(
+        ge=1,
+        description="starting points per fit; the best minimum is kept (with `seeded`, those of "
+        "the embedded engine)",
+    )
     max_iterations: int = Field(ge=1, description="most iterations from one starting point")
     errors: Errors = Field(
         "hessian",

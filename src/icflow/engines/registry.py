@@ -15,6 +15,12 @@ ENGINES = {
 }
 
 
+def modules_of(engine: str, strategy: str) -> list[str]:
+    """Return the modules of the engines that a fit with some strategy is made by."""
+    names = dict.fromkeys([engine, "embedded"] if strategy == "seeded" else [engine])
+    return [ENGINES[name][0] for name in names]
+
+
 def make_engine(name: str, modules: Sequence[Module], atomic_data: AtomicData) -> Engine:
     """Return the engine of that name for the modules of an instrument."""
     place, kind = ENGINES[name]

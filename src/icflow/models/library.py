@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,15 @@ def _headas() -> Path:
             return Path(os.environ["HEADAS"])
         raise IcflowError(NO_LIBRARY.format(reason=error)) from None
     return Path(helpers.get_HEADAS())
+
+
+def prefer_wheel() -> None:
+    """Take the library inside the wheel even where ``HEADAS`` is set, unless one is loaded.
+
+    XSPEC in a process of its own has that of ``HEADAS``: beside it stands another one.
+    """
+    if "xspectrampoline_helpers" not in sys.modules and find_spec("xspectrampoline") is not None:
+        os.environ.pop("HEADAS", None)
 
 
 @cache

@@ -136,7 +136,11 @@ def _task(tool: str, parameters: Mapping[str, str], work: Path) -> None:
     """Run a task of HEASoft; what it says goes where this process writes."""
     command = [tool, *(f"{name}={value}" for name, value in parameters.items())]
     done = subprocess.run(  # noqa: S603 - a fixed program, no shell
-        command, cwd=work, env=heasoft.environment(work), stdin=subprocess.DEVNULL, check=False
+        command,
+        cwd=work,
+        env=heasoft.environment(work, os.environ),
+        stdin=subprocess.DEVNULL,
+        check=False,
     )
     if done.returncode != 0:
         raise IcflowError(

@@ -34,6 +34,9 @@ REFUSED = [
     (("fits", "group_mim"), 3, ["fits.group_mim: unknown key", "did you mean group_min?"]),
     (("fits", "extra"), 3, ["fits.extra: unknown key", "allowed: energies, group_min"]),
     (PRIOR, {"unifrom": [1.0, 2.0]}, [".".join(PRIOR) + ".unifrom: unknown key", "uniform"]),
+    # XSPEC is seeded by the embedded engine, which is not seeded by itself
+    (("fits", "strategy"), "seeded", ["fits.strategy is 'seeded'", "set engine: xspec"]),
+    (("fits", "label", "strategy"), "seeded", ["fits.label.strategy is 'seeded'"]),
     # wrong types
     (("instrument", "exposure"), "1e6", ["instrument.exposure", "'1e6'", "1.0e-3"]),
     (("autoencoder", "training", "learning_rate"), "1e-3", ["learning_rate", "'1e-3'", "text"]),

@@ -8,6 +8,8 @@ spectrum up once more; a spectrum that kills XSPEC twice is flagged.
 
 from __future__ import annotations
 
+import itertools
+import os
 import shutil
 import tempfile
 import weakref
@@ -20,12 +22,14 @@ import numpy as np
 
 from icflow.config import AtomicData, FitControl, FitModel
 from icflow.engines.base import BACKGROUND, FitResult, Module
+from icflow.engines.registry import make_engine
 from icflow.engines.xspec import inputs
 from icflow.engines.xspec.fitting import Plan, failed, fit_result
 from icflow.engines.xspec.journal import Journal
 from icflow.engines.xspec.process import NoXspecError, Process, XspecCrash, XspecError
 from icflow.errors import IcflowError
 from icflow.files import sha256
+from icflow.models import library
 from icflow.models.background import read_background
 from icflow.models.expression import Expression, parse
 from icflow.models.scenario import Setting, background_factors, complete, draw, resolve
@@ -64,8 +68,10 @@ class PyXspecEngine:
                 f"({', '.join(module.name for module in modules)}); set engine: embedded, or leave "
                 "one module in instrument"
             )
+        headas = os.environ.get("HEADAS", "")
+        library.prefer_wheel()
         (module,) = modules
-        self.atomic_data = atomic_data
+        self.module, self.atomic_data = module, atomic_data
         self.exposure, self.background_scatter = module.exposure, module.background_scatter
         self.rmf = read_rmf(module.rmf)
         self.components = read_background(module.background) if module.background else ()
@@ -84,7 +90,7 @@ class PyXspecEngine:
             "cross_sections": atomic_data.cross_sections,
             "apec_root": inputs.apec_root(self.folder, atomic_data),
         }
-        self.process = Process(self.folder, setup)
+        self.process = Process(self.folder, setup, headas)
         weakref.finalize(self, self.process.stop)
         self.process.start()
         self.journal: Journal | None = None
@@ -213,16 +219,17 @@ class PyXspecEngine:
 
         The norm of each background is a `constant` within its limits. Of
         several starting points the first is generic, or the `start` that the
-        model gives; the others are drawn, the same for every spectrum. One
-        starting point is one plain XSPEC fit.
+        model gives; the others are drawn, the same for every spectrum. With the
+        strategy ``seeded`` the embedded engine's minimum is the only one.
         """
         # Energies that select nothing are an error of the configuration, not of every spectrum.
         noticed_channels(self.rmf.e_min, self.rmf.e_max, *control.energies)
         plan = Plan.of(model, control, at_truth, self.background_limits(control.background_range))
-        for row in range(len(counts)):
+        seeds = self._seeds(model, control, counts, truth, at_truth)
+        for row, seed in zip(range(len(counts)), seeds, strict=False):
             fixed = {name: float(truth[name][row]) for name in at_truth}
             try:
-                yield self._fit(plan, control, counts[row], fixed)
+                yield self._fit(plan, control, counts[row], fixed, seed)
             except XspecCrash as crash:
                 yield failed(plan, f"{crash}, twice on this spectrum")
             except NoXspecError:
@@ -235,8 +242,31 @@ class PyXspecEngine:
         """Return the limits of the factor of each background; `reach` where its file says none."""
         return {BACKGROUND + part.name: part.limits(reach) for part in self.components}
 
+    def _seeds(
+        self,
+        model: FitModel,
+        control: FitControl,
+        counts: Counts,
+        truth: Mapping[str, Floats],
+        at_truth: Sequence[str],
+    ) -> Iterator[FitResult | None]:
+        """Return the embedded engine's fits where XSPEC is to start from them, else None for each.
+
+        That engine is made through the registry: an edit to it is none of this one.
+        """
+        if control.strategy != "seeded":
+            return itertools.repeat(None)
+        embedded = make_engine("embedded", [self.module], self.atomic_data)
+        control = control.model_copy(update={"errors": "hessian"})
+        return iter(embedded.fit(model, control, counts, truth, at_truth))
+
     def _fit(
-        self, plan: Plan, control: FitControl, counts: Counts, fixed: Mapping[str, float]
+        self,
+        plan: Plan,
+        control: FitControl,
+        counts: Counts,
+        fixed: Mapping[str, float],
+        seed: FitResult | None,
     ) -> FitResult:
         rmf, (low, high) = self.rmf, control.energies
         if not np.any(counts[noticed_channels(rmf.e_min, rmf.e_max, low, high)] > 0):
@@ -244,6 +274,11 @@ class PyXspecEngine:
         bins, _ = grouped_selection(counts, rmf.e_min, rmf.e_max, low, high, control.group_min)
         pha = self.folder / "spectrum.pha"
         inputs.write_grouped(pha, counts, control.group_min, self.exposure, rmf)
+        strategy = control.strategy
+        if seed is not None and seed.status == "ok":
+            plan = plan.seeded(seed)
+        elif seed is not None:
+            strategy = "thorough"
         settings = plan.settings_with(fixed)
         factors = [settings.pop(name) for name in self.factors]
         request = {
@@ -253,6 +288,7 @@ class PyXspecEngine:
             "energies": [low, high],
             "bins": len(bins),
             "iterations": control.max_iterations,
+            "strategy": strategy,
             "starts": [list(start.values()) for start in plan.starts],
             "delta": control.delta if control.errors == "profile" else None,
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -63,8 +63,13 @@ class Plan:
             for name, setting in settings.items()
             if isinstance(setting, Free) and name not in at_truth
         }
-        starts = [start(expression, settings, bounds, number) for number in range(control.starts)]
+        number = control.starts if control.strategy == "thorough" else 1
+        starts = [start(expression, settings, bounds, position) for position in range(number)]
         return cls(expression, settings, bounds, tuple(starts))
+
+    def seeded(self, minimum: FitResult) -> Plan:
+        """Return the plan whose one start is the minimum that another engine has found."""
+        return replace(self, starts=({name: minimum.values[name] for name in self.bounds},))
 
     def root(self, name: str) -> str:
         """Return the parameter that a parameter follows: that of its link, or itself."""
@@ -94,8 +99,8 @@ class Plan:
 def fit_result(plan: Plan, reply: Mapping[str, Any], bins: int) -> FitResult:
     """Turn the reply to a fit into a result.
 
-    XSPEC tells no number of iterations (0 here); `gradient` is what a second
-    fit from the minimum gained.
+    XSPEC tells no number of iterations (0 here); `gradient` is what the fit
+    gained the last time that it was repeated.
     """
     values, sigma = _by_name(plan, reply["values"]), _by_name(plan, reply["sigma"])
     cstats = reply["cstats"]

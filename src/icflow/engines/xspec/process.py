@@ -57,10 +57,13 @@ class Process:
         Its working and home directory, which holds the files that it reads.
     setup : dict
         The first request to every process.
+    headas : str
+        The HEASoft of the user's, if there is one; in this process the variable may have been
+        changed to that of the model library.
     """
 
-    def __init__(self, folder: Path, setup: Mapping[str, Any]) -> None:
-        self.folder, self.setup = folder, setup
+    def __init__(self, folder: Path, setup: Mapping[str, Any], headas: str) -> None:
+        self.folder, self.setup, self.headas = folder, setup, headas
         self.python = xspec_python()
         self.process: subprocess.Popen[str] | None = None
         self.versions: dict[str, str] = {}
@@ -116,17 +119,20 @@ class Process:
 
     def environment(self) -> dict[str, str]:
         """Return an environment in which XSPEC asks nothing and reads no settings of the user."""
-        environment = heasoft.environment(self.folder)
+        base = dict(os.environ)
+        if not heasoft.is_heasoft(base.get("HEADAS", "")):
+            base.pop("HEADAS", None)
+            if heasoft.is_heasoft(self.headas):
+                base["HEADAS"] = self.headas
+        environment = heasoft.environment(self.folder, base)
         # Packages that the user installed stay where they are.
         environment.setdefault("PYTHONUSERBASE", site.getuserbase())
-        if not heasoft.is_heasoft(environment.get("HEADAS", "")):
-            environment.pop("HEADAS", None)
         return environment
 
     def _missing(self, reason: str) -> NoXspecError:
         self.stop()
-        headas = os.environ.get("HEADAS", "")
-        if not heasoft.is_heasoft(headas):
+        headas = self.environment().get("HEADAS", "")
+        if not headas:
             reason += "; HEADAS is not set"
         elif Path(headas, "headas-init.sh").is_file():
             reason += f"; HEADAS is {headas}"

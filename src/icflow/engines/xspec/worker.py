@@ -21,8 +21,8 @@ upper limit] (free) or ``"=3"`` (linked to the third parameter of its model).
 The reply is what the method returns, or {``error``: what went wrong}, or
 {``missing``: why there is no PyXspec}.
 """
-# Python 3.8 knows no zip(strict=True).
-# ruff: noqa: B905
+# Python 3.8 knows no zip(strict=True), and collections.abc has nothing to subscribe to.
+# ruff: noqa: B905, UP035
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ import math
 import os
 import sys
 import traceback
-from typing import Any
+from typing import Any, Callable
 
 # Expected counts are compared with the rate that XSPEC sums over sources.
 RATE_TOLERANCE = 1e-4
@@ -42,6 +42,7 @@ PARAMETER_STEP = 0.01  # of numerical derivatives, a fraction of the value; XSPE
 # Of `error`, XSPEC's defaults: trials in one direction, and how closely the rise of C is met.
 ERROR_TRIALS, ERROR_TOLERANCE = 20, 0.01
 MOST_MOVES = 5  # to a lower minimum that `error` has met; then intervals are given up
+MOST_ROUNDS = 10  # of a fit that gains each time that it is repeated
 COSMOLOGY = "70 0 0.73"
 
 
@@ -164,39 +165,37 @@ class Session:
         ----------
         request : dict
             Besides these: ``energies`` (keV), ``bins`` (how many the selection
-            leaves), ``iterations`` (most, of one start), ``starts``, a list
-            with the values of the free parameters, and ``delta``, the rise of C
-            at the ends of intervals, None for no intervals.
+            leaves), ``iterations`` (most, of one `perform`), ``strategy``,
+            ``starts``, a list with the values of the free parameters, and
+            ``delta``, the rise of C at the ends of intervals, None for none.
 
         Returns
         -------
         dict
             ``cstat``, ``dof``, ``values`` and ``sigma`` (a list for each source),
-            ``covariance`` (lower triangle by rows), ``cstats`` (where each start
-            ended), ``gain``, by how much a repeated fit lowers C, and
-            ``intervals`` of the free parameters: (low, high, status) as XSPEC's
-            `error` gives them, none if there is no `delta`.
+            ``covariance`` (lower triangle by rows), ``gain``, by how much C has
+            fallen the last time that the fit was repeated, ``cstats`` (where
+            each start ended), and ``intervals`` of the free parameters: (low,
+            high, status) as XSPEC's `error` gives them, none without `delta`.
         """
         self._load(request)
         self._assign(self.xspec.Fit, "nIterations", request["iterations"])
-        ends = self._fits(request["starts"])
+        search = {
+            "plain": self._plain,
+            "thorough": lambda: self._settle(self._frozen_first),
+            "seeded": lambda: self._settle(self._perform),
+        }[request["strategy"]]
+        ends = self._ends(request["starts"], search)
         best = min(ends, key=lambda end: end["cstat"])
         check(
             best["dof"] == request["bins"] - len(self.free),
             f"XSPEC counts {best['dof']} degrees of freedom, expected {request['bins']} bins less "
             f"{len(self.free)} free parameters",
         )
-        try:
-            again = self._fit([best["values"][source][i - 1] for source, i in self.free])
-            gain = best["cstat"] - again["cstat"]
-        except Exception:
-            again, gain = best, math.inf
-        # One start is XSPEC's fit as it stands; with several, the lowest C is wanted.
-        result = best if len(request["starts"]) == 1 or gain <= 0 else again
-        result = {**result, "gain": gain, "intervals": []}
-        if request["delta"] is not None and math.isfinite(gain):
-            result = self._with_intervals({**again, "gain": gain}, request["delta"])
-        return {**result, "cstats": [end["cstat"] for end in ends]}
+        intervals: list[list[Any]] = []
+        if request["delta"] is not None and math.isfinite(best["gain"]):
+            best, intervals = self._with_intervals(best, request["delta"])
+        return {**best, "intervals": intervals, "cstats": [end["cstat"] for end in ends]}
 
     # --- sources ---------------------------------------------------------------------------
 
@@ -310,36 +309,89 @@ class Session:
 
     # --- fits ----------------------------------------------------------------------------------
 
-    def _fits(self, starts: list[list[float]]) -> list[dict[str, Any]]:
+    def _ends(
+        self, starts: list[list[float]], search: Callable[[], dict[str, Any]]
+    ) -> list[dict[str, Any]]:
         """Fit from every starting point; return the fits that did not fail, at least one."""
         ends: list[dict[str, Any]] = []
         problem: Exception = Unexpected("no starting points were given")
         for start in starts:
             try:
-                ends.append(self._fit(start))
+                self._go_to(start)
+                ends.append(search())
             except Exception as error:
                 problem = error
         if not ends:
             raise problem
         return ends
 
-    def _fit(self, start: list[float]) -> dict[str, Any]:
-        """Fit from given values of the free parameters.
-
-        This is the plain way to a minimum; any other strategy, such as frozen
-        backgrounds first, stands here.
-        """
+    def _go_to(self, values: list[float]) -> None:
+        """Set the free parameters."""
         for source, model in enumerate(self._models()):
-            values = {i: value for (of, i), value in zip(self.free, start) if of == source}
-            if values:
-                model.setPars(values)
-            for number, value in values.items():
+            own = {i: value for (of, i), value in zip(self.free, values) if of == source}
+            if own:
+                model.setPars(own)
+            for number, value in own.items():
                 parameter = model(number)
                 check(
                     same(parameter.values[0], value),
                     f"{parameter.name} is {parameter.values[0]} after setting it to {value!r}",
                 )
+
+    def _plain(self) -> dict[str, Any]:
+        """Fit once. What a second fit from there would gain is told, and not taken."""
+        end = self._perform()
+        try:
+            return {**end, "gain": end["cstat"] - self._perform()["cstat"]}
+        except Exception:
+            return {**end, "gain": math.inf}
+
+    def _settle(self, fit: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Repeat a fit from where the parameters are until it gains nothing to speak of."""
+        end: dict[str, Any] = {"cstat": self.xspec.Fit.statistic}
+        gain = math.inf
+        for _ in range(MOST_ROUNDS):
+            try:
+                again = fit()
+            except Exception:
+                if "values" not in end:
+                    raise
+                return {**end, "gain": math.inf}
+            gain = end["cstat"] - again["cstat"]
+            if gain > 0 or "values" not in end:
+                end = again
+            if gain < CRITICAL_DELTA:
+                break
+        return {**end, "gain": gain}
+
+    def _frozen_first(self) -> dict[str, Any]:
+        """Fit with the factors of the backgrounds frozen where they are, then with them free.
+
+        A step of theirs that leads beyond a limit goes a power of 1/2 of it, so
+        that they creep up to the limit, all others crawl, and XSPEC takes a fit
+        for converged that is far from the minimum. With the source fitted
+        first, their steps are short.
+        """
+        factors = [(source, number) for source, number in self.free if source > 0]
+        if factors:
+            self._freeze(factors, True)
+            self._perform()
+            self._freeze(factors, False)
         return self._perform()
+
+    def _freeze(self, factors: list[tuple[int, int]], frozen: bool) -> None:
+        """Freeze or thaw parameters; a negative step freezes."""
+        for source, number in factors:
+            model = self._models()[source]
+            value, step, *limits = model(number).values
+            step = (abs(step) or PARAMETER_STEP) * (-1 if frozen else 1)
+            model.setPars({number: ",".join(map(repr, map(float, (value, step, *limits))))})
+            parameter = model(number)
+            check(
+                bool(parameter.frozen) == frozen and all(map(same, parameter.values[2:], limits)),
+                f"{parameter.name} of {self.names[source]} has the values {parameter.values} after "
+                f"{'freezing' if frozen else 'thawing'} it within {limits}",
+            )
 
     def _perform(self) -> dict[str, Any]:
         """Fit from where the parameters are."""
@@ -355,29 +407,35 @@ class Session:
             "covariance": list(fit.covariance),
         }
 
-    def _with_intervals(self, result: dict[str, Any], delta: float) -> dict[str, Any]:
-        """Return a fit, at which XSPEC stands, with the intervals of the free parameters.
+    def _with_intervals(
+        self, best: dict[str, Any], delta: float
+    ) -> tuple[dict[str, Any], list[list[Any]]]:
+        """Return a fit, and the intervals of the free parameters around it.
 
         Where `error` meets a lower C it moves there: then a fit from there takes
         the place of the old one, and all intervals are searched anew. What goes
         wrong costs the intervals, not the fit.
         """
         fit = self.xspec.Fit
+        result, lower = best, best["cstat"]
         try:
+            self._go_to([best["values"][source][i - 1] for source, i in self.free])
             for _ in range(MOST_MOVES):
+                again = self._perform()
+                result = {**again, "gain": lower - again["cstat"]}
                 intervals = []
                 for source, number in self.free:
                     intervals.append(self._interval(self.names[source], number, delta))
                     if fit.statistic < result["cstat"] - CRITICAL_DELTA:
                         break
                 else:
-                    return {**result, "intervals": intervals}
+                    return result, intervals
                 lower = fit.statistic
-                result = self._perform()
-                result["gain"] = lower - result["cstat"]
+            again = self._perform()
+            result = {**again, "gain": lower - again["cstat"]}
         except Exception as error:
             sys.stderr.write(f"no intervals: {explain(error)}\n")
-        return {**result, "intervals": []}
+        return result, []
 
     def _interval(self, name: str, number: int, delta: float) -> list[Any]:
         """Search the interval of one parameter; return its ends and XSPEC's status of them."""
