@@ -12,9 +12,13 @@ from pathlib import Path
 
 from icflow import inputs
 from icflow import settings as settings_of
-from icflow.config import Config
+from icflow.config import Config, Module
+from icflow.config.checks import given_systematics
+from icflow.engines.embedded.calibration import Calibration
+from icflow.engines.embedded.folding import load_response
 from icflow.errors import IcflowError
 from icflow.models.background import read_background
+from icflow.models.systematics import check_components
 from icflow.networks.data import Channels, select_channels
 from icflow.ogip.grouping import noticed_channels
 from icflow.ogip.matching import matched
@@ -45,6 +49,7 @@ def check_responses(config: Config) -> None:
         with _naming(f"{key}.background"):
             if module.background is not None:
                 _check_background(module.background, rmf)
+        _check_systematics(config, module)
         with _naming("fits.energies"):
             noticed_channels(rmf.e_min, rmf.e_max, *config.fits.energies)
         responses.append(rmf)
@@ -55,6 +60,18 @@ def check_responses(config: Config) -> None:
     with _naming("detection.score_energies"):
         scored = channels[inside]
         select_channels(scored.e_min, scored.e_max, config.detection.score_energies)
+
+
+def _check_systematics(config: Config, module: Module) -> None:
+    """Check that what may be wrong with a module stays within its response and its background."""
+    response = load_response(module.rmf, module.arf)
+    parts = [part.name for part in read_background(module.background)] if module.background else []
+    for key, systematics, modules in given_systematics(config):
+        if module not in modules:
+            continue
+        with _naming(key):
+            Calibration(module.name, systematics, response)
+            check_components(systematics, parts)
 
 
 def _check_background(path: str, rmf: Rmf) -> None:

@@ -29,6 +29,7 @@ from icflow.config import (
     Observe,
     Scan,
     Scenario,
+    Systematics,
     Training,
     shard_numbers,
 )
@@ -268,12 +269,21 @@ def _take(kind: type[Settings], *sections: Section, **own: Any) -> Settings:
     return kind(**taken | own)
 
 
-def _modules(config: Config, own: Dataset | Integrated) -> list[Module]:
-    """Return the modules of the instrument, with what a dataset or integral says itself."""
-    keys = ("exposure", "background_scatter")
-    given = {key: getattr(own, key, None) for key in keys}
+def _modules(config: Config, dataset: Dataset) -> list[Module]:
+    """Return the modules of the instrument, with what a dataset says itself."""
+    given = {"exposure": dataset.exposure, "systematics": dataset.systematics}
     update = {key: value for key, value in given.items() if value is not None}
     return [module.model_copy(update=update) for module in config.modules]
+
+
+def _integrated_modules(config: Config, integral: Integrated) -> list[Module]:
+    """Return the modules of the instrument, with the systematics that an integral knows of."""
+
+    def known(module: Module) -> Systematics:
+        scatter = integral.background_scatter
+        return Systematics(background=module.systematics.background if scatter is None else scatter)
+
+    return [module.model_copy(update={"systematics": known(module)}) for module in config.modules]
 
 
 def simulate(config: Config, dataset: str) -> SimulateSettings:
@@ -315,7 +325,7 @@ def integrate(config: Config, name: str) -> IntegralSettings:
         IntegralSettings,
         config,
         integral,
-        modules=_modules(config, integral),
+        modules=_integrated_modules(config, integral),
         name=name,
         scenario=config.scenarios[integral.scenario],
         energies=config.fits.energies,

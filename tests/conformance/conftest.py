@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from icflow.config import AtomicData, Instrument
+from icflow.config import AtomicData, Instrument, Systematics
 from icflow.engines.base import Engine
 from icflow.engines.registry import ENGINES, make_engine
 
@@ -40,7 +40,7 @@ def make(
             arf=str(arf_path),
             exposure=EXPOSURE,
             background=str(root / "resources/background/nustar_fpma.yaml") if background else None,
-            background_scatter=scatter,
+            systematics=Systematics(background=scatter),
         )
         return make_engine(name, [instrument], AtomicData(folder=str(atomdb)))
 

@@ -152,7 +152,7 @@ def test_shards_cover_a_dataset_once(default: dict[str, Any]) -> None:
 def test_a_dataset_like_another_one_differs_in_what_it_says(default: dict[str, Any]) -> None:
     above = {
         "datasets": {
-            "short": {"like": "test_1T+IC", "exposure": 5.0e4, "background_scatter": 0.1},
+            "short": {"like": "test_1T+IC", "exposure": 5.0e4, "systematics": {"background": 0.1}},
             "hot": {
                 "like": "test_1T+IC",
                 "size": 7,
@@ -165,9 +165,9 @@ def test_a_dataset_like_another_one_differs_in_what_it_says(default: dict[str, A
     assert run.datasets["short"].size == 1000
     assert run.datasets["hot"].size == 7
     assert (short.dataset, short.draws, short.scenario) == ("short", "test_1T+IC", "1T+IC")
-    assert (short.modules[0].exposure, short.modules[0].background_scatter) == (5e4, 0.1)
+    assert (short.modules[0].exposure, short.modules[0].systematics.background) == (5e4, 0.1)
     assert short.model == base.model
-    assert (base.modules[0].exposure, base.modules[0].background_scatter) == (1e6, 0.0)
+    assert (base.modules[0].exposure, base.modules[0].systematics.background) == (1e6, 0.0)
     changed_parameters = {
         name for name, value in hot.model.parameters.items() if value != base.model.parameters[name]
     }

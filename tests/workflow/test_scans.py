@@ -14,7 +14,9 @@ from icflow.tables import read_table
 
 # Two points that take what they can from the finished run: its fits, its networks.
 CHANGE: dict[str, Any] = {
-    "datasets": {"short": {"like": "test_2T", "exposure": 1.0e5, "background_scatter": 0.2}},
+    "datasets": {
+        "short": {"like": "test_2T", "exposure": 1.0e5, "systematics": {"background": 0.2}}
+    },
     "scans": {
         "mine": {
             "title": "Exposure (ks)",

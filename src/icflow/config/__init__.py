@@ -20,6 +20,7 @@ from icflow.config.networks import Architecture, Autoencoder, LabelSource, Train
 from icflow.config.observe import Observation, Observe, ObservedSpectrum, Radio
 from icflow.config.output import Archival, Figures
 from icflow.config.reading import checked, explain, from_json, load, validate
+from icflow.config.systematics import Systematics
 from icflow.config.tree import Config, overlay, shard_numbers
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "Radio",
     "Scan",
     "Scenario",
+    "Systematics",
     "Training",
     "checked",
     "explain",

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from icflow.config.detection import Detector
 from icflow.config.fits import Fit, FitControl, Integrated
-from icflow.config.model import FitModel, Link, Scenario
+from icflow.config.model import FitModel, Link, Module, Scenario
 from icflow.config.references import FileName, marked
+from icflow.config.systematics import Systematics
 from icflow.errors import did_you_mean
 from icflow.sections import check_name, listed
 
@@ -40,6 +41,7 @@ def check(config: Config) -> None:
                 _check_link(f"{path}.parameters.{name}.link", name, parameter, model)
     _check_modules(config)
     _check_strategies(config)
+    _check_systematics(config)
     _check_truths(config)
     _check_sizes(config)
     for name in config.scans:
@@ -116,6 +118,29 @@ def _check_strategies(config: Config) -> None:
                 f"{path}.strategy is 'seeded', which starts XSPEC from the minima of the embedded "
                 "engine; set engine: xspec, or strategy: thorough"
             )
+
+
+def given_systematics(config: Config) -> Iterator[tuple[str, Systematics, list[Module]]]:
+    """Return all systematics that a configuration gives: key, what they are, for which modules."""
+    for module in config.modules:
+        key = f"instrument.{module.name}" if module.name else "instrument"
+        yield f"{key}.systematics", module.systematics, [module]
+    for name, dataset in config.datasets.items():
+        if dataset.systematics is not None:
+            yield f"datasets.{name}.systematics", dataset.systematics, config.modules
+
+
+def _check_systematics(config: Config) -> None:
+    """Check that the engine takes the systematics, and that models have what is measured."""
+    parameters = {name for model in config.scenarios.values() for name in model.parameters}
+    for key, systematics, _ in given_systematics(config):
+        if config.engine == "xspec" and not systematics.calibrated:
+            raise ValueError(
+                f"{key} gives area or gain, which engine: xspec cannot vary; set engine: embedded, "
+                "or leave them out"
+            )
+        for parameter in systematics.known:
+            _check_allowed(f"{key}.known", parameter, parameters)
 
 
 def _check_truths(config: Config) -> None:

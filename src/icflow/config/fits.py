@@ -8,6 +8,7 @@ from pydantic import Field
 
 from icflow.config.model import FitModel
 from icflow.config.references import Name, NameOf
+from icflow.config.systematics import ByComponent
 from icflow.sections import Energies, Factors, Number, Positive, Section
 
 Errors = Literal["hessian", "profile"]
@@ -80,10 +81,8 @@ class Integrated(Section):
         description="name under `scenarios`, of the priors"
     )
     at_truth: list[str] = Field([], description="parameters that are known, as simulated")
-    background_scatter: Number | None = Field(
+    background_scatter: ByComponent | None = Field(
         None,
-        ge=0,
-        le=1,
         description="scatter of the background norms that the priors know of (default: "
-        "`instrument.background_scatter`)",
+        "`systematics.background` of the instrument)",
     )

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from icflow.config.references import NameOf
+from icflow.config.systematics import Systematics
 from icflow.models.priors import Prior, forms
 from icflow.sections import Interval, Number, Positive, Section
 
@@ -90,11 +91,8 @@ class Dataset(Section):
     exposure: Positive | None = Field(
         None, description="exposure of all modules (s; default: `instrument.exposure`)"
     )
-    background_scatter: Number | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description="scatter of the background norms (default: `instrument.background_scatter`)",
+    systematics: Systematics | None = Field(
+        None, description="instead of those of the modules, of all (default: `instrument`'s)"
     )
     ic: bool | None = Field(
         None,
@@ -130,11 +128,8 @@ class _Folding(Section):
     background: str | None = Field(
         None, description="background components and norms; leave out for none"
     )
-    background_scatter: Number = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="relative standard deviation of each background norm from spectrum to spectrum",
+    systematics: Systematics = Field(
+        Systematics(), description="what varies from spectrum to spectrum unknown to an analysis"
     )
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from icflow.config import FitControl, FitModel
+from icflow.config import FitControl, FitModel, Systematics
 from icflow.models.priors import Prior
 from icflow.models.scenario import Setting
 from icflow.typing import Counts, DrawnCounts, Floats
@@ -127,8 +127,8 @@ class Module(Protocol):
         """File of the background components."""
 
     @property
-    def background_scatter(self) -> float:
-        """Relative standard deviation of each background norm."""
+    def systematics(self) -> Systematics:
+        """What varies from spectrum to spectrum."""
 
     @property
     def cross_normalisation(self) -> float | Prior:

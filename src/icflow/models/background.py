@@ -68,6 +68,7 @@ class _Component(Section):
     sum: list[dict[str, str | Number]] | None = None
     range: NotNegative | None = None
     detectors: Annotated[list[NotNegative], Field(min_length=1)] | None = None
+    focused: bool = False
 
     @model_validator(mode="after")
     def _one_form(self) -> _Component:
@@ -96,6 +97,8 @@ class BackgroundComponent:
     detectors : tuple of float
         Relative norm of each detector of the module when all of it is seen; empty where the norm
         scales with the area alone.
+    focused : bool
+        Whether it comes through the optics, so that what is wrong with their area is wrong with it.
     """
 
     name: str
@@ -105,6 +108,7 @@ class BackgroundComponent:
     area: AreaNodes | Path | None
     range: float | None = None
     detectors: tuple[float, ...] = ()
+    focused: bool = False
 
     def limits(self, otherwise: float) -> tuple[float, float]:
         """Return the limits of the factor of the norm; `otherwise` is the range if it has none."""
@@ -194,7 +198,14 @@ def _build(name: str, component: _Component, path: Path) -> BackgroundComponent:
     if component.detectors is not None and not any(detectors):
         raise IcflowError(f"{where}.detectors: no detector sees it; give a number above 0 for one")
     return BackgroundComponent(
-        name, expression, values, redistribution, area, component.range, detectors
+        name,
+        expression,
+        values,
+        redistribution,
+        area,
+        component.range,
+        detectors,
+        component.focused,
     )
 
 
@@ -268,6 +279,8 @@ def _tree(component: BackgroundComponent, folder: Path) -> dict[str, Any]:
         tree["range"] = component.range
     if component.detectors:
         tree["detectors"] = list(component.detectors)
+    if component.focused:
+        tree["focused"] = True
     return tree | _models(component)
 
 

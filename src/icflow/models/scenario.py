@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
-
-from scipy.special import ndtri
+from collections.abc import Mapping
 
 from icflow.config import FitModel, Free, Link
 from icflow.errors import IcflowError
@@ -79,24 +76,6 @@ def draw(settings: Mapping[str, Setting], seed: int, dataset: str, index: int) -
         if isinstance(setting, Prior)
     }
     return resolve(settings, drawn)
-
-
-def background_factors(
-    names: Iterable[str], scatter: float, seed: int, dataset: str, index: int
-) -> dict[str, float]:
-    """Draw the factors of the background norms of one spectrum, each by itself.
-
-    They are log-normal, with mean 1 and standard deviation `scatter`: a norm
-    stays positive however large its scatter, on average the background is the
-    given one, and a small scatter is as good as Gaussian.
-    """
-    spread = math.sqrt(math.log1p(scatter**2))
-    return {
-        name: math.exp(
-            spread * float(ndtri(of_spectrum(seed, dataset, index, name).random())) - spread**2 / 2
-        )
-        for name in names
-    }
 
 
 def at_source(model: FitModel, redshift: float, nH: float) -> FitModel:

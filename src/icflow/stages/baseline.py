@@ -14,6 +14,7 @@ from icflow.engines.base import FitResult
 from icflow.engines.registry import make_engine
 from icflow.errors import IcflowError
 from icflow.models.expression import parse
+from icflow.models.systematics import as_known
 from icflow.ogip.modules import as_observed
 from icflow.ogip.spectra import SpectrumSet, read_spectra
 from icflow.settings import FitSettings
@@ -32,7 +33,8 @@ def run(settings: FitSettings, spectra: Path, output: Path) -> None:
     modules = as_observed(settings.modules, shard, spectra)
     engine = make_engine(settings.engine, modules, settings.atomic_data)
     with engine.keeping(output):
-        fits = engine.fit(settings.model, settings, shard.counts, shard.truth, settings.at_truth)
+        known = as_known(shard.truth, settings.at_truth)
+        fits = engine.fit(settings.model, settings, shard.counts, known, settings.at_truth)
         total = len(shard.counts)
         results = list(tqdm(fits, desc=settings.name, unit=" fits", total=total, mininterval=5))
         table = tabulate(results, settings, shard)

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.errors import IcflowError
+from icflow.models.systematics import as_known
 from icflow.ogip.modules import as_observed
 from icflow.ogip.spectra import read_spectra
 from icflow.seeds import of_spectrum
@@ -36,8 +37,9 @@ def run(settings: IntegralSettings, spectra: Path, output: Path) -> None:
     randoms = (
         of_spectrum(settings.seed, shard.dataset, int(index), purpose) for index in shard.index
     )
+    known = as_known(shard.truth, settings.at_truth)
     integrals = engine.integrate(
-        settings.scenario, settings.energies, shard.counts, shard.truth, settings.at_truth, randoms
+        settings.scenario, settings.energies, shard.counts, known, settings.at_truth, randoms
     )
     found = list(
         tqdm(integrals, desc=settings.name, unit=" spectra", total=len(shard.counts), mininterval=5)

@@ -46,10 +46,10 @@ def test_datasets_change_all_modules(tree: dict[str, Any]) -> None:
     tree["datasets"]["short"] = {
         "like": "test_2T",
         "exposure": 5e4,
-        "background_scatter": 0.1,
+        "systematics": {"background": 0.1},
     }
     settings = settings_of.simulate(config.validate(tree, "two modules"), "short")
-    assert [(m.exposure, m.background_scatter) for m in settings.modules] == [(5e4, 0.1)] * 2
+    assert [(m.exposure, m.systematics.background) for m in settings.modules] == [(5e4, 0.1)] * 2
     assert [module.name for module in settings.modules] == ["FPMA", "FPMB"]
 
 

@@ -157,7 +157,7 @@ def test_the_ceiling_knows_of_a_scatter_where_thresholds_do() -> None:
         detector = run.at_point("background", point.name).detectors["bayes_factor"]
         pair = (str(detector.thermal), str(detector.alternative))
         integrals = [settings_of.integrate(run, name) for name in pair]
-        (scatters[point.name],) = {one.modules[0].background_scatter for one in integrals}
+        (scatters[point.name],) = {one.modules[0].systematics.background for one in integrals}
         assert [one.scenario for one in integrals] == [
             run.scenarios[name] for name in ("2T", "1T+IC")
         ]

@@ -9,6 +9,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from icflow.engines.embedded import folding
+from icflow.engines.embedded.folding import fold_background, load_response
 from icflow.errors import IcflowError
 from icflow.models.background import (
     BackgroundComponent,
@@ -224,3 +225,20 @@ def test_every_spectrum_has_a_file_of_its_own() -> None:
     assert of_each(path, names) == [Path("out/b-bgdA.yaml"), Path("out/b-bgdB.yaml")]
     names = [Path("x/a.pha"), Path("y/a.pha"), Path("b.pha")]
     assert [p.name for p in of_each(path, names)] == ["b-a-1.yaml", "b-a-2.yaml", "b-b.yaml"]
+
+
+def test_the_background_with_solar_emission_apart_is_the_same(
+    root: Path, rmf_path: Path, arf_path: Path
+) -> None:
+    response = load_response(rmf_path, arf_path)
+    whole, apart = (
+        {
+            part.name: fold_background(part, response)
+            for part in read_background(root / f"resources/background/nustar_fpma{end}.yaml")
+        }
+        for end in ("", "_solar")
+    )
+    assert set(apart) - set(whole) == {"solar"}
+    for name, counts in whole.items():
+        found = apart[name] + (apart["solar"] if name == "lines" else 0)
+        np.testing.assert_allclose(found, counts, rtol=1e-12)

@@ -9,7 +9,7 @@ from icflow.config import Link
 from icflow.errors import IcflowError
 from icflow.models.expression import parse
 from icflow.models.priors import LogUniform, Uniform
-from icflow.models.scenario import background_factors, complete, draw
+from icflow.models.scenario import complete, draw
 
 TWO = parse("tbabs*(apec+apec)")
 SETTINGS = {
@@ -58,24 +58,3 @@ def test_a_new_prior_leaves_the_other_draws_alone() -> None:
 def test_refuses(given: dict[str, float], reason: str) -> None:
     with pytest.raises(IcflowError, match=reason):
         complete(TWO, given, "here")
-
-
-NAMES = ("background.lines", "background.cxb")
-
-
-@pytest.mark.parametrize("scatter", [0.05, 0.8])
-def test_background_factors_scatter_as_much_as_asked_for(scatter: float) -> None:
-    drawn = [background_factors(NAMES, scatter, 1, "set", index) for index in range(2000)]
-    lines, cxb = (np.array([factors[name] for factors in drawn]) for name in NAMES)
-    for factors in (lines, cxb):
-        assert (factors > 0).all()
-        assert factors.mean() == pytest.approx(1, abs=4 * scatter / np.sqrt(2000))
-        assert factors.std() == pytest.approx(scatter, rel=0.15)
-    assert abs(np.corrcoef(lines, cxb)[0, 1]) < 0.1
-
-
-def test_background_factors_are_keyed_by_the_spectrum_and_the_component() -> None:
-    one = background_factors(NAMES, 0.1, 1, "set", 7)
-    assert background_factors(NAMES[1:], 0.1, 1, "set", 7) == {NAMES[1]: one[NAMES[1]]}
-    for other in ((2, "set", 7), (1, "other", 7), (1, "set", 8)):
-        assert not set(one.values()) & set(background_factors(NAMES, 0.1, *other).values())

@@ -8,6 +8,7 @@ import numpy as np
 
 from icflow import config
 from icflow import settings as settings_of
+from icflow.config import Systematics
 from icflow.stages import components, simulate
 from icflow.tables import read_table
 
@@ -26,7 +27,7 @@ def test_components_add_up_to_what_was_expected_of_that_spectrum(
     found = {}
     for scatter in (0.0, 0.9):
         (module,) = settings.modules
-        module = module.model_copy(update={**files, "background_scatter": scatter})
+        module = module.model_copy(update={**files, "systematics": Systematics(background=scatter)})
         changed = settings.model_copy(update={"modules": [module], "atomic_data": atomic})
         spectra, table = tmp_path / f"{scatter}.pha", tmp_path / f"{scatter}.ecsv"
         simulate.run(changed, 4, 2, spectra)

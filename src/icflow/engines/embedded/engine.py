@@ -27,13 +27,8 @@ from icflow.errors import IcflowError
 from icflow.models import library
 from icflow.models.expression import parse
 from icflow.models.priors import Prior
-from icflow.models.scenario import (
-    Setting,
-    background_factors,
-    complete,
-    draw,
-    resolve,
-)
+from icflow.models.scenario import Setting, complete, draw, resolve
+from icflow.models.systematics import Deviates, background_factors, calibration_errors, measured
 from icflow.seeds import of_spectrum
 from icflow.typing import Counts, DrawnCounts, Floats
 
@@ -138,18 +133,22 @@ class EmbeddedEngine:
     @property
     def backgrounds(self) -> dict[str, Floats]:
         """Expected counts per channel of each background component, those of others 0."""
-        return {name: row for name, (row, _) in self._backgrounds().items()}
-
-    def _backgrounds(self) -> dict[str, tuple[Floats, float]]:
-        """Return counts and scatter of each background component."""
         rows, first = {}, 0
         for folding in self.foldings:
             for name, counts in folding.backgrounds.items():
-                row = np.zeros(self.n_channels)
-                row[first : first + folding.n_channels] = counts
-                rows[name] = row, folding.scatter
+                rows[name] = np.zeros(self.n_channels)
+                rows[name][first : first + folding.n_channels] = counts
             first += folding.n_channels
         return rows
+
+    @property
+    def scatters(self) -> dict[str, float]:
+        """Relative scatter of each background component, by the name of its factor."""
+        return {
+            BACKGROUND + name: scatter
+            for folding in self.foldings
+            for name, scatter in folding.scatters.items()
+        }
 
     def components_of(
         self, expression: str, parameters: Mapping[str, Setting]
@@ -205,27 +204,35 @@ class EmbeddedEngine:
         counts : ndarray of int32, shape (n_spectra, n_channels)
         truth : dict
             The true value of every parameter and of the factors of modules,
-            each of shape (n_spectra,), and of every background factor if they
-            scatter.
+            each of shape (n_spectra,), and of all that scatters unknown to an
+            analysis (`icflow.models.systematics`).
         """
         settings = complete(parse(expression), parameters, "parameters") | self.factors
-        drawn = [draw(settings, seed, dataset, index) for index in indices]
-        backgrounds = {BACKGROUND + name: part for name, part in self._backgrounds().items()}
-        background = sum((row for row, _ in backgrounds.values()), np.zeros(self.n_channels))
-        varying = {name: scatter for name, (_, scatter) in backgrounds.items() if scatter > 0}
+        simulators = self._simulators(expression, settings)
+        drawn = [self._drawn(settings, Deviates(seed, dataset, index)) for index in indices]
         counts = np.empty((len(indices), self.n_channels), dtype=np.int32)
-        sources = self.sources(expression, settings, drawn)
-        for row, (index, source) in enumerate(zip(indices, sources, strict=True)):
-            expected = background + source
-            for name, scatter in varying.items():
-                factor = background_factors([name], scatter, seed, dataset, index)[name]
-                expected += (factor - 1) * backgrounds[name][0]
-                drawn[row][name] = factor
+        for row, (index, values) in enumerate(zip(indices, drawn, strict=True)):
+            expected = np.concatenate([simulator.observed(values) for simulator in simulators])
             # Matrices with slightly negative elements may lead to less than nothing.
             generator = of_spectrum(seed, dataset, index, "counts")
             counts[row] = generator.poisson(np.maximum(expected, 0.0))
-        names = (*settings, *varying)
-        return counts, {name: np.array([values[name] for values in drawn]) for name in names}
+        return counts, {name: np.array([values[name] for values in drawn]) for name in drawn[0]}
+
+    def _drawn(self, settings: Mapping[str, Setting], deviates: Deviates) -> dict[str, float]:
+        """Draw the parameters of one spectrum and what is wrong with it."""
+        values = draw(settings, *deviates.key)
+        own = [(folding.module, folding.systematics) for folding in self.foldings]
+        measurable = {name: error for _, each in own for name, error in each.known.items()}
+        return (
+            values
+            | background_factors(self.scatters, deviates)
+            | calibration_errors(own, deviates)
+            | measured(measurable, values, deviates)
+        )
+
+    def _simulators(self, expression: str, settings: Mapping[str, Setting]) -> list[Simulator]:
+        terms = parse(expression).terms
+        return [Simulator(folding, terms, settings, self.atomic_data) for folding in self.foldings]
 
     def sources(
         self,
@@ -244,10 +251,7 @@ class EmbeddedEngine:
         values : iterable of mapping
             Every parameter of each spectrum, factors of modules included.
         """
-        terms = parse(expression).terms
-        simulators = [
-            Simulator(folding, terms, settings, self.atomic_data) for folding in self.foldings
-        ]
+        simulators = self._simulators(expression, settings)
         for given in values:
             yield np.concatenate([simulator.expected(given) for simulator in simulators])
 
@@ -378,20 +382,15 @@ class EmbeddedEngine:
                 for name, setting in scenario.parameters.items()
             },
         )
-        scatter = max(folding.scatter for folding in self.foldings)
         control = FitControl(
-            energies=list(energies),
-            group_min=0,
-            background_range=background_reach(scatter),
-            starts=8,
-            max_iterations=200,
+            energies=list(energies), group_min=0, background_range=0, starts=8, max_iterations=200
         )
         limits: dict[str, Sequence[float]] = {
             n: list(bounds_of(factor)) for n, factor in self.factors.items()
         }
         # The priors of backgrounds are those that spectra are drawn with, not those of their files.
-        reach = control.background_range
-        backgrounds = dict.fromkeys(self.background_limits(reach), (1 - reach, 1 + reach))
+        reach = {name: background_reach(scatter) for name, scatter in self.scatters.items()}
+        backgrounds = {name: (1 - most, 1 + most) for name, most in reach.items()}
         still = [name for name, (low, high) in limits.items() if low == high]
         task = self.task(model, control, [*at_truth, *still], limits | backgrounds)
         if isinstance(task.fitter, RedshiftFitter):
@@ -406,7 +405,7 @@ class EmbeddedEngine:
                 "cannot be integrated; fix all but one of the shape parameters of such terms"
             )
         priors = {**scenario.parameters, **self.factors}
-        return Integrator(task.fitter, priors, scatter, task.selection.channels)
+        return Integrator(task.fitter, priors, self.scatters, task.selection.channels)
 
 
 def _number(factor: Setting | None) -> float:

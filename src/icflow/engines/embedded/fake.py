@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from icflow.config import AtomicData
+from icflow.engines.base import BACKGROUND
 from icflow.engines.embedded import terms as of
+from icflow.engines.embedded.calibration import Calibration
 from icflow.engines.embedded.folded import PlasmaTable, plasma_table
 from icflow.engines.embedded.folding import Folding
 from icflow.models.expression import Term
@@ -15,7 +17,7 @@ from icflow.typing import Floats
 
 
 class Simulator:
-    """The expected counts of a source in one module, at any parameters.
+    """The expected counts of a source, and of all that is seen, in one module, at any parameters.
 
     Parameters
     ----------
@@ -32,6 +34,8 @@ class Simulator:
     ) -> None:
         self.folding, self.terms, self.settings = folding, terms, settings
         self.tables = {term.name: self._table(term, atomic_data) for term in terms}
+        self.calibration = Calibration(folding.module, folding.systematics, folding.response)
+        self.background = sum(folding.backgrounds.values(), np.zeros(folding.n_channels))
 
     def expected(self, values: Mapping[str, float]) -> Floats:
         """Return the counts per channel of the source, times the factor of the module."""
@@ -39,6 +43,28 @@ class Simulator:
         for term in self.terms:
             expected += values[of.norm_of(term)] * self.counts(term, values)
         return expected * values.get(self.folding.factor, 1.0)
+
+    def observed(self, values: Mapping[str, float]) -> Floats:
+        """Return the counts per channel of source and background, with all that is wrong.
+
+        Parameters
+        ----------
+        values : mapping
+            Parameters, factors of backgrounds that scatter, and errors of the calibration.
+        """
+        backgrounds = self.folding.backgrounds
+        source = self.expected(values)
+        seen = self.background + source
+        for name, counts in backgrounds.items():
+            factor = values.get(BACKGROUND + name)
+            if factor is not None:
+                seen += (factor - 1) * counts
+        area = self.calibration.area_factor(values)
+        if area is not None:
+            for name in self.folding.focused:
+                source += values.get(BACKGROUND + name, 1.0) * backgrounds[name]
+            seen += (area - 1) * source
+        return self.calibration.recorded(seen, values)
 
     def counts(self, term: Term, values: Mapping[str, float]) -> Floats:
         """Return the expected counts per channel of a term with norm 1."""

@@ -17,6 +17,7 @@ from icflow.errors import IcflowError
 from icflow.models import library
 from icflow.models.background import BackgroundComponent, read_background
 from icflow.models.expression import Component, Term
+from icflow.models.systematics import check_components
 from icflow.ogip.grouping import group_counts, grouped_selection, noticed_channels
 from icflow.ogip.matching import matched
 from icflow.ogip.response import Arf, Rmf, read_arf, read_rmf
@@ -228,10 +229,10 @@ class Folding:
     def __init__(
         self, module: Module, several: bool, energies: Sequence[float] | None = None
     ) -> None:
-        self.name, self.exposure, self.scatter = (
+        self.name, self.exposure, self.systematics = (
             module.name,
             module.exposure,
-            module.background_scatter,
+            module.systematics,
         )
         self.factor = FACTOR + module.name
         self.cross_normalisation = module.cross_normalisation
@@ -239,6 +240,7 @@ class Folding:
         self._areas: Floats | float = 1.0
         self.n_channels = self.response.n_channels
         self._components = read_background(module.background) if module.background else ()
+        check_components(self.systematics, [part.name for part in self._components])
         self._prefix = f"{module.name}." if several else ""
 
     def background_limits(self, reach: float) -> dict[str, tuple[float, float]]:
@@ -259,6 +261,24 @@ class Folding:
             * (self.exposure * self._areas)
             for part in self._components
         }
+
+    @property
+    def module(self) -> str:
+        """The name that what is recorded of one of several modules holds; empty for a single."""
+        return self._prefix.rstrip(".")
+
+    @property
+    def scatters(self) -> dict[str, float]:
+        """Relative scatter of the norm of each background component."""
+        return {
+            self._prefix + part.name: self.systematics.scatter_of(part.name)
+            for part in self._components
+        }
+
+    @property
+    def focused(self) -> set[str]:
+        """The background components that come through the optics."""
+        return {self._prefix + part.name for part in self._components if part.focused}
 
     def fold(self, term: Term, values: Mapping[str, float]) -> Floats:
         """Return the expected counts per channel of a term with norm 1."""

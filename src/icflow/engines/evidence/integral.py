@@ -47,28 +47,33 @@ class Integrator:
         their limits the bounds of these, and background norms that scatter.
     settings : mapping
         The scenario's parameters.
-    scatter : float
-        Standard deviation of the background norms around 1.
+    scatters : mapping
+        Standard deviation around 1 of each background norm, by name.
     channels : ndarray of int
         The channels that the fitter reads, among all of the instrument.
     """
 
     def __init__(
-        self, fitter: Fitter, settings: Mapping[str, Setting], scatter: float, channels: Integers
+        self,
+        fitter: Fitter,
+        settings: Mapping[str, Setting],
+        scatters: Mapping[str, float],
+        channels: Integers,
     ) -> None:
         self.channels = channels
         self.fitter, model = fitter, fitter.model
         self.free = np.array(model.free, dtype=np.int64)
         terms = fitter.tables.terms
-        backgrounds = terms[terms[:, KIND] == BACKGROUND, NORM]
+        backgrounds = [int(p) for p in terms[terms[:, KIND] == BACKGROUND, NORM]]
+        scattered = [p for p in backgrounds if scatters[model.names[p]] > 0]
         self.priors = {p: _prior(model, settings, p) for p in model.free}
         bounded = _bounded(self.priors, sources(terms)[:, NORM].tolist())
         self.norms = Norms(
             np.array(bounded, dtype=np.int64),
             model.lower[bounded],
             model.upper[bounded],
-            backgrounds if scatter > 0 else np.empty(0, dtype=np.int64),
-            scatter,
+            np.array(scattered, dtype=np.int64),
+            np.array([scatters[model.names[p]] for p in scattered]),
         )
         self.sampled = np.array(
             [p for p in model.free if p not in bounded and p not in self.norms.scattered],
@@ -145,10 +150,11 @@ class Integrator:
 
     def _priors(self, width: Floats) -> Floats:
         """Return one over the variances of the priors of the free parameters, in their widths."""
-        if not self.norms.scatter:
-            return np.full(len(width), UNIFORM)
-        scattered = np.isin(self.free, self.norms.scattered)
-        return np.where(scattered, (width / self.norms.scatter) ** 2, UNIFORM)
+        precision = np.full(len(width), UNIFORM)
+        for position, scatter in zip(self.norms.scattered, self.norms.scatters, strict=True):
+            place = self.free == position
+            precision[place] = (width[place] / scatter) ** 2
+        return precision
 
 
 def _prior(model: Model, settings: Mapping[str, Setting], position: int) -> Prior:

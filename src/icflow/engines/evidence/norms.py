@@ -43,15 +43,15 @@ class Norms(NamedTuple):
         Their bounds.
     scattered : ndarray of int
         Positions of those with a Gaussian prior around 1.
-    scatter : float
-        Its standard deviation.
+    scatters : ndarray
+        Their standard deviations.
     """
 
     bounded: Integers
     lower: Floats
     upper: Floats
     scattered: Integers
-    scatter: float
+    scatters: Floats
 
 
 @jit
@@ -92,7 +92,7 @@ def _log_density(data: Data, model: Floats, norms: Norms, x: Floats) -> float:
     """Return ln of the likelihood times the Gaussian priors, up to their normalisation."""
     value = -0.5 * statistic(data, model)
     for i in range(len(norms.bounded), len(x)):
-        value -= 0.5 * ((x[i] - 1.0) / norms.scatter) ** 2
+        value -= 0.5 * ((x[i] - 1.0) / norms.scatters[i - len(norms.bounded)]) ** 2
     return value
 
 
@@ -108,8 +108,9 @@ def _expand(
             # Without counts the likelihood is an exponential.
             info[i, i] = max(info[i, i], FLAT / (norms.upper[i] - norms.lower[i]) ** 2)
         else:
-            push[i] -= (x[i] - 1.0) / norms.scatter**2
-            info[i, i] += 1 / norms.scatter**2
+            scatter = norms.scatters[i - len(norms.bounded)]
+            push[i] -= (x[i] - 1.0) / scatter**2
+            info[i, i] += 1 / scatter**2
 
 
 @jit
@@ -213,7 +214,8 @@ def _gaussian(norms: Norms, x: Floats, info: Floats, push: Floats) -> float:
     if m < len(x):
         rest = np.ascontiguousarray(info[m:, m:])
         total += 0.5 * float(push[m:] @ np.linalg.solve(rest, push[m:].copy()))
-        total -= 0.5 * math.log(np.linalg.det(rest * norms.scatter**2))
+        # In units of the priors, rows and columns alike.
+        total -= 0.5 * math.log(np.linalg.det(rest * np.outer(norms.scatters, norms.scatters)))
     if m == 0:
         return total
     reduced, pull = _reduce(m, info, push)

@@ -32,7 +32,8 @@ from icflow.files import sha256
 from icflow.models import library
 from icflow.models.background import read_background
 from icflow.models.expression import Expression, parse
-from icflow.models.scenario import Setting, background_factors, complete, draw, resolve
+from icflow.models.scenario import Setting, complete, draw, resolve
+from icflow.models.systematics import Deviates, background_factors, measured
 from icflow.ogip.grouping import grouped_selection, noticed_channels
 from icflow.ogip.response import read_rmf
 from icflow.provenance import code_digest
@@ -72,7 +73,7 @@ class PyXspecEngine:
         library.prefer_wheel()
         (module,) = modules
         self.module, self.atomic_data = module, atomic_data
-        self.exposure, self.background_scatter = module.exposure, module.background_scatter
+        self.exposure, self.systematics = module.exposure, module.systematics
         self.rmf = read_rmf(module.rmf)
         self.components = read_background(module.background) if module.background else ()
         self.factors = tuple(BACKGROUND + component.name for component in self.components)
@@ -178,21 +179,26 @@ class PyXspecEngine:
         """
         parsed = parse(expression)
         settings = complete(parsed, parameters, "parameters")
-        varying = self.factors if self.background_scatter > 0 else ()
+        scatters = {
+            BACKGROUND + part.name: self.systematics.scatter_of(part.name)
+            for part in self.components
+        }
         counts = np.empty((len(indices), len(self.rmf.channel)), dtype=np.int32)
-        truth = {name: np.empty(len(indices)) for name in (*settings, *varying)}
+        truth: dict[str, list[float]] = {}
         for row, index in enumerate(indices):
+            deviates = Deviates(seed, dataset, index)
             values = draw(settings, seed, dataset, index)
-            factors = background_factors(varying, self.background_scatter, seed, dataset, index)
-            for name, value in (values | factors).items():
-                truth[name][row] = value
+            factors = background_factors(scatters, deviates)
+            told = measured(self.systematics.known, values, deviates)
+            for name, value in (values | factors | told).items():
+                truth.setdefault(name, []).append(value)
             request = {
                 "do": "fake",
-                "models": self._models(parsed, values, list(factors.values())),
+                "models": self._models(parsed, values, [factors.get(n, 1.0) for n in scatters]),
                 "seed": int(of_spectrum(seed, dataset, index, "xspec").integers(1, SEED_LIMIT)),
             }
             counts[row] = self._counts(request, f"spectrum {index} of {dataset}")
-        return counts, truth
+        return counts, {name: np.array(values) for name, values in truth.items()}
 
     def _counts(self, request: Mapping[str, Any], what: str) -> list[float]:
         try:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from icflow import config
-from icflow.config import AtomicData, Instrument, Module, Scenario
+from icflow.config import AtomicData, Instrument, Module, Scenario, Systematics
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.errors import IcflowError
 from icflow.models.priors import SHAPES, LogUniform, Prior, Uniform
@@ -96,7 +96,9 @@ def test_odds_are_probabilities_if_the_priors_are_right(
     norms: tuple[float, float],
 ) -> None:
     """Spectra and priors have the same scatter of the background norms."""
-    own = instrument.model_copy(update={"background_scatter": scatter, "exposure": exposure})
+    own = instrument.model_copy(
+        update={"systematics": Systematics(background=scatter), "exposure": exposure}
+    )
     engine = EmbeddedEngine([own], AtomicData(folder=str(atomdb)))
     n, classes = 250, scenarios(*norms)
     odds, is_curved = [], np.repeat([False, True], n)

@@ -33,7 +33,13 @@ def norms_of(
 ) -> Norms:
     lower, upper = np.array(bounds).reshape(-1, 2).T
     bounded = np.arange(len(bounds))
-    return Norms(bounded, lower.copy(), upper.copy(), np.array(scattered, np.int64), scatter)
+    return Norms(
+        bounded,
+        lower.copy(),
+        upper.copy(),
+        np.array(scattered, np.int64),
+        np.full(len(scattered), scatter),
+    )
 
 
 def likelihood(counts: np.ndarray, rows: np.ndarray, theta: np.ndarray) -> float:

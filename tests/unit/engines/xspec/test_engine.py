@@ -18,7 +18,7 @@ import pytest
 from astropy.table import Table
 
 from icflow import cli
-from icflow.config import AtomicData, FitControl, FitModel, Instrument
+from icflow.config import AtomicData, FitControl, FitModel, Instrument, Systematics
 from icflow.config.model import listed_modules
 from icflow.engines.base import FitResult
 from icflow.engines.xspec import engine as pyxspec
@@ -27,7 +27,7 @@ from icflow.engines.xspec import worker as pyxspec_worker
 from icflow.engines.xspec.engine import PyXspecEngine
 from icflow.engines.xspec.fitting import Plan
 from icflow.errors import IcflowError
-from icflow.models.scenario import background_factors
+from icflow.models.systematics import Deviates, background_factors
 from icflow.ogip.spectra import Recorded, SpectrumSet, read_spectra, write_spectra
 from icflow.settings import FitSettings
 from icflow.stages import baseline as fit_stage
@@ -163,11 +163,13 @@ def test_the_script_of_a_fake_spectrum(engine: PyXspecEngine, calls: Path) -> No
 def test_the_script_of_a_fake_spectrum_with_scattered_backgrounds(
     calls: Path, instrument: Instrument
 ) -> None:
-    scattered = instrument.model_copy(update={"background_scatter": 0.1})
+    scattered = instrument.model_copy(update={"systematics": Systematics(background=0.1)})
     engine = PyXspecEngine([scattered], AtomicData(folder="nowhere"))
     _, truth = engine.fake("tbabs*powerlaw", POWERLAW, 3, "test", [5])
     names = [name for name in truth if name.startswith("background.")]
-    assert {name: truth[name][0] for name in names} == background_factors(names, 0.1, 3, "test", 5)
+    assert {name: truth[name][0] for name in names} == background_factors(
+        dict.fromkeys(names, 0.1), Deviates(3, "test", 5)
+    )
     models = BACKGROUND_MODELS
     for name in names:
         assert "1: '1.0,-1'" in models

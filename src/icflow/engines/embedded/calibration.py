@@ -1,0 +1,144 @@
+"""Wrong calibration: expected counts as an instrument records them that is not what its files say.
+
+The area is wrong by a factor that is smooth on the scale of the resolution, the energy scale by
+less than a few channels. So both act on folded counts, and no spectrum is folded anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+
+from icflow.compiled import jit
+from icflow.config import Systematics
+from icflow.engines.embedded.folding import Response
+from icflow.errors import IcflowError
+from icflow.models.systematics import area_names, gain_names
+from icflow.typing import Floats
+
+# Sigmas that the energy scale may be off by and still lead to energies that the channels cover.
+FARTHEST = 5.0
+# Photon index of the spectrum by which photons of a channel are averaged over.
+TYPICAL = 2.0
+
+
+class Calibration:
+    """What is wrong with the area and the energy scale of one module.
+
+    Parameters
+    ----------
+    module : str
+        Its name, empty for a single one.
+    systematics : Systematics
+    response : Response
+
+    Raises
+    ------
+    IcflowError
+        If a node of the area lies outside of the response, or the energy scale
+        may be off by more than the channels have room for.
+    """
+
+    def __init__(self, module: str, systematics: Systematics, response: Response) -> None:
+        self.nodes = area_names(module, systematics)
+        self.gain = None if systematics.gain is None else gain_names(module)
+        of = f"of module {module} " if module else ""
+        if systematics.area is not None:
+            energies = np.array([energy for energy, _ in systematics.area])
+            low, high = response.energies[0], response.energies[-1]
+            if energies[0] < low or energies[-1] > high:
+                outside = energies[0] if energies[0] < low else energies[-1]
+                raise IcflowError(
+                    f"systematics.area {of}has a node at {outside:g} keV, outside of its response "
+                    f"({low:g} to {high:g} keV); move it inside"
+                )
+            self._basis = _averaged(response, np.log(energies))
+        if systematics.gain is not None:
+            self._edges = np.append(response.rmf.e_min, response.rmf.e_max[-1])
+            self._check_room(of, systematics)
+
+    def _check_room(self, of: str, systematics: Systematics) -> None:
+        """Check that a scale as wrong as it may be keeps its order and most of the channels."""
+        gain = systematics.gain
+        assert gain is not None
+        shift = FARTHEST * (gain.slope * self._edges + gain.offset / 1000)
+        if shift[0] >= self._edges[0] or shift[-1] >= 0.5 * (self._edges[-1] - self._edges[0]):
+            raise IcflowError(
+                f"systematics.gain {of}moves energies by up to {shift[0]:.2g} keV at "
+                f"{self._edges[0]:.3g} keV and {shift[-1]:.2g} keV at {self._edges[-1]:.4g} keV "
+                f"({FARTHEST:g} sigma), out of the channels; give smaller ones"
+            )
+
+    def area_factor(self, errors: Mapping[str, float]) -> Floats | None:
+        """Return the factor of what comes through the optics, by channel; None where it is 1."""
+        if not self.nodes:
+            return None
+        return np.asarray(np.exp(self._basis @ np.array([errors[name] for name in self.nodes])))
+
+    def recorded(self, expected: Floats, errors: Mapping[str, float]) -> Floats:
+        """Return expected counts in the channels that the wrong energy scale gives them."""
+        if self.gain is None:
+            return expected
+        slope, offset = (errors[name] for name in self.gain)
+        # Where the edges of the channels lie in energies that are right, in channels.
+        edges = (self._edges - offset) / (1 + slope)
+        places = np.interp(edges, self._edges, np.arange(len(self._edges), dtype=np.float64))
+        return moved(expected, places)
+
+
+def _averaged(response: Response, nodes: Floats) -> Floats:
+    """Return what each node of the area adds to the logarithm of the factor of each channel.
+
+    A cubic spline in the logarithm of the energy, constant beyond the nodes, averaged over the
+    photons of a channel.
+
+    Parameters
+    ----------
+    nodes : ndarray, shape (n_nodes,)
+        Logarithms of their energies.
+
+    Returns
+    -------
+    ndarray, shape (n_channels, n_nodes)
+    """
+    centres = np.sqrt(response.energies[1:] * response.energies[:-1])
+    spline = CubicSpline(nodes, np.eye(len(nodes)), bc_type="natural")
+    basis = spline(np.clip(np.log(centres), nodes[0], nodes[-1]))
+    photons = np.diff(response.energies) * centres**-TYPICAL
+    counts = response.fold(photons)
+    parts = np.stack([response.fold(photons * column) for column in basis.T], axis=1)
+    seen = counts > 0
+    parts[seen] /= counts[seen, None]
+    return parts
+
+
+@jit
+def moved(expected: Floats, places: Floats) -> Floats:
+    """Return counts between edges that lie elsewhere, by cubic interpolation of their sums.
+
+    Parameters
+    ----------
+    expected : ndarray, shape (n_channels,)
+    places : ndarray, shape (n_channels + 1,)
+        Where the edges lie, in channels.
+    """
+    n = len(expected)
+    total = np.zeros(n + 1)
+    for c in range(n):
+        total[c + 1] = total[c] + expected[c]
+    result = np.empty(n)
+    below = 0.0
+    for edge in range(n + 1):
+        k = min(max(int(places[edge]), 1), n - 2)
+        t = places[edge] - k
+        # Lagrange's polynomial through the four edges around; that between two of them is linear.
+        ends = t * (t - 1) / 6
+        value = (1 - t) * total[k] + t * total[k + 1]
+        value += ends * (2 - t) * (total[k - 1] - 2 * total[k] + total[k + 1])
+        value += ends * (1 + t) * (total[k] - 2 * total[k + 1] + total[k + 2])
+        if edge > 0:
+            result[edge - 1] = max(value - below, 0.0)
+        below = value
+    return result

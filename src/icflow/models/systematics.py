@@ -1,0 +1,134 @@
+"""Systematics of one spectrum: what is drawn, and what is wrong with what an analysis is told.
+
+Every deviation has a generator of its own, so turning one on leaves the others as they were.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from scipy.special import ndtri
+
+from icflow.config import Systematics
+from icflow.errors import IcflowError, did_you_mean
+from icflow.seeds import of_spectrum
+from icflow.typing import Floats
+
+# Starts of the names of what is recorded beside the true parameters.
+AREA = "area."
+GAIN = "gain."
+KNOWN = "known."
+
+
+class Deviates:
+    """Standard normal deviates of one spectrum, by what they are for."""
+
+    def __init__(self, seed: int, dataset: str, index: int) -> None:
+        self.key = seed, dataset, index
+
+    def __getitem__(self, name: str) -> float:
+        return float(ndtri(of_spectrum(*self.key, name).random()))
+
+
+def check_components(systematics: Systematics, components: Sequence[str]) -> None:
+    """Check that the background has the components whose scatter is given.
+
+    Raises
+    ------
+    IcflowError
+    """
+    given = systematics.background
+    for name in given if isinstance(given, Mapping) else ():
+        if name not in components:
+            raise IcflowError(
+                f"background names {name!r}, which the background does not have; allowed: "
+                f"{', '.join(components)}{did_you_mean(name, components)}"
+            )
+
+
+def background_factors(scatters: Mapping[str, float], deviates: Deviates) -> dict[str, float]:
+    """Return the factors of the background norms of one spectrum, each by itself.
+
+    They are log-normal, with mean 1 and the given standard deviations: a norm
+    stays positive however large its scatter, on average the background is the
+    given one, and a small scatter is as good as Gaussian.
+
+    Parameters
+    ----------
+    scatters : mapping
+        By the names of the factors, ``background.NAME``; those of 0 are left out.
+    """
+    spreads = {name: math.sqrt(math.log1p(s**2)) for name, s in scatters.items() if s > 0}
+    return {name: math.exp(s * deviates[name] - s**2 / 2) for name, s in spreads.items()}
+
+
+def calibration_errors(
+    systematics: Sequence[tuple[str, Systematics]], deviates: Deviates
+) -> dict[str, float]:
+    """Return what is wrong with the calibration of one spectrum.
+
+    The area of all modules rests on the same standard, so they share its
+    deviates; the energy scale is each module's own.
+
+    Parameters
+    ----------
+    systematics : sequence of tuple
+        Name of each module, empty for a single one, and its systematics.
+
+    Returns
+    -------
+    dict
+        ``area.ENERGY``, the logarithm of the factor of the area at a node in keV, and
+        ``gain.slope`` and ``gain.offset`` (keV); of several modules ``area.MODULE.ENERGY`` and
+        ``gain.MODULE.slope``.
+    """
+    errors = {}
+    for module, own in systematics:
+        scatters = [scatter for _, scatter in own.area or ()]
+        for number, name in enumerate(area_names(module, own)):
+            errors[name] = scatters[number] * deviates[f"{AREA}{number}"]
+        if own.gain is not None:
+            slope, offset = gain_names(module)
+            errors[slope] = own.gain.slope * deviates[slope]
+            errors[offset] = own.gain.offset / 1000 * deviates[offset]
+    return errors
+
+
+def area_names(module: str, systematics: Systematics) -> list[str]:
+    """Return the names of the deviations of the area of a module, of each node."""
+    return [f"{AREA}{_within(module)}{energy:g}" for energy, _ in systematics.area or ()]
+
+
+def gain_names(module: str) -> tuple[str, str]:
+    """Return the names of slope and offset of the energy scale of a module."""
+    return f"{GAIN}{_within(module)}slope", f"{GAIN}{_within(module)}offset"
+
+
+def _within(module: str) -> str:
+    return f"{module}." if module else ""
+
+
+def measured(
+    errors: Mapping[str, float], values: Mapping[str, float], deviates: Deviates
+) -> dict[str, float]:
+    """Return the values that an analysis is given of parameters measured elsewhere.
+
+    Parameters
+    ----------
+    errors : mapping
+        Standard deviation of each such parameter; those that the model lacks are left out.
+    values : mapping
+        True values.
+    """
+    return {
+        KNOWN + name: values[name] + error * deviates[KNOWN + name]
+        for name, error in errors.items()
+        if name in values
+    }
+
+
+def as_known(truth: Mapping[str, Floats], names: Iterable[str]) -> dict[str, Floats]:
+    """Return what is known of parameters: as measured where they are, the truth elsewhere."""
+    return {name: np.asarray(truth.get(KNOWN + name, truth[name])) for name in names}

@@ -1,0 +1,80 @@
+"""What is drawn wrong of a spectrum."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from icflow.config import Systematics
+from icflow.errors import IcflowError
+from icflow.models.systematics import (
+    Deviates,
+    as_known,
+    background_factors,
+    calibration_errors,
+    check_components,
+    measured,
+)
+
+NAMES = ("background.lines", "background.cxb")
+WRONG = Systematics.model_validate(
+    {"area": [[3.0, 0.02], [80.0, 0.1]], "gain": {"slope": 0.01, "offset": 60.0}}
+)
+
+
+@pytest.mark.parametrize("scatter", [0.05, 0.8])
+def test_background_factors_scatter_as_much_as_asked_for(scatter: float) -> None:
+    scatters = dict.fromkeys(NAMES, scatter)
+    drawn = [background_factors(scatters, Deviates(1, "set", index)) for index in range(2000)]
+    lines, cxb = (np.array([factors[name] for factors in drawn]) for name in NAMES)
+    for factors in (lines, cxb):
+        assert (factors > 0).all()
+        assert factors.mean() == pytest.approx(1, abs=4 * scatter / np.sqrt(2000))
+        assert factors.std() == pytest.approx(scatter, rel=0.15)
+    assert abs(np.corrcoef(lines, cxb)[0, 1]) < 0.1
+
+
+def test_background_factors_are_keyed_by_the_spectrum_and_the_component() -> None:
+    one = background_factors(dict.fromkeys(NAMES, 0.1), Deviates(1, "set", 7))
+    alone = {NAMES[0]: 0.0, NAMES[1]: 0.1}
+    assert background_factors(alone, Deviates(1, "set", 7)) == {NAMES[1]: one[NAMES[1]]}
+    for other in ((2, "set", 7), (1, "other", 7), (1, "set", 8)):
+        drawn = background_factors(dict.fromkeys(NAMES, 0.1), Deviates(*other))
+        assert not set(one.values()) & set(drawn.values())
+
+
+def test_each_error_of_the_calibration_scatters_as_much_as_asked_for() -> None:
+    drawn = [calibration_errors([("", WRONG)], Deviates(1, "set", i)) for i in range(2000)]
+    expected = {"area.3": 0.02, "area.80": 0.1, "gain.slope": 0.01, "gain.offset": 0.06}
+    assert list(drawn[0]) == list(expected)
+    for name, scatter in expected.items():
+        values = np.array([errors[name] for errors in drawn])
+        assert values.std() == pytest.approx(scatter, rel=0.08)
+        assert abs(values.mean()) < 4 * scatter / np.sqrt(2000)
+
+
+def test_modules_share_what_is_wrong_with_the_area_but_not_with_the_energy_scale() -> None:
+    errors = calibration_errors([("A", WRONG), ("B", WRONG)], Deviates(1, "set", 0))
+    assert errors["area.A.80"] == errors["area.B.80"]
+    assert errors["gain.A.offset"] != errors["gain.B.offset"]
+
+
+def test_a_measured_parameter_is_known_as_it_was_measured() -> None:
+    truth = {"apec.Redshift": 0.05, "apec.kT": 4.0}
+    drawn = [
+        measured({"apec.Redshift": 0.002, "other.z": 1.0}, truth, Deviates(1, "set", index))
+        for index in range(1000)
+    ]
+    assert list(drawn[0]) == ["known.apec.Redshift"]
+    values = np.array([each["known.apec.Redshift"] for each in drawn])
+    assert values.mean() == pytest.approx(0.05, abs=4 * 0.002 / np.sqrt(1000))
+    assert values.std() == pytest.approx(0.002, rel=0.1)
+    columns = {"apec.Redshift": np.full(1000, 0.05), "apec.kT": np.full(1000, 4.0)}
+    known = as_known(columns | {"known.apec.Redshift": values}, ["apec.Redshift", "apec.kT"])
+    np.testing.assert_array_equal(known["apec.Redshift"], values)
+    np.testing.assert_array_equal(known["apec.kT"], columns["apec.kT"])
+
+
+def test_refuses_the_scatter_of_a_component_that_is_not_there() -> None:
+    with pytest.raises(IcflowError, match=r"names 'line'.*allowed: lines, cxb.*did you mean"):
+        check_components(Systematics(background={"line": 0.1}), ["lines", "cxb"])
