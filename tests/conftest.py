@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from icflow import resources
+from icflow.engines.xspec import version
 from icflow.heasoft import is_heasoft
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,13 +23,8 @@ def why_missing(engine: str) -> str:
         headas = os.environ.get("HEADAS", "")
         heasoft = is_heasoft(headas)
         return f"HEADAS is {headas}, not the library of xspectrampoline" if heasoft else ""
-    python = os.environ.get("ICFLOW_XSPEC_PYTHON") or sys.executable
-    command = [shutil.which(python) or sys.executable, "-c", "import xspec"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode == 0:
-        return ""
-    last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-    return f"{python} cannot import xspec ({last})"
+    _, reason = version.ask()
+    return reason and f"{version.xspec_python()} cannot import xspec ({reason})"
 
 
 def pytest_report_header() -> list[str]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from icflow.heasoft import is_heasoft
+from icflow import heasoft
 
 # XSPEC's own data, below or beside the platform folder that HEADAS names.
 MODEL_DATA = ("../spectral/modelData", "spectral/modelData")
@@ -30,8 +30,8 @@ def data_folders() -> Iterator[Path]:
     ICFLOW_DATA, the user's data folder, and the model data of a HEASoft.
     """
     yield from dict.fromkeys((data_folder(), _user_folder()))
-    headas = os.environ.get("HEADAS", "")
-    if is_heasoft(headas):
+    headas = heasoft.folder()
+    if headas:
         yield from (Path(os.path.normpath(Path(headas, name))) for name in MODEL_DATA)
 
 

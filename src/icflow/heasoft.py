@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
+_aside = ""  # the user's HEADAS, where it has been taken out of the environment
 
-def environment(home: Path, base: Mapping[str, str]) -> dict[str, str]:
+
+def set_aside() -> None:
+    """Take the user's ``HEADAS`` out of the environment, and keep it in mind."""
+    global _aside
+    _aside = folder()
+    os.environ.pop("HEADAS", None)
+
+
+def folder() -> str:
+    """Return the ``HEADAS`` of the user, empty if there is none."""
+    headas = os.environ.get("HEADAS", "")
+    return headas if is_heasoft(headas) else _aside
+
+
+def environment(home: Path) -> dict[str, str]:
     """Return an environment in which HEASoft asks nothing and shares no file with another job.
 
     Parameters
     ----------
     home : Path
         Folder of one job alone: its home, and where its parameter files go.
-    base : mapping
-        What it is made from.
     """
+    base = {name: value for name, value in os.environ.items() if name != "HEADAS"}
+    if folder():
+        base["HEADAS"] = folder()
     environment = {
         **base,
         "HOME": str(home),

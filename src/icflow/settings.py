@@ -48,9 +48,10 @@ class Shards(Section):
 
 
 class SimulateSettings(Section):
-    """What the simulation of a dataset depends on."""
+    """What the simulation of a dataset depends on; ``xspec`` is the version of XSPEC, if known."""
 
     engine: EngineName
+    xspec: str | None = None
     seed: int
     atomic_data: AtomicData
     modules: list[Module]
@@ -61,9 +62,10 @@ class SimulateSettings(Section):
 
 
 class FitSettings(FitControl):
-    """What one fit of a dataset depends on."""
+    """What one fit of a dataset depends on; ``xspec`` is the version of XSPEC, if known."""
 
     engine: EngineName
+    xspec: str | None = None
     atomic_data: AtomicData
     modules: list[Module]
     name: str

@@ -21,7 +21,7 @@ rule label_shard:
         mem_mb=growing(3000),
         runtime=growing(120),
     params:
-        settings=settings("label"),
+        settings=settings("label", xspec=XSPEC),
         files=digests(),
         code=code_of_fit("label"),
     message:
@@ -49,7 +49,7 @@ rule baseline_shard:
         mem_mb=growing(3000),
         runtime=growing(240),
     params:
-        settings=settings("baseline", "fit"),
+        settings=settings("baseline", "fit", xspec=XSPEC),
         files=digests(),
         code=code_of_fit("baseline", "fit"),
     message:

@@ -17,6 +17,7 @@ try:
     from icflow.detection import detectors
     from icflow.documents import read_yaml
     from icflow.engines import registry as engines
+    from icflow.engines.xspec import version
     from icflow.errors import IcflowError
     from icflow.files import canonical_json, process_lock, remove_leftovers
     from icflow.publish.figures import registry
@@ -186,12 +187,16 @@ def growing(amount):
 # --- what makes a job's result out of date ---------------------------------------------
 
 
-def settings(stage, *names):
-    """What a stage needs of the configuration, as JSON; the wildcards of some names choose it."""
+def settings(stage, *names, **known):
+    """What a stage needs of the configuration, as JSON; the wildcards of some names choose it.
+
+    What is `known` of the machine besides is laid over it.
+    """
 
     @functools.cache
     def derive(*values):
-        return getattr(settings_of, stage)(CONFIG, *values).json_text()
+        chosen = getattr(settings_of, stage)(CONFIG, *values)
+        return chosen.model_copy(update=known).json_text()
 
     def of(wildcards):
         chosen = [wildcards[name] for name in names]
@@ -199,6 +204,17 @@ def settings(stage, *names):
 
     return of
 
+
+def xspec_version():
+    """The version of the XSPEC behind the jobs; none where it is asked by none or cannot be."""
+    deployment = workflow.deployment_settings.deployment_method
+    if CONFIG.engine != "xspec" or DeploymentMethod.CONDA in deployment:
+        return None
+    image = IMAGE if DeploymentMethod.APPTAINER in deployment else None
+    return version.known(Path(".snakemake/icflow-xspec.json"), image) or None
+
+
+XSPEC = xspec_version()
 
 # The engine is imported by its name in the registry, not by an import statement.
 ENGINE_MODULE, _ = engines.ENGINES[CONFIG.engine]

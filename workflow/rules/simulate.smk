@@ -20,7 +20,7 @@ rule simulate_shard:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        settings=settings("simulate", "dataset"),
+        settings=settings("simulate", "dataset", xspec=XSPEC),
         first=lambda wildcards: CONFIG.shard_range(wildcards.dataset, int(wildcards.shard))[0],
         number=lambda wildcards: CONFIG.shard_range(wildcards.dataset, int(wildcards.shard))[1],
         files=digests(),

@@ -7,6 +7,7 @@ from importlib import import_module
 
 from icflow.config import AtomicData
 from icflow.engines.base import Engine, Module
+from icflow.errors import IcflowError
 
 # Name in the configuration: module and class, imported when used.
 ENGINES = {
@@ -19,6 +20,24 @@ def modules_of(engine: str, strategy: str) -> list[str]:
     """Return the modules of the engines that a fit with some strategy is made by."""
     names = dict.fromkeys([engine, "embedded"] if strategy == "seeded" else [engine])
     return [ENGINES[name][0] for name in names]
+
+
+def check_version(engine: Engine, wanted: str | None) -> None:
+    """Check that the models are those of one XSPEC in all jobs of a run.
+
+    Raises
+    ------
+    IcflowError
+        If the XSPEC is not the one that the run has found when it began, where that is known.
+    """
+    if wanted is None:
+        return
+    version = engine.versions()["XSPECVER"]
+    if version != wanted:
+        raise IcflowError(
+            f"XSPEC is {version} here and was {wanted} when the run began; give all jobs one XSPEC "
+            "and run again: what the other one has made is made anew"
+        )
 
 
 def make_engine(name: str, modules: Sequence[Module], atomic_data: AtomicData) -> Engine:

@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
+from icflow import heasoft
 from icflow.config import AtomicData
 from icflow.errors import IcflowError
-from icflow.heasoft import is_heasoft
 from icflow.models import atomdb
 from icflow.typing import AnyArray, Floats
 
@@ -93,7 +93,7 @@ _Function = Callable[[Floats, Floats, Floats, Floats], object]
 def _headas() -> Path:
     loaded = "xspectrampoline_helpers" in sys.modules
     # The library of another process need not be there, in a container for one.
-    if not loaded and not is_heasoft(os.environ.get("HEADAS", "")):
+    if not loaded and not heasoft.is_heasoft(os.environ.get("HEADAS", "")):
         os.environ.pop("HEADAS", None)
     try:
         import xspectrampoline_helpers as helpers
@@ -110,7 +110,7 @@ def prefer_wheel() -> None:
     XSPEC in a process of its own has that of ``HEADAS``: beside it stands another one.
     """
     if "xspectrampoline_helpers" not in sys.modules and find_spec("xspectrampoline") is not None:
-        os.environ.pop("HEADAS", None)
+        heasoft.set_aside()
 
 
 @cache

@@ -11,7 +11,7 @@ from astropy.table import Table
 from tqdm import tqdm
 
 from icflow.engines.base import FitResult
-from icflow.engines.registry import make_engine
+from icflow.engines.registry import check_version, make_engine
 from icflow.errors import IcflowError
 from icflow.models.expression import parse
 from icflow.models.systematics import as_known
@@ -32,6 +32,7 @@ def run(settings: FitSettings, spectra: Path, output: Path) -> None:
         raise IcflowError(f"{spectra}: has no column {missing[0]}, which the fit freezes")
     modules = as_observed(settings.modules, shard, spectra)
     engine = make_engine(settings.engine, modules, settings.atomic_data)
+    check_version(engine, settings.xspec)
     with engine.keeping(output):
         known = as_known(shard.truth, settings.at_truth)
         fits = engine.fit(settings.model, settings, shard.counts, known, settings.at_truth)

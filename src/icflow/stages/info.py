@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import numpy as np
 
 import icflow
 from icflow.engines.registry import ENGINES
-from icflow.engines.xspec.process import xspec_python
+from icflow.engines.xspec import version as xspec
 from icflow.errors import IcflowError
 from icflow.models.library import definitions, version
 from icflow.networks.devices import device_name
@@ -72,14 +70,10 @@ def _installed() -> Iterator[str]:
 def _engine(name: str) -> str:
     """Say what makes an engine run, or why it cannot."""
     if name == "xspec":
-        python = xspec_python()
-        if not os.access(python, os.X_OK):
-            return f"not here ({python} is no Python)"
-        done = subprocess.run(  # noqa: S603
-            [python, "-c", "import xspec"], capture_output=True, text=True, check=False
-        )
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        return f"XSPEC in {python}" if done.returncode == 0 else f"not here ({reason})"
+        version_of_xspec, reason = xspec.ask()
+        if version_of_xspec:
+            return f"XSPEC {version_of_xspec} in {xspec.xspec_python()}"
+        return f"not here ({reason})"
     try:
         definitions()
         return f"model functions of {version()}"

@@ -138,7 +138,7 @@ def _task(tool: str, parameters: Mapping[str, str], work: Path) -> None:
     done = subprocess.run(  # noqa: S603 - a fixed program, no shell
         command,
         cwd=work,
-        env=heasoft.environment(work, os.environ),
+        env=heasoft.environment(work),
         stdin=subprocess.DEVNULL,
         check=False,
     )

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from icflow.config import Module
-from icflow.engines.registry import make_engine
+from icflow.engines.registry import check_version, make_engine
 from icflow.layout import truth_of
 from icflow.ogip.response import read_rmf
 from icflow.ogip.spectra import Recorded, SpectrumSet, write_spectra
@@ -34,6 +34,7 @@ def run(settings: SimulateSettings, first: int, count: int, output: Path) -> Non
     """
     model = settings.model
     engine = make_engine(settings.engine, settings.modules, settings.atomic_data)
+    check_version(engine, settings.xspec)
     with engine.keeping(output):
         blocks = []
         with tqdm(desc=settings.dataset, unit=" spectra", total=count, mininterval=5) as progress:

@@ -9,7 +9,6 @@ spectrum up once more; a spectrum that kills XSPEC twice is flagged.
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 import tempfile
 import weakref
@@ -69,7 +68,6 @@ class PyXspecEngine:
                 f"({', '.join(module.name for module in modules)}); set engine: embedded, or leave "
                 "one module in instrument"
             )
-        headas = os.environ.get("HEADAS", "")
         library.prefer_wheel()
         (module,) = modules
         self.module, self.atomic_data = module, atomic_data
@@ -91,7 +89,7 @@ class PyXspecEngine:
             "cross_sections": atomic_data.cross_sections,
             "apec_root": inputs.apec_root(self.folder, atomic_data),
         }
-        self.process = Process(self.folder, setup, headas)
+        self.process = Process(self.folder, setup)
         weakref.finalize(self, self.process.stop)
         self.process.start()
         self.journal: Journal | None = None

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import site
 import subprocess
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,14 +13,14 @@ from typing import Any
 
 from icflow import heasoft
 from icflow.engines.xspec import worker
+from icflow.engines.xspec.version import PYTHON, xspec_python
 from icflow.errors import IcflowError
 
-PYTHON = "ICFLOW_XSPEC_PYTHON"
 NO_XSPEC = (
     "engine: xspec needs XSPEC with PyXspec, and {python} cannot use it ({reason}); run in the "
     "Apptainer image built from containers/heasoft.def (snakemake --use-singularity), install "
     "heasoft from HEASARC's conda channel (snakemake --use-conda), or set HEADAS to a local "
-    "HEASoft and source its headas-init.sh"
+    f"HEASoft and source its headas-init.sh; {PYTHON} may name the Python that has PyXspec"
 )
 LIMIT = 600  # seconds that XSPEC may take for one fit or fake: far beyond the longest
 START = 600  # seconds that it may take to start, from a slow disk
@@ -42,12 +39,6 @@ class NoXspecError(IcflowError):
     """XSPEC does not start: no fault of a spectrum."""
 
 
-def xspec_python() -> str:
-    """Return the Python that XSPEC is used with, absolute: it may start in another folder."""
-    name = os.environ.get(PYTHON) or sys.executable
-    return os.path.abspath(shutil.which(name) or name)
-
-
 class Process:
     """A process that runs `icflow.engines.xspec.worker`, which describes the requests.
 
@@ -57,13 +48,10 @@ class Process:
         Its working and home directory, which holds the files that it reads.
     setup : dict
         The first request to every process.
-    headas : str
-        The HEASoft of the user's, if there is one; in this process the variable may have been
-        changed to that of the model library.
     """
 
-    def __init__(self, folder: Path, setup: Mapping[str, Any], headas: str) -> None:
-        self.folder, self.setup, self.headas = folder, setup, headas
+    def __init__(self, folder: Path, setup: Mapping[str, Any]) -> None:
+        self.folder, self.setup = folder, setup
         self.python = xspec_python()
         self.process: subprocess.Popen[str] | None = None
         self.versions: dict[str, str] = {}
@@ -108,6 +96,12 @@ class Process:
         if "error" in reply:
             self.stop()
             raise NoXspecError(f"XSPEC: {reply['error']}")
+        if self.versions not in ({}, reply):
+            self.stop()
+            raise NoXspecError(
+                f"XSPEC is {reply['xspec']} now and was {self.versions['xspec']} when this job "
+                "began; run again with one XSPEC, and what is finished is kept if it is the old one"
+            )
         self.versions = reply
 
     def stop(self) -> None:
@@ -119,19 +113,14 @@ class Process:
 
     def environment(self) -> dict[str, str]:
         """Return an environment in which XSPEC asks nothing and reads no settings of the user."""
-        base = dict(os.environ)
-        if not heasoft.is_heasoft(base.get("HEADAS", "")):
-            base.pop("HEADAS", None)
-            if heasoft.is_heasoft(self.headas):
-                base["HEADAS"] = self.headas
-        environment = heasoft.environment(self.folder, base)
+        environment = heasoft.environment(self.folder)
         # Packages that the user installed stay where they are.
         environment.setdefault("PYTHONUSERBASE", site.getuserbase())
         return environment
 
     def _missing(self, reason: str) -> NoXspecError:
         self.stop()
-        headas = self.environment().get("HEADAS", "")
+        headas = heasoft.folder()
         if not headas:
             reason += "; HEADAS is not set"
         elif Path(headas, "headas-init.sh").is_file():

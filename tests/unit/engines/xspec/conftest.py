@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.sparse import eye_array
 
+from icflow import heasoft
 from icflow.config import AtomicData, Instrument
 from icflow.engines.xspec import process
 from icflow.engines.xspec.engine import PyXspecEngine
@@ -31,6 +32,12 @@ components:
       - {model: apec, kT: 1.5, Abundanc: 1.2, norm: 0.5}
       - {model: lorentz, LineE: 3.5, Width: 0.4, norm: 0.25}
 """
+
+
+@pytest.fixture(autouse=True)
+def _no_heasoft(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget a HEADAS that another test has set."""
+    monkeypatch.setattr(heasoft, "_aside", "")
 
 
 @pytest.fixture

@@ -38,6 +38,8 @@ CRAWL, STOP = 0.8, 0.1  # what a fit leaves of the way to the minimum
 LOWERED: set[str] = set()  # parameters whose `error` has lowered C
 
 print("a banner that nobody can switch off")
+# As soon as it is imported, XSPEC makes a folder in its home.
+os.makedirs(os.path.join(os.environ["HOME"], ".xspec"), exist_ok=True)
 
 
 def record(line: str) -> None:

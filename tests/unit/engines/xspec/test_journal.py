@@ -123,8 +123,7 @@ def test_what_was_kept_for_something_else_is_not_used(
         path.write_bytes(path.read_bytes() + bytes(2880))
     else:
         monkeypatch.setenv("FAKE_XSPEC_VERSION", "12.99.10")
-        engine.process.stop()
-        engine.process.start()
+        engine = PyXspecEngine([instrument], AtomicData(folder="nowhere"))
     fits(engine, tmp_path / "a.ecsv", None, control, counts)
     assert spectra() == 3
 

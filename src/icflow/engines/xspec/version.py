@@ -1,0 +1,93 @@
+"""Which XSPEC there is: asked without starting a session, in a home of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from icflow.files import write_json
+
+PYTHON = "ICFLOW_XSPEC_PYTHON"
+# XSPEC makes ~/.xspec wherever HOME points to as soon as it is imported.
+_ASK = """
+import os, tempfile
+with tempfile.TemporaryDirectory() as home:
+    os.environ["HOME"] = home
+    import xspec
+    print("XSPEC", xspec.Xset.version[1])
+"""
+_WHERE = """
+import importlib.util, os
+found = importlib.util.find_spec("xspec")
+print(found.origin, os.stat(found.origin).st_mtime_ns)
+"""
+_INSIDE = f'exec "${{{PYTHON}:-python3}}" -c "$0"'
+LIMIT = 300  # seconds for XSPEC to be imported, from a slow disk
+
+
+def xspec_python() -> str:
+    """Return the Python that XSPEC is used with, absolute: it may start in another folder."""
+    name = os.environ.get(PYTHON) or sys.executable
+    return os.path.abspath(shutil.which(name) or name)
+
+
+def ask(command: Sequence[str] = ()) -> tuple[str, str]:
+    """Return the version of XSPEC and, if there is none, why.
+
+    Parameters
+    ----------
+    command : sequence of str, optional
+        What runs a program of Python in another place; by default `xspec_python` does.
+    """
+    done = _run([*(command or (xspec_python(), "-c")), _ASK])
+    if done is None:
+        return "", f"{xspec_python()} is no Python"
+    version = re.search(r"^XSPEC (\S+)$", done.stdout, re.MULTILINE)
+    if done.returncode == 0 and version:
+        return version[1], ""
+    return "", (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+
+
+def known(memory: Path, image: str | None = None) -> str:
+    """Return the version of XSPEC, empty if there is none; it is asked once.
+
+    Parameters
+    ----------
+    memory : Path
+        JSON file with the answer and what it was the answer to.
+    image : str, optional
+        The Apptainer image that XSPEC is in.
+    """
+    if image is None:
+        where = _run([xspec_python(), "-c", _WHERE])
+        key = [xspec_python(), "" if where is None else where.stdout.strip()]
+        command: list[str] = []
+    else:
+        key = [image, str(os.stat(image).st_mtime_ns) if os.path.exists(image) else ""]
+        command = ["apptainer", "exec", "--cleanenv", image, "sh", "-c", _INSIDE]
+    if not key[1]:
+        return ""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        kept = json.loads(memory.read_text(encoding="utf-8"))
+        if kept["asked"] == key:
+            return str(kept["version"])
+    version, _ = ask(command)
+    if version:
+        with suppress(OSError):
+            write_json(memory, {"asked": key, "version": version})
+    return version
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str] | None:
+    with suppress(OSError, subprocess.TimeoutExpired):
+        return subprocess.run(  # noqa: S603 - a Python of the user's
+            command, capture_output=True, text=True, check=False, timeout=LIMIT
+        )
+    return None
