@@ -22,11 +22,11 @@ RENAMED = {"figure": "figures", "observation-figure": "observe-figure"}
 # --- options that several commands have, written as `icflow.commands.parameter` reads them ---
 
 RESULTS = "--results DIR=results  folder of the results"
-THREADS = "--threads N=1  CPU threads"
+THREADS = "--threads N>0=1  CPU threads"
 TABLE = "--output FILE!  ECSV table to write"
 FOLDER = "--output DIR!  folder to write"
 PAGE = "--output DIR=docs/results  folder to write"
-DPI = "--dpi N=200  resolution of bitmaps"
+DPI = "--dpi DOTS=200  resolution of bitmaps"
 IMAGES = "--output FILE...!  files to write, .pdf, .png or .svg"
 DATASET = "--dataset NAME@datasets"
 NETWORK = "--network NAME@autoencoder.networks"
@@ -130,7 +130,7 @@ COMMANDS: list[Command] = [
         "--group-min N  least counts per bin (default: the GROUPING of the file, if it has one)",
         "--background-range FRACTION=0  how far background norms may move",
         "--strategy thorough|plain=thorough  the lowest minimum, or XSPEC's end from one start",
-        "--starts N=8  starting points",
+        "--starts N>0=8  starting points",
         "--errors hessian|profile=hessian  from the curvature, or intervals by profile as well",
         "--delta NUMBER=1  rise of C at the ends of an interval: 1 for 68 %, 2.706 for 90 %",
         "--output FILE  JSON file to write",
@@ -190,7 +190,7 @@ COMMANDS: list[Command] = [
         "simulate some spectra of a dataset",
         DATASET,
         "--shard-first>first N!  index of the first one",
-        "--count N!  number of spectra",
+        "--count N>0!  number of spectra",
         "--output FILE!  type II PHA file to write; the true parameters come beside it",
         settings="settings.SimulateSettings",
     ),
@@ -336,7 +336,7 @@ COMMANDS: list[Command] = [
         "compare-engines",
         AFTER,
         "test an XSPEC: the same spectra through both engines",
-        "--count N=3  spectra of each test dataset",
+        "--count N>0=3  spectra of each test dataset",
         f"--output FILE={Layout().comparison('ecsv')}  ECSV table to write",
         f"--figure FILE...={Layout().comparison('pdf')} {Layout().comparison('png')}  its figure",
         settings="config.Config",

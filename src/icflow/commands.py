@@ -59,7 +59,7 @@ def _finite(text: str) -> float:
 
 
 def _interval(text: str) -> list[float]:
-    low, high = (float(part) for part in text.split(":"))
+    low, high = (_finite(part) for part in text.split(":"))
     if not low < high:
         raise ValueError
     return [low, high]
@@ -72,7 +72,9 @@ VALUES: dict[str, Callable[[str], Any]] = {
 }
 PATH = click.Path(path_type=Path)
 KINDS: dict[str, Any] = {
-    **dict.fromkeys(("N",), int),
+    "N": click.IntRange(0, 2**63 - 1),
+    "N>0": click.IntRange(1, 10**7),
+    "DOTS": click.IntRange(10, 2400),
     **dict.fromkeys(("NUMBER", "SECONDS", "FRACTION", "LOW HIGH"), float),
     **dict.fromkeys(("FILE", "DIR", "SPECTRA", "SPECTRUM", "REGION", "SAVED"), PATH),
 }

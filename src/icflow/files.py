@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+import stat
 import sys
 import tempfile
 import time
@@ -25,6 +26,56 @@ _TICK = 2_000_000_000  # ns; longer than any file system's time stamps are apart
 _REMEMBERED = 100  # files
 # In the names of temporary files.
 _MACHINE = re.sub(r"[^A-Za-z0-9]", "_", platform.node())[:64]
+
+
+@contextmanager
+def reading(path: str | os.PathLike[str], what: str, remedy: str) -> Iterator[None]:
+    """Turn what libraries raise over a file that is read within into a sentence on the file.
+
+    The one place that does: readers need not know what each library trips over.
+
+    Parameters
+    ----------
+    what, remedy : str
+        What the file should be, and what to do if it is not.
+
+    Raises
+    ------
+    IcflowError
+        If it is a device, a pipe or a folder, cannot be read, or is not what it should be.
+    """
+    check_regular(path)
+    try:
+        yield
+    except IcflowError:
+        raise
+    except OSError as error:
+        if error.strerror:
+            raise IcflowError(f"{path}: cannot be read ({error.strerror})") from error
+        raise IcflowError(f"{path}: not {what} ({_brief(error)}); {remedy}") from error
+    except Exception as error:  # whatever they trip over first
+        raise IcflowError(f"{path}: not {what} ({_brief(error)}); {remedy}") from error
+
+
+def _brief(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def check_regular(path: str | os.PathLike[str]) -> None:
+    """Check that what is read is a file, if it is there: a pipe may never end.
+
+    Raises
+    ------
+    IcflowError
+        If it is a device, a pipe or a folder.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # whoever reads it says why
+        return
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise IcflowError(f"{path}: is {kind}, not a file; give a file")
 
 
 @contextmanager
@@ -114,12 +165,8 @@ def read_json(path: str | os.PathLike[str], key: str, what: str, remedy: str) ->
     IcflowError
         If the file is missing or is not whole.
     """
-    try:
+    with reading(path, what, remedy):
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise IcflowError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
-    except ValueError:
-        content = None
     if not isinstance(content, dict) or key not in content:
         raise IcflowError(f"{path}: not {what}; {remedy}")
     return content

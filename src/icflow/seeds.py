@@ -11,7 +11,12 @@ import hashlib
 
 import numpy as np
 
+from icflow.errors import IcflowError
 from icflow.files import canonical_json
+from icflow.typing import Floats, Integers
+
+# The largest expected number that is sure to be drawn within the four bytes that counts have.
+MOST = 2.0e9
 
 
 def _digest(text: str, size: int = 32) -> bytes:
@@ -27,6 +32,24 @@ def of_spectrum(seed: int, dataset: str, index: int, purpose: str) -> np.random.
     """
     key = np.frombuffer(_digest(f"icflow/{purpose}/{seed}/{dataset}/{index}", 16), dtype=np.uint64)
     return np.random.Generator(np.random.Philox(key=key))
+
+
+def poisson(generator: np.random.Generator, expected: Floats) -> Integers:
+    """Draw Poisson counts, shape of `expected`; less than nothing is nothing.
+
+    Matrices with slightly negative elements may lead to less than nothing.
+
+    Raises
+    ------
+    IcflowError
+        If more is expected than counts can hold, or what is no number.
+    """
+    if not np.all(expected <= MOST):
+        raise IcflowError(
+            f"{np.max(expected):.3g} counts are expected in a channel, and spectra hold {MOST:.0e} "
+            "at most; lower the exposure or the norms"
+        )
+    return generator.poisson(np.maximum(expected, 0.0))
 
 
 def generator(seed: int, purpose: str) -> np.random.Generator:

@@ -33,7 +33,7 @@ from icflow.config import (
     Training,
     shard_numbers,
 )
-from icflow.sections import Energies, Interval, Section, Settings, listed
+from icflow.sections import Energies, Interval, Number, Positive, Section, Settings, listed
 
 
 class Shards(Section):
@@ -221,8 +221,8 @@ class PredictSettings(ModelSettings):
     rmf: str
     arf: str | None = None
     background: str | None = None
-    values: dict[str, float]
-    exposure: Annotated[float, Field(gt=0)]
+    values: dict[str, Number]
+    exposure: Positive
 
     def module(self, rmf: str, arf: str | None, exposure: float) -> Module:
         """Return the module of a spectrum with this response; ``none`` is no file."""
@@ -237,9 +237,9 @@ class FakeSettings(ModelSettings):
     """A model with its values, and companions of an observed spectrum that one like it has."""
 
     expression: str
-    values: dict[str, float]
-    exposure: Annotated[float, Field(gt=0)] | None = None
-    seed: int
+    values: dict[str, Number]
+    exposure: Positive | None = None
+    seed: Annotated[int, Field(ge=0)]
     rmf: str | None = None
     arf: str | None = None
     background: str | None = None
@@ -255,9 +255,9 @@ class FitSpectrumSettings(ModelSettings, FitControl):
     energies: Energies = Field([3.0, 80.0])
     group_min: Annotated[int, Field(ge=0)] = 0
     max_iterations: int = 500
-    freeze: dict[str, float]
+    freeze: dict[str, Number]
     link: dict[str, str]
-    limits: dict[str, list[float]]
+    limits: dict[str, Interval]
 
 
 def _take(kind: type[Settings], *sections: Section, **own: Any) -> Settings:

@@ -19,7 +19,7 @@ from astropy.table import Table, vstack
 from astropy.utils.metadata import MergeConflictWarning
 
 from icflow.errors import IcflowError
-from icflow.files import atomic_path
+from icflow.files import atomic_path, reading
 from icflow.typing import AnyArray, Floats, Integers
 
 if TYPE_CHECKING:  # slow to import, and few need it: kept out of the start of the workflow
@@ -46,15 +46,8 @@ def read_table(path: str | os.PathLike[str], columns: Iterable[str] = ()) -> Tab
     IcflowError
         If the file is missing, is not whole, or lacks a column.
     """
-    try:
+    with reading(path, "a whole ECSV table", "delete it and run the workflow again"):
         table = Table.read(Path(path), format="ascii.ecsv")
-    except OSError as error:
-        raise IcflowError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except Exception as error:  # The reader raises whatever it trips over first.
-        reason = " ".join(str(error).split())[:200]
-        raise IcflowError(
-            f"{path}: not a whole ECSV table ({reason}); delete it and run the workflow again"
-        ) from None
     _check_columns(path, columns, table.colnames)
     return table
 
@@ -92,12 +85,8 @@ def read_csv(
     """
     import pandas as pd
 
-    try:
+    with reading(path, "a table", "make it again"):
         frame = pd.read_csv(path, sep=separator, keep_default_na=False, na_values=list(undefined))
-    except OSError as error:
-        raise IcflowError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except ValueError as error:  # pandas' own errors are values that it cannot use
-        raise IcflowError(f"{path}: not a table ({error}); make it again") from None
     _check_columns(path, columns, frame.columns)
     return frame
 

@@ -55,9 +55,10 @@ def validate(tree: Any, source: str) -> Config:
 def from_json(model: type[Settings], text: str) -> Settings:
     """Read one stage's settings from the JSON that the workflow hands over."""
     try:
-        return checked(model, json.loads(text), "--settings")
-    except json.JSONDecodeError as error:
+        tree = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise IcflowError(f"--settings is not JSON: {error}") from None
+    return checked(model, tree, "--settings")
 
 
 def checked(model: type[Settings], tree: Any, source: str) -> Settings:

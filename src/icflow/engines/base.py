@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -73,6 +74,17 @@ class FitResult:
     status: str = "ok"
     covariance: Floats = field(default_factory=lambda: np.empty((0, 0)), repr=False)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+
+def checked(result: FitResult) -> FitResult:
+    """Return a result; one of numbers that are not finite is not ``ok``."""
+    if all(map(math.isfinite, (result.cstat, *result.values.values()))):
+        return result
+    return replace(
+        result,
+        converged=False,
+        status="the fit gave numbers that are not finite; correct the model",
+    )
 
 
 def failed_fit(fixed: Mapping[str, bool], free: Sequence[str], reason: str) -> FitResult:

@@ -9,11 +9,14 @@ import numpy as np
 
 from icflow.config import AtomicData
 from icflow.errors import IcflowError
+from icflow.files import reading
 from icflow.folders import data_folders
 from icflow.typing import Floats
 
 # XSPEC's conversion of wavelength to energy (KEVTOA); not the CODATA value.
 KEV_ANGSTROM = 12.39841974
+# What the files should be, and what to do if they are not.
+WHOLE, REMEDY = "a whole AtomDB table", "delete it and run `icflow fetch`"
 
 
 def root(atomic_data: AtomicData) -> str:
@@ -50,7 +53,8 @@ def temperatures(atomic_data: AtomicData) -> Floats:
     """Temperatures of the tables, keV: between them `apec` is linear in kT."""
     from astropy.io import fits  # slow to import, and needed by those who build tables alone
 
-    with fits.open(f"{root(atomic_data)}_coco.fits", memmap=True) as file:
+    path = f"{root(atomic_data)}_coco.fits"
+    with reading(path, WHOLE, REMEDY), fits.open(path, memmap=True) as file:
         return np.asarray(file[1].data["kT"], dtype=np.float64)
 
 
@@ -58,7 +62,8 @@ def lines(atomic_data: AtomicData, temperatures: Floats) -> Floats:
     """Energies (keV) of every line that the tables hold at any of the temperatures."""
     from astropy.io import fits
 
-    with fits.open(f"{root(atomic_data)}_line.fits", memmap=True) as file:
+    path = f"{root(atomic_data)}_line.fits"
+    with reading(path, WHOLE, REMEDY), fits.open(path, memmap=True) as file:
         tabulated = np.asarray(file[1].data["kT"], dtype=np.float64)
         nearest = [int(np.argmin(np.abs(tabulated - temperature))) for temperature in temperatures]
         wavelengths = np.concatenate([file[2 + number].data["Lambda"] for number in nearest])

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from icflow.errors import IcflowError
+from icflow.files import reading
 from icflow.models.expression import Expression, parse
 from icflow.models.scenario import complete
 from icflow.ogip.names import beside
@@ -208,7 +209,7 @@ def _given(name: str | None) -> bool:
 def _arithmetic(node: ast.expr) -> float:
     """Return the value of a parsed sum, product or power of numbers."""
     match node:
-        case ast.Constant(value=int() | float() as number):
+        case ast.Constant(value=int() | float() as number) if math.isfinite(number):
             return float(number)
         case ast.BinOp(left, kind, right) if type(kind) in _OPERATORS:
             return float(_OPERATORS[type(kind)](_arithmetic(left), _arithmetic(right)))
@@ -227,12 +228,8 @@ def read_save_file(path: str | Path) -> SaveFile:
         read, a parameter is cut off, or there is no spectrum.
     """
     saved = SaveFile(Path(path))
-    try:
+    with reading(path, "a save file of XSPEC", AGAIN):
         text = saved.path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise IcflowError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise IcflowError(f"{path}: not a save file of XSPEC but binary; {AGAIN}") from None
     model: SavedModel | None = None
     for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
         where = f"{path}: line {number}"

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from icflow.errors import IcflowError
-from icflow.files import atomic_path, canonical_json
+from icflow.files import atomic_path, canonical_json, reading
 from icflow.networks.data import LabelScale
 from icflow.networks.dense import DenseAutoencoder
 from icflow.networks.network import PublishedAutoencoder, create
@@ -71,17 +71,14 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     IcflowError
         If the file is missing, damaged, or not written by `save_tensors`.
     """
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise IcflowError(f"{path}: no such file; train the network first")
-    try:
-        with safe_open(path, framework="pt") as file:
-            description = json.loads((file.metadata() or {})[_KEY])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise IcflowError(
-            f"{path}: not whole weights of an autoencoder of this project ({error}); delete it and "
-            "train again"
-        ) from None
+    what, remedy = "whole weights of an autoencoder of this project", "delete it and train again"
+    with reading(path, what, remedy), safe_open(path, framework="pt") as file:
+        description = json.loads((file.metadata() or {})[_KEY])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise IcflowError(f"{path}: holds weights that are not finite; {remedy}")
     return tensors, description
 
 

@@ -17,7 +17,7 @@ from icflow.models.scenario import complete
 from icflow.ogip.bins import Binned, binned, bins_of_counts, used_channels
 from icflow.ogip.observation import SpectrumFiles, observed_groups
 from icflow.ogip.response import FROM_ZERO, Rmf
-from icflow.seeds import of_spectrum
+from icflow.seeds import of_spectrum, poisson
 from icflow.typing import Booleans, Counts, DrawnCounts, Floats
 
 # The component that background spectra stand for.
@@ -298,7 +298,7 @@ def draw_counts(
     rows = [expected] * len(indices) if isinstance(expected, np.ndarray) else expected
     return np.array(
         [
-            of_spectrum(seed, name, index, "counts").poisson(np.maximum(row, 0.0))
+            poisson(of_spectrum(seed, name, index, "counts"), row)
             for index, row in zip(indices, rows, strict=True)
         ],
         dtype=np.int32,

@@ -9,9 +9,12 @@ string, as in NuSTAR's RMF). References: FITS Standard 4.0, section 7.3.
 from __future__ import annotations
 
 import gzip
+import io
+import math
 import os
 import re
 import warnings
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,9 +25,10 @@ import numpy as np
 from astropy.io import fits
 
 from icflow.errors import IcflowError
-from icflow.files import atomic_path
+from icflow.files import atomic_path, reading
 from icflow.typing import AnyArray, Integers
 
+_ZIPPED = b"\x1f\x8b"
 # TFORM codes that OGIP files use: FITS code -> big-endian numpy type.
 _TYPES = {
     **dict.fromkeys("AL", "S1"),
@@ -33,6 +37,10 @@ _TYPES = {
     **dict.fromkeys("KQ", ">i8"),
     **{"I": ">i2", "E": ">f4", "D": ">f8", "C": ">c8", "M": ">c16"},
 }
+# What to do about a file that is not whole.
+AGAIN = "fetch or write the file again"
+# More than a gzipped file of spectra holds: what unfolds to more is none.
+MOST_UNZIPPED = 2 << 30  # bytes
 _FORM = re.compile(r"(\d*)([LXBIJKAEDCMPQ])([LBIJKEDA]?)")
 
 
@@ -98,12 +106,15 @@ class BinaryTable:
         if value is None or isinstance(value, bool):
             return None
         try:
-            return float(value)
-        except (TypeError, ValueError):
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if not math.isfinite(number):
             raise IcflowError(
                 f"{self.path}: the keyword {key} of extension {self.name} is {value!r}; "
                 "a number is expected"
-            ) from None
+            )
+        return number
 
     def has(self, name: str) -> bool:
         """Tell whether the table has this column (upper and lower case are the same)."""
@@ -175,6 +186,16 @@ class BinaryTable:
                 "one value per row is expected"
             )
         return values
+
+    def integers(self, name: str) -> Integers:
+        """Return a column of whole numbers, shape (n_rows,).
+
+        Raises
+        ------
+        IcflowError
+            As `vector`, and if a value is not whole.
+        """
+        return whole_numbers(self.vector(name), f"{self.path}: the column {name} of {self.name}")
 
     def _size(self, key: str) -> int:
         value = self.header.get(key)
@@ -259,44 +280,61 @@ def _storage(repeat: int, code: str, element: str) -> tuple[np.dtype[Any], np.dt
     return np.dtype(_TYPES[code] if number == 1 else (_TYPES[code], (number,))), None
 
 
+def whole_numbers(values: AnyArray, what: str) -> Integers:
+    """Return values that have to be whole numbers of four bytes; `what` names them in errors.
+
+    Raises
+    ------
+    IcflowError
+        If one is not.
+    """
+    numbers = values.astype(np.float64)
+    bad = ~(np.abs(numbers) < 2.0**31) | (numbers != np.rint(numbers))
+    if np.any(bad):
+        raise IcflowError(f"{what} holds {numbers[bad][0]:g}, not a whole number; correct it")
+    return numbers.astype(np.int64)
+
+
 def read_tables(path: str | Path) -> list[BinaryTable]:
     """Read every binary table of a FITS file, plain or gzipped.
 
     Raises
     ------
     IcflowError
-        If the file is missing, unreadable, not FITS, or shorter than its
-        headers say.
+        If the file is missing, unreadable, not FITS, shorter than its headers
+        say, or not what its DATASUM says.
     """
     name = str(path)
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise IcflowError(f"{name}: no such file; give the path of an existing FITS file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with fits.open(path, memmap=False, lazy_load_hdus=False) as hdus:
-                extensions = [
-                    (hdu.name, _keywords(hdu.header), hdu.fileinfo()["datLoc"], number)
-                    for number, hdu in enumerate(hdus)
-                    if isinstance(hdu, fits.BinTableHDU)
-                ]
-        with _open(path) as file:
-            return [_read_table(file, name, *extension) for extension in extensions]
-    except PermissionError:
-        raise IcflowError(f"{name}: cannot be read; check its permissions") from None
-    except (OSError, EOFError, ValueError, KeyError, TypeError, fits.VerifyError) as error:
-        raise IcflowError(
-            f"{name}: not a complete FITS file ({str(error).split(',')[0].strip()}); "
-            "fetch or write the file again"
-        ) from None
+    with reading(path, "a complete FITS file", AGAIN), _open(path) as file:
+        return [_read_table(file, name, *place) for place in _extensions(file)]
+
+
+def _extensions(file: IO[bytes]) -> list[tuple[str, dict[str, Any], int, int]]:
+    """Return name, header, first byte and number of every binary table."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        hdus = fits.open(file, memmap=False, lazy_load_hdus=False)
+        return [
+            (hdu.name, _keywords(hdu.header), hdu.fileinfo()["datLoc"], number)
+            for number, hdu in enumerate(hdus)
+            if isinstance(hdu, fits.BinTableHDU)
+        ]
 
 
 def is_fits(path: str | Path) -> bool:
     """Tell whether a file is a FITS file, plain or gzipped, by its first bytes."""
     try:
-        with _open(path) as file:
-            return file.read(6) == b"SIMPLE"
-    except OSError:
+        if not Path(path).is_file():
+            return False
+        with open(path, "rb") as file:
+            first = file.read(6)
+        if first.startswith(_ZIPPED):
+            with gzip.open(path) as unzipped:
+                first = unzipped.read(6)
+        return first == b"SIMPLE"
+    except (OSError, EOFError, ValueError, zlib.error):
         return False
 
 
@@ -309,15 +347,39 @@ def write_tables(path: str | os.PathLike[str], tables: Sequence[fits.BinTableHDU
 def _read_table(
     file: IO[bytes], path: str, name: str, header: dict[str, Any], start: int, number: int
 ) -> BinaryTable:
-    file.seek(start)
     size = int(header["NAXIS1"]) * int(header["NAXIS2"]) + int(header["PCOUNT"])
-    data = file.read(size)
-    if len(data) < size:
+    there = max(0, file.seek(0, os.SEEK_END) - start)
+    if not 0 <= size <= there:
         raise IcflowError(
-            f"{path}: truncated, the extension {name} needs {size} bytes and {len(data)} are "
-            "there; fetch or write the file again"
+            f"{path}: truncated, the extension {name} needs {size} bytes and {there} are there; "
+            f"{AGAIN}"
         )
-    return BinaryTable(path, name, header, data, number)
+    file.seek(start)
+    data = file.read(size)
+    table = BinaryTable(path, name, header, data, number)
+    stated = table.text("DATASUM")
+    if stated is not None and stated != str(datasum(data)):
+        raise IcflowError(
+            f"{path}: the data of the extension {name} are not those that its DATASUM was made of: "
+            f"the file is damaged, or was edited by a tool that left DATASUM alone; {AGAIN}, or "
+            "correct the keyword (`fchecksum FILE update+ datasum+`)"
+        )
+    return table
+
+
+def datasum(data: bytes, before: int = 0) -> int:
+    """Return the sum that the keyword DATASUM holds (FITS Standard 4.0, section 4.4.2.7).
+
+    Parameters
+    ----------
+    before : int
+        That of the data before; these are a multiple of four bytes then.
+    """
+    words = np.frombuffer(data + bytes(-len(data) % 4), ">u4")
+    total = before + int(words.sum(dtype=np.uint64))
+    while total >> 32:
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+    return total
 
 
 def _keywords(header: fits.Header) -> dict[str, Any]:
@@ -337,6 +399,16 @@ def _keywords(header: fits.Header) -> dict[str, Any]:
 
 
 def _open(path: str | Path) -> IO[bytes]:
-    with open(path, "rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if zipped else open(path, "rb")  # type: ignore[return-value]
+    """Open a file, in memory if it is gzipped."""
+    file = open(path, "rb")
+    if file.read(2) != _ZIPPED:
+        file.seek(0)
+        return file
+    with file, gzip.open(path) as unzipped:
+        content = unzipped.read(MOST_UNZIPPED + 1)
+    if len(content) > MOST_UNZIPPED:
+        raise IcflowError(
+            f"{path}: unfolds to more than {MOST_UNZIPPED >> 30} GiB, which no such file holds; "
+            "gunzip it if it is meant"
+        )
+    return io.BytesIO(content)

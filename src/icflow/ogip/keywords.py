@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from icflow.errors import IcflowError
-from icflow.ogip.binary_table import BinaryTable
+from icflow.ogip.binary_table import BinaryTable, whole_numbers
 from icflow.typing import AnyArray, Floats, Integers
 
 # AREASCAL and BACKSCAL: one number, or one for each channel.
 Scale = float | Floats
+# More than any exposure (s), area or region: what is as large is no measurement.
+MOST = 1e15
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,16 @@ class Row:
         return None if text.strip().lower() in ("", "none") else text.strip()
 
     def positive(self, key: str, advice: str, single: bool = True) -> float:
-        """Return a number that has to be positive, a keyword in single precision as XSPEC does."""
+        """Return a number from 0 to `MOST`, a keyword in single precision as XSPEC does."""
         value = self._value(key)
         if value is None:
             raise IcflowError(f"{self.path}: the keyword {key} is missing; {advice}")
         number = self._number(value)
-        if not (math.isfinite(number) and number > 0):
+        if single and not self.table.has(key):
+            number = float(np.float32(min(number, MOST)))
+        if not 0 < number < MOST:
             raise IcflowError(f"{self.path}: {key} is {value!r}, not a positive number; {advice}")
-        return float(np.float32(number)) if single and not self.table.has(key) else number
+        return number
 
     def scale(self, key: str, notes: list[str]) -> Scale | None:
         """Return AREASCAL or BACKSCAL; None if absent. 0 counts as 1, as in XSPEC."""
@@ -54,9 +58,9 @@ class Row:
         if values is None:
             return None
         values = values.astype(np.float64)
-        if not (np.isfinite(values).all() and values.min() >= 0):
-            bad = values[~(values >= 0)][0]
-            raise IcflowError(f"{self.path}: {key} is {bad}, not a positive number; correct it")
+        bad = values[~((values >= 0) & (values < MOST))]
+        if bad.size:
+            raise IcflowError(f"{self.path}: {key} is {bad[0]}, not a positive number; correct it")
         if not values.all():
             notes.append(f"{self.path}: {key} is 0, which is taken for 1")
             values = np.where(values == 0, 1.0, values)
@@ -66,10 +70,13 @@ class Row:
         """Return GROUPING or QUALITY of every channel; None if it is 0 for all."""
         values = self.channels(key)
         if values is not None:
-            return values.astype(np.int64)
+            return whole_numbers(values, f"{self.path}: the column {key}")
         constant = self._value(key)
         number = self._number(constant) if constant is not None else 0.0
-        return np.full(self.n_channels, int(number), np.int64) if number else None
+        if not number:
+            return None
+        values = np.full(self.n_channels, number)
+        return whole_numbers(values, f"{self.path}: the keyword {key}")
 
     def channels(self, key: str) -> AnyArray | None:
         """Return a column with a value for each channel, shape (n_channels,); None if absent."""
@@ -101,5 +108,5 @@ class Row:
     def _number(value: Any) -> float:
         try:
             return float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return math.nan

@@ -18,7 +18,15 @@ from astropy.io import fits
 from scipy.sparse import csr_array
 
 from icflow.errors import IcflowError
-from icflow.ogip.binary_table import BinaryTable, Ragged, read_tables, write_tables
+from icflow.files import reading
+from icflow.ogip.binary_table import (
+    AGAIN,
+    BinaryTable,
+    Ragged,
+    read_tables,
+    whole_numbers,
+    write_tables,
+)
 from icflow.ogip.kinds import describe, is_area, is_bounds, is_matrix
 from icflow.ogip.names import FileName
 from icflow.typing import AnyArray, Booleans, Floats, Indices, Integers
@@ -35,6 +43,8 @@ MOST_SUM = 1.2
 NEGATIVE = 0.05
 # A first bin from 0 keV starts at this fraction of its end, as in XSPEC: models do not know 0.
 FROM_ZERO = 1e-3
+# More than the area of any telescope, cm².
+MOST_AREA = 1e8
 # Energies that all lie above this, keV, are no X-rays, but eV that are not said to be.
 NO_X_RAYS = 150.0
 KEV = {"": 1.0, "kev": 1.0, "ev": 1e-3, "mev": 1e3, "gev": 1e6}
@@ -143,7 +153,11 @@ def read_rmf(path: str | os.PathLike[str]) -> Rmf:
         leave gaps, or its values are not finite, too negative or outside the channels.
     """
     name = FileName.of(path)
-    tables = read_tables(name.on_disk())
+    with reading(name.on_disk(), "a whole RMF", AGAIN):
+        return _rmf(path, name, read_tables(name.on_disk()))
+
+
+def _rmf(path: str | os.PathLike[str], name: FileName, tables: list[BinaryTable]) -> Rmf:
     matrices = list(filter(is_matrix, name.select(tables)))
     if not matrices:
         raise IcflowError(
@@ -158,6 +172,8 @@ def read_rmf(path: str | os.PathLike[str]) -> Rmf:
     energy_lo, energy_hi, _ = _read_energies(matrices[0], notes)
     grid = energy_lo, energy_hi
     matrix = sum(_read_matrix(table, channel, grid, notes) for table in matrices)
+    if not np.any(matrix.data):
+        raise IcflowError(f"{name.path}: every element of its matrix is 0; make the RMF again")
     if len(matrices) > 1:
         notes.append(
             f"{name.path}: the sum of its {len(matrices)} matrices is used; "
@@ -247,7 +263,11 @@ def read_arf(path: str | os.PathLike[str]) -> Arf:
         without the row.
     """
     name = FileName.of(path)
-    table = _area_table(name)
+    with reading(name.on_disk(), "a whole ARF", AGAIN):
+        return _arf(path, name, _area_table(name))
+
+
+def _arf(path: str | os.PathLike[str], name: FileName, table: BinaryTable) -> Arf:
     row = _row_of_areas(table, name.number)
     notes: list[str] = []
     energy_lo, energy_hi, order = _read_energies(table, notes, row)
@@ -465,7 +485,7 @@ def _read_ebounds(name: str, tables: list[BinaryTable]) -> tuple[Integers, Float
     table = next(filter(is_bounds, tables), None)
     if table is None:
         raise IcflowError(f"{name}: has no EBOUNDS extension; give a complete RMF file")
-    channel = table.vector("CHANNEL").astype(np.int64)
+    channel = table.integers("CHANNEL")
     order = np.argsort(channel, kind="stable")
     channel = channel[order]
     if channel.size == 0 or np.any(np.diff(channel) != 1):
@@ -475,16 +495,25 @@ def _read_ebounds(name: str, tables: list[BinaryTable]) -> tuple[Integers, Float
     low, high = (_in_keV(table, edge)[order] for edge in ("E_MIN", "E_MAX"))
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         raise IcflowError(f"{name}: E_MIN or E_MAX of EBOUNDS holds NaN; make the RMF again")
-    return channel, np.minimum(low, high), np.maximum(low, high)
+    low, high = np.minimum(low, high), np.maximum(low, high)
+    step = np.diff(low + high)
+    if np.any(step > 0) == np.any(step <= 0) and step.size:
+        raise IcflowError(
+            f"{name}: the energies of EBOUNDS neither rise nor fall from channel to channel; make "
+            "the RMF again"
+        )
+    return channel, low, high
 
 
 def _check_areas(name: str, area: Floats) -> None:
-    bad = np.flatnonzero(~(np.isfinite(area) & (area >= 0)))
+    bad = np.flatnonzero(~((area >= 0) & (area < MOST_AREA)))
     if bad.size:
         raise IcflowError(
             f"{name}: {bad.size} effective areas are negative or not finite (the first, row "
             f"{bad[0] + 1}, is {area[bad[0]]}); make the ARF again"
         )
+    if not area.any():
+        raise IcflowError(f"{name}: every effective area is 0; make the ARF again")
 
 
 # --- the matrix ------------------------------------------------------------------
@@ -522,11 +551,11 @@ def _ranges(starts: Integers, lengths: Integers) -> Integers:
 def _decode(table: BinaryTable, first: int, n_channels: int, notes: list[str]) -> csr_array:
     """Expand the channel groups of every row into a sparse matrix."""
     path = table.path
-    n_grp = table.vector("N_GRP").astype(np.int64)
+    n_grp = table.integers("N_GRP")
     if np.any(n_grp < 0):
         raise IcflowError(f"{path}: N_GRP is negative; make the RMF again")
     f_chan, n_chan = (
-        _leading(_flat(table.column(name)), n_grp, name, path).astype(np.int64)
+        whole_numbers(_leading(_flat(table.column(name)), n_grp, name, path), f"{path}: {name}")
         for name in ("F_CHAN", "N_CHAN")
     )
     group_row = np.repeat(np.arange(n_grp.size), n_grp)
@@ -549,10 +578,12 @@ def _decode(table: BinaryTable, first: int, n_channels: int, notes: list[str]) -
 
 def _check_elements(path: str, values: Floats, notes: list[str]) -> None:
     # One comparison finds NaN too: min and max of an array with NaN are NaN.
-    if values.size == 0 or (values.min() >= 0 and values.max() < np.inf):
+    if values.size == 0 or (values.min() >= 0 and values.max() < MOST_AREA):
         return
     negative = values < 0
-    if not (np.isfinite(values).all() and -values[negative].sum() <= NEGATIVE * values.sum()):
+    if not (
+        np.all(np.abs(values) < MOST_AREA) and -values[negative].sum() <= NEGATIVE * values.sum()
+    ):
         raise IcflowError(
             f"{path}: the matrix holds values that are negative, more than {NEGATIVE:.0%} of it, "
             "or not finite; make the RMF again"

@@ -21,6 +21,7 @@ import numpy as np
 from astropy.io import fits
 
 from icflow.errors import IcflowError
+from icflow.files import reading
 from icflow.ogip.binary_table import BinaryTable, write_tables
 from icflow.ogip.keywords import Row
 from icflow.ogip.spectrum import PhaKeywords, channel_limits, spectrum_tables
@@ -196,7 +197,11 @@ def read_spectra(path: str | os.PathLike[str]) -> SpectrumSet:
         If the file is missing, truncated, not FITS, or not such a set.
     """
     name = os.fspath(path)
-    tables = spectrum_tables(name)
+    with reading(name, "a whole set of simulated spectra", "simulate the dataset again"):
+        return _spectra(name, spectrum_tables(name))
+
+
+def _spectra(name: str, tables: list[BinaryTable]) -> SpectrumSet:
     first = tables[0]
     parts = [_read_module(table) for table in tables]
     for _, _, index in parts[1:]:
@@ -248,6 +253,10 @@ def _read_module(table: BinaryTable) -> tuple[Recorded, DrawnCounts, Integers]:
         instrument=table.text("INSTRUME") or "",
         module=table.text("MODULE") or "",
     )
+    if counts.dtype.kind not in "iu" or (counts.size and counts.min() < 0):
+        raise IcflowError(
+            f"{name}: COUNTS holds negative or broken numbers; simulate the dataset again"
+        )
     index = table.vector("INDEX").astype(np.int64, copy=False)
     return recorded, counts.astype(np.int32, copy=False), index
 

@@ -14,8 +14,15 @@ import numpy as np
 from astropy.io import fits
 
 from icflow.errors import IcflowError
-from icflow.ogip.binary_table import BinaryTable, read_tables, write_tables
-from icflow.ogip.keywords import Row, Scale
+from icflow.files import reading
+from icflow.ogip.binary_table import (
+    AGAIN,
+    BinaryTable,
+    read_tables,
+    whole_numbers,
+    write_tables,
+)
+from icflow.ogip.keywords import MOST, Row, Scale
 from icflow.ogip.kinds import describe, is_spectrum
 from icflow.ogip.names import FileName
 from icflow.typing import AnyArray, Floats, Integers
@@ -170,7 +177,11 @@ def read_spectrum(path: str | os.PathLike[str], row: int | None = None) -> Spect
         EXPOSURE is missing.
     """
     name = FileName.of(path)
-    row = row if name.number is None else name.number - 1
+    with reading(name.on_disk(), "a whole spectrum", AGAIN):
+        return _read_row(path, name, row if name.number is None else name.number - 1)
+
+
+def _read_row(path: str | os.PathLike[str], name: FileName, row: int | None) -> Spectrum:
     table = name.select(spectrum_tables(name.on_disk()))[0]
     _check_kind(table)
     column = "COUNTS" if table.has("COUNTS") else "RATE"
@@ -188,6 +199,8 @@ def read_spectrum(path: str | os.PathLike[str], row: int | None = None) -> Spect
 def _spectrum(path: str, row: Row, values: AnyArray) -> Spectrum:
     """Return the spectrum of a row; its channels, if they fall, put in order."""
     table, notes = row.table, _odd(row)
+    if not values.size:
+        raise IcflowError(f"{row.path}: holds no channels; extract the spectrum again")
     exposure = row.positive("EXPOSURE", advice="add the exposure in seconds")
     if not table.has("COUNTS"):
         values = _counts_of_rate(row.path, values, exposure)
@@ -352,7 +365,7 @@ def _check_row(name: str, row: int | None, n_rows: int) -> int:
 
 
 def _whole_counts(name: str, counts: AnyArray) -> Integers:
-    if not np.isfinite(counts).all():
+    if not (np.abs(counts) < MOST).all():
         raise IcflowError(f"{name}: COUNTS holds NaN or infinity; extract the spectrum again")
     for bad, what in ((counts < 0, "negative"), (counts != np.rint(counts), "not integer")):
         rows = np.flatnonzero(bad)
@@ -377,7 +390,7 @@ def _read_channels(row: Row) -> tuple[Integers, Integers]:
         raise IcflowError(f"{table.path}: CHANNEL has rows of different lengths; write it again")
     if row.row is not None and channel.ndim == 2:
         channel = channel[row.row]
-    channel = channel.astype(np.int64)
+    channel = whole_numbers(channel, f"{table.path}: CHANNEL")
     order = np.argsort(channel, kind="stable")
     if channel.size != n_channels or np.any(np.diff(channel[order]) != 1):
         raise IcflowError(

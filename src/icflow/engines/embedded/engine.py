@@ -12,7 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from icflow.config import AtomicData, FitControl, FitModel, Free, Scenario
-from icflow.engines.base import BACKGROUND, FitResult, Module, failed_fit
+from icflow.engines.base import BACKGROUND, FitResult, Module, checked, failed_fit
 from icflow.engines.embedded.fake import Simulator
 from icflow.engines.embedded.fitting import Fitter
 from icflow.engines.embedded.folding import FACTOR, Behind, Folding, Groups, Selection
@@ -29,7 +29,7 @@ from icflow.models.expression import parse
 from icflow.models.priors import Prior
 from icflow.models.scenario import Setting, complete, draw, resolve
 from icflow.models.systematics import Deviates, background_factors, calibration_errors, measured
-from icflow.seeds import of_spectrum
+from icflow.seeds import of_spectrum, poisson
 from icflow.typing import Counts, DrawnCounts, Floats
 
 
@@ -63,7 +63,7 @@ class Task:
         """Fit one spectrum; a bad one gives a flagged result."""
         try:
             data, channels = self.selection.data(counts, self.group_min, groups, behind, row)
-            return self.fitter.fit(data, channels, fixed)
+            return checked(self.fitter.fit(data, channels, fixed))
         except IcflowError as error:
             model = self.model
             still = {name: p not in model.free for name, p in model.position.items()}
@@ -213,9 +213,7 @@ class EmbeddedEngine:
         counts = np.empty((len(indices), self.n_channels), dtype=np.int32)
         for row, (index, values) in enumerate(zip(indices, drawn, strict=True)):
             expected = np.concatenate([simulator.observed(values) for simulator in simulators])
-            # Matrices with slightly negative elements may lead to less than nothing.
-            generator = of_spectrum(seed, dataset, index, "counts")
-            counts[row] = generator.poisson(np.maximum(expected, 0.0))
+            counts[row] = poisson(of_spectrum(seed, dataset, index, "counts"), expected)
         return counts, {name: np.array([values[name] for values in drawn]) for name in drawn[0]}
 
     def _drawn(self, settings: Mapping[str, Setting], deviates: Deviates) -> dict[str, float]:

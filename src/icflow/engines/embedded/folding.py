@@ -306,6 +306,21 @@ class Folding:
         noticed = np.flatnonzero(noticed_channels(rmf.e_min, rmf.e_max, low, high))
         return slice(int(noticed[0]), int(noticed[-1]) + 1)
 
+    def check_reached(self, channels: slice) -> None:
+        """Check that a source leads to counts in some channels.
+
+        Raises
+        ------
+        IcflowError
+            If the response leads none there.
+        """
+        photons = np.ones(len(self.response.energies) - 1)
+        if not np.any(self.response.fold(photons)[channels] > 0):
+            raise IcflowError(
+                f"{self.response.rmf.path}: no photon leads to a count between the energies of the "
+                "fit, by this matrix and its effective area; give the response of the spectrum"
+            )
+
 
 class Selection:
     """The channels between two energies, those of all modules one after another.
@@ -323,6 +338,8 @@ class Selection:
     def __init__(self, foldings: Sequence[Folding], energies: Sequence[float]) -> None:
         self.foldings, self.energies = foldings, energies
         self.slices = [folding.noticed(energies) for folding in foldings]
+        for folding, channels in zip(foldings, self.slices, strict=True):
+            folding.check_reached(channels)
         self.stops = np.cumsum([part.stop - part.start for part in self.slices])
         self.offsets = np.append(0, self.stops[:-1])
         first = np.cumsum([0, *(folding.n_channels for folding in foldings)])

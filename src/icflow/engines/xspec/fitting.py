@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from icflow.config import FitControl, FitModel, Free, Link
-from icflow.engines.base import FitResult, failed_fit
+from icflow.engines.base import FitResult, checked, failed_fit
 from icflow.engines.starts import Limits, start
 from icflow.models.expression import Expression, parse
 from icflow.models.scenario import Setting, complete
@@ -104,7 +104,7 @@ def fit_result(plan: Plan, reply: Mapping[str, Any], bins: int) -> FitResult:
     """
     values, sigma = _by_name(plan, reply["values"]), _by_name(plan, reply["sigma"])
     cstats = reply["cstats"]
-    return FitResult(
+    result = FitResult(
         cstat=reply["cstat"],
         dof=reply["dof"],
         bins=bins,
@@ -123,6 +123,7 @@ def fit_result(plan: Plan, reply: Mapping[str, Any], bins: int) -> FitResult:
             for name, ends in zip(plan.bounds, reply["intervals"], strict=False)  # or none
         },
     )
+    return checked(result)
 
 
 def failed(plan: Plan, reason: str) -> FitResult:
