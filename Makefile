@@ -4,7 +4,7 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --quiet reason --cores $(CORES)
 
-.PHONY: help install run tiny observe-example test test-xspec test-cluster lint benchmarks schema clean
+.PHONY: help install run tiny observe-example test fuzz test-xspec test-cluster lint benchmarks schema clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -45,6 +45,12 @@ lint: .venv/installed
 test: lint ## style, types and all tests
 	$(BIN)/icflow fetch
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+
+# About an hour; `make fuzz EXAMPLES=100` is over sooner.
+fuzz: EXAMPLES ?= 2000
+fuzz: .venv/installed ## damaged and odd input of every kind: a sentence or an answer, never else
+	$(BIN)/icflow fetch
+	EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/fuzz
 
 # The first line needs nothing of ours but the files; the second tests the engine as a whole.
 test-xspec: ## check XSPEC and the engine on it: make test-xspec PYTHON=/python/with/xspec

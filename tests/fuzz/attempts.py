@@ -14,7 +14,7 @@ import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,12 @@ OUTCOMES: Counter[str] = Counter()
 SAVED = ROOT / "tests/data/xspec_reference/save_files/background_and_source.xcm"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Files:
     """A folder with whole files, its working copies made whole again before each attempt."""
 
     folder: Path
-    whole: dict[str, bytes] = field(repr=False)
+    whole: dict[str, bytes]
 
     @classmethod
     def make(cls, folder: Path) -> Files:

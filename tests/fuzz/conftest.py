@@ -17,7 +17,7 @@ EXAMPLES = int(os.environ.get("EXAMPLES", "0"))
 settings.register_profile(
     "icflow",
     derandomize=not EXAMPLES,
-    max_examples=EXAMPLES or 25,
+    max_examples=EXAMPLES or 8,
     database=None,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -400,7 +400,7 @@ def _keywords(header: fits.Header) -> dict[str, Any]:
 
 def _open(path: str | Path) -> IO[bytes]:
     """Open a file, in memory if it is gzipped."""
-    file = open(path, "rb")
+    file = open(path, "rb")  # noqa: SIM115 - whoever reads it closes it
     if file.read(2) != _ZIPPED:
         file.seek(0)
         return file

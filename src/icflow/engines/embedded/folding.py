@@ -338,8 +338,8 @@ class Selection:
     def __init__(self, foldings: Sequence[Folding], energies: Sequence[float]) -> None:
         self.foldings, self.energies = foldings, energies
         self.slices = [folding.noticed(energies) for folding in foldings]
-        for folding, channels in zip(foldings, self.slices, strict=True):
-            folding.check_reached(channels)
+        for folding, part in zip(foldings, self.slices, strict=True):
+            folding.check_reached(part)
         self.stops = np.cumsum([part.stop - part.start for part in self.slices])
         self.offsets = np.append(0, self.stops[:-1])
         first = np.cumsum([0, *(folding.n_channels for folding in foldings)])
