@@ -218,15 +218,22 @@ def _datasets(settings: EvaluateSettings, classes: Mapping[str, bool]) -> dict[s
 def _training(scores: Mapping[str, Sequence[Table]]) -> dict[str, Any]:
     """Return how the networks were trained, as their score tables state it.
 
-    Networks share all settings but the epochs, which are stated by network.
+    Networks share all settings but the epochs, which are stated by network; sentences on
+    labels that were missing or had not converged follow.
     """
     stated = {
         network: folds[0].meta["training"]
         for network, folds in scores.items()
         if "training" in folds[0].meta
     }
+    if not stated:
+        return {}
     epochs = {network: training["epochs"] for network, training in stated.items()}
-    return {**next(iter(stated.values())), "epochs": epochs} if stated else {}
+    doubts = dict.fromkeys(
+        sentence for network in stated for sentence in scores[network][0].meta.get("labels", [])
+    )
+    told = {"labels": list(doubts)} if doubts else {}
+    return {**next(iter(stated.values())), "epochs": epochs, **told}
 
 
 def _versions(fits: Iterable[Table]) -> dict[str, str]:

@@ -167,7 +167,8 @@ def _networks(metrics: Mapping[str, Any]) -> list[str]:
     return [
         f"Autoencoders: {training['folds_trained']} of {training['folds']} folds of "
         f"{training['spectra']:,} spectra, trained for {epochs(training['epochs'])}; the "
-        "threshold is the median over the folds."
+        "threshold is the median over the folds.",
+        *(f"{sentence}." for sentence in training.get("labels", [])),
     ]
 
 

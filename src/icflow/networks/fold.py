@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
 from astropy.table import Table
 
-from icflow.files import sha256
+from icflow.errors import IcflowError
+from icflow.files import say, sha256
 from icflow.networks import devices, training
 from icflow.networks.data import Channels, LabelScale, split
-from icflow.networks.inputs import SQUARED_RATE, read_inputs, training_labels
+from icflow.networks.inputs import SQUARED_RATE, Labels, read_inputs, training_labels
 from icflow.networks.training import Examples, Trained
 from icflow.networks.weights import Description, save_weights
 from icflow.ogip.response import read_rmf
 from icflow.settings import TrainSettings
 from icflow.tables import write_table
+from icflow.typing import Indices
 
 WEIGHTS = "weights.safetensors"
 HISTORY = "history.ecsv"
@@ -55,17 +56,20 @@ def run(
     output = Path(output)
     channels = Channels.of([read_rmf(path) for path in settings.responses])
     inputs = read_inputs(spectra, channels, settings.energies, settings.training.spectra)
-    values, _ = training_labels(settings.labels, inputs, labels)
+    known = training_labels(settings.labels, inputs, labels)
+    for sentence in known.doubts():
+        say(sentence)
     cuts = settings.training
     parts = split(cuts.spectra, cuts.folds, settings.fold, settings.seed)
-    scale = LabelScale.of(list(settings.labels), values[parts.train])
+    learnt, selecting = (_with_labels(part, known) for part in (parts.train, parts.selection))
+    scale = LabelScale.of(list(settings.labels), known.values[learnt])
     trained = training.train(
         settings,
-        Examples(inputs.rates[parts.train], scale.scaled(values[parts.train])),
-        Examples(inputs.rates[parts.selection], scale.scaled(values[parts.selection])),
+        Examples(inputs.rates[learnt], scale.scaled(known.values[learnt])),
+        Examples(inputs.rates[selecting], scale.scaled(known.values[selecting])),
         counts_per_rate=inputs.counts_per_rate,
         checkpoint=output / CHECKPOINT,
-        report=_report,
+        report=say,
     )
     description = Description(
         settings=settings,
@@ -102,5 +106,12 @@ def tabulate(trained: Trained, settings: TrainSettings) -> Table:
     return table
 
 
-def _report(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+def _with_labels(part: Indices, labels: Labels) -> Indices:
+    """Return the spectra of a part of a fold that have labels, at least one."""
+    kept = part[labels.known[part]]
+    if not kept.size:
+        raise IcflowError(
+            f"none of the {part.size} training spectra of one part of this fold has labels; see "
+            "the column status of the label fits, and correct fits.label or its model"
+        )
+    return kept

@@ -6,9 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from astropy import units
+from astropy.table import Table
 
 from icflow.config import LabelSource
 from icflow.errors import IcflowError
@@ -16,7 +18,7 @@ from icflow.models.like_components import in_order
 from icflow.networks.data import Channels, counts_per_rate, input_rates
 from icflow.ogip.spectra import read_spectra
 from icflow.tables import floats, read_table, rows_of, strings
-from icflow.typing import Floats, Integers, Singles
+from icflow.typing import Booleans, Floats, Integers, Singles
 
 RATE = units.ct / units.s / units.keV
 SQUARED_RATE = RATE**2
@@ -104,10 +106,47 @@ def read_inputs(
     )
 
 
-def training_labels(
-    sources: Mapping[str, str], inputs: Inputs, fits: Sequence[Path]
-) -> tuple[Floats, dict[str, str]]:
-    """Return the labels (n, n_labels) of training spectra, and units by label.
+@dataclass(frozen=True)
+class Labels:
+    """Labels of training spectra.
+
+    Attributes
+    ----------
+    values : (n, n_labels) float
+        NaN in the rows of spectra whose label fit gave no number.
+    units : dict of str
+        By label, where it has one.
+    unconverged : int
+        Spectra whose label fit gave numbers, but did not converge.
+    """
+
+    values: Floats
+    units: dict[str, str]
+    unconverged: int = 0
+
+    @property
+    def known(self) -> Booleans:
+        """Which spectra have all labels, (n,): the others are left out of a training."""
+        return np.asarray(np.isfinite(self.values).all(axis=1))
+
+    def doubts(self) -> list[str]:
+        """Return sentences on labels that a training does without, or should not trust."""
+        number, missing = len(self.values), int((~self.known).sum())
+        sentences = []
+        if missing:
+            sentences.append(
+                f"{missing:,} of {number:,} training spectra are left out: their label fits gave "
+                "no number"
+            )
+        if self.unconverged:
+            sentences.append(
+                f"{self.unconverged:,} of {number:,} label fits that are used did not converge"
+            )
+        return sentences
+
+
+def training_labels(sources: Mapping[str, str], inputs: Inputs, fits: Sequence[Path]) -> Labels:
+    """Return the labels of training spectra.
 
     Parameters
     ----------
@@ -121,13 +160,13 @@ def training_labels(
     Raises
     ------
     IcflowError
-        If a label is absent or not a number for a spectrum.
+        If a label is absent, a true parameter is none for a spectrum, or no fit gave one.
     """
     parsed = {label: _parsed(source) for label, source in sources.items()}
-    fitted, fit_units = _read_fits(
+    fitted = _read_fits(
         [source.parameter for source in parsed.values() if source.origin == "fit"], inputs, fits
     )
-    origins = _simulated(inputs) | {"fit": fitted}
+    origins = _simulated(inputs) | {"fit": fitted.values}
     labels = np.empty((inputs.index.size, len(sources)))
     for column, (label, source) in enumerate(parsed.items()):
         values = origins[source.origin].get(source.parameter)
@@ -139,18 +178,19 @@ def training_labels(
             )
         labels[:, column] = _values(source, values)
         bad = np.flatnonzero(~np.isfinite(labels[:, column]))
-        if bad.size:
+        if bad.size and source.origin != "fit":
             raise IcflowError(
                 f"autoencoder.labels.{label} is {sources[label]!r}, which is not a number for "
                 f"spectrum {inputs.index[bad[0]]} of the dataset {inputs.dataset}; use another "
                 "label, or fewer autoencoder.training.spectra"
             )
-    named = {
-        label: fit_units[source.parameter]
+    units = {
+        label: fitted.units[source.parameter]
         for label, source in parsed.items()
-        if source.origin == "fit" and source.parameter in fit_units and not source.logarithm
+        if source.origin == "fit" and source.parameter in fitted.units and not source.logarithm
     }
-    return labels, named
+    known = np.isfinite(labels).all(axis=1)
+    return Labels(labels, units, int(np.sum(known & ~fitted.converged)))
 
 
 def true_labels(sources: Mapping[str, str], inputs: Inputs) -> Floats:
@@ -181,46 +221,47 @@ def _values(source: LabelSource, values: Floats) -> Floats:
     return np.log(np.where(values > 0, values, math.nan))
 
 
-def _read_fits(
-    parameters: Sequence[str], inputs: Inputs, paths: Sequence[Path]
-) -> tuple[dict[str, Floats], dict[str, str]]:
-    """Return fitted parameters in the order of the spectra, and their units."""
+class _Fitted(NamedTuple):
+    """Fitted parameters in the order of the spectra, their units, and which fits converged."""
+
+    values: dict[str, Floats]
+    units: dict[str, str]
+    converged: Booleans
+
+
+def _read_fits(parameters: Sequence[str], inputs: Inputs, paths: Sequence[Path]) -> _Fitted:
     if not parameters:
-        return {}, {}
-    index, origins = [np.empty(0, np.int64)], list[tuple[Path, str]]()
-    values: dict[str, list[Floats]] = {name: [np.empty(0)] for name in parameters}
-    unit_of: dict[str, str] = {}
-    for path in map(Path, paths):
-        table = read_table(path, ["index", *parameters])
-        index.append(np.asarray(table["index"], np.int64))
-        status = strings(table, "status") if "status" in table.colnames else [""] * len(table)
-        origins += [(path, text) for text in status]
-        for name in parameters:
-            values[name].append(floats(table, name))
-            if table[name].unit is not None:
-                unit_of[name] = str(table[name].unit)
-    rows = rows_of(np.concatenate(index), inputs.index, f"label fits of {inputs.dataset}")
-    fitted = {name: np.concatenate(columns)[rows] for name, columns in values.items()}
+        return _Fitted({}, {}, np.ones(inputs.index.size, dtype=bool))
+    tables = [(path, read_table(path, ["index", "converged", *parameters])) for path in paths]
+    index = [np.asarray(table["index"], np.int64) for _, table in tables]
+    empty = np.empty(0)
+    rows = rows_of(
+        np.concatenate([empty.astype(np.int64), *index]),
+        inputs.index,
+        f"label fits of {inputs.dataset}",
+    )
+
+    def joined(name: str) -> Floats:
+        return np.concatenate([empty, *(floats(table, name) for _, table in tables)])[rows]
+
+    fitted = {name: joined(name) for name in parameters}
     for name, column in fitted.items():
-        _check_fitted(name, column, inputs, [origins[row] for row in rows])
-    return fitted, unit_of
+        if not np.isfinite(column).any():
+            raise _none_fitted(name, inputs, tables)
+    units = {
+        name: str(table[name].unit)
+        for _, table in tables
+        for name in parameters
+        if table[name].unit is not None
+    }
+    return _Fitted(fitted, units, joined("converged") > 0)
 
 
-def _check_fitted(
-    name: str, column: Floats, inputs: Inputs, origins: Sequence[tuple[Path, str]]
-) -> None:
-    """Check that every label fit gave a parameter; `origins` are their files and statuses."""
-    bad = np.flatnonzero(~np.isfinite(column))
-    if not bad.size:
-        return
-    path, status = origins[bad[0]]
-    if bad.size == column.size:
-        raise IcflowError(
-            f"{path}: none of the {column.size} label fits of the dataset {inputs.dataset} gave "
-            f"{name} (the first: {status or 'no status'}); correct its scenario, or fits.label "
-            "and its model"
-        )
-    raise IcflowError(
-        f"{path}: {name} of spectrum {inputs.index[bad[0]]} is not a number, so it cannot label "
-        "the latents; see the column status, or use fewer autoencoder.training.spectra"
+def _none_fitted(name: str, inputs: Inputs, tables: Sequence[tuple[Path, Table]]) -> IcflowError:
+    """Return the error that no label fit gave a parameter."""
+    path, table = next((path, table) for path, table in tables if len(table))
+    status = strings(table, "status")[0] if "status" in table.colnames else "no status"
+    return IcflowError(
+        f"{path}: none of the {inputs.index.size} label fits of the dataset {inputs.dataset} gave "
+        f"{name} (the first: {status}); correct its scenario, or fits.label and its model"
     )

@@ -178,7 +178,10 @@ class Scorer:
         """
         sources = self.settings.train.labels
         if inputs.dataset == self.settings.training:
-            labels, self.units = training_labels(sources, inputs, fits)
+            known = training_labels(sources, inputs, fits)
+            labels, self.units = known.values, known.units
+            if known.doubts():
+                self.meta["labels"] = known.doubts()
         else:
             labels = true_labels(sources, inputs)
         reconstruction, latents = reconstruct(self.network, inputs.rates)

@@ -96,7 +96,7 @@ def test_ordered_labels_take_the_cooler_plasma_first() -> None:
         "as": "truth:apec.norm",
     }
     wanted = np.array([[3, 5, math.log(0.3), 0.5], [2, 4, math.log(0.2), 0.2]])
-    np.testing.assert_allclose(training_labels(sources, INPUTS, [])[0], wanted)
+    np.testing.assert_allclose(training_labels(sources, INPUTS, []).values, wanted)
     np.testing.assert_allclose(true_labels(sources, INPUTS), wanted)
 
 

@@ -188,7 +188,7 @@ def die(line):
     if line.startswith("epoch 4/"):
         os.kill(os.getpid(), signal.SIGKILL)
 
-fold._report = die
+fold.say = die
 training.train = functools.partial(training.train, interval=0.0)
 half = len(sys.argv[3:]) // 2
 files = [Path(name) for name in sys.argv[3:]]
@@ -372,18 +372,44 @@ def test_too_few_spectra(run: Run, tmp_path: Path) -> None:
         fold.run(run.settings.train, run.spectra["train_2T"], run.labels[:2], tmp_path)
 
 
-def test_label_that_is_not_a_number(run: Run, tmp_path: Path) -> None:
+def test_a_spectrum_without_label_is_left_out_and_counted(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     table = Table.read(run.labels[1])
     table["apec.kT"][3] = np.nan
+    table["converged"][4:6] = False
     bad = tmp_path / "bad.ecsv"
     table.write(bad, format="ascii.ecsv")
     labels = [run.labels[0], bad, run.labels[2]]
-    with pytest.raises(IcflowError, match=r"bad\.ecsv: apec\.kT of spectrum 23 is not a number"):
+    fold.run(run.settings.train, run.spectra["train_2T"], labels, tmp_path / "network")
+    sentences = [
+        "1 of 50 training spectra are left out: their label fits gave no number",
+        "2 of 50 label fits that are used did not converge",
+    ]
+    said = capsys.readouterr().err
+    assert all(sentence in said for sentence in sentences)
+    # It trains as if the spectrum were not there, and is scored nevertheless.
+    history = Table.read(tmp_path / "network" / "history.ecsv")
+    assert np.isfinite(history["train_loss"]).all()
+    assert np.isfinite(history["selection_loss"]).all()
+    again = Run(run.settings, run.spectra, labels, tmp_path / "network")
+    scored = Table.read(again.score(run.settings, tmp_path))
+    assert scored.meta["labels"] == sentences
+    row = scored[(scored["dataset"] == "train_2T") & (scored["index"] == 23)]
+    assert np.isnan(row["label_kT"][0])
+    assert np.isfinite(row["R_a"][0])
+
+
+def test_a_part_of_a_fold_without_any_label(run: Run, tmp_path: Path) -> None:
+    part = split(50, 5, 1, seed=3).selection
+    labels = []
+    for path in run.labels:
+        table = Table.read(path)
+        table["apec.kT"][np.isin(table["index"], part)] = np.nan
+        labels.append(tmp_path / path.name)
+        table.write(labels[-1], format="ascii.ecsv")
+    with pytest.raises(IcflowError, match=r"none of the 10 training spectra of one part of this"):
         fold.run(run.settings.train, run.spectra["train_2T"], labels, tmp_path / "network")
-    # Spectra that are not used may lack a label.
-    few = make_settings(Path(run.settings.train.responses[0]), training__spectra=23).train
-    few = few.model_copy(update={"training": few.training.model_copy(update={"batch": 5})})
-    fold.run(few, run.spectra["train_2T"], labels, tmp_path / "network")
 
 
 def test_a_population_whose_label_fits_all_fail(run: Run, tmp_path: Path) -> None:

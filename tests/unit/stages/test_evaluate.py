@@ -19,7 +19,7 @@ from astropy.table import Table
 from icflow import config as configuration
 from icflow import settings as settings_of
 from icflow.config import Config, Detector
-from icflow.detection import table1
+from icflow.detection import evaluation, table1
 from icflow.detection.detectors import in_order
 from icflow.detection.published import PUBLISHED
 from icflow.errors import IcflowError
@@ -289,6 +289,22 @@ def test_latex_escapes_what_users_write(config: Config, results: Path, evaluate:
     tree["detection"]["detectors"]["cae"]["title"] = "R_a & 50%"
     evaluate(configuration.validate(tree, "test"), results)
     assert r"R\_a \& 50\% &" in (results / "tables/table1.tex").read_text()
+
+
+def test_the_caption_counts_labels_that_were_missing() -> None:
+    settings = {"folds": 10, "folds_trained": 2, "spectra": 800, "epochs": 25}
+    sentence = "3 of 800 training spectra are left out: their label fits gave no number"
+    told = Table(meta={"training": settings, "labels": [sentence]})
+    trained = evaluation._training({"cae": [told], "ae": [told], "x": [Table(meta={})]})
+    metrics = {
+        "datasets": {},
+        "population": "apec.kT 1–10",
+        "bootstrap": 100,
+        "training": trained,
+        "versions": {},
+    }
+    assert table1.caption(metrics).count(f" {sentence}. ") == 1
+    assert "labels" not in evaluation._training({"ae": [Table(meta={"training": settings})]})
 
 
 def test_undefined_metrics_are_written_as_such() -> None:

@@ -25,9 +25,15 @@ from icflow.engines.registry import make_engine
 from icflow.engines.xspec import inputs
 from icflow.engines.xspec.fitting import Plan, failed, fit_result
 from icflow.engines.xspec.journal import Journal
-from icflow.engines.xspec.process import NoXspecError, Process, XspecCrash, XspecError
+from icflow.engines.xspec.process import (
+    NoXspecError,
+    Process,
+    XspecCrash,
+    XspecError,
+    XspecKilled,
+)
 from icflow.errors import IcflowError
-from icflow.files import sha256
+from icflow.files import say, sha256
 from icflow.models import library
 from icflow.models.background import read_background
 from icflow.models.expression import Expression, parse
@@ -120,13 +126,17 @@ class PyXspecEngine:
         finally:
             self.journal = None
 
-    def _ask(self, request: Mapping[str, Any], fits: int = 1) -> dict[str, Any]:
-        """Ask XSPEC what takes no longer than so many fits, a new process if the first crashes."""
+    def _ask(self, request: Mapping[str, Any], what: str, fits: int = 1) -> dict[str, Any]:
+        """Ask XSPEC what takes no longer than so many fits, a new process if the first crashes.
+
+        What it is asked for is named where that happens.
+        """
 
         def ask() -> dict[str, Any]:
             try:
                 return self.process.ask(request, fits)
-            except XspecCrash:
+            except XspecCrash as crash:
+                say(f"{what}: {crash}; a new process takes it up again")
                 return self.process.ask(request, fits)
 
         if self.journal is None:
@@ -200,7 +210,7 @@ class PyXspecEngine:
 
     def _counts(self, request: Mapping[str, Any], what: str) -> list[float]:
         try:
-            counts: list[float] = self._ask(request)["counts"]
+            counts: list[float] = self._ask(request, what)["counts"]
         except XspecCrash as crash:
             raise IcflowError(
                 f"{what}: {crash}, twice; its model may be outside of what XSPEC can compute"
@@ -225,22 +235,36 @@ class PyXspecEngine:
         several starting points the first is generic, or the `start` that the
         model gives; the others are drawn, the same for every spectrum. With the
         strategy ``seeded`` the embedded engine's minimum is the only one.
+
+        Raises
+        ------
+        IcflowError
+            After all fits, if something has killed XSPEC twice on a spectrum: that is no fault of
+            the spectrum, and the next run tries it again.
         """
         # Energies that select nothing are an error of the configuration, not of every spectrum.
         noticed_channels(self.rmf.e_min, self.rmf.e_max, *control.energies)
         plan = Plan.of(model, control, at_truth, self.background_limits(control.background_range))
         seeds = self._seeds(model, control, counts, truth, at_truth)
+        killed = 0
         for row, seed in zip(range(len(counts)), seeds, strict=False):
             fixed = {name: float(truth[name][row]) for name in at_truth}
             try:
-                yield self._fit(plan, control, counts[row], fixed, seed)
+                yield self._fit(plan, control, counts[row], fixed, seed, f"row {row}")
             except XspecCrash as crash:
+                killed += isinstance(crash, XspecKilled)
                 yield failed(plan, f"{crash}, twice on this spectrum")
             except NoXspecError:
                 # A crash, and no way to start again: the rest is left for another try.
                 raise
             except IcflowError as error:
                 yield failed(plan, str(error))
+        if killed:
+            raise IcflowError(
+                f"XSPEC was killed twice on {killed} of {len(counts)} spectra, as by a machine "
+                "that is out of memory; the other fits are kept: give jobs more memory, or run "
+                "fewer at once, and run again"
+            )
 
     def background_limits(self, reach: float) -> dict[str, tuple[float, float]]:
         """Return the limits of the factor of each background; `reach` where its file says none."""
@@ -271,6 +295,7 @@ class PyXspecEngine:
         counts: Counts,
         fixed: Mapping[str, float],
         seed: FitResult | None,
+        what: str,
     ) -> FitResult:
         rmf, (low, high) = self.rmf, control.energies
         if not np.any(counts[noticed_channels(rmf.e_min, rmf.e_max, low, high)] > 0):
@@ -299,4 +324,4 @@ class PyXspecEngine:
         fits = len(plan.starts) + 1
         if control.errors == "profile":
             fits += SEARCH * len(plan.bounds)
-        return fit_result(plan, self._ask(request, fits), len(bins))
+        return fit_result(plan, self._ask(request, what, fits), len(bins))

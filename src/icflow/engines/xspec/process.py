@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 import site
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from threading import Timer
+from threading import Event, Timer
 from typing import Any
 
 from icflow import heasoft
@@ -29,6 +30,10 @@ PATIENCE = 20  # seconds for a process to end that has closed its pipes
 
 class XspecCrash(Exception):
     """The process of XSPEC ended before it replied."""
+
+
+class XspecKilled(XspecCrash):
+    """Somebody else has killed it, most likely a machine that is out of memory."""
 
 
 class XspecError(IcflowError):
@@ -132,7 +137,13 @@ class Process:
     def _exchange(self, request: Mapping[str, Any], limit: float) -> dict[str, Any]:
         process = self.process
         assert process is not None and process.stdin is not None and process.stdout is not None
-        timer = Timer(limit, process.kill)
+        late = Event()
+
+        def end() -> None:
+            late.set()
+            process.kill()
+
+        timer = Timer(limit, end)
         timer.start()
         try:
             process.stdin.write(json.dumps(request) + "\n")
@@ -144,7 +155,12 @@ class Process:
         finally:
             timer.cancel()
         if not isinstance(reply, dict):
-            raise XspecCrash(f"XSPEC ended with status {self._ended(process)}")
+            status = self._ended(process)
+            if late.is_set():
+                raise XspecCrash(f"XSPEC took longer than {limit:g} s")
+            if status == -signal.SIGKILL:
+                raise XspecKilled("XSPEC was killed (out of memory?)")
+            raise XspecCrash(f"XSPEC ended with status {status}")
         return reply
 
     def _ended(self, process: subprocess.Popen[str]) -> int:

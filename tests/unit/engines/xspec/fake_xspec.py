@@ -3,6 +3,7 @@
 Tests copy it into a folder as ``xspec.py``. What is written to the file
 ``FAKE_XSPEC_CALLS`` is the script of the session. Spectra of the number of
 counts in ``FAKE_XSPEC_KILLS`` kill the process when they are loaded, those in
+``FAKE_XSPEC_MEMORY`` likewise, as a machine without memory would, those in
 ``FAKE_XSPEC_KILLS_PARENT`` the one that started it, and those in
 ``FAKE_XSPEC_FAILS`` fail to fit; with ``FAKE_XSPEC_ONCE`` (a file that does
 not exist yet) the process dies once, with ``FAKE_XSPEC_HANGS`` (likewise) it
@@ -205,6 +206,8 @@ class Spectrum:
             os.kill(os.getpid(), signal.SIGSEGV)
         if total in os.environ.get("FAKE_XSPEC_KILLS", "").split():
             os.kill(os.getpid(), signal.SIGSEGV)
+        if total in os.environ.get("FAKE_XSPEC_MEMORY", "").split():
+            os.kill(os.getpid(), signal.SIGKILL)
         if total in os.environ.get("FAKE_XSPEC_KILLS_PARENT", "").split():
             os.kill(os.getppid(), signal.SIGKILL)
         hangs = os.environ.get("FAKE_XSPEC_HANGS")

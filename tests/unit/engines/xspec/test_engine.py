@@ -468,7 +468,10 @@ def spectra(*totals: int) -> np.ndarray:
 
 
 def test_a_crash_of_xspec_costs_nothing(
-    engine: PyXspecEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: PyXspecEngine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     undisturbed = list(engine.fit(MODEL, ONE, spectra(600, 601), {}, []))
     monkeypatch.setenv("FAKE_XSPEC_ONCE", str(tmp_path / "once"))
@@ -477,6 +480,8 @@ def test_a_crash_of_xspec_costs_nothing(
     assert (tmp_path / "once").exists()
     assert [result.status for result in results] == ["ok", "ok"]
     assert [result.values for result in results] == [result.values for result in undisturbed]
+    said = capsys.readouterr().err
+    assert "row 0: XSPEC ended with status -11; a new process takes it up again" in said
 
 
 def test_a_spectrum_that_kills_xspec_twice_is_flagged(
@@ -498,7 +503,10 @@ def test_a_spectrum_that_kills_xspec_twice_is_flagged(
 
 
 def test_an_xspec_that_hangs_is_killed(
-    engine: PyXspecEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: PyXspecEngine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("FAKE_XSPEC_HANGS", str(tmp_path / "hung"))
     monkeypatch.setattr(process, "LIMIT", 3)
@@ -506,6 +514,7 @@ def test_an_xspec_that_hangs_is_killed(
     results = list(engine.fit(MODEL, ONE, spectra(*range(600, 607)), {}, []))
     assert (tmp_path / "hung").exists()
     assert [result.status for result in results] == ["ok"] * 7
+    assert "row 5: XSPEC took longer than 6 s; a new process" in capsys.readouterr().err
 
 
 def test_limits_that_xspec_does_not_take_are_noticed(
@@ -699,6 +708,23 @@ def test_a_killed_shard_goes_on_where_it_was(
     assert list(tmp_path.glob("*.partial*")) == []
     undisturbed = (tmp_path / "undisturbed.ecsv").read_bytes()
     assert (tmp_path / "killed.ecsv").read_bytes() == undisturbed
+
+
+def test_a_machine_without_memory_costs_the_spectrum_another_run(
+    calls: Path, instrument: Instrument, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_shard(tmp_path / "a.pha", spectra(600, 601, 602, 603))
+    settings = fit_settings(instrument)
+    fit_stage.run(settings, tmp_path / "a.pha", tmp_path / "undisturbed.ecsv")
+    monkeypatch.setenv("FAKE_XSPEC_MEMORY", "601")
+    with pytest.raises(IcflowError, match=r"killed twice on 1 of 4 spectra, .* more memory"):
+        fit_stage.run(settings, tmp_path / "a.pha", tmp_path / "a.ecsv")
+    assert not (tmp_path / "a.ecsv").exists()
+    monkeypatch.delenv("FAKE_XSPEC_MEMORY")
+    calls.unlink()
+    fit_stage.run(settings, tmp_path / "a.pha", tmp_path / "a.ecsv")
+    assert calls.read_text().count("Spectrum(") == 1
+    assert (tmp_path / "a.ecsv").read_bytes() == (tmp_path / "undisturbed.ecsv").read_bytes()
 
 
 def test_where_xspec_does_not_start_again_the_rest_is_left_for_another_try(

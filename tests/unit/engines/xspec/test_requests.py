@@ -84,7 +84,7 @@ class Recorder(PyXspecEngine):
         self.requests: list[dict[str, Any]] = []
         super().__init__(modules, atomic_data)
 
-    def _ask(self, request: Mapping[str, Any], fits: int = 1) -> dict[str, Any]:
+    def _ask(self, request: Mapping[str, Any], what: str, fits: int = 1) -> dict[str, Any]:
         self.requests.append(dict(request))
         raise process.XspecError("recorded")
 
