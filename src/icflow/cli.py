@@ -121,6 +121,7 @@ COMMANDS: list[Command] = [
         "--freeze NAME=NUMBER  keep a parameter at a value",
         "--link NAME=OTHER  a parameter equals another one",
         "--limits NAME=LOW:HIGH  limits of a free parameter",
+        "--start NAME=NUMBER  where a free parameter starts",
         "--rmf FILE+  redistribution matrix, of all spectra or once for each (default: RESPFILE)",
         "--arf FILE+  effective area, or `none` (default: ANCRFILE)",
         "--background FILE+  background spectrum or components, or `none` (default: BACKFILE)",

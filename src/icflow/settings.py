@@ -258,6 +258,7 @@ class FitSpectrumSettings(ModelSettings, FitControl):
     freeze: dict[str, Number]
     link: dict[str, str]
     limits: dict[str, Interval]
+    start: dict[str, Number] = Field({})
 
 
 def _take(kind: type[Settings], *sections: Section, **own: Any) -> Settings:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
+from icflow.observation.fit_output import Fit
 from icflow.observation.panels import (
     FLUX,
     Bins,
@@ -17,6 +18,7 @@ from icflow.observation.panels import (
     draw_residuals,
     draw_unfolded,
 )
+from icflow.observation.tables import fitted
 from icflow.publish.figures import style
 from icflow.publish.figures.example_spectra import Component, is_background
 
@@ -27,6 +29,13 @@ HEIGHTS = {"folded": 3.0, "residuals": 1.1, "unfolded": 2.2}
 DOWN = 5.0  # how far below data and best fit components are drawn
 WIDTH, HEIGHT, LEGEND = 5.2, 0.95, 0.5  # inch; the height is that of a unit of `HEIGHTS`
 COLORS = (style.BLUE, style.VERMILLION, style.GREEN, style.PURPLE, style.ORANGE, style.SKY)
+
+
+def of_fit(fit: Fit, unfolded: bool) -> style.Figure:
+    """Draw a fit with its model and statistic as the title; see `draw`."""
+    table = fitted(fit.engine, {NAME: (fit.model, fit.result.values)})
+    numbers = f"{fit.statistic} = {fit.result.cstat:.1f}, {fit.result.dof} dof"
+    return draw(table, f"{fit.settings.expression}\n{numbers}", unfolded)
 
 
 def draw(table: Table, title: str, unfolded: bool) -> style.Figure:
