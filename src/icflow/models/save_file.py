@@ -24,8 +24,8 @@ from icflow.ogip.names import beside
 
 # Statements that change nothing of what the models predict, and those that are read.
 WITHOUT_EFFECT = (
-    *("statistic", "method", "systematic", "ignore", "notice", "bayes", "query", "weight"),
-    *("log", "chatter", "parallel", "cosmo", "setplot", "cpd", "backgrnd", "corfile", "cornorm"),
+    *("statistic", "method", "systematic", "notice", "bayes", "query", "weight"),
+    *("log", "chatter", "parallel", "cosmo", "setplot", "cpd", "corfile", "cornorm"),
     *("lmod", "show", "fit", "xset"),
 )
 SETTINGS = ("abund", "xsect")
@@ -57,12 +57,18 @@ class SavedSpectrum:
     responses, areas : dict of int to str
         File names as they are written, ``none`` for none; what the header of the spectrum
         names for source 1 is not among them.
+    background : str or None
+        Its background spectrum as written, ``none`` for none; None if it was not set by hand.
+    ignored : list of str
+        Ranges of channels or energies as they are written.
     """
 
     name: str
     group: int
     responses: dict[int, str] = field(default_factory=dict)
     areas: dict[int, str] = field(default_factory=dict)
+    background: str | None = None
+    ignored: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -77,6 +83,9 @@ class SavedModel:
         Where its statement stands.
     parameters : list of float or str
         Values, or links as written, of all data groups one after another.
+    limits : list of tuple of float, or None
+        Soft limits of each of them; None where it is linked, or frozen by a step that is not
+        positive.
     """
 
     source: int
@@ -84,6 +93,7 @@ class SavedModel:
     expression: str
     line: int
     parameters: list[float | str] = field(default_factory=list)
+    limits: list[tuple[float, float] | None] = field(default_factory=list)
 
 
 @dataclass
@@ -159,6 +169,27 @@ class SaveFile:
                 if model.source == 1 or _given(spectrum.responses.get(model.source))
             }
         )
+
+    def links(self, model: SavedModel) -> dict[int, int]:
+        """Return which parameters of the lowest data group equal which, by number from 0.
+
+        Raises
+        ------
+        IcflowError
+            If a link is more than a parameter of the same model.
+        """
+        links = {}
+        size = len(parse(model.expression).parameters)
+        for number, setting in enumerate(model.parameters[:size]):
+            if isinstance(setting, str):
+                match = REFERENCE.fullmatch(setting.strip())
+                if match is None or match[1] or not 1 <= int(match[2]) <= size:
+                    raise IcflowError(
+                        f"{self.path}: the link `= {setting}` of p{number + 1} is not another "
+                        "parameter alone; untie it in XSPEC, or write the model anew"
+                    )
+                links[number] = int(match[2]) - 1
+        return links
 
     def without_model(self) -> list[int]:
         """Return the sources that have a response and no model."""
@@ -236,7 +267,9 @@ def read_save_file(path: str | Path) -> SaveFile:
         if not line or line.startswith("#"):
             continue
         if PARAMETER.match(line) and model is not None:
-            model.parameters.append(_parameter(line, where))
+            value, limits = _parameter(line, where)
+            model.parameters.append(value)
+            model.limits.append(limits)
         else:
             model = _statement(saved, number, line, where)
     if not saved.spectra:
@@ -260,6 +293,8 @@ def _statement(saved: SaveFile, number: int, line: str, where: str) -> SavedMode
     if word in ("data", "response", "arf"):
         for first, second, name in _places(words, where):
             _set_file(saved, word, (first, second), name, where)
+    elif word in ("backgrnd", "ignore"):
+        _take_up(saved, word, words)
     elif word in SETTINGS and words:
         saved.settings[word] = words[0]
     elif word not in WITHOUT_EFFECT:
@@ -268,6 +303,22 @@ def _statement(saved: SaveFile, number: int, line: str, where: str) -> SavedMode
             f"{AGAIN}, without changes of responses such as gain"
         )
     return None
+
+
+def _take_up(saved: SaveFile, word: str, words: Sequence[str]) -> None:
+    """Take up backgrounds of spectra, or what is ignored of them; what names none, not."""
+    spectrum: SavedSpectrum | None = None
+    if word == "backgrnd" and len(words) == 2 and words[0].isdecimal():
+        spectrum = saved.spectra.get(int(words[0]))
+        if spectrum is not None:
+            spectrum.background = words[1]
+        return
+    for item in words:
+        number, colon, channels = item.rpartition(":")
+        if colon and number.isdecimal():
+            spectrum = saved.spectra.get(int(number))
+        if spectrum is not None:
+            spectrum.ignored.append(channels)
 
 
 def _places(words: Sequence[str], where: str) -> Iterator[tuple[int, int, str]]:
@@ -292,10 +343,10 @@ def _set_file(saved: SaveFile, word: str, place: tuple[int, int], name: str, whe
     (spectrum.responses if word == "response" else spectrum.areas)[first] = name
 
 
-def _parameter(line: str, where: str) -> float | str:
-    """Return the value of a parameter, or its link."""
+def _parameter(line: str, where: str) -> tuple[float | str, tuple[float, float] | None]:
+    """Return the value of a parameter, or its link, and the soft limits of one that is free."""
     if line.startswith("="):
-        return line[1:].strip()
+        return line[1:].strip(), None
     try:
         numbers = [float(word) for word in line.split()]
         if len(numbers) != NUMBERS or not math.isfinite(numbers[0]):
@@ -305,7 +356,8 @@ def _parameter(line: str, where: str) -> float | str:
             f"{where}: {line!r} is not a parameter, which is six numbers or a link: the file is "
             f"not whole, or a script; {AGAIN}"
         ) from None
-    return numbers[0]
+    value, step, _, low, high, _ = numbers
+    return value, (low, high) if step > 0 else None
 
 
 def hand_set(names: Mapping[int, str], source: int, otherwise: str | None) -> str | None:

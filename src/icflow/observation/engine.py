@@ -75,7 +75,7 @@ class ObservedEngine:
         responses = [folding.response.rmf for folding in engine.foldings]
         sizes = [len(rmf.channel) for rmf in responses]
         self.module = np.repeat([module.name for module in modules], sizes)
-        self.energies = np.concatenate([np.column_stack([r.e_min, r.e_max]) for r in responses])
+        self.energies = engine.channel_edges
         spectra = [
             _binned(module, rmf, control, regroup)
             for module, rmf in zip(modules, responses, strict=True)

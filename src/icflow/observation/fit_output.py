@@ -232,7 +232,8 @@ def as_save_file(fit: Fit) -> str:
             fit.model.parameters,
             values,
             spectra,
-            fit.energies,
+            # As asked for: XSPEC leaves out a channel that ends where the last one of all does.
+            settings.energies,
             settings.cross_normalisation,
             settings.atomic_data,
             comment=f"fitted in bins of at least {least} counts, which are not those of the file"

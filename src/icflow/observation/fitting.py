@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from icflow.config import FitModel, Free, Link, ObservedSpectrum
 from icflow.config.model import MODULE_NAME
+from icflow.engines.base import FitResult
 from icflow.engines.embedded.folding import FACTOR
 from icflow.errors import IcflowError
 from icflow.models.expression import parse
@@ -24,6 +26,7 @@ from icflow.observation.fit_output import Fit
 from icflow.ogip.names import plain
 from icflow.ogip.observation import SpectrumFiles, check_companions, read_files
 from icflow.settings import FitSpectrumSettings
+from icflow.typing import Floats
 
 # Limits of free parameters where the user gives none: XSPEC's hard limits are wider than tables
 # and spectra make sense. Keyed by the name of the parameter.
@@ -43,9 +46,7 @@ def fit(
         If the model cannot be used, or the fit fails.
     """
     model, engine = prepare(settings, files, energies)
-    factors = [FACTOR + file.name for file in files[1:]]
-    frozen = {n: np.array([v]) for n, v in settings.freeze.items() if n in factors}
-    (result,) = engine.fit(model, frozen=frozen)
+    (result,) = engine.fit(model, frozen=_frozen_factors(settings, files))
     if result.status != "ok":
         raise IcflowError(f"{', '.join(file.spectrum.path for file in files)}: {result.status}")
     return Fit(settings, files, energies, model, engine, result)
@@ -59,13 +60,45 @@ def prepare(
     Every parameter that is neither frozen nor linked is free, and so are the
     factors between the first spectrum and the others.
     """
-    factors = [FACTOR + file.name for file in files[1:]]
-    model = FitModel(
-        expression=settings.expression, parameters=_parameters(settings, energies, factors)
-    )
-    complete(parse(settings.expression), model.parameters, "parameters")
+    model = model_of(settings, energies, [FACTOR + file.name for file in files[1:]])
     regroup = "group_min" in settings.model_fields_set
     return model, ObservedEngine(files, settings, regroup, settings.atomic_data)
+
+
+def model_of(
+    settings: FitSpectrumSettings, energies: Sequence[float], factors: Sequence[str] = ()
+) -> FitModel:
+    """Return the model with every parameter fixed, linked or free within limits.
+
+    Parameters
+    ----------
+    factors : sequence of str
+        Between spectra, which may be frozen too.
+
+    Raises
+    ------
+    IcflowError
+        If a name is no parameter, or a value or limit is outside XSPEC's hard limits.
+    """
+    parameters = _parameters(settings, energies, factors)
+    complete(parse(settings.expression), parameters, "parameters")
+    return FitModel(expression=settings.expression, parameters=parameters)
+
+
+def with_intervals(fit: Fit, delta: float) -> FitResult:
+    """Return a fit again, with the range of each free parameter in which C rises by `delta`."""
+    engine = copy(fit.engine)
+    engine.control = fit.settings.model_copy(update={"errors": "profile", "delta": delta})
+    (result,) = engine.fit(fit.model, frozen=_frozen_factors(fit.settings, fit.files))
+    return result
+
+
+def _frozen_factors(
+    settings: FitSpectrumSettings, files: Sequence[SpectrumFiles]
+) -> dict[str, Floats]:
+    """Return the factors between spectra that are kept at a value."""
+    factors = [FACTOR + file.name for file in files[1:]]
+    return {n: np.array([v]) for n, v in settings.freeze.items() if n in factors}
 
 
 def check_expression(expression: str) -> None:
@@ -110,7 +143,7 @@ def together(
     chosen = "energies" in settings.model_fields_set
     low, high = settings.energies
     checked = [check_companions(files, low, high, cut=not chosen) for files in asked]
-    names = _names([part.files for part in checked])
+    names = names_of([part.files for part in checked])
     limits = [part.energies for part in checked]
     files = [replace(part.files, name=name) for part, name in zip(checked, names, strict=True)]
     return files, (min(low for low, _ in limits), max(high for _, high in limits))
@@ -126,7 +159,7 @@ def _each(given: Sequence[str], number: int, key: str) -> list[str | None]:
     return list(given) if len(given) == number else [given[0] if given else None] * number
 
 
-def _names(files: Sequence[SpectrumFiles]) -> list[str]:
+def names_of(files: Sequence[SpectrumFiles]) -> list[str]:
     """Name spectra by their instruments, or else by their files; a single one has no name."""
     if len(files) == 1:
         return [""]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from astropy import units
 from astropy.table import Table
 from tqdm import tqdm
 
 from icflow.engines.base import FitResult
+from icflow.engines.columns import columns_of
 from icflow.engines.registry import check_version, make_engine
 from icflow.errors import IcflowError
 from icflow.models.expression import parse
@@ -45,28 +45,17 @@ def run(settings: FitSettings, spectra: Path, output: Path) -> None:
 
 def tabulate(results: Sequence[FitResult], settings: FitSettings, shard: SpectrumSet) -> Table:
     """Return fits as a table: one row per spectrum, a value and an error per parameter."""
-    table = Table()
-    table["index"] = shard.index
-    table["cstat"] = rounded([result.cstat for result in results], DIGITS)
-    for name in ("dof", "bins", "converged", "starts", "agreeing", "iterations"):
-        table[name] = [getattr(result, name) for result in results]
+    columns = columns_of(results, profile=settings.errors == "profile")
     # Of the size of rounding errors where a fit has converged.
-    table["gradient"] = [float(f"{result.gradient:.1e}") for result in results]
-    table["at_bound"] = [",".join(result.at_bound) for result in results]
-    table["status"] = [result.status for result in results]
+    columns["gradient"] = [float(f"{value:.1e}") for value in columns["gradient"]]
     declared = parse(settings.model.expression).parameters
-    for name in results[0].values:
-        table[name] = rounded([result.values[name] for result in results], DIGITS)
-        if name in declared and declared[name].unit == "keV":
+    table = Table({"index": shard.index})
+    for name, values in columns.items():
+        parameter = name.removesuffix("_error").removesuffix("_lower").removesuffix("_upper")
+        measured = name == "cstat" or parameter in results[0].values
+        table[name] = rounded(values, DIGITS) if measured else values
+        if parameter in declared and declared[parameter].unit == "keV":
             table[name].unit = units.keV
-        if any(result.errors[name] != 0 for result in results):
-            table[f"{name}_error"] = rounded([result.errors[name] for result in results], DIGITS)
-            table[f"{name}_error"].unit = table[name].unit
-        if settings.errors == "profile" and name in results[0].free:
-            for end, column in enumerate(("lower", "upper")):
-                values = [_interval(result, name)[end] for result in results]
-                table[f"{name}_{column}"] = rounded(values, DIGITS)
-                table[f"{name}_{column}"].unit = table[name].unit
     table.meta.update(
         fit=settings.name,
         strategy=settings.strategy,
@@ -79,7 +68,3 @@ def tabulate(results: Sequence[FitResult], settings: FitSettings, shard: Spectru
         group_min=settings.group_min,
     )
     return table
-
-
-def _interval(result: FitResult, name: str) -> tuple[float, float]:
-    return result.intervals.get(name, (np.nan, np.nan))

@@ -115,6 +115,12 @@ class EmbeddedEngine:
         )
         return scaled
 
+    @property
+    def channel_edges(self) -> Floats:
+        """Nominal limits of the channels, keV, shape (n_channels, 2)."""
+        responses = [folding.response.rmf for folding in self.foldings]
+        return np.concatenate([np.column_stack([rmf.e_min, rmf.e_max]) for rmf in responses])
+
     def versions(self) -> dict[str, str]:
         """Return what the numbers depend on."""
         return {

@@ -1,0 +1,1 @@
+"""What `import icflow` offers: spectra, models, fits and verdicts, from Python."""

@@ -1,0 +1,125 @@
+"""Arguments as people write them: numbers, quantities, arrays; and errors in Python's words."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from icflow.errors import IcflowError
+from icflow.typing import Counts
+
+_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*)")
+
+
+def in_python(text: str) -> str:
+    """Return a sentence that names arguments where the command line has options."""
+    return _OPTION.sub(lambda match: match[1].replace("-", "_"), text)
+
+
+@contextmanager
+def python_words() -> Iterator[None]:
+    """Let errors name arguments in place of options of the command line."""
+    try:
+        yield
+    except IcflowError as error:
+        raise IcflowError(in_python(str(error))) from None
+
+
+def number(value: Any, unit: Any, name: str) -> float:
+    """Return a plain number, of a quantity in the unit that is documented.
+
+    Parameters
+    ----------
+    value : number or astropy.units.Quantity
+    unit : str or astropy.units.Unit or None
+        None where a quantity has no meaning.
+    name : str
+        Of the argument, for errors.
+
+    Raises
+    ------
+    IcflowError
+        If it is no finite number, or a quantity in a unit that cannot be turned into this one.
+    """
+    if hasattr(value, "unit"):
+        value = _without_unit(value, unit, name)
+    try:
+        plain = float(value)
+    except (TypeError, ValueError):
+        raise IcflowError(f"{name} is {value!r}; give a number") from None
+    if not math.isfinite(plain):
+        raise IcflowError(f"{name} is {plain}; give a finite number")
+    return plain
+
+
+def _without_unit(quantity: Any, unit: Any, name: str) -> Any:
+    from astropy import units
+
+    if unit is None:
+        raise IcflowError(f"{name} is {quantity}, and has no unit; give a plain number")
+    try:
+        # Energies may be given as wavelengths or frequencies.
+        return quantity.to_value(unit, equivalencies=units.spectral())
+    except units.UnitConversionError:
+        raise IcflowError(
+            f"{name} is {quantity}, which cannot be converted to {unit}; give a number or a "
+            f"quantity in {unit}"
+        ) from None
+
+
+def energies(pair: Any, name: str = "energies") -> list[float]:
+    """Return lowest and highest energy, keV.
+
+    Raises
+    ------
+    IcflowError
+        If these are not two energies, the lower one first.
+    """
+    try:
+        low, high = pair
+    except (TypeError, ValueError):
+        raise IcflowError(f"{name} is {pair!r}; give two energies, (low, high)") from None
+    limits = [number(low, "keV", name), number(high, "keV", name)]
+    if not 0 <= limits[0] < limits[1]:
+        raise IcflowError(
+            f"{name} is {limits[0]:g} to {limits[1]:g} keV; give the lower energy first, and none "
+            "below 0"
+        )
+    return limits
+
+
+def counts(values: Any, n_channels: int, what: str) -> Counts:
+    """Return counts per channel, one row for each spectrum.
+
+    Parameters
+    ----------
+    values : array_like, shape (n_channels,) or (n, n_channels)
+    what : str
+        What has the channels, for errors.
+
+    Raises
+    ------
+    IcflowError
+        If the length is wrong, or they are not counts.
+    """
+    rows = np.atleast_2d(np.asarray(values))
+    if rows.ndim != 2 or rows.shape[1] != n_channels:
+        raise IcflowError(
+            f"counts has the shape {np.shape(values)}, and {what} has {n_channels} channels; give "
+            f"all channels of each spectrum, (n, {n_channels})"
+        )
+    numeric = rows.dtype.kind in "iuf"
+    if not numeric or not np.all(np.isfinite(rows)) or np.any(rows < 0) or np.any(rows % 1):
+        raise IcflowError("counts holds NaN, negative numbers or fractions; give whole counts")
+    return np.asarray(rows, dtype=np.int64)
+
+
+def listed(values: Any) -> list[Any]:
+    """Return one thing, or several, as a list."""
+    several = isinstance(values, Sequence) and not isinstance(values, (str, bytes))
+    return list(values) if several else [values]

@@ -1,0 +1,198 @@
+"""A spectrum with the files that belong to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from os import PathLike, fspath
+from typing import Any
+
+import numpy as np
+
+from icflow.api.arguments import energies as energies_of
+from icflow.api.arguments import in_python, python_words
+from icflow.api.instrument import Instrument, Name
+from icflow.config import ObservedSpectrum
+from icflow.errors import IcflowError
+from icflow.ogip.observation import SpectrumFiles, check_companions, read_files
+from icflow.ogip.response import read_rmf
+from icflow.typing import Counts, Floats
+
+# More than any response covers, keV.
+EVERYTHING = 0.0, 1e9
+
+
+@dataclass(frozen=True, repr=False)
+class Spectrum:
+    """An observed spectrum, its response and its background, and what of it is fitted.
+
+    `read_spectrum` makes it.
+
+    Attributes
+    ----------
+    files : SpectrumFiles
+        The spectrum and the paths of its companions.
+    energies : list of float, or None
+        Lowest and highest energy that is fitted, keV; None for 3 to 80 keV where there are
+        channels.
+    group_min : int or None
+        Least counts in a bin; None for the bins of the file.
+    notes : tuple of str
+        What is odd about the files, a sentence each.
+    """
+
+    files: SpectrumFiles
+    energies: Sequence[float] | None = None
+    group_min: int | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """The file."""
+        return self.files.spectrum.path
+
+    @property
+    def counts(self) -> Counts:
+        """Counts per channel, shape (n_channels,)."""
+        return self.files.spectrum.counts
+
+    @property
+    def exposure(self) -> float:
+        """Exposure, s."""
+        return self.files.spectrum.exposure
+
+    @property
+    def edges(self) -> Floats:
+        """Nominal limits of the channels, keV, shape (n_channels, 2)."""
+        rmf = read_rmf(self.files.rmf)
+        return np.column_stack([rmf.e_min, rmf.e_max])
+
+    @property
+    def instrument(self) -> Instrument:
+        """Response, exposure and described background, to simulate spectra like this one."""
+        files = self.files
+        return Instrument(files.rmf, files.arf, self.exposure, files.background)
+
+    def using(
+        self,
+        *,
+        energies: Any = None,
+        group_min: int | None = None,
+        background: Name | None = None,
+    ) -> Spectrum:
+        """Return the same spectrum with another choice; what is not given stays.
+
+        Parameters
+        ----------
+        energies, group_min, background
+            As of `read_spectrum`.
+
+        Examples
+        --------
+        >>> import icflow
+        >>> icflow.read_spectrum("spec.pha").using(group_min=20).group_min
+        20
+        """
+        files = self.files
+        if background is not None:
+            files = _read(
+                self.path,
+                fspath(files.rmf),
+                None if files.arf is None else fspath(files.arf),
+                fspath(background),
+            )
+        return replace(
+            self,
+            files=files,
+            energies=self.energies if energies is None else energies_of(energies),
+            group_min=self.group_min if group_min is None else _least(group_min),
+        )
+
+    def __repr__(self) -> str:
+        return f"<icflow.Spectrum {'; '.join(f'{k} {v}' for k, v in self._rows())}>"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr><th>{k}</th><td>{escape(v)}</td></tr>" for k, v in self._rows())
+        return f"<table>{rows}</table>"
+
+    def _rows(self) -> list[tuple[str, str]]:
+        files = self.files
+        background = files.background if files.behind is None else files.behind.path
+        chosen = (
+            "by default" if self.energies is None else "{:g} to {:g} keV".format(*self.energies)
+        )
+        bins = "of the file" if self.group_min is None else f"of at least {self.group_min} counts"
+        return [
+            ("spectrum", self.path),
+            ("counts", f"{int(self.counts.sum())} in {self.exposure:g} s"),
+            ("response", f"{files.rmf}, {files.arf or 'no area'}"),
+            ("background", str(background or "none")),
+            ("energies", chosen),
+            ("bins", bins),
+        ]
+
+
+@python_words()
+def read_spectrum(
+    path: Name,
+    *,
+    rmf: Name | None = None,
+    arf: Name | None = None,
+    background: Name | None = None,
+    energies: Any = None,
+    group_min: int | None = None,
+) -> Spectrum:
+    """Read an OGIP spectrum and the files that belong to it.
+
+    Parameters
+    ----------
+    path : path
+        PHA file, of type I or a row of type II (``two.pha{2}``).
+    rmf, arf, background : path, optional
+        Companions; by default those that the header names (RESPFILE, ANCRFILE, BACKFILE), beside
+        the spectrum or here. A background is a spectrum, or a description of its components
+        (YAML); ``"none"`` is none.
+    energies : pair of float or Quantity, optional
+        Lowest and highest energy to fit, keV; by default 3 to 80 where there are channels.
+    group_min : int, optional
+        Least counts in a bin, 0 for single channels; by default the GROUPING of the file, if it
+        has one.
+
+    Returns
+    -------
+    Spectrum
+
+    Raises
+    ------
+    IcflowError
+        If a file is missing or cannot be used, the files do not belong together, or the
+        energies reach outside the response.
+
+    Examples
+    --------
+    >>> import icflow
+    >>> spectrum = icflow.read_spectrum("spec.pha", energies=(2, 30), group_min=20)
+    >>> spectrum
+    <icflow.Spectrum spectrum spec.pha; counts 462937 in 10000 s; response resp.rmf, area.arf; ...>
+    """
+    if not isinstance(path, (str, PathLike)):
+        raise IcflowError(f"a spectrum is {path!r}; give the name of a PHA file")
+    given = [None if name is None else fspath(name) for name in (rmf, arf, background)]
+    spectrum = Spectrum(_read(fspath(path), *given))
+    chosen = spectrum.using(energies=energies, group_min=group_min)
+    low, high = chosen.energies or EVERYTHING
+    checked = check_companions(spectrum.files, low, high, cut=chosen.energies is None)
+    notes = tuple(in_python(note) for note in checked.files.notes)
+    # A fit looks again, at the energies that it has then.
+    return replace(chosen, files=replace(checked.files, notes=spectrum.files.notes), notes=notes)
+
+
+def _read(path: str, rmf: str | None, arf: str | None, background: str | None) -> SpectrumFiles:
+    return read_files(ObservedSpectrum(spectrum=path, rmf=rmf, arf=arf, background=background))
+
+
+def _least(group_min: Any) -> int:
+    if not isinstance(group_min, (int, np.integer)) or group_min < 0:
+        raise IcflowError(f"group_min is {group_min!r}; give a whole number of counts, 0 for none")
+    return int(group_min)

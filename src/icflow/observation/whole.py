@@ -1,0 +1,40 @@
+"""All that is done for an observation: networks are trained, it is analysed, its page is drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from icflow import checks
+from icflow import settings as settings_of
+from icflow.config import Config
+from icflow.layout import TRAINED_OBSERVED
+from icflow.observation import analysis, networks, page
+from icflow.publish.figures import style
+from icflow.settings import ObserveSettings
+
+
+def run(config: Config, name: str, folder: Path) -> str:
+    """Do all that the workflow does for an observation; return the verdict.
+
+    Networks that are there already are used as they are.
+
+    Raises
+    ------
+    IcflowError
+        If an input is missing or cannot be used, or a fit is impossible.
+    """
+    checks.check_observation(config, name)
+    settings = settings_of.observe(config, name)
+    trained = networks_of(settings, folder)
+    for network, path in trained.items():
+        if not (path / TRAINED_OBSERVED[0]).is_file():
+            networks.run(settings_of.observe_network(config, name, network), path)
+    verdict = analysis.run(settings, folder, trained)
+    images = [folder / f"observation.{suffix}" for suffix in config.figures.formats]
+    style.write(lambda: page.draw(folder), config.figures.dpi, images)
+    return verdict
+
+
+def networks_of(settings: ObserveSettings, folder: Path) -> dict[str, Path]:
+    """Return the folders of the networks of an observation."""
+    return {name: folder / "networks" / name for name in settings.networks}

@@ -1,0 +1,29 @@
+"""The files of a project, which every installed icflow carries.
+
+In the source tree they are links to where a clone has them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from icflow.errors import IcflowError
+
+FILES = Path(__file__).parent / "project_files"
+# What the workflow is, and the default configuration.
+SNAKEFILE, CONFIG = FILES / "Snakefile", FILES / "config.yaml"
+
+
+def check_files() -> None:
+    """Check that the files are there.
+
+    Raises
+    ------
+    IcflowError
+        If icflow was installed without them.
+    """
+    if not CONFIG.is_file():
+        raise IcflowError(
+            f"{CONFIG}: not there, so this icflow was installed from half a source tree; install "
+            "it again from a whole one, or from a wheel"
+        )

@@ -1,0 +1,1 @@
+../../../../containers/debian_base.sh

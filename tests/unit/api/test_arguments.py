@@ -1,0 +1,54 @@
+"""What people give as numbers, energies and counts, and what is said of what is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy import units
+
+from icflow.api import arguments
+from icflow.errors import IcflowError
+
+
+def test_quantities_are_converted() -> None:
+    assert arguments.number(2000 * units.eV, "keV", "kT") == 2.0
+    assert arguments.number(12.398419843320026 * units.AA, "keV", "E") == pytest.approx(1.0)
+    assert arguments.number(1e5 * units.s, "s", "exposure") == 1e5
+    assert arguments.energies((20, 80 * units.keV)) == [20.0, 80.0]
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: arguments.number(3 * units.m, "s", "exposure"), "exposure is 3.0 m, which cannot"),
+        (lambda: arguments.number(3 * units.m, None, "index"), "index is 3.0 m, and has no unit"),
+        (lambda: arguments.number(float("nan"), None, "kT"), "kT is nan; give a finite number"),
+        (lambda: arguments.number("five", None, "kT"), "kT is 'five'; give a number"),
+        (lambda: arguments.energies((80, 3)), "energies is 80 to 3 keV; give the lower energy"),
+        (lambda: arguments.energies(5), "energies is 5; give two energies"),
+        (
+            lambda: arguments.counts(np.ones(3), 4, "it"),
+            "counts has the shape .* it has 4",
+        ),
+        (lambda: arguments.counts([[1, np.nan]], 2, "it"), "counts holds NaN"),
+        (lambda: arguments.counts([[1, -1]], 2, "it"), "negative"),
+        (lambda: arguments.counts([[1, 0.5]], 2, "it"), "fractions"),
+        (lambda: arguments.counts([["a", "b"]], 2, "it"), "give whole counts"),
+    ],
+)
+def test_one_sentence_each(call: Any, sentence: str) -> None:
+    with pytest.raises(IcflowError, match=sentence):
+        call()
+
+
+def test_counts_have_a_row_for_each_spectrum() -> None:
+    assert arguments.counts([1, 2.0, 3], 3, "it").tolist() == [[1, 2, 3]]
+
+
+def test_errors_name_arguments_in_place_of_options() -> None:
+    text = "give one with --group-min, as /tmp/a--b.pha and --rmf have"
+    assert arguments.in_python(text) == "give one with group_min, as /tmp/a--b.pha and rmf have"
+    with pytest.raises(IcflowError, match="use energies"), arguments.python_words():
+        raise IcflowError("use --energies")

@@ -1,0 +1,98 @@
+"""Fits from Python: what they say is what `icflow fit` says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import toy
+
+import icflow
+from icflow.cli import main
+
+MODEL = icflow.Model("powerlaw", {"powerlaw.PhoIndex": (1, 3)})
+
+
+@pytest.fixture
+def fit(folder: Path) -> icflow.Fit:
+    return MODEL.fit(icflow.read_spectrum("spec.pha", energies=(2, 30), group_min=20))
+
+
+def test_it_is_that_of_the_command(
+    folder: Path, fit: icflow.Fit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit.save("python.json")
+    words = ["--limits", "powerlaw.PhoIndex=1:3", "--energies", "2", "30", "--group-min", "20"]
+    command = ["fit", "spec.pha", "--expression", "powerlaw", *words, "--output", "command.json"]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    written = [json.loads(Path(f"{name}.json").read_text()) for name in ("python", "command")]
+    assert written[0] == written[1]
+    assert repr(fit) == printed.rstrip("\n").replace("--limits", "limits")
+
+
+def test_fit_of_two_spectra(folder: Path) -> None:
+    toy.save(folder / "other.pha", toy.pha(counts=toy.draw(norm=1.1), INSTRUME="TOY2"))
+    joint = MODEL.fit(["spec.pha", "other.pha"])
+    assert joint.values["factor.TOY2"] == pytest.approx(1.1, abs=0.01)
+    assert joint.parameters.loc["factor.TOY2", ["low", "high"]].tolist() == [0.8, 1.25]
+    assert set(joint.intervals(0.68).index) == set(joint.covariance.index)
+
+
+def test_numbers_of_a_fit(fit: icflow.Fit) -> None:
+    table = fit.parameters
+    assert table.columns.tolist() == ["value", "error", "low", "high", "free", "unit"]
+    assert table.loc["powerlaw.PhoIndex", ["low", "high", "free"]].tolist() == [1.0, 3.0, True]
+    assert table["error"].pow(2).to_numpy() == pytest.approx(np.diag(fit.covariance))
+    assert fit.dof == fit.bins - 2 and fit.converged and fit.statistic == "C"
+    assert "<table" in fit._repr_html_()
+
+
+def test_intervals_end_where_the_statistic_has_risen(fit: icflow.Fit, folder: Path) -> None:
+    low = fit.intervals(0.90).loc["powerlaw.PhoIndex", "low"]
+    frozen = MODEL.using({"powerlaw.PhoIndex": low})
+    there = frozen.fit(icflow.read_spectrum("spec.pha", energies=(2, 30), group_min=20))
+    assert there.cstat - fit.cstat == pytest.approx(2.7055, abs=0.02)
+
+
+def test_flux_and_its_error_are_those_of_fits_to_many(fit: icflow.Fit, folder: Path) -> None:
+    value, error = fit.flux(2, 10)
+    instrument = icflow.read_spectrum("spec.pha").instrument
+    fits = MODEL.fit_many(fit.best.fake(instrument, n=60), instrument, energies=(2, 30))
+    fluxes = [
+        fit.best.using(fits.loc[row, ["powerlaw.PhoIndex", "powerlaw.norm"]].to_dict()).flux(2, 10)
+        for row in fits.index
+    ]
+    assert np.mean(fluxes) == pytest.approx(value, rel=3e-3)
+    assert np.std(fluxes) == pytest.approx(error, rel=0.3)
+
+
+def test_goodness_of_a_model_that_does_not_fit(fit: icflow.Fit, folder: Path) -> None:
+    assert fit.goodness(40) > 0.02
+    assert fit.goodness(40) == fit.goodness(40)
+    wrong = icflow.Model("powerlaw", {"powerlaw.PhoIndex": 2.2}).fit("spec.pha")
+    assert wrong.goodness(40) < 0.02
+
+
+def test_figures(fit: icflow.Fit, folder: Path) -> None:
+    figure = fit.plot(unfolded=True)
+    assert len(figure.axes) == 3
+    fit.save("fit.png")
+    assert (folder / "fit.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda fit: fit.intervals(90), "level is 90; give a probability"),
+        (lambda fit: fit.goodness(0), "n is 0"),
+        (lambda fit: fit.flux(2, 10, component="apec"), "component is 'apec'"),
+        (lambda fit: fit.save("fit.txt"), "choose one of these suffixes"),
+    ],
+)
+def test_what_cannot_be_done(fit: icflow.Fit, call: Any, sentence: str) -> None:
+    with pytest.raises(icflow.IcflowError, match=sentence):
+        call(fit)

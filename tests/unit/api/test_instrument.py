@@ -1,0 +1,35 @@
+"""Instruments: files, exposures, several modules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toy
+from astropy import units
+
+import icflow
+from icflow.api.instrument import engine_of
+from icflow.config import AtomicData
+
+
+def test_what_it_is(folder: Path) -> None:
+    instrument = icflow.Instrument("resp.rmf", Path("area.arf"), exposure=10 * units.ks)
+    assert instrument.module.exposure == 1e4
+    np.testing.assert_allclose(instrument.edges[:, 0], toy.LOW, rtol=1e-6)
+    assert engine_of(instrument, AtomicData()) is engine_of(instrument, AtomicData())
+
+
+@pytest.mark.parametrize(
+    ("instrument", "sentence"),
+    [
+        (icflow.Instrument("gone.rmf"), "gone.rmf"),
+        (icflow.Instrument("resp.rmf", "area.arf", exposure=-1), "exposure"),
+        (icflow.Instrument("resp.rmf", "area.arf", exposure=3 * units.m), "cannot be converted"),
+        ([icflow.Instrument("resp.rmf")] * 2, "several instruments are named '', ''"),
+    ],
+)
+def test_what_it_cannot_be(folder: Path, instrument: icflow.Instrument, sentence: str) -> None:
+    with pytest.raises(icflow.IcflowError, match=sentence):
+        engine_of(instrument, AtomicData())

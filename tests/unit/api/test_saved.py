@@ -1,0 +1,51 @@
+"""Save files of XSPEC, in and out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import toy
+
+import icflow
+
+
+def test_a_fit_comes_back(folder: Path) -> None:
+    toy.save(folder / "back.pha", toy.pha(counts=toy.draw() // 50))
+    given = {"powerlaw.PhoIndex": (1, 3), "powerlaw_2.PhoIndex": "powerlaw.PhoIndex"}
+    model = icflow.Model("powerlaw+powerlaw", given | {"powerlaw_2.norm": 0.1})
+    spectrum = icflow.read_spectrum("spec.pha", energies=(2, 30), background="back.pha")
+    fit = model.fit(spectrum)
+    fit.save("fit.xcm")
+    again, (other,) = icflow.read_xcm("fit.xcm")
+    assert other.energies == [2.0, 30.0]
+    assert again.parameters["link"].tolist() == model.parameters["link"].tolist()
+    assert again.settings["powerlaw_2.norm"] == 0.1
+    refitted = again.fit(other)
+    assert (refitted.statistic, refitted.cstat) == ("W", pytest.approx(fit.cstat, abs=1e-3))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("data 1:1 spec.pha\n", "holds no model of source 1"),
+        ("data 1:1 gone.pha\nmodel powerlaw\n2 0.01 -3 -3 9 10\n1 0.1 0 0 9 10\n", r"gone\.pha"),
+        (
+            "data 1:1 spec.pha\nmodel powerlaw+powerlaw\n2 0.01 -3 -3 9 10\n1 0.1 0 0 9 10\n"
+            "= p1*2\n1 0.1 0 0 9 10\n",
+            "is not another parameter alone",
+        ),
+    ],
+)
+def test_what_cannot_be_read(folder: Path, words: str, sentence: str) -> None:
+    (folder / "bad.xcm").write_text(words)
+    with pytest.raises(icflow.IcflowError, match=sentence):
+        icflow.read_xcm("bad.xcm")
+
+
+def test_ranges_of_channels_are_noted(folder: Path) -> None:
+    words = "data 1:1 spec.pha\nignore 1:1-35,370-400\nmodel powerlaw\n"
+    words += "2 0.01 -3 -3 9 10\n1 0.1 0 0 9 10\n"
+    (folder / "saved.xcm").write_text(words)
+    _, (spectrum,) = icflow.read_xcm("saved.xcm")
+    assert "ignores the channels 1-35,370-400" in spectrum.notes[-1]
