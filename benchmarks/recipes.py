@@ -120,7 +120,7 @@ def read(config: Config, results: Path) -> Data:
         Channels.of([read_rmf(path) for path in own.responses]), own.energies, cuts.spectra,
     )  # fmt: skip
     fits = [layout.labels(dataset, shard) for shard in shards]
-    labels, _ = training_labels(own.labels, inputs, fits)
+    labels = training_labels(own.labels, inputs, fits).values
     parts = split(cuts.spectra, cuts.folds, own.fold, own.seed)
     scale = LabelScale.of(list(own.labels), labels[parts.train])
     sample, selection = (

@@ -129,7 +129,8 @@ def write_shard(folder: Path, dataset: str, size: int) -> dict[str, np.ndarray]:
 def write_labels(folder: Path, truth: dict[str, np.ndarray]) -> None:
     """Write fits that find the truth."""
     names = ("apec.kT", "apec.norm")
-    fits = Table({"index": np.arange(truth["apec.kT"].size)} | {n: truth[n] for n in names})
+    index = np.arange(truth["apec.kT"].size)
+    fits = Table({"index": index, "converged": index >= 0} | {n: truth[n] for n in names})
     path = folder / "label/train_2T/shard-0000.ecsv"
     path.parent.mkdir(parents=True)
     fits.write(path)
