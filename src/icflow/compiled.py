@@ -6,18 +6,29 @@ they share: which one depends on what was compiled or loaded first, and sums in
 another order differ in their last digits. A rerun has to give the same bytes.
 
 Compiled functions are kept beside their sources or, where these cannot be written
-(a package that an administrator has installed), below the user's cache.
+(a package that an administrator has installed), below the user's cache. An edit of
+a function compiles it anew, and its callers, wherever they stand; one process
+compiles, others that need the same function wait.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache, wraps
 from pathlib import Path
-from typing import Any
+from types import CodeType, FunctionType
+from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
 from numba import njit
+from numba.core.caching import FunctionCache
+from numba.core.dispatcher import Dispatcher
 
+from icflow.files import process_lock
 from icflow.folders import cache_folder
 
 _PACKAGE = Path(__file__).parent
@@ -32,14 +43,96 @@ def compiled_folder() -> Path:
 if not _SETTINGS.CACHE_DIR and not os.access(_PACKAGE, os.W_OK):
     _SETTINGS.CACHE_DIR = str(cache_folder() / "compiled")
 
+
+@cache
+def fingerprint(function: FunctionType) -> str:
+    """Return the SHA-256 of what a function computes, with all that it calls.
+
+    Code counts, and the constants of its module that it reads; comments do not.
+    """
+    digest = hashlib.sha256()
+    for value in _parts(function.__code__, function.__globals__):
+        digest.update(_text(value).encode() + b"\0")
+    return digest.hexdigest()
+
+
+def _parts(code: CodeType, names: dict[str, Any]) -> Iterator[Any]:
+    yield code.co_code.hex()
+    for value in code.co_consts:
+        if isinstance(value, CodeType):
+            yield from _parts(value, names)
+        else:
+            yield value
+    for name in code.co_names:
+        yield name
+        yield names.get(name)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Dispatcher):
+        return fingerprint(value.py_func)
+    if isinstance(value, np.ndarray):
+        return str(value.tobytes().hex())
+    if isinstance(value, int | float | str | tuple):
+        return repr(value)
+    return repr(getattr(value, "_fields", None))
+
+
+class _Kernels(FunctionCache):
+    """The machine code of a function on disk, by argument types."""
+
+    lock: Any = None
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        # numba itself looks at nothing but the file that the function stands in.
+        key = super()._index_key(sig, codegen)  # type: ignore[no-untyped-call]
+        return (*key, fingerprint(self._py_func))
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return the machine code; None if this process has to make it, while others wait."""
+        kernel = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        if kernel is None:
+            with suppress(OSError):  # a file system without locks
+                self.lock = process_lock(f"{self.cache_path}/{self._impl.filename_base}.lock")
+                self.lock.acquire()
+            kernel = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        return kernel
+
+    def release(self) -> None:
+        """Let the others go on, whether or not the machine code could be made."""
+        if self.lock is not None:
+            Path(self.lock.lock_file).unlink(missing_ok=True)
+            self.lock.release()
+            self.lock = None
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _compiler(**options: Any) -> Callable[[Function], Function]:
+    """Return a decorator that compiles functions, each when it is first called."""
+    decorate = njit(forceinline=True, cache=True, nogil=True, **options)
+
+    def compiled(function: Function) -> Function:
+        dispatcher: Any = decorate(function)
+        dispatcher._cache = kernels = _Kernels(function)  # type: ignore[no-untyped-call]
+        compile_ = dispatcher.compile
+
+        @wraps(compile_)
+        def compile_once(signature: Any) -> Any:
+            try:
+                return compile_(signature)
+            finally:
+                kernels.release()
+
+        dispatcher.compile = compile_once
+        return cast(Function, dispatcher)
+
+    return compiled
+
+
 # Sums may be taken in any order: several numbers at a time.
-jit = njit(
-    forceinline=True,
-    cache=True,
-    nogil=True,
-    fastmath={"reassoc", "contract", "nsz"},
-    error_model="numpy",
-)
+jit = _compiler(fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
 
 # As written: in order, and a division by zero raises.
-strict = njit(forceinline=True, cache=True, nogil=True)
+strict = _compiler()

@@ -14,9 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from icflow.compiled import jit, strict
-from icflow.engines.embedded import folded
 from icflow.engines.embedded.algebra import inverse
-from icflow.engines.embedded.folded import PlasmaTable
+from icflow.engines.embedded.folded import PlasmaTable, add_lines, add_smooth, line_strength
 from icflow.engines.embedded.shapes import Box, Shapes, derivatives, information
 from icflow.engines.embedded.tables import Part, Tables
 from icflow.statistic import FLOOR, Data, only, pulls, statistic, weights
@@ -118,8 +117,8 @@ def _models(base: Floats, parts: list[Part], nodes: Floats) -> Floats:
         models[i] = base
         for table, amounts, first in parts:
             own = models[i, first : first + table.smooth.shape[-1]]
-            folded.add_smooth(table, amounts, z, own)
-            folded.add_lines(table, amounts, z, own)
+            add_smooth(table, amounts, z, own)
+            add_lines(table, amounts, z, own)
     return models
 
 
@@ -190,7 +189,7 @@ def _hops(table: PlasmaTable, amounts: Floats, low: float, high: float) -> Hops:
     edges, n_rows = table.energies, len(table.energies) - 1
     first = np.searchsorted(edges, table.line_energy / (1 + high))
     last = np.minimum(np.searchsorted(edges, table.line_energy / (1 + low)), n_rows)
-    strength = folded.line_strength(table, amounts)
+    strength = line_strength(table, amounts)
     n = 0
     for line in range(len(first)):
         n += max(last[line] - max(first[line], 1), 0)
