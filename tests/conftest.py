@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,15 +36,19 @@ def pytest_report_header() -> list[str]:
     ]
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """Keep the tests of the workflow in one process: they share a finished run."""
-    from xdist.scheduler import LoadScopeScheduling
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests make once what they share, in one process, and start the longest first.
 
-    class Scheduler(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            return "workflow" if "tests/workflow/" in nodeid else nodeid
+    The tests of a file share their fixtures; those of the workflow a finished run.
+    """
+    for item in items:
+        file, _, _ = item.nodeid.partition("::")
+        item.add_marker(pytest.mark.xdist_group("finished" if _reads_the_run(item) else file))
+    items.sort(key=lambda item: not _reads_the_run(item))
 
-    return Scheduler(config, log)
+
+def _reads_the_run(item: Any) -> bool:
+    return item.get_closest_marker("workflow") is not None and "finished" in item.fixturenames
 
 
 @pytest.fixture(scope="session")

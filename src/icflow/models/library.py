@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shlex
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -160,6 +160,10 @@ def reads_atomdb(definition: Definition) -> bool:
     return definition.name.lower() in READ_ATOMDB
 
 
+# shlex takes ten times as long, at each start of a job.
+_WORD = re.compile(r'"([^"]*)"|(\S+)')
+
+
 def _parse_model_dat(text: str) -> dict[str, Definition]:
     """Parse XSPEC's model definitions: a head line and a line for each parameter."""
     models: dict[str, Definition] = {}
@@ -179,7 +183,7 @@ def _parse_parameter(line: str) -> Parameter:
 
     ``$name`` is a switch, ``*name`` a scale; both hold only a value here.
     """
-    words = shlex.split(line)
+    words = [quoted or word for quoted, word in _WORD.findall(line)]
     name, numbers = words[0], [value for value in map(_number, words[1:]) if value is not None]
     if len(numbers) < 6:
         value = numbers[-1] if numbers else 0.0

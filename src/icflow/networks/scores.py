@@ -157,8 +157,8 @@ class Scorer:
             )
         return inputs
 
-    def take(self, dataset: str, counts: DrawnCounts, exposure: float) -> Inputs:
-        """Return counts (n, n_channels) as spectra of a dataset, all exposed as long (s)."""
+    def take(self, dataset: str, counts: DrawnCounts, exposure: Floats) -> Inputs:
+        """Return counts (n, n_channels) as spectra of a dataset; exposures (n_channels,) in s."""
         bounds = self.channels.e_min, self.channels.e_max, self.settings.train.energies
         return Inputs(
             dataset=dataset,

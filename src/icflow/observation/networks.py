@@ -17,7 +17,7 @@ from icflow.observation.engine import ObservedEngine
 from icflow.observation.simulations import Draws, Spectra, allowed, draw_each, replicas
 from icflow.ogip.observation import SpectrumFiles
 from icflow.ogip.spectra import Recorded, SpectrumSet, write_spectra
-from icflow.settings import ObserveNetworkSettings, ScoreSettings, SourceSettings
+from icflow.settings import ObserveNetworkSettings, ScoreSettings
 from icflow.tables import stack
 from icflow.typing import DrawnCounts
 
@@ -42,14 +42,15 @@ def run(settings: ObserveNetworkSettings, output: Path, threads: int = 1) -> Non
     """
     from icflow.networks import fold
 
-    check(settings.score, settings, f"autoencoder.networks.{settings.score.train.network}")
-    (module,), engine = observed_fits.open_source(settings)
+    check(settings.score, f"autoencoder.networks.{settings.score.train.network}")
+    modules, engine = observed_fits.open_source(settings)
     truth = _truth(settings, engine)
     repeated = [truth[row % len(truth)] for row in range(settings.score.train.training.spectra)]
     draws = Draws(settings.seed, f"observations/{settings.name}/{TRAINING}")
     counts = draw_each(engine, _model(settings), repeated, draws)
-    write_spectra(output / SPECTRA, _training_set(module, counts[:, : engine.n_channels], repeated))
-    fold.run(_of(settings.score, module).train, [output / SPECTRA], [], output, threads)
+    training = _training_set(modules, counts[:, : engine.n_channels], repeated)
+    write_spectra(output / SPECTRA, training)
+    fold.run(_of(settings.score, modules).train, [output / SPECTRA], [], output, threads)
 
 
 def _truth(settings: ObserveNetworkSettings, engine: ObservedEngine) -> list[dict[str, float]]:
@@ -67,14 +68,13 @@ def _model(settings: ObserveNetworkSettings) -> FitModel:
     return at_source(settings.model, settings.observation.redshift, settings.observation.nH)
 
 
-def check(score: ScoreSettings, settings: SourceSettings, key: str) -> None:
+def check(score: ScoreSettings, key: str) -> None:
     """Check that a network can be trained for an observation.
 
     Raises
     ------
     IcflowError
-        If it needs fits of its training spectra, or the observation has
-        several spectra; `key` names the network.
+        If it needs fits of its training spectra; `key` names the network.
     """
     train = score.train
     fitted = [name for name, source in train.labels.items() if "fit:" in source]
@@ -83,12 +83,6 @@ def check(score: ScoreSettings, settings: SourceSettings, key: str) -> None:
             f"{key}: the latents of {train.network!r} are held to label fits "
             f"({', '.join(fitted)}), which are not made for observations; name a network with "
             "constraint 0"
-        )
-    if settings.observation.spectra is not None:
-        raise IcflowError(
-            f"{key} is {train.network!r}, and networks read one spectrum, but observations."
-            f"{settings.name} has several; leave detectors with networks out, or analyse the "
-            "spectra one by one"
         )
 
 
@@ -109,17 +103,17 @@ def scores(
     from icflow.networks import fold
     from icflow.networks.scores import Scorer
 
-    (module,) = modules
     first, *others = spectra
     # Networks read sources, background spectra left out.
-    size = module.spectrum.counts.size
+    sizes = [module.spectrum.counts.size for module in modules]
+    exposure = np.repeat([module.spectrum.exposure for module in modules], sizes)
     parts = {"training": TRAINING, "test": [first], "validation": others}
-    own = _of(settings, module).model_copy(update=parts)
+    own = _of(settings, modules).model_copy(update=parts)
     scorer = Scorer.load(own, folder / fold.WEIGHTS)
     inputs = [scorer.read(TRAINING, [folder / SPECTRA])]
     for name in (*others, first):
-        counts = np.asarray(spectra[name].counts[:, :size], dtype=np.int32)
-        inputs.append(scorer.take(name, counts, module.spectrum.exposure))
+        counts = np.asarray(spectra[name].counts[:, : exposure.size], dtype=np.int32)
+        inputs.append(scorer.take(name, counts, exposure))
     table = stack([scorer.score(dataset)[0] for dataset in inputs])
     # Spectra that are judged choose the threshold too, as they do for the other detectors.
     dataset = np.asarray(table["dataset"])
@@ -132,30 +126,35 @@ def scores(
     return stack([table[dataset == TRAINING], *judged.values()])
 
 
-def _of(settings: ScoreSettings, module: SpectrumFiles) -> ScoreSettings:
-    """Return the settings with the response of the observed spectrum."""
-    train = settings.train.model_copy(update={"responses": [str(module.rmf)]})
+def _of(settings: ScoreSettings, modules: Sequence[SpectrumFiles]) -> ScoreSettings:
+    """Return the settings with the responses of the observed spectra."""
+    responses = [str(module.rmf) for module in modules]
+    train = settings.train.model_copy(update={"responses": responses})
     return settings.model_copy(update={"train": train})
 
 
 def _training_set(
-    module: SpectrumFiles, counts: DrawnCounts, truth: Sequence[Mapping[str, float]]
+    modules: Sequence[SpectrumFiles], counts: DrawnCounts, truth: Sequence[Mapping[str, float]]
 ) -> SpectrumSet:
     """Return simulated spectra as files hold them."""
+    return SpectrumSet(
+        counts=counts,
+        index=np.arange(len(counts)),
+        truth={name: np.array([values[name] for values in truth]) for name in truth[0]},
+        modules=tuple(map(_recorded, modules)),
+        dataset=TRAINING,
+        scenario=TRAINING,
+    )
+
+
+def _recorded(module: SpectrumFiles) -> Recorded:
     spectrum = module.spectrum
-    recorded = Recorded(
+    return Recorded(
         channel=spectrum.channel,
         exposure=spectrum.exposure,
         respfile=module.rmf.name,
         ancrfile=None if module.arf is None else module.arf.name,
         telescope=spectrum.telescope,
         instrument=spectrum.instrument,
-    )
-    return SpectrumSet(
-        counts=counts,
-        index=np.arange(len(counts)),
-        truth={name: np.array([values[name] for values in truth]) for name in truth[0]},
-        modules=(recorded,),
-        dataset=TRAINING,
-        scenario=TRAINING,
+        module=module.name,
     )

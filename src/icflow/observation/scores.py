@@ -233,9 +233,8 @@ def check(settings: ObserveSettings) -> None:
     for name, detector in observe.detectors.items():
         method = detectors.method_of(name, detector, SECTION)
         if detector.network is not None:
-            observed_networks.check(
-                settings.networks[detector.network], settings, f"{SECTION}.{name}.network"
-            )
+            key = f"{SECTION}.{name}.network"
+            observed_networks.check(settings.networks[detector.network], key)
         if method.reads != FITS:
             raise IcflowError(
                 f"{SECTION}.{name}.method is {detector.method!r}, which reads {method.reads}; they "

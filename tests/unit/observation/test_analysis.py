@@ -31,8 +31,9 @@ from icflow.observation.scores import OBSERVED, REPLICAS
 from icflow.observation.simulations import Draws, Fitter, Spectra, allowed, draw_each, replicas
 from icflow.observation.summary import DOUBTFUL
 from icflow.ogip.observation import read_observation
+from icflow.ogip.spectra import read_spectra
 from icflow.ogip.spectrum import read_spectrum, write_spectrum
-from icflow.tables import read_table
+from icflow.tables import floats, read_table
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -325,13 +326,35 @@ def test_networks_that_cannot_be_trained_are_refused_first(folder: Path) -> None
     settings = settings_of.observe(with_network(loaded(), "cae"), "example")
     with pytest.raises(IcflowError, match=r"detectors.ae.network: .*label fits \(kT, norm\)"):
         observe.run(settings, folder / "refused", {})
-    files = {key: f"{key}.fits" for key in ("spectrum", "rmf", "arf")}
-    several = loaded(two={"redshift": 0.05, "nH": 0.01, "spectra": {"A": files, "B": files}})
-    settings = settings_of.observe(with_network(several, "ae"), "two")
-    with pytest.raises(IcflowError, match=r"networks read one spectrum, but observations\.two has"):
-        observe.run(settings, folder / "refused", {})
     with pytest.raises(IcflowError, match=r"detectors.ae.network is 'magic', allowed: ae, cae"):
         with_network(loaded(), "magic")
+
+
+def test_networks_read_all_spectra_of_a_joint_fit(folder: Path) -> None:
+    files = {
+        name: str(getattr(loaded().observations["example"], name))
+        for name in ("spectrum", "rmf", "arf", "background")
+    }
+    two = {"redshift": 0.05, "nH": 0.01, "spectra": {"FPMA": files, "FPMB": files}}
+    config = with_network(loaded(two=two), "ae")
+    settings, output = settings_of.observe(config, "two"), folder / "two" / "networks" / "ae"
+    observed_networks.run(settings_of.observe_network(config, "two", "ae"), output)
+    training = read_spectra(output / observed_networks.SPECTRA)
+    assert [module.module for module in training.modules] == ["FPMA", "FPMB"]
+    modules = read_observation("two", settings.observation)
+    counts = np.concatenate([module.spectrum.counts for module in modules])
+    assert training.counts.shape == (60, counts.size)
+    # The observed spectra, and twice as many counts in one and in the other.
+    brighter = np.repeat([[1, 1], [2, 1], [1, 2]], counts.size // 2, axis=1)
+    spectra = Spectra((counts * brighter).astype(np.int32), {}, np.zeros(3))
+    table = observed_networks.scores(
+        settings.networks["ae"], output, modules,
+        {OBSERVED: spectra, "2T": spectra, "1T+IC": spectra}, settings.observe,
+    )  # fmt: skip
+    observed = floats(table[np.asarray(table["dataset"]) == OBSERVED], "R_a")
+    assert np.all(np.isfinite(observed))
+    assert observed[1] > observed[0] < observed[2]
+    assert observed[1] != observed[2]
 
 
 def test_a_network_of_other_settings_is_refused(made: Path) -> None:
