@@ -133,7 +133,7 @@ COMMANDS: list[Command] = [
         "--strategy thorough|plain=thorough  the lowest minimum, or XSPEC's end from one start",
         "--starts N>0=8  starting points",
         "--errors hessian|profile=hessian  from the curvature, or intervals by profile as well",
-        "--delta NUMBER=1  rise of C at the ends of an interval: 1 for 68 %, 2.706 for 90 %",
+        "--delta NUMBER=1  rise of C or W at the ends of an interval: 1 for 68 %, 2.706 for 90 %",
         "--output FILE  JSON file to write",
         "--save FILE  save file to write, for XSPEC: @fit.xcm",
         "--plot FILE  figure to draw, .pdf, .png or .svg",

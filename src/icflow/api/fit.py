@@ -18,12 +18,13 @@ from icflow.api.units import shown
 from icflow.config import Free
 from icflow.engines.embedded.folding import FACTOR
 from icflow.errors import IcflowError
-from icflow.files import write_json, write_text
+from icflow.files import write_json
 from icflow.models import library
 from icflow.models.expression import parse
 from icflow.observation import fit_figure, fitting
 from icflow.observation.fit_output import Fit as Record
-from icflow.observation.fit_output import as_json, as_save_file, as_text, check_saved
+from icflow.observation.fit_output import as_json, as_text
+from icflow.observation.fit_saving import check_saved, save
 from icflow.observation.simulations import Draws, goodness
 from icflow.publish.figures import style
 
@@ -228,14 +229,14 @@ class Fit:
         Raises
         ------
         IcflowError
-            If the suffix is another one, or XSPEC has no place for a described background.
+            If the suffix is another one, or XSPEC cannot load a name with a blank.
         """
         target = Path(fspath(path))
         if target.suffix == ".json":
             write_json(target, as_json(self._record))
         elif target.suffix == ".xcm":
-            check_saved(self._record.files)
-            write_text(target, as_save_file(self._record))
+            check_saved(self._record.files, target)
+            save(self._record, target)
         else:
             style.check_suffix(target)
             style.write(lambda: fit_figure.of_fit(self._record, False), DPI, [target])

@@ -33,7 +33,8 @@ def read_xcm(path: Name) -> tuple[Model, list[Spectrum]]:
         That of source 1 in the first data group: parameters that were frozen have their values,
         others are free within their limits and start at theirs.
     spectra : list of Spectrum
-        With the files and the energies that the save file names.
+        With the files and the energies that the save file names; models of further sources, such
+        as a described background, are left out, and a note says so.
 
     Raises
     ------
@@ -87,6 +88,13 @@ def _spectrum(saved: SaveFile, one: SavedSpectrum) -> Spectrum:
         low, high = energies
         covered = float(spectrum.edges.min()), float(spectrum.edges.max())
         spectrum = spectrum.using(energies=(max(low, covered[0]), min(high, covered[1])))
+    others = [model.name for model in saved.models.values() if model.source != 1]
+    if others:
+        note = (
+            f"{saved.path}: the models of further sources ({', '.join(others)}) are left out; "
+            "`icflow background import` writes them as a background"
+        )
+        spectrum = replace(spectrum, notes=(*spectrum.notes, note))
     left = [words for words in one.ignored if words != "bad"]
     if energies is None and left:
         note = (

@@ -10,6 +10,7 @@ chatter is sent to ``/dev/null``.
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import re
 import sys
@@ -40,13 +41,17 @@ NO_LIBRARY = (
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a model, as ``model.dat`` declares it."""
+    """One parameter of a model, as ``model.dat`` declares it.
+
+    A switch, or a scale such as an energy that others refer to, is not fitted; most have no limits.
+    """
 
     name: str
     unit: str
     default: float
     minimum: float
     maximum: float
+    switch: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,16 +186,17 @@ def _parse_model_dat(text: str) -> dict[str, Definition]:
 def _parse_parameter(line: str) -> Parameter:
     """Parse one line: name, unit, default, hard and soft limits, step.
 
-    ``$name`` is a switch, ``*name`` a scale; both hold only a value here.
+    ``$name`` is a switch, ``*name`` a scale; most have neither limits nor step.
     """
     words = [quoted or word for quoted, word in _WORD.findall(line)]
-    name, numbers = words[0], [value for value in map(_number, words[1:]) if value is not None]
+    name, switch = words[0].lstrip("$*"), words[0].startswith(("$", "*"))
+    numbers = [value for value in map(_number, words[1:]) if value is not None]
+    unit = words[1].strip() if len(words) > 1 and _number(words[1]) is None else ""
     if len(numbers) < 6:
         value = numbers[-1] if numbers else 0.0
-        return Parameter(name.lstrip("$*"), "", value, value, value)
+        return Parameter(name, unit, value, -math.inf, math.inf, switch)
     value, low, _, _, high, _ = numbers[-6:]
-    unit = words[1].strip() if _number(words[1]) is None else ""
-    return Parameter(name.lstrip("$*"), unit, value, low, high)
+    return Parameter(name, unit, value, low, high, switch)
 
 
 def _number(word: str) -> float | None:

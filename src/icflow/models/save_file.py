@@ -2,8 +2,9 @@
 
 What a save file holds is what PyXspec's ``Xset.save`` and XSPEC 12's ``save all`` write. After
 ``model 3:name expression`` stands a line for each parameter, first all of the lowest data group,
-then all of the next: value, step and four limits, or a link, ``= name:p7*0.671``, in which
-parameters are counted over all data groups. Links of the unnamed model of source 1 have no name.
+then all of the next: value, step and four limits, the value of a switch alone, or a link,
+``= name:p7*0.671``, in which parameters are counted over all data groups. Links of the unnamed
+model of source 1 have no name.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ PLACE = re.compile(r"(?:(\d+):)?(\d+)")
 MODEL = re.compile(r"model\s+(?:(\d+):(\w+)\s+)?(.+)")
 REFERENCE = re.compile(r"(?:(\w+):)?\bp(\d+)\b")
 PARAMETER = re.compile(r"=|[-+.\d]")
-NUMBERS = 6  # value, step, hard and soft lower limit, soft and hard upper limit
+# Value, step, hard and soft lower limit, soft and hard upper limit; of a switch the value alone.
+NUMBERS = 6
 
 _OPERATORS: dict[type, Callable[..., float]] = {
     ast.Add: operator.add,
@@ -86,6 +88,8 @@ class SavedModel:
     limits : list of tuple of float, or None
         Soft limits of each of them; None where it is linked, or frozen by a step that is not
         positive.
+    switches : set of int
+        Positions in `parameters` of those that stand without step and limits.
     """
 
     source: int
@@ -94,6 +98,7 @@ class SavedModel:
     line: int
     parameters: list[float | str] = field(default_factory=list)
     limits: list[tuple[float, float] | None] = field(default_factory=list)
+    switches: set[int] = field(default_factory=set)
 
 
 @dataclass
@@ -152,6 +157,13 @@ class SaveFile:
                 f"{len(groups)} data groups, but {len(model.parameters)} lines of parameters "
                 f"follow: the file is not whole, or of another version of XSPEC; {AGAIN}"
             )
+        for position in model.switches:
+            name = names[position % len(names)]
+            if not expression.parameters[name].switch:
+                raise IcflowError(
+                    f"{where}: {name} has neither step nor limits, which switches alone have not: "
+                    f"the file is not whole; {AGAIN}"
+                )
         first = groups.index(group) * len(names)
         values = {
             name: self._value(model, first + number, ())
@@ -267,6 +279,8 @@ def read_save_file(path: str | Path) -> SaveFile:
         if not line or line.startswith("#"):
             continue
         if PARAMETER.match(line) and model is not None:
+            if len(line.split()) == 1 and not line.startswith("="):
+                model.switches.add(len(model.parameters))
             value, limits = _parameter(line, where)
             model.parameters.append(value)
             model.limits.append(limits)
@@ -349,13 +363,15 @@ def _parameter(line: str, where: str) -> tuple[float | str, tuple[float, float] 
         return line[1:].strip(), None
     try:
         numbers = [float(word) for word in line.split()]
-        if len(numbers) != NUMBERS or not math.isfinite(numbers[0]):
+        if len(numbers) not in (1, NUMBERS) or not math.isfinite(numbers[0]):
             raise ValueError
     except ValueError:
         raise IcflowError(
-            f"{where}: {line!r} is not a parameter, which is six numbers or a link: the file is "
-            f"not whole, or a script; {AGAIN}"
+            f"{where}: {line!r} is not a parameter, which is six numbers, that of a switch, or a "
+            f"link: the file is not whole, or a script; {AGAIN}"
         ) from None
+    if len(numbers) == 1:
+        return numbers[0], None
     value, step, _, low, high, _ = numbers
     return value, (low, high) if step > 0 else None
 

@@ -34,6 +34,8 @@ def complete(
     settings: dict[str, Setting] = {}
     for name, parameter in declared.items():
         setting = given.get(name, parameter.default)
+        if parameter.switch and isinstance(setting, (Free, Prior)):
+            raise IcflowError(f"{where}.{name}: is a switch, which is not fitted; give its value")
         for value in _values(setting):
             if not parameter.minimum <= value <= parameter.maximum:
                 raise IcflowError(

@@ -32,6 +32,7 @@ from icflow.observation.simulations import (
     replicas,
 )
 from icflow.observation.summary import summarise
+from icflow.ogip.observation import statistic_of
 from icflow.settings import ObserveSettings
 from icflow.tables import write_table
 
@@ -128,6 +129,11 @@ class Analysis:
                 step()
                 progress.set_postfix_str(name)
                 progress.update()
+
+    @property
+    def statistic(self) -> str:
+        """Its name: W for spectra with background spectra, C for others."""
+        return statistic_of(self.modules)
 
     def flux_per_norm(self, name: str) -> float:
         """Return the flux of IC in a model for norm 1, erg/cm²/s."""

@@ -1,4 +1,4 @@
-"""What a fit of spectra found: as a table to read, as JSON, and as a save file for XSPEC."""
+"""What a fit of spectra found: as a table to read and as JSON."""
 
 from __future__ import annotations
 
@@ -9,15 +9,11 @@ from typing import Any
 
 from icflow.config import FitModel, Free
 from icflow.engines.base import BACKGROUND, FitResult
-from icflow.errors import IcflowError
-from icflow.models import saving
 from icflow.models.expression import parse
+from icflow.observation import words
 from icflow.observation.engine import ObservedEngine
-from icflow.ogip.observation import SpectrumFiles
+from icflow.ogip.observation import SpectrumFiles, statistic_of
 from icflow.settings import FitSpectrumSettings
-
-# W is biased where a bin holds fewer counts of the background spectrum than this.
-FEW = 1
 
 
 @dataclass(frozen=True)
@@ -42,25 +38,7 @@ class Fit:
     @property
     def statistic(self) -> str:
         """Its name: W for spectra with background spectra, C for others."""
-        behind = [file.behind is not None for file in self.files]
-        return "W" if all(behind) else "W + C" if any(behind) else "C"
-
-
-def check_saved(files: Sequence[SpectrumFiles]) -> None:
-    """Check that XSPEC can know of all that is fitted.
-
-    Raises
-    ------
-    IcflowError
-        If a background is described by components, which have responses of their own.
-    """
-    for file in files:
-        if file.background is not None:
-            raise IcflowError(
-                f"--save: XSPEC has no place for the components of {file.background}, the "
-                f"background of {file.spectrum.path}; leave --save out, or give a background "
-                "spectrum with --background"
-            )
+        return statistic_of(self.files)
 
 
 # --- words -------------------------------------------------------------------------------
@@ -113,13 +91,7 @@ def _what(fit: Fit) -> list[str]:
 def _notes(fit: Fit) -> list[str]:
     """Return what is odd, a sentence each."""
     notes = [note for file in fit.files for note in file.notes]
-    if fit.engine.behind_per_bin < FEW:
-        notes.append(
-            f"the background spectrum holds {fit.engine.behind_per_bin:.2g} counts in a bin on "
-            f"average; below {FEW} W is biased, and norms of faint sources come out low: use wider "
-            "bins, with --group-min, or a description of the background"
-        )
-    return notes
+    return notes + words.few_behind(fit.engine.behind_per_bin, "--group-min")
 
 
 def _limits(fit: Fit) -> list[str]:
@@ -207,37 +179,3 @@ def _parameter(result: FitResult, name: str) -> dict[str, Any]:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-# --- XSPEC -------------------------------------------------------------------------------
-
-
-def as_save_file(fit: Fit) -> str:
-    """Return the fit as a save file; see `icflow.models.saving`."""
-    settings, values = fit.settings, fit.result.values
-    spectra = [
-        saving.Fitted(
-            file.spectrum.path,
-            str(file.rmf),
-            None if file.arf is None else str(file.arf),
-            None if file.behind is None else file.behind.path,
-            values.get(folding.factor, 1.0),
-        )
-        for file, folding in zip(fit.files, fit.engine.engine.foldings, strict=True)
-    ]
-    least = settings.group_min if "group_min" in settings.model_fields_set else 0
-    return saving.save_file(
-        saving.Fit(
-            settings.expression,
-            fit.model.parameters,
-            values,
-            spectra,
-            # As asked for: XSPEC leaves out a channel that ends where the last one of all does.
-            settings.energies,
-            settings.cross_normalisation,
-            settings.atomic_data,
-            comment=f"fitted in bins of at least {least} counts, which are not those of the file"
-            if least
-            else "",
-        )
-    )

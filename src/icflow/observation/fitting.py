@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from icflow.models.library import Parameter, check_data
 from icflow.models.scenario import complete
 from icflow.observation.engine import ObservedEngine
 from icflow.observation.fit_output import Fit
+from icflow.ogip.binary_table import is_fits
 from icflow.ogip.names import plain
 from icflow.ogip.observation import SpectrumFiles, check_companions, read_files
 from icflow.settings import FitSpectrumSettings
@@ -120,6 +121,12 @@ def read(
     IcflowError
         If a spectrum or its response cannot be used.
     """
+    for path in map(plain, spectra):
+        if path.is_file() and not is_fits(path):
+            raise IcflowError(
+                f"{path}: is not a FITS file, so no spectrum; each file of --rmf, --arf and "
+                "--background needs the option before it"
+            )
     keys = ("rmf", "arf", "background")
     given = {key: _each(getattr(settings, key), len(spectra), key) for key in keys}
     asked = [
@@ -201,10 +208,19 @@ def _parameters(
             parameters[name] = frozen[name]
         elif name in links:
             parameters[name] = Link(link=links[name])
+        elif parameter.switch:
+            parameters[name] = _switch(name, parameter, limits, settings.start)
         else:
             limit = _limits(name, parameter, limits.get(name), energies)
             parameters[name] = _free(name, limit, settings.start.get(name))
     return parameters
+
+
+def _switch(name: str, parameter: Parameter, *given: Mapping[str, object]) -> float:
+    """Return the value of a switch that is not given; it has neither limits nor start."""
+    if any(name in names for names in given):
+        raise IcflowError(f"{name}: is a switch; give its value with --freeze {name}=")
+    return parameter.default
 
 
 def _limits(
@@ -227,7 +243,7 @@ def _limits(
 def _free(name: str, limits: tuple[float, float], start: float | None) -> float | Free:
     """Return what a parameter is that may be anywhere between its limits."""
     low, high = limits
-    if low == high:  # a switch
+    if low == high:
         return low
     if start is not None and not low <= start <= high:
         raise IcflowError(

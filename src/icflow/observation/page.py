@@ -109,7 +109,7 @@ def _spectra(part: style.SubFigure, summary: Mapping[str, Any], table: Table) ->
         draw_residuals(residuals, model)
         draw_unfolded(unfolded, model)
         fit = summary["fits"][name]
-        numbers = f"$C$ = {fit['cstat']:.1f}, {fit['dof']} dof"
+        numbers = f"${summary['observation']['statistic']}$ = {fit['cstat']:.1f}, {fit['dof']} dof"
         text = f"{name}\n{numbers}\ngoodness {words.percent(fit['goodness'])}"
         style.note(folded, text, x=0.97, ha="right", fontsize=8)
         style.energy_ticks(unfolded, *bins.range)
@@ -167,7 +167,7 @@ def _profile(axes: style.Axes, summary: Mapping[str, Any], profile: Table) -> No
     axes.set_ylim(0, max(13.0, 1.15 * flux["rise_of_cstat"]["3_sigma"]))
     axes.set_xlim(0, float(np.max(profile["flux"])) / unit)
     axes.set_xlabel(f"IC flux, {_band(flux)}\n({_power(unit)} {BAND_UNIT})", fontsize=7)
-    axes.set_ylabel(f"Δ$C$ ({flux['model']})")
+    axes.set_ylabel(f"{_delta(summary['observation']['statistic'])} ({flux['model']})")
 
 
 def _scores(axes: style.Axes, summary: Mapping[str, Any], simulations: Table, name: str) -> None:
@@ -265,7 +265,13 @@ def _parameter_rows(summary: Mapping[str, Any]) -> list[list[str]]:
         entries = [summary["fits"][model]["parameters"].get(name) for model in models]
         rows.append([component, TITLES.get(kind, kind), *(_value(entry) for entry in entries)])
     fits = [summary["fits"][model] for model in models]
-    rows.append(["", "$C$ / dof", *(f"{fit['cstat']:.1f} / {fit['dof']}" for fit in fits)])
+    rows.append(
+        [
+            "",
+            f"${summary['observation']['statistic']}$ / dof",
+            *(f"{fit['cstat']:.1f} / {fit['dof']}" for fit in fits),
+        ]
+    )
     rows.append(["", "goodness", *(words.percent(fit["goodness"]) for fit in fits)])
     return rows
 
@@ -320,12 +326,17 @@ def _check_lines(summary: Mapping[str, Any]) -> list[str]:
     for name in dict.fromkeys(check["spectrum"] for check in summary["checks"]):
         checks = [
             f"{titles[check['parameter']]} {check['given']:g} given, {check['best']:.4g} fitted "
-            f"(Δ$C$ {check['delta_cstat']:.1f})"
+            f"({_delta(check['statistic'])} {check['delta_cstat']:.1f})"
             for check in summary["checks"]
             if check["spectrum"] == name
         ]
         lines.append(f"{f'Checks of {name}' if name else 'Checks'}:  " + ",   ".join(checks))
     return lines + [textwrap.fill(f"Warning: {text}", WRAP + 24) for text in summary["warnings"]]
+
+
+def _delta(statistic: str) -> str:
+    """Return the sign of a difference of the statistic."""
+    return f"Δ$({statistic})$" if "+" in statistic else f"Δ${statistic}$"
 
 
 def _band(flux: Mapping[str, Any]) -> str:

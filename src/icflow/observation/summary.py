@@ -14,6 +14,7 @@ from icflow.observation import words
 from icflow.observation.fits import CHECKED, Check
 from icflow.observation.scores import OBSERVED
 from icflow.observation.simulations import UNFIT
+from icflow.ogip.observation import statistic_of
 
 if TYPE_CHECKING:
     from icflow.observation.analysis import Analysis
@@ -45,10 +46,8 @@ def summarise(analysis: Analysis) -> dict[str, Any]:
         "magnetic_field": _field(analysis, fluxes[observe.both]),
         "cstat": {name: fit.cstat for name, fit in analysis.fits.items()},
         "fits": {name: _fit(analysis, name) for name in analysis.fits},
-        "detectors": {name: score.as_json() for name, score in analysis.scores.items()},
-        "checks": [
-            _check(name, check) for name, checks in analysis.checks.items() for check in checks
-        ],
+        "detectors": _detectors(analysis),
+        "checks": _checks(analysis),
         "observation": _inputs(analysis),
         "models": roles | {"ic": observe.ic},
         "simulations": observe.simulations,
@@ -57,6 +56,7 @@ def summarise(analysis: Analysis) -> dict[str, Any]:
     }
     summary["warnings"] = words.warnings(summary)
     summary["notes"] = [note for module in analysis.modules for note in module.notes]
+    summary["notes"] += words.few_behind(analysis.engine.behind_per_bin, "`group_min`")
     summary["verdict"] = words.verdict(summary)
     return summary
 
@@ -124,11 +124,28 @@ def _fit(analysis: Analysis, name: str) -> dict[str, Any]:
     }
 
 
-def _check(spectrum: str, check: Check) -> dict[str, Any]:
+def _detectors(analysis: Analysis) -> dict[str, Any]:
+    """Return what detectors say, the statistic in their titles called by its name."""
+    scores = {detector: score.as_json() for detector, score in analysis.scores.items()}
+    return {
+        detector: score | {"title": words.with_statistic(score["title"], analysis.statistic)}
+        for detector, score in scores.items()
+    }
+
+
+def _checks(analysis: Analysis) -> list[dict[str, Any]]:
+    return [
+        {"spectrum": module.name, "statistic": statistic_of([module]), **_check(check)}
+        for module in analysis.modules
+        for check in analysis.checks[module.name]
+    ]
+
+
+def _check(check: Check) -> dict[str, Any]:
     numbers = asdict(check) | {"error": _finite(check.error)}
     del numbers["kind"]
     doubtful = check.delta_cstat > DOUBTFUL
-    return {"parameter": CHECKED[check.kind], "spectrum": spectrum, **numbers, "doubtful": doubtful}
+    return {"parameter": CHECKED[check.kind], **numbers, "doubtful": doubtful}
 
 
 def _inputs(analysis: Analysis) -> dict[str, Any]:
@@ -155,6 +172,7 @@ def _inputs(analysis: Analysis) -> dict[str, Any]:
         "energies": list(analysis.settings.energies),
         "counts": int(engine.source_counts[engine.used_channels()].sum()),
         "bins": engine.n_bins,
+        "statistic": analysis.statistic,
         "group_min": analysis.settings.group_min,
     }
 

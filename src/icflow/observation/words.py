@@ -8,6 +8,10 @@ from typing import Any
 
 # False-alarm probabilities below this are worth a word, though no detection.
 HINT = 0.1
+# W is biased where a bin holds fewer counts of the background spectrum than this.
+FEW = 1
+# Probabilities are told down to this.
+LEAST_PERCENT = 0.01
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -54,7 +58,8 @@ def warnings(summary: Mapping[str, Any]) -> list[str]:
             spectrum = f" of {check['spectrum']}" if check["spectrum"] else ""
             sentences.append(
                 f"the {words[check['parameter']]} {check['given']:g} is doubtful: fitted, it is "
-                f"{check['best']:.4g}, and C{spectrum} falls by {check['delta_cstat']:.0f}"
+                f"{check['best']:.4g}, and {check['statistic']}{spectrum} falls by "
+                f"{check['delta_cstat']:.0f}"
             )
     for name, fit in summary["fits"].items():
         if not fit["converged"]:
@@ -90,12 +95,38 @@ def _read(observation: Mapping[str, Any]) -> list[str]:
             f"{'grouped as the file says' if spectrum['grouped'] else grouped}"
         )
     low, high = observation["energies"]
-    return [*lines, f"Bins {observation['bins']}, {low:g} to {high:g} keV"]
+    name = observation["statistic"]
+    return [*lines, f"Bins {observation['bins']}, {low:g} to {high:g} keV, statistic {name}"]
+
+
+def few_behind(per_bin: float, option: str) -> list[str]:
+    """Say that a background spectrum holds few counts in a bin, where it does.
+
+    Parameters
+    ----------
+    option : str
+        Where the user asks for wider bins.
+    """
+    if per_bin >= FEW:
+        return []
+    return [
+        f"the background spectrum holds {per_bin:.2g} counts in a bin on average; below {FEW} W is "
+        f"biased, and norms of faint sources come out low: use wider bins, with {option}, or a "
+        "description of the background"
+    ]
+
+
+def with_statistic(title: str, statistic: str) -> str:
+    """Return a title in which the statistic, C in ``ΔC`` and ``C/dof``, has its own name."""
+    own = f"({statistic})" if "+" in statistic else statistic
+    return title.replace("ΔC", f"Δ{own}").replace("C/dof", f"{own}/dof")
 
 
 def percent(fraction: float) -> str:
     """Return a fraction in percent: ``5.0 %``, ``0.25 %``."""
     value = 100 * fraction
+    if value < LEAST_PERCENT:
+        return f"less than {LEAST_PERCENT:g} %"
     return f"{value:.2f} %" if value < 1 else f"{value:.1f} %"
 
 

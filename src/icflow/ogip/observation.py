@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -58,6 +59,12 @@ class SpectrumFiles:
         behind = None if self.behind is None else self.behind.path
         paths = (self.spectrum.path, self.rmf, self.arf, self.background, behind)
         return tuple(plain(path) for path in paths if path is not None)
+
+
+def statistic_of(spectra: Sequence[SpectrumFiles]) -> str:
+    """Return the name of the statistic: W with background spectra, C without, or both."""
+    behind = [spectrum.behind is not None for spectrum in spectra]
+    return "W" if all(behind) else "W + C" if any(behind) else "C"
 
 
 # What the user writes for the background spectrum that BACKFILE names.

@@ -82,6 +82,9 @@ class Rmf(_Binned):
         Keywords TELESCOP and INSTRUME.
     full : bool
         Whether it holds the effective area too.
+    plain : bool
+        Whether XSPEC takes the file for the same: it reads the first of several matrices alone,
+        takes all energies for keV, and counts channels from 1 where TLMIN is missing.
     notes : tuple of str
         What is odd about the file, a sentence each.
     """
@@ -96,6 +99,7 @@ class Rmf(_Binned):
     telescope: str = ""
     instrument: str = ""
     full: bool = False
+    plain: bool = True
     notes: tuple[str, ...] = ()
 
     def rows(self, chosen: Booleans) -> Rmf:
@@ -122,6 +126,8 @@ class Arf(_Binned):
         The file that it was read from.
     telescope, instrument : str
         Keywords TELESCOP and INSTRUME.
+    plain : bool
+        Whether XSPEC takes the file for the same: it takes all energies for keV.
     notes : tuple of str
         What is odd about the file, a sentence each.
     """
@@ -132,6 +138,7 @@ class Arf(_Binned):
     path: str = ""
     telescope: str = ""
     instrument: str = ""
+    plain: bool = True
     notes: tuple[str, ...] = ()
 
 
@@ -189,7 +196,19 @@ def _rmf(path: str | os.PathLike[str], name: FileName, tables: list[BinaryTable]
         os.fspath(path),
         *_origin(matrices[0]),
         full=_holds_area(matrices[0], matrix, notes),
+        plain=_is_plain(matrices, tables, int(channel[0])),
         notes=tuple(notes),
+    )
+
+
+def _is_plain(matrices: list[BinaryTable], tables: list[BinaryTable], first: int) -> bool:
+    """Tell whether XSPEC takes an RMF for the same; see `Rmf`."""
+    bounds = next(filter(is_bounds, tables))
+    return (
+        len(matrices) == 1
+        and (first == 1 or matrices[0].minimum("F_CHAN") is not None)
+        and _are_keV(matrices[0], "ENERG_LO", "ENERG_HI")
+        and _are_keV(bounds, "E_MIN", "E_MAX")
     )
 
 
@@ -280,7 +299,15 @@ def _arf(path: str | os.PathLike[str], name: FileName, table: BinaryTable) -> Ar
     if order is not None:
         area = area[order]
     _check_areas(name.path, area)
-    return Arf(energy_lo, energy_hi, area, os.fspath(path), *_origin(table), notes=tuple(notes))
+    return Arf(
+        energy_lo,
+        energy_hi,
+        area,
+        os.fspath(path),
+        *_origin(table),
+        plain=_are_keV(table, "ENERG_LO", "ENERG_HI"),
+        notes=tuple(notes),
+    )
 
 
 def area_of_row(path: Path, number: int | None) -> Path:
@@ -479,6 +506,11 @@ def _in_keV(table: BinaryTable, name: str, row: int | None = None) -> Floats:
             "keV, eV or MeV"
         )
     return np.asarray(_of_row(table, name, row).astype(np.float64) * KEV[unit.lower()])
+
+
+def _are_keV(table: BinaryTable, *names: str) -> bool:
+    """Tell whether energies are in keV as they stand in the file."""
+    return all(KEV[table.unit(name).lower()] == 1 for name in names)
 
 
 def _read_ebounds(name: str, tables: list[BinaryTable]) -> tuple[Integers, Floats, Floats]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from icflow.files import write_json, write_text
+from icflow.files import write_json
 from icflow.observation import fit_figure, fitting
-from icflow.observation.fit_output import as_json, as_save_file, as_text, check_saved
+from icflow.observation.fit_output import as_json, as_text
+from icflow.observation.fit_saving import check_saved
+from icflow.observation.fit_saving import save as save_fit
 from icflow.publish.figures import style
 from icflow.settings import FitSpectrumSettings
 
@@ -45,12 +47,12 @@ def run(
         style.check_suffix(plot)
     files, energies = fitting.read(settings, spectra)
     if save is not None:
-        check_saved(files)
+        check_saved(files, save)
     fit = fitting.fit(settings, files, energies)
     if output is not None:
         write_json(output, as_json(fit))
     if save is not None:
-        write_text(save, as_save_file(fit))
+        save_fit(fit, save)
     if plot is not None:
         style.write(lambda: fit_figure.of_fit(fit, unfolded), DPI, [plot])
     return "\n".join(as_text(fit))

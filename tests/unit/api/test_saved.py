@@ -43,6 +43,14 @@ def test_what_cannot_be_read(folder: Path, words: str, sentence: str) -> None:
         icflow.read_xcm("bad.xcm")
 
 
+def test_models_of_further_sources_are_noted(folder: Path) -> None:
+    words = "data 1:1 spec.pha\nresponse 2:1 resp.rmf\nmodel powerlaw\n"
+    words += "2 0.01 -3 -3 9 10\n1 0.1 0 0 9 10\nmodel 2:sky powerlaw\n"
+    (folder / "saved.xcm").write_text(words + "2 -1 -3 -3 9 10\n1 -1 0 0 9 10\n")
+    _, (spectrum,) = icflow.read_xcm("saved.xcm")
+    assert "further sources (sky) are left out" in spectrum.notes[-1]
+
+
 def test_ranges_of_channels_are_noted(folder: Path) -> None:
     words = "data 1:1 spec.pha\nignore 1:1-35,370-400\nmodel powerlaw\n"
     words += "2 0.01 -3 -3 9 10\n1 0.1 0 0 9 10\n"

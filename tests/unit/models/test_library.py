@@ -31,6 +31,13 @@ def test_definitions_come_from_model_dat() -> None:
     assert apec.parameters[0].unit == "keV"
 
 
+def test_switches_have_a_value_without_limits() -> None:
+    pivot = next(p for p in library.definitions()["logpar"].parameters if p.name == "pivotE")
+    assert pivot.switch and (pivot.unit, pivot.default) == ("keV", 1.0)
+    assert pivot.minimum == -np.inf and pivot.maximum == np.inf
+    assert not any(parameter.switch for parameter in library.definitions()["apec"].parameters)
+
+
 def test_every_reference_case(reference: Path, atomdb: Path, rmf_path: Path) -> None:
     library.configure(AtomicData(folder=str(atomdb)))
     energies = folding.load_response(rmf_path, None).energies

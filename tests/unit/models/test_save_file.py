@@ -122,6 +122,19 @@ def test_models_that_cannot_be_read(tmp_path: Path, models: str, words: str) -> 
     assert str(error.value).startswith(str(tmp_path / "saved.xcm"))
 
 
+def test_switches_have_a_value_alone(tmp_path: Path) -> None:
+    # logpar: alpha, beta, pivotE, which is a scale, norm.
+    path = written(tmp_path, f"model 2:b logpar\n{LINE}{LINE} 20\n{LINE}")
+    saved = read_save_file(path)
+    _, values = saved.values(saved.models["b"], 1)
+    assert values == {
+        "logpar.alpha": 1.0, "logpar.beta": 1.0, "logpar.pivotE": 20.0, "logpar.norm": 1.0
+    }  # fmt: skip
+    cut = read_save_file(written(tmp_path, f"model 2:b logpar\n{LINE}{LINE}{LINE} 20\n"))
+    with pytest.raises(IcflowError, match=r"line 3: logpar\.norm has neither step nor limits"):
+        cut.values(cut.models["b"], 1)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

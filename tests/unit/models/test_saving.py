@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import save_syntax
 
 from icflow.config import AtomicData, Free, Link
+from icflow.models.expression import parse
 from icflow.models.save_file import read_save_file
-from icflow.models.saving import Fit, Fitted, save_file
+from icflow.models.saving import Component, Fit, Fitted, save_file
 
 EXPRESSION = "tbabs*(apec+apec)"
 PARAMETERS: dict[str, float | Link | Free] = {
@@ -29,9 +31,81 @@ def fit_of(*spectra: Fitted, comment: str = "") -> Fit:
     return Fit(EXPRESSION, PARAMETERS, VALUES, spectra, [3, 80], [0.8, 1.25], AtomicData(), comment)
 
 
+@pytest.mark.parametrize("name", ["background_and_source.xcm", "background_only.xcm"])
+def test_xspec_writes_the_syntax_that_files_are_held_to(reference: Path, name: str) -> None:
+    text = (reference / "save_files" / name).read_text()
+    assert save_syntax.faults(text) == []
+    for right, wrong in (
+        ("statistic cstat", "statistic C"),
+        ("= p2", "= 2"),
+        ("model  2:apbgd", "model 2"),
+        ("arf 2:1 be.arf", "arf 2 be.arf"),
+        ("ignore 1:1-35", "ignore **"),
+    ):
+        if right in text:
+            assert save_syntax.faults(text.replace(right, wrong))
+
+
+COMPONENT = parse("powerlaw+logpar")
+SHAPE = dict(zip(COMPONENT.parameters, (1.4, 1e-3, 1.5, 0.1, 5.0, 0.5), strict=True))
+
+
+def component(name: str = "sky", factor: float = 1.0, **values: float) -> Component:
+    given = SHAPE | {f"powerlaw.{key}": value for key, value in values.items()}
+    return Component(name, COMPONENT, given, "sky.rmf", "sky.arf", factor, (0.9, 1.1))
+
+
+def test_components_of_backgrounds_are_further_sources(tmp_path: Path) -> None:
+    flat = parse("powerlaw")
+    cont = Component(
+        "sky", flat, {"powerlaw.PhoIndex": 0.0, "powerlaw.norm": 0.1}, "id.rmf", None, 1.0, (1, 1)
+    )
+    spectra = (
+        Fitted("a.pha", "a.rmf", "a.arf", None, 1.0, [component(factor=1.05)]),
+        Fitted("b.pha", "b.rmf", None, None, 1.07, [component(norm=2e-3), cont]),
+    )
+    text = save_file(fit_of(*spectra))
+    assert save_syntax.faults(text) == []
+    (tmp_path / "fit.xcm").write_text(text)
+    saved = read_save_file(tmp_path / "fit.xcm")
+    assert list(saved.models) == ["", "sky_2", "sky_3"]
+    assert saved.spectra[1].responses == {1: "a.rmf", 2: "sky.rmf"}
+    assert saved.spectra[1].areas == {1: "a.arf", 2: "sky.arf"}
+    assert saved.spectra[2].responses == {1: "b.rmf", 2: "sky.rmf", 3: "id.rmf"}
+    assert saved.spectra[2].areas == {1: "none", 2: "sky.arf"}
+    second, third = saved.models["sky_2"], saved.models["sky_3"]
+    assert saved.groups(second) == [1, 2] and saved.groups(third) == [2]
+    for group, factor, norm in ((1, 1.05, 1e-3), (2, 1.0, 2e-3)):
+        _, values = saved.values(second, group)
+        assert list(values.values()) == [factor, 1.4, norm, 1.5, 0.1, 5.0, 0.5]
+    assert list(saved.values(third, 2)[1].values()) == [1.0, 0.0, 0.1]
+    lines = text.splitlines()
+    start = lines.index(f"model 2:sky_2 constant*({COMPONENT.text})")
+    # Of the second spectrum, what is as in the first is linked to it.
+    assert lines[start + 9] == "= sky_2:p2" and lines[start + 11 : start + 13] == [
+        "= sky_2:p4",
+        "= sky_2:p5",
+    ]
+    # A switch has a value alone; what a factor is frozen at has a negative step.
+    assert lines[start + 6].split() == lines[start + 13].split() == ["5"]
+    frozen = lines[lines.index("model 3:sky_3 constant*(powerlaw)") + 1].split()
+    assert float(frozen[1]) < 0 < float(lines[start + 1].split()[1])
+
+
+def test_models_of_one_name_and_expression_share_it() -> None:
+    spectra = (
+        Fitted("a.pha", "a.rmf", None, None, 1.0, [component("lines")]),
+        Fitted("b.pha", "b.rmf", None, None, 1.0, [component("lines")]),
+    )
+    text = save_file(fit_of(*spectra))
+    assert save_syntax.faults(text) == []
+    assert text.count("\nmodel 2:lines constant*") == 1 and "model 3:" not in text
+
+
 def test_a_fit_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "fit.xcm"
     path.write_text(save_file(fit_of(Fitted("a.pha", "a.rmf", "a.arf", "b.pha"))))
+    assert save_syntax.faults(path.read_text()) == []
     saved = read_save_file(path)
     assert saved.settings == {"abund": "angr", "xsect": "vern"}
     assert saved.spectra[1].name == "a.pha"
@@ -53,6 +127,7 @@ def test_a_joint_fit_has_factors(tmp_path: Path) -> None:
     spectra = Fitted("a.pha", "a.rmf", "a.arf", None), Fitted("b.pha", "b.rmf", None, None, 1.07)
     path.write_text(save_file(fit_of(*spectra, comment="bins of 30 counts")))
     assert path.read_text().splitlines()[1] == "# bins of 30 counts"
+    assert save_syntax.faults(path.read_text()) == []
     saved = read_save_file(path)
     assert saved.spectra[2].areas == {1: "none"}
     model = saved.models[""]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from icflow.config import Link
+from icflow.config import Free, Link
 from icflow.errors import IcflowError
 from icflow.models.expression import parse
 from icflow.models.priors import LogUniform, Uniform
@@ -58,3 +58,13 @@ def test_a_new_prior_leaves_the_other_draws_alone() -> None:
 def test_refuses(given: dict[str, float], reason: str) -> None:
     with pytest.raises(IcflowError, match=reason):
         complete(TWO, given, "here")
+
+
+def test_switches_have_any_value_and_are_not_fitted() -> None:
+    # The energy that the indices of logpar refer to.
+    expression = parse("logpar")
+    assert complete(expression, {}, "here")["logpar.pivotE"] == 1.0
+    assert complete(expression, {"logpar.pivotE": 20.0}, "here")["logpar.pivotE"] == 20.0
+    for setting in (Free(free=[1.0, 2.0]), Uniform(uniform=[1.0, 2.0])):
+        with pytest.raises(IcflowError, match=r"here\.logpar\.pivotE: is a switch"):
+            complete(expression, {"logpar.pivotE": setting}, "here")

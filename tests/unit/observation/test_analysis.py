@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from matplotlib.text import Text
 from scipy.stats import kstest
 
 from icflow import config as configuration
@@ -89,7 +90,7 @@ def made(folder: Path) -> Path:
     summary = summary_of(folder / "example")
     assert printed == observed_words.printed(summary)
     assert printed.splitlines()[0] == summary["verdict"]
-    assert "bins of at least 100 counts\nBins 1924, 3 to 80 keV" in printed
+    assert "bins of at least 100 counts\nBins 1924, 3 to 80 keV, statistic C" in printed
     return folder / "example"
 
 
@@ -218,6 +219,26 @@ def test_the_page_is_drawn(made: Path, tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text("{")
     with pytest.raises(IcflowError, match="not the summary of an observation"):
         page.draw(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "rise"), [("C", "Δ$C$"), ("W", "Δ$W$"), ("W + C", "Δ$(W + C)$")])
+def test_the_page_calls_the_statistic_by_its_name(
+    made: Path, summary: dict[str, Any], tmp_path: Path, name: str, rise: str
+) -> None:
+    assert summary["observation"]["statistic"] == "C"
+    assert {check["statistic"] for check in summary["checks"]} == {"C"}
+    changed = json.loads(json.dumps(summary))
+    changed["observation"]["statistic"] = name
+    for check in changed["checks"]:
+        check["statistic"] = name
+    for file in page.FILES[1:]:
+        (tmp_path / file).symlink_to(made / file)
+    (tmp_path / page.FILES[0]).write_text(json.dumps(changed))
+    texts = [text.get_text() for text in page.draw(tmp_path).findobj(Text)]
+    assert sum(f"${name}$ = " in text for text in texts) == 2
+    assert f"${name}$ / dof" in texts and f"{rise} (2T+IC)" in texts
+    assert sum(rise in text for text in texts) == 2
+    assert name == "C" or not any("$C$" in text for text in texts)
 
 
 def test_bright_ic_is_detected_in_two_spectra(folder: Path, engine: ObservedEngine) -> None:
@@ -481,6 +502,7 @@ def test_warnings_in_words(summary: dict[str, Any]) -> None:
         "given": 0.05,
         "best": 0.0432,
         "delta_cstat": 2757.3,
+        "statistic": "C",
         "doubtful": True,
     }
     fits = {"2T": {"goodness": 0.001, "converged": False}}

@@ -11,9 +11,7 @@ import pytest
 
 from icflow.config import FitModel, Free
 from icflow.engines.base import FitResult
-from icflow.errors import IcflowError
-from icflow.models.save_file import read_save_file
-from icflow.observation.fit_output import Fit, as_json, as_save_file, as_text, check_saved
+from icflow.observation.fit_output import Fit, as_json, as_text
 from icflow.ogip.observation import SpectrumFiles
 from icflow.ogip.spectrum import Spectrum
 from icflow.settings import FitSpectrumSettings
@@ -110,21 +108,3 @@ def test_json_holds_no_nan() -> None:
     assert [own["background_spectrum"] for own in tree["spectra"]] == ["A_b.pha", None]
     assert "spectrum" not in tree
     assert as_json(fit(files("A", True)))["spectrum"] == "A.pha"
-
-
-def test_the_save_file_says_which_bins_were_others(tmp_path: Path) -> None:
-    made = fit(files("A", True), files("B", False), group_min=25)
-    text = as_save_file(made)
-    assert "# fitted in bins of at least 25 counts" in text
-    path = tmp_path / "fit.xcm"
-    path.write_text(text)
-    saved = read_save_file(path)
-    _, values = saved.values(saved.models[""], 2)
-    assert list(values.values()) == [1.25, 2.0, 0.5]
-    assert "#" not in as_save_file(fit(files("A", True))).removeprefix("# icflow")
-
-
-def test_components_of_a_background_cannot_be_saved() -> None:
-    check_saved([files("A", True)])
-    with pytest.raises(IcflowError, match=r"no place for the components of b\.yaml"):
-        check_saved([files("A", False, Path("b.yaml"))])

@@ -9,6 +9,30 @@ def test_numbers_in_words() -> None:
     assert observed_words.scientific(2.713e-12) == "2.71 × 10⁻¹²"
     assert observed_words.scientific(0.0) == "0"
     assert observed_words.percent(0.0025) == "0.25 %"
+    assert observed_words.percent(1e-30) == "less than 0.01 %"
+
+
+def test_the_statistic_is_called_by_its_name() -> None:
+    for name, title in (
+        ("C", "ΔC, IC added"),
+        ("W", "ΔW, IC added"),
+        ("W + C", "Δ(W + C), IC added"),
+    ):
+        assert observed_words.with_statistic("ΔC, IC added", name) == title
+    assert observed_words.with_statistic("C/dof closer to 1", "W") == "W/dof closer to 1"
+    assert observed_words.with_statistic("Coma", "W") == "Coma"
+    check = {"parameter": "nH", "spectrum": "B", "given": 1, "best": 2, "delta_cstat": 20}
+    (said,) = observed_words.warnings(
+        {"checks": [{**check, "doubtful": True, "statistic": "W"}], "fits": {}}
+    )
+    assert said.endswith("fitted, it is 2, and W of B falls by 20")
+
+
+def test_few_counts_behind_are_pointed_out() -> None:
+    assert observed_words.few_behind(1.0, "`group_min`") == []
+    (note,) = observed_words.few_behind(0.153, "`group_min`")
+    assert note.startswith("the background spectrum holds 0.15 counts in a bin")
+    assert "wider bins, with `group_min`" in note
 
 
 def test_the_verdict_is_printed_with_its_warnings() -> None:
@@ -18,6 +42,7 @@ def test_the_verdict_is_printed_with_its_warnings() -> None:
         "energies": [3.0, 80.0],
         "bins": 12,
         "group_min": 100,
+        "statistic": "W",
     }
     summary = {
         "verdict": "Nothing.",
@@ -30,6 +55,6 @@ def test_the_verdict_is_printed_with_its_warnings() -> None:
         "Warning: the fit is bad",
         "Spectrum a.pha: response a.rmf, area none, background b.pha, bins of at least 100 counts",
         "Spectrum c.pha: response a.rmf, area none, background b.pha, grouped as the file says",
-        "Bins 12, 3 to 80 keV",
+        "Bins 12, 3 to 80 keV, statistic W",
         "Note: a.rmf: is odd",
     ]

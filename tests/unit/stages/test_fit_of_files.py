@@ -476,6 +476,18 @@ def test_everyday_models_by_their_short_names(tmp_path: Path, fit: Fit) -> None:
     assert 3 <= found["parameters"]["gaussian.LineE"]["value"] <= 30
 
 
+def test_a_switch_has_the_value_that_is_given(tmp_path: Path, fit: Fit) -> None:
+    toy.write(tmp_path)
+    words = ("--expression", "logpar", "--freeze", "logpar.beta=0", "--freeze", "logpar.pivotE=10")
+    parameters = fit(*words)["parameters"]
+    # norm (E / pivotE)^-alpha
+    assert parameters["logpar.alpha"]["value"] == pytest.approx(PLAIN[1], abs=2e-4)
+    norm = PLAIN[2] * 10 ** -PLAIN[1]
+    assert parameters["logpar.norm"]["value"] == pytest.approx(norm, rel=1e-3)
+    error = fit(*words[:4], "--limits", "logpar.pivotE=1:10", status=1)["error"]
+    assert "logpar.pivotE: is a switch; give its value with --freeze logpar.pivotE=" in error
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -490,6 +502,14 @@ def test_models_are_checked_before_the_fit(
 ) -> None:
     toy.write(tmp_path)
     assert sentence in fit(*words, status=1)["error"]
+
+
+def test_files_of_options_that_are_taken_for_spectra(tmp_path: Path, fit: Fit) -> None:
+    toy.write(tmp_path)
+    (tmp_path / "b.yaml").write_text("name: b")
+    words = [str(tmp_path / "spec.pha"), "--background", "a.yaml", str(tmp_path / "b.yaml")]
+    error = fit(*words, status=1)["error"]
+    assert "b.yaml: is not a FITS file, so no spectrum" in error and "the option before it" in error
 
 
 def test_a_background_spectrum_of_another_kind_is_told(tmp_path: Path, fit: Fit) -> None:
