@@ -58,6 +58,13 @@ COMMANDS: list[Command] = [
         "names NAME...",
         "--root DIR  folder of a project (default: this one, or else the data folder of the user)",
     ),
+    Command(
+        "init",
+        BEFORE,
+        "make a folder for a project, with the workflow that is installed",
+        "folder DIR!",
+        "--observation SPECTRA...  spectra of a source, which its configuration then names",
+    ),
     OfConfig("validate", BEFORE, "check the configuration, model names and input files"),
     Command(
         "schema",

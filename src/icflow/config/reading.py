@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ _OTHER_LAYOUT = (
     "; config.yaml of this version holds every key: compare with it, or give it first and a file "
     "with only what differs after it"
 )
+
+
+# Stands for what is to be filled in.
+FILL_IN = "???"
 
 
 def load(*paths: str | os.PathLike[str]) -> Config:
@@ -44,12 +49,27 @@ def validate(tree: Any, source: str) -> Config:
     IcflowError
         As `load`.
     """
+    unfilled = list(_unfilled(tree, ""))
+    if unfilled:
+        raise IcflowError(
+            f"{source}: fill in {', '.join(unfilled)}, in place of {FILL_IN}; what each means is "
+            "said beside it"
+        )
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
         kinds = {item["type"] for item in error.errors(include_url=False)}
         other = _OTHER_LAYOUT if kinds & {"missing", "unknown_keys"} else ""
         raise IcflowError(f"{source}: {explain(error)}{other}") from None
+
+
+def _unfilled(tree: Any, key: str) -> Iterator[str]:
+    """Yield the keys of a tree whose values are to be filled in."""
+    if tree == FILL_IN:
+        yield key
+    elif isinstance(tree, Mapping):
+        for name, below in tree.items():
+            yield from _unfilled(below, f"{key}.{name}".lstrip("."))
 
 
 def from_json(model: type[Settings], text: str) -> Settings:
