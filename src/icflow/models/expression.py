@@ -35,6 +35,8 @@ SHORT = {
     "zga": "zgauss",
 }
 
+# Names, signs and brackets of an expression at most: it is read, and multiplied out, by recursion.
+MOST = 250
 TOKEN = re.compile(r"\s*([A-Za-z][A-Za-z0-9_]*|[()*+])")
 
 
@@ -127,10 +129,13 @@ class _Parser:
                 raise self._error(f"{rest.strip()[0]!r} is not allowed in a model expression")
             tokens.append(match.group(1))
             rest = rest[match.end() :]
+        if len(tokens) > MOST:
+            raise self._error(f"of {len(tokens)} names and signs, expected at most {MOST}")
         return tokens
 
     def _error(self, message: str) -> IcflowError:
-        return IcflowError(f"expression {self.text!r}: {message}")
+        text = self.text if len(self.text) < 200 else f"{self.text[:200]}..."
+        return IcflowError(f"expression {text!r}: {message}")
 
     def _peek(self) -> str:
         return self.tokens[self.position] if self.position < len(self.tokens) else ""
@@ -161,6 +166,8 @@ class _Parser:
             if self._peek() == "*":
                 self._take()
             products = [left + right for right in self._factor() for left in products]
+            if len(products) > MOST:
+                raise self._error(f"its brackets multiply to more than {MOST} terms")
         return products
 
     def _factor(self) -> list[_Product]:

@@ -15,7 +15,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -27,7 +27,7 @@ import numpy as np
 from icflow import heasoft
 from icflow.config import AtomicData
 from icflow.errors import IcflowError
-from icflow.models import atomdb
+from icflow.models import atomdb, trial
 from icflow.typing import AnyArray, Floats
 
 ADDITIVE, MULTIPLICATIVE = "add", "mul"
@@ -76,6 +76,8 @@ vnpshock vpshock vraymond vrnei vsedov vvgnei vvnei vvnpshock vvpshock vvrnei vv
 zkerrbb zxipab zxipcf
 """
 READ_DATA = frozenset(_READ_DATA.split())
+# The library of which all models were tried.
+TRIED = "HEASoft 6.35.1"
 
 # Models that read the tables of AtomDB: without these they are zero. Found in the same way.
 _READ_ATOMDB = """
@@ -158,6 +160,19 @@ def check_data(definition: Definition) -> None:
             "use another model, such as apec for a plasma, or point HEADAS to a HEASoft that has "
             "them"
         )
+    if version() != TRIED:
+        trial.check(definition.name.lower(), version())
+
+
+def try_defaults(name: str) -> Floats:
+    """Evaluate a model at XSPEC's defaults, tried or not; it may end the process."""
+    definition = definitions()[name]
+    values = np.array([parameter.default for parameter in definition.parameters])
+    edges = np.geomspace(0.1, 100.0, 1001)
+    if reads_atomdb(definition):
+        with suppress(IcflowError):  # HEASoft has tables of its own
+            _point_to_tables()
+    return _evaluated(definition, edges, np.append(values, 0.0))
 
 
 def reads_atomdb(definition: Definition) -> bool:
@@ -367,10 +382,7 @@ def evaluate(
         _point_to_tables()
     edges = np.ascontiguousarray(edges, dtype=np.float64)
     values = np.ascontiguousarray(parameters if len(parameters) else [0.0], dtype=np.float64)
-    flux, error = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
-    function = _function(definition.symbol)
-    with quiet():
-        function(edges, values, flux, error)
+    flux = _evaluated(definition, edges, values)
     if not np.all(np.isfinite(flux)):
         raise IcflowError(
             f"{definition.name} is not finite at {_describe(definition, parameters)}: "
@@ -381,6 +393,14 @@ def evaluate(
             f"{definition.name} is zero everywhere at {_describe(definition, parameters)}: "
             "are its data files in place (`icflow fetch`) and its parameters in range?"
         )
+    return flux
+
+
+def _evaluated(definition: Definition, edges: Floats, values: Floats) -> Floats:
+    flux, error = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
+    function = _function(definition.symbol)
+    with quiet():
+        function(edges, values, flux, error)
     return flux
 
 
