@@ -454,7 +454,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(debug: bool, sentence: str, status: int = 1) -> int:
     if debug:
         traceback.print_exc()
-    print(f"icflow: error: {sentence}", file=sys.stderr)
+    # One line, whatever names and values hold.
+    print(f"icflow: error: {' '.join(sentence.splitlines())}", file=sys.stderr)
     return status
 
 
@@ -471,6 +472,8 @@ def _sentence(error: Exception) -> str | None:
     if full or number in (errno.ENOSPC, errno.EDQUOT):
         where = f"{name}: " if name else ""
         return f"{where}no disk space left; free some and run the same command again"
+    if isinstance(error, MemoryError | RecursionError):
+        return "not enough memory for this input; give less of it, or use a larger machine"
     if number is not None:
         return f"{name}: {os.strerror(number)}" if name else str(error)
     return None

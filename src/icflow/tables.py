@@ -7,8 +7,10 @@ put together as a data frame of pandas, numbers with intervals as text.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -35,6 +37,12 @@ _LATEX_SPECIAL = {
 }
 
 
+# What to do about a table that is not whole.
+AGAIN = "delete it and run the workflow again"
+_NO_CHECKSUM = b"0" * 64
+_CHECKSUM = re.compile(rb"^# .*checksum: '?([0-9a-f]{64})", re.MULTILINE)
+
+
 # --- files --------------------------------------------------------------------------
 
 
@@ -46,16 +54,36 @@ def read_table(path: str | os.PathLike[str], columns: Iterable[str] = ()) -> Tab
     IcflowError
         If the file is missing, is not whole, or lacks a column.
     """
-    with reading(path, "a whole ECSV table", "delete it and run the workflow again"):
+    with reading(path, "a whole ECSV table", AGAIN):
+        _check_seal(path, Path(path).read_bytes())
         table = Table.read(Path(path), format="ascii.ecsv")
+    table.meta.pop("checksum", None)
     _check_columns(path, columns, table.colnames)
     return table
 
 
 def write_table(path: str | os.PathLike[str], table: Table) -> None:
-    """Write an ECSV table atomically; the bytes depend on the table alone."""
+    """Write an ECSV table atomically; the bytes depend on the table alone.
+
+    Its metadata end with the SHA-256 of the file as it is with 64 zeros in that place.
+    """
+    sealed = table.copy(copy_data=False)
+    sealed.meta["checksum"] = _NO_CHECKSUM.decode()
     with atomic_path(path) as temporary:
-        table.write(temporary, format="ascii.ecsv", overwrite=True)
+        sealed.write(temporary, format="ascii.ecsv", overwrite=True)
+        content = temporary.read_bytes()
+        checksum = hashlib.sha256(content).hexdigest().encode()
+        temporary.write_bytes(content.replace(_NO_CHECKSUM, checksum, 1))
+
+
+def _check_seal(path: str | os.PathLike[str], content: bytes) -> None:
+    """Check that a table is as it was written, if it says how: tables of others do not."""
+    match = _CHECKSUM.search(content)
+    if match is None:
+        return
+    sealed = content[: match.start(1)] + _NO_CHECKSUM + content[match.end(1) :]
+    if hashlib.sha256(sealed).hexdigest().encode() != match[1]:
+        raise IcflowError(f"{path}: not as it was written, but damaged or edited; {AGAIN}")
 
 
 def read_csv(
@@ -175,7 +203,7 @@ def rows_of(index: Integers, wanted: Integers, what: str) -> Integers:
         number = "no row" if not np.any(index == first) else "several rows"
         raise IcflowError(
             f"{what}: {number} for spectrum {first} ({int(np.sum(found != 1))} such spectra); "
-            "delete it and run the workflow again"
+            f"{AGAIN}"
         )
     rows: Integers = order[left]
     return rows

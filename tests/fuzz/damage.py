@@ -126,7 +126,7 @@ class Columns:
                 tables[position] = self._changed(tables[position])
                 written = io.BytesIO()
                 tables.writeto(written)
-            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError):
                 return content  # astropy cannot write what is meant
             return written.getvalue()
 

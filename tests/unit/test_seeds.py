@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from icflow import seeds
+from icflow.errors import IcflowError
 
 PINNED = 0.7405399520374271
 
@@ -36,3 +38,12 @@ def test_the_generator_depends_on_every_part_of_its_key() -> None:
     assert len({seeds.of_spectrum(*key).random() for key in keys}) == len(keys)
     # Pinned: a change here changes every simulated spectrum.
     assert seeds.of_spectrum(1, "a", 0, "x").random() == pytest.approx(PINNED, abs=1e-15)
+
+
+def test_more_counts_than_spectra_hold_are_refused():
+    generator = seeds.of_spectrum(1, "test", 0, "counts")
+    with pytest.raises(IcflowError, match=r"3e\+09 counts are expected in a channel"):
+        seeds.poisson(generator, np.array([1.0, 3e9]))
+    with pytest.raises(IcflowError, match="nan counts"):
+        seeds.poisson(generator, np.array([1.0, np.nan]))
+    assert seeds.poisson(generator, np.array([-1.0, 0.0])).tolist() == [0, 0]

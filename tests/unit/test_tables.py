@@ -23,6 +23,17 @@ def test_a_table_comes_back_with_its_metadata(tmp_path):
     assert (tmp_path / "a.ecsv").read_bytes() == (tmp_path / "b.ecsv").read_bytes()
 
 
+def test_a_table_that_was_edited_or_cut_is_refused(tmp_path):
+    path = tmp_path / "a.ecsv"
+    tables.write_table(path, Table({"index": [3, 4], "cstat": [1.5, 2.5]}))
+    whole = path.read_text()
+    assert tables.read_table(path).meta == {}
+    for damaged in (whole.replace("2.5", "2.4"), whole.rpartition("4")[0]):
+        path.write_text(damaged)
+        with pytest.raises(IcflowError, match=r"a\.ecsv: not as it was written.* delete it"):
+            tables.read_table(path)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

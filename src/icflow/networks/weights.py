@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ from icflow.settings import TrainSettings
 
 # One metadata entry only: safetensors writes several in no fixed order.
 _KEY = "icflow"
+# In the description: what the tensors must add up to.
+_CHECKSUM = "checksum"
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,18 @@ def save_tensors(
 ) -> None:
     """Write tensors and a description atomically; the bytes depend on these alone."""
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    described = canonical_json({**description, _CHECKSUM: _checksum(whole)})
     with atomic_path(path) as temporary:
-        temporary.write_bytes(save(whole, metadata={_KEY: canonical_json(description)}))
+        temporary.write_bytes(save(whole, metadata={_KEY: described}))
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of names and numbers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)} ".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -77,6 +90,8 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     with reading(path, what, remedy), safe_open(path, framework="pt") as file:
         description = json.loads((file.metadata() or {})[_KEY])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if description.pop(_CHECKSUM, None) not in (None, _checksum(tensors)):
+        raise IcflowError(f"{path}: not as it was written, but damaged or edited; {remedy}")
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise IcflowError(f"{path}: holds weights that are not finite; {remedy}")
     return tensors, description

@@ -43,8 +43,9 @@ class Row:
         if value is None:
             raise IcflowError(f"{self.path}: the keyword {key} is missing; {advice}")
         number = self._number(value)
-        if single and not self.table.has(key):
-            number = float(np.float32(min(number, MOST)))
+        # Too small a number for single precision is 0 there.
+        own = single and not self.table.has(key)
+        number = float(np.float32(number)) if own and abs(number) < MOST else number
         if not 0 < number < MOST:
             raise IcflowError(f"{self.path}: {key} is {value!r}, not a positive number; {advice}")
         return number

@@ -155,6 +155,7 @@ def write_spectra(path: str | os.PathLike[str], spectra: SpectrumSet) -> None:
             channel_limits(hdu.header, 3, module.channel)
             hdu.header.update(_header(spectra, module))
             _add_metadata(name, hdu.header, {} if number else spectra.metadata)
+            hdu.add_datasum(when="of the rows of this table")
             hdus.append(hdu)
         write_tables(path, hdus)
 

@@ -145,3 +145,15 @@ def test_weights_of_another_kind_are_refused() -> None:
     wanted = make_settings()
     with pytest.raises(IcflowError, match="trained with kind dense, wanted is published"):
         weights.check("w", found, wanted, found.responses, found.channels)
+
+
+@pytest.mark.parametrize("damage", ["nan", "edited"])
+def test_weights_that_are_damaged_are_refused(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "a.safetensors"
+    value = float("nan") if damage == "nan" else 1.0
+    weights.save_tensors(path, {"weight": torch.tensor([value, 2.0])}, {"kind": "x"})
+    if damage == "edited":
+        path.write_bytes(path.read_bytes()[:-1] + b"\x41")
+    words = "not finite" if damage == "nan" else "not as it was written"
+    with pytest.raises(IcflowError, match=rf"a\.safetensors: .*{words}.*; delete it and train"):
+        weights.load_tensors(path)
