@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 
@@ -423,6 +425,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit status: 1 after bad input, 2 after bad usage."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = words[:1] == ["--debug"]
+    _end_in_order()
     try:
         with GROUP.make_context("icflow", words) as context:
             GROUP.invoke(context)
@@ -449,6 +452,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _fail(debug, sentence)
     return 0
+
+
+def _end_in_order() -> None:
+    """On SIGTERM leave as on an error, so that temporary files and other processes go too."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def _fail(debug: bool, sentence: str, status: int = 1) -> int:

@@ -369,6 +369,14 @@ def test_further_sources_are_added(session, bare):
     chi2 = ((counts - everything)[big] ** 2 / everything[big]).mean()
     assert abs(chi2 - 1) < 6 * np.sqrt(2 / big.sum()), f"Poisson counts: chi²/channel is {chi2}"
     assert np.array_equal(counts, session.fake(fake)["counts"]), "the seed fixes all sources"
+    brighter = copy.deepcopy(fake)
+    brighter["models"][0]["parameters"]["apec.norm"] *= 2
+    assert sum(session.fake(brighter)["counts"]) > counts.sum(), (
+        "a model that is defined again beside a loaded spectrum takes the place of the old one"
+    )
+    assert np.array_equal(counts, session.fake(fake)["counts"]), (
+        "a fake after another fake, with the models that were, is the same as alone"
+    )
 
 
 # --- folding ---------------------------------------------------------------------------------

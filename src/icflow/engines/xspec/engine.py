@@ -9,8 +9,6 @@ spectrum up once more; a spectrum that kills XSPEC twice is flagged.
 from __future__ import annotations
 
 import itertools
-import shutil
-import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +20,7 @@ import numpy as np
 from icflow.config import AtomicData, FitControl, FitModel
 from icflow.engines.base import BACKGROUND, FitResult, Module
 from icflow.engines.registry import make_engine
-from icflow.engines.xspec import inputs
+from icflow.engines.xspec import home, inputs
 from icflow.engines.xspec.fitting import Plan, failed, fit_result
 from icflow.engines.xspec.journal import Journal
 from icflow.engines.xspec.process import (
@@ -82,8 +80,7 @@ class PyXspecEngine:
         self.components = read_background(module.background) if module.background else ()
         self.factors = tuple(BACKGROUND + component.name for component in self.components)
         self.backgrounds = [inputs.background_model(component) for component in self.components]
-        self.folder = Path(tempfile.mkdtemp(prefix="icflow-xspec-"))
-        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+        self.folder = home.make(self)
         setup = {
             "sources": [
                 inputs.own_source(self.folder, module, self.rmf),

@@ -7,8 +7,9 @@ else. If XSPEC crashes, only this process dies.
 
 XSPEC's state is global, and many of its errors are printed instead of raised.
 So data and models are cleared before every request, every setting that
-matters is made here, and the effect of each call is checked. File names are
-relative to the working directory, which belongs to this process alone.
+matters is made here, and the effect of each call is checked. Only a fake after
+a fake, which would set up the same again, takes the place of the one before. File
+names are relative to the working directory, which belongs to this process alone.
 
 Requests
 --------
@@ -83,6 +84,8 @@ class Session:
         self.names = ["", *(f"background{i}" for i in range(2, len(setup["sources"]) + 1))]
         # Source, counted from 0, and number, counted from 1, of the free parameters.
         self.free: list[tuple[int, int]] = []
+        # The models of the fake spectrum that is loaded, if one is.
+        self.faked: list[dict[str, Any]] | None = None
         self._configure()
         self._check_tables()
 
@@ -141,10 +144,17 @@ class Session:
 
     def fake(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return Poisson ``counts`` of all sources together, drawn with a ``seed``."""
-        settings = self._fake_sources(request["models"])
+        models, before, self.faked = request["models"], self.faked, None
+        if before is None:
+            self._fake_sources(models, all_at_once=len(models) == 1)
+        else:
+            # Responses are in place, and so are the models that stay as they are.
+            for source, model in enumerate(models):
+                if model != before[source]:
+                    self._define(source, model)
         self.xspec.Xset.seed = request["seed"]
         # With responses and models of all sources in place, this one adds them.
-        spectrum = self._fakeit(settings)
+        spectrum = self._fakeit()
         values = [rate * spectrum.exposure for rate in spectrum.values]
         counts = [round(value) for value in values]
         check(
@@ -156,6 +166,7 @@ class Session:
             abs(sum(counts) - expected) <= SIGMAS * math.sqrt(expected) + SIGMAS,
             f"XSPEC faked {sum(counts)} counts where all sources together expect {expected:.6g}",
         )
+        self.faked = models
         return {"counts": counts}
 
     def fit(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -203,22 +214,17 @@ class Session:
         self.xspec.AllData.clear()
         self.xspec.AllModels.clear()
         check(self.xspec.AllData.nSpectra == 0, "spectra stayed after `data none`")
-        self.free = []
+        self.free, self.faked = [], None
 
-    def _fake_sources(self, models: list[dict[str, Any]]) -> Any:
-        """Set all sources up around a fake spectrum; return the settings of `fakeit`."""
+    def _fake_sources(self, models: list[dict[str, Any]], all_at_once: bool = False) -> None:
+        """Set all sources up around a fake spectrum; a single one needs none before its own."""
         self._clear()
         self._define(0, models[0])
-        settings = self.xspec.FakeitSettings(
-            response=self.setup["sources"][0]["rmf"],
-            arf=self.setup["sources"][0]["arf"] or "",
-            exposure=repr(self.setup["exposure"]),
-            fileName="fake.pha",
-        )
-        self._respond(self._fakeit(settings), range(1, len(self.names)))
+        if all_at_once:
+            return
+        self._respond(self._fakeit(), range(1, len(self.names)))
         for source in range(1, len(self.names)):
             self._define(source, models[source])
-        return settings
 
     def _load(self, request: dict[str, Any]) -> None:
         """Load a grouped spectrum with all its sources, and select energies."""
@@ -237,9 +243,15 @@ class Session:
             f"{request['bins']}",
         )
 
-    def _fakeit(self, settings: Any) -> Any:
+    def _fakeit(self) -> Any:
         """Fake one spectrum in memory and return it."""
         data = self.xspec.AllData
+        settings = self.xspec.FakeitSettings(
+            response=self.setup["sources"][0]["rmf"],
+            arf=self.setup["sources"][0]["arf"] or "",
+            exposure=repr(self.setup["exposure"]),
+            fileName="fake.pha",
+        )
         data.fakeit(1, settings, noWrite=True)
         check(data.nSpectra == 1, f"{data.nSpectra} spectra are loaded after fakeit, not 1")
         spectrum = data(1)

@@ -160,6 +160,40 @@ def test_the_script_of_a_fake_spectrum(engine: PyXspecEngine, calls: Path) -> No
     }
 
 
+def test_a_fake_after_a_fake_takes_its_place(engine: PyXspecEngine, calls: Path) -> None:
+    engine.fake("tbabs*powerlaw", POWERLAW, 3, "test", [5])
+    before = script(calls)
+    alone, _ = engine.fake("tbabs*powerlaw", POWERLAW, 3, "test", [6])
+    kept = script(calls)[len(before) :]
+    seed = kept.split("Xset.seed = ")[1].split("\n")[0]
+    assert kept == f"Xset.seed = {seed}\n" + FAKEIT
+    other, _ = engine.fake("tbabs*powerlaw", POWERLAW | {"powerlaw.norm": 0.6}, 3, "test", [6])
+    changed = script(calls)[len(before) + len(kept) :]
+    assert changed == SOURCE.replace("'0.5,-1'", "'0.6,-1'") + kept
+    # Whatever came before, the same spectrum has the same counts.
+    engine.predict("tbabs*powerlaw", POWERLAW)
+    again, _ = engine.fake("tbabs*powerlaw", POWERLAW, 3, "test", [6])
+    np.testing.assert_array_equal(again, alone)
+    assert (other != alone).any()
+
+
+def test_a_fake_that_fails_leaves_nothing_behind(engine: PyXspecEngine, calls: Path) -> None:
+    engine.fake("tbabs*powerlaw", POWERLAW, 3, "test", [5])
+    wrong = [{"expression": "powerlaw", "parameters": {"x": 1.0}}] * 3
+    with pytest.raises(IcflowError, match="names the parameters of powerlaw"):
+        engine.process.ask({"do": "fake", "models": wrong, "seed": 1})
+    before = script(calls)
+    engine.fake("tbabs*powerlaw", POWERLAW, 3, "test", [5])
+    assert script(calls)[len(before) :].startswith(CLEAR + SOURCE + FAKEIT)
+
+
+def test_one_fakeit_is_enough_without_backgrounds(calls: Path, instrument: Instrument) -> None:
+    alone = instrument.model_copy(update={"background": None})
+    engine = PyXspecEngine([alone], AtomicData(folder="nowhere"))
+    engine.fake("tbabs*powerlaw", POWERLAW, 3, "test", [5])
+    assert script(calls).count("fakeit(") == 1
+
+
 def test_the_script_of_a_fake_spectrum_with_scattered_backgrounds(
     calls: Path, instrument: Instrument
 ) -> None:

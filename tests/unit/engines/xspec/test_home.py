@@ -1,0 +1,106 @@
+"""The temporary folder of a job with XSPEC."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from icflow.config import AtomicData, Instrument
+from icflow.config.model import listed_modules
+from icflow.engines.xspec import home
+from icflow.engines.xspec.engine import PyXspecEngine
+from icflow.errors import IcflowError
+from icflow.settings import SimulateSettings
+
+
+class Owner:
+    """Something that a folder goes with."""
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that temporary folders are made in."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def test_a_folder_goes_with_its_owner(temporary: Path) -> None:
+    owner = Owner()
+    folder = home.make(owner)
+    assert list(temporary.iterdir()) == [folder]
+    del owner
+    assert list(temporary.iterdir()) == []
+
+
+def test_what_killed_jobs_have_left_is_removed(temporary: Path) -> None:
+    owner, other = Owner(), Owner()
+    mine = home.make(owner)
+    left, strange = temporary / f"{home._NAME}left", temporary / "icflow-xspec-elsewhere-x"
+    for folder in (left, strange):
+        folder.mkdir()
+        (folder / home.LOCK).touch()
+    yours = home.make(other)
+    assert {*temporary.iterdir()} == {mine, yours, strange}
+
+
+def test_two_jobs_in_one_folder_are_refused(temporary: Path) -> None:
+    owner = Owner()
+    folder = home.make(owner)
+    with pytest.raises(IcflowError, match=r"temporary folder of another job .* give each a TMPDIR"):
+        home.hold(folder, Owner())
+
+
+def test_a_blank_in_the_path_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: Path, instrument: Instrument
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "my files"))
+    with pytest.raises(IcflowError, match=r"TMPDIR is '.*my files', and XSPEC splits paths"):
+        PyXspecEngine([instrument], AtomicData(folder="nowhere"))
+
+
+def test_a_folder_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: Path, instrument: Instrument
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(IcflowError, match=r"none can be written \(.*nowhere.*\); set TMPDIR"):
+        PyXspecEngine([instrument], AtomicData(folder="nowhere"))
+
+
+def test_a_job_that_is_told_to_end_leaves_nothing(
+    calls: Path, instrument: Instrument, tmp_path: Path
+) -> None:
+    temporary = tmp_path / "t"
+    temporary.mkdir()
+    settings = SimulateSettings(
+        engine="xspec",
+        seed=1,
+        atomic_data=AtomicData(folder="nowhere"),
+        modules=listed_modules(instrument),
+        dataset="a",
+        draws="a",
+        scenario="s",
+        model={"expression": "powerlaw", "parameters": {"powerlaw.norm": 0.5}},
+    )
+    text = json.dumps(settings.model_dump(mode="json", exclude_none=True))
+    command = [sys.executable, "-m", "icflow.cli", "simulate", "--settings", text]
+    command += ["--shard-first", "0", "--count", "100000", "--output", str(tmp_path / "a.pha")]
+    job = subprocess.Popen(command, env=os.environ | {"TMPDIR": str(temporary)})
+    partial = tmp_path / "a.pha.partial.jsonl"
+    while not partial.exists():
+        assert job.poll() is None
+        time.sleep(0.05)
+    assert len(list(temporary.iterdir())) == 1
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(60) == 128 + signal.SIGTERM
+    assert list(temporary.iterdir()) == []
+    assert partial.stat().st_size > 0, "what was faked is kept"
