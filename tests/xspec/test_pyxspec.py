@@ -18,6 +18,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -498,32 +499,48 @@ def test_a_fit_of_the_reference(entry, session):
     )
 
 
+def with_backgrounds_held(entry):
+    """Return the request of a fit in which the factors of all backgrounds are 1."""
+    request = copy.deepcopy(entry["request"])
+    source, *backgrounds = request["models"]
+    for model in backgrounds:
+        model["parameters"]["constant.factor"] = 1.0
+    free = len(free_parameters(source))
+    return dict(request, starts=[start[:free] for start in request["starts"]])
+
+
 def test_error_of_a_parameter(session):
-    """`Fit.error` of a parameter of the source and of one of a named model."""
+    """`Fit.error` of a parameter of the source, backgrounds known, and of one of a named model.
+
+    The curvature knows nothing of limits: beside backgrounds that are free within
+    theirs, sigma is far larger than half of an interval.
+    """
     entry = REQUESTS["fits"][1]
     counts = np.load(str(REFERENCE / "spectra.npz"))["counts"][entry["spectrum"]]
     write_grouped("spectrum.pha", counts, 100)
+    kT = session.fit(with_backgrounds_held(entry))
+    low, high, status = session._interval("", 2, 1.0)
+    parameter = session.xspec.AllModels(1, "")(2)
+    value, sigma = parameter.values[0], parameter.sigma
+    print(f"kT = {value} in {low} to {high}, sigma {sigma}, {status}")
+    assert status == "FFFFFFFFF", f"the interval of kT is found: {low}, {high}, {status}"
+    assert low < value < high, f"error gives (low, high): {low}, {high} around {value}"
+    assert 0.5 < (high - low) / (2 * sigma) < 2, (
+        f"sigma {sigma} is about half of the interval of Delta C = 1, {low} to {high}"
+    )
+    assert session.xspec.Fit.statistic < kT["cstat"] + 0.05, (
+        "XSPEC goes back to the best fit after `error`"
+    )
     fit = session.fit(copy.deepcopy(entry["request"]))
-    for name, number in (("", 2), ("background2", 1)):
-        found = session._interval(name, number, 1.0)
-        parameter = session.xspec.AllModels(1, name)(number)
-        low, high, status = found
-        assert len(status) == 9, (
-            f"Parameter.error is (low, high, nine letters) after `error` of {name}:{number}: "
-            f"{parameter.error!r}; {status}"
-        )
-        value, sigma = parameter.values[0], parameter.sigma
-        assert session.xspec.Fit.statistic < fit["cstat"] + 0.05, (
-            f"XSPEC goes back to the best fit after `error` of {name}:{number}"
-        )
-        print(f"{name}:{number} = {value} in {low} to {high}, sigma {sigma}, {status}")
-        if status == "FFFFFFFFF" and sigma > 0:
-            assert low < value < high, f"error gives (low, high): {found} around {value}"
-            assert 0.5 < (high - low) / (2 * sigma) < 2, (
-                f"sigma {sigma} is about half of the interval of Delta C = 1, {low} to {high}"
-            )
-        else:
-            assert name, f"the interval of kT is found: {found}"
+    found = session._interval("background2", 1, 1.0)
+    parameter = session.xspec.AllModels(1, "background2")(1)
+    assert len(found[2]) == 9, (
+        f"Parameter.error is (low, high, nine letters) after `error` of background2:1: "
+        f"{parameter.error!r}; {found[2]}"
+    )
+    assert session.xspec.Fit.statistic < fit["cstat"] + 0.05, (
+        "XSPEC goes back to the best fit after `error` of background2:1"
+    )
 
 
 def test_intervals_of_a_fit(session):
@@ -531,13 +548,8 @@ def test_intervals_of_a_fit(session):
     entry = REQUESTS["fits"][1]
     counts = np.load(str(REFERENCE / "spectra.npz"))["counts"][entry["spectrum"]]
     write_grouped("spectrum.pha", counts, 100)
-    request = copy.deepcopy(entry["request"])
-    source, *backgrounds = request["models"]
-    free = free_parameters(source)
-    for model in backgrounds:
-        model["parameters"]["constant.factor"] = 1.0
-    request.update(delta=2.706, starts=[start[: len(free)] for start in request["starts"]])
-    found = session.fit(request)
+    found = session.fit(dict(with_backgrounds_held(entry), delta=2.706))
+    free = free_parameters(entry["request"]["models"][0])
     assert len(found["intervals"]) == len(free), (
         f"an interval for each of {len(free)} free parameters: {found['intervals']}"
     )
@@ -546,6 +558,35 @@ def test_intervals_of_a_fit(session):
     assert status == "FFFFFFFFF", f"the search for kT ends without a flag: {status}"
     width = (high - low) / (2 * found["sigma"][0][kT])
     assert 1 < width < 3, f"Delta C = 2.706 lies at about 1.6 sigma: {width} sigma"
+
+
+def test_strategies(session):
+    """A spectrum of which a plain fit ends 33 above the minimum."""
+    reference = FITS[0]
+    counts = np.load(str(REFERENCE / "spectra.npz"))["counts"][0]
+    write_grouped("spectrum.pha", counts, 100)
+    request = dict(copy.deepcopy(REQUESTS["fits"][0]["request"]), bins=reference["n_bins"])
+    request["models"][0]["parameters"]["apec.Redshift"] = reference["z"]
+
+    def fit(strategy, starts):
+        begin = time.process_time()
+        found = session.fit(dict(request, strategy=strategy, starts=starts))
+        above = found["cstat"] - reference["best_2T_fixed"]
+        seconds = time.process_time() - begin
+        print(f"{strategy}: {above:+.3f}, gain {found['gain']:.1e}, {seconds:.1f} CPU s")
+        return above, found
+
+    plain, _ = fit("plain", request["starts"])
+    thorough, end = fit("thorough", request["starts"])
+    assert thorough < min(plain + 0.01, 1), (
+        f"with the backgrounds frozen first the fit ends at {thorough:+.3f}, a plain one at "
+        f"{plain:+.3f}, relative to the lowest C known"
+    )
+    assert end["gain"] < 0.01, f"it is repeated until it gains less than 0.01: {end['gain']}"
+    minimum = [end["values"][source][number - 1] for source, number in session.free]
+    seeded, again = fit("seeded", [minimum])
+    assert seeded <= thorough + 0.01, f"from its end XSPEC goes up, to {seeded:+.3f}"
+    assert again["gain"] < 0.01, f"Fit.statistic is that of the start before a fit: {again['gain']}"
 
 
 # --- the process -----------------------------------------------------------------------------
