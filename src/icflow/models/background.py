@@ -165,10 +165,21 @@ def read_background(path: str | Path) -> tuple[BackgroundComponent, ...]:
             "as in resources/background/nustar_fpma.yaml"
         )
     try:
-        content = _File.model_validate(read_yaml(path))
+        content = _File.model_validate(_mapping(path))
     except ValidationError as error:
         raise IcflowError(f"{path}: {explain(error)}") from None
     return tuple(_build(name, component, path) for name, component in content.components.items())
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """Read a file of keys and values."""
+    tree = read_yaml(path)
+    if not isinstance(tree, dict):
+        raise IcflowError(
+            f"{path}: is neither a spectrum nor the description of a background, which has the "
+            "keys `name` and `components`, as resources/background/nustar_fpma.yaml"
+        )
+    return tree
 
 
 def _build(name: str, component: _Component, path: Path) -> BackgroundComponent:

@@ -121,7 +121,7 @@ def read(
     IcflowError
         If a spectrum or its response cannot be used.
     """
-    for path in map(plain, spectra):
+    for path in map(plain, spectra if len(spectra) > 1 else ()):
         if path.is_file() and not is_fits(path):
             raise IcflowError(
                 f"{path}: is not a FITS file, so no spectrum; each file of --rmf, --arf and "

@@ -165,14 +165,17 @@ def read_rmf(path: str | os.PathLike[str]) -> Rmf:
 
 
 def _rmf(path: str | os.PathLike[str], name: FileName, tables: list[BinaryTable]) -> Rmf:
-    matrices = list(filter(is_matrix, name.select(tables)))
+    chosen = name.select(tables)
+    matrices = list(filter(is_matrix, chosen))
     if not matrices:
         raise IcflowError(
-            f"{name.path}: not a redistribution matrix but {describe(tables)}; give an RMF file"
+            f"{path}: not a redistribution matrix but {describe(chosen)}; give an RMF file"
         )
     if name.number is not None:
         if not 1 <= name.number <= len(matrices):
-            raise IcflowError(f"{path}: there are {len(matrices)} matrices; correct the number")
+            raise IcflowError(
+                f"{path}: extensions with a matrix: {len(matrices)}; correct the number"
+            )
         matrices = [matrices[name.number - 1]]
     notes: list[str] = []
     channel, e_min, e_max = _read_ebounds(name.path, tables)

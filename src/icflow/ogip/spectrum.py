@@ -116,6 +116,22 @@ class Spectrum(PhaKeywords):
     detchans: int | None = None
     notes: tuple[str, ...] = ()
 
+    def _listing(self, part: slice) -> Spectrum:
+        """Return the spectrum with a part of its channels."""
+
+        def own(values: Any) -> Any:
+            return values[part] if isinstance(values, np.ndarray) else values
+
+        return replace(
+            self,
+            channel=self.channel[part],
+            counts=self.counts[part],
+            backscal=own(self.backscal),
+            areascal=own(self.areascal),
+            grouping=own(self.grouping),
+            quality=own(self.quality),
+        )
+
     def padded(self, channel: Integers) -> Spectrum:
         """Return the spectrum with all channels of a response, those not listed of QUALITY 1.
 
@@ -248,15 +264,16 @@ def _odd(row: Row) -> list[str]:
 
 
 def read_background(source: Spectrum, path: str | os.PathLike[str]) -> Spectrum:
-    """Read the background spectrum that belongs to a source, with its channels by position.
+    """Read the background spectrum that belongs to a source, in the channels of the source.
 
     Its GROUPING and QUALITY are not looked at: those of the source hold for both.
+    Channels go by position, as in XSPEC, or by number where either lists a part of them.
 
     Raises
     ------
     IcflowError
-        As `read_spectrum`; if it has another number of channels, or BACKSCAL
-        is missing in either: without it nobody knows how to scale.
+        As `read_spectrum`; if it lacks channels of the source, or BACKSCAL is
+        missing in either: without it nobody knows how to scale.
     """
     background = read_spectrum(path)
     for spectrum in (source, background):
@@ -265,12 +282,24 @@ def read_background(source: Spectrum, path: str | os.PathLike[str]) -> Spectrum:
                 f"{spectrum.path}: the keyword BACKSCAL is missing, and the background is scaled "
                 "by it; add it (the area of the region, in the same unit in both files)"
             )
-    if background.channel.size != source.channel.size:
+    own, other = background.channel, source.channel
+    if own.size == other.size and own[0] == other[0]:
+        return background
+    numbers = f"{background.path} has the channels {own[0]} to {own[-1]}, {source.path} {other[0]}"
+    partial = own.size != other.size or any(s.detchans for s in (background, source))
+    if not partial:
+        note = f"{numbers} to {other[-1]}; they go by position, as in XSPEC"
+        return replace(background, channel=other, notes=(*background.notes, note))
+    if own[0] > other[0] or own[-1] < other[-1]:
         raise IcflowError(
-            f"{background.path} has {background.channel.size} channels and {source.path} "
-            f"{source.channel.size}; give the background that was extracted with the spectrum"
+            f"{numbers} to {other[-1]}; give the background that was extracted with the spectrum"
         )
-    return replace(background, channel=source.channel)
+    note = f"{numbers} to {other[-1]}; those of the spectrum are used"
+    first = int(other[0] - own[0])
+    return replace(
+        background._listing(slice(first, first + other.size)),
+        notes=(*background.notes, note),
+    )
 
 
 def write_spectrum(path: str | os.PathLike[str], spectrum: Spectrum) -> None:

@@ -233,7 +233,7 @@ def test_a_background_spectrum_is_that_of_the_header_or_another_one(folder: Path
     ("given", "change", "reason"),
     [
         ("file", {}, "BACKFILE names no file; give one with observations.mine.background"),
-        ("mine_bkg.pha", {"counts": np.ones(7, dtype=np.int64)}, "7 channels"),
+        ("mine_bkg.pha", {"counts": np.ones(7, dtype=np.int64)}, "the channels 0 to 6"),
         ("mine_bkg.pha", {"backscal": None}, "BACKSCAL is missing"),
     ],
 )

@@ -408,7 +408,7 @@ def test_several_matrices_are_added(tmp_path: Path) -> None:
         one = read_rmf(tmp_path / name)
         np.testing.assert_array_equal(one.matrix.toarray(), DENSE)
         assert not any("the sum of its" in note for note in one.notes)
-    with pytest.raises(IcflowError, match="there are 2 matrices"):
+    with pytest.raises(IcflowError, match="extensions with a matrix: 2; correct"):
         read_rmf(tmp_path / "two.rmf{3}")
 
 

@@ -325,6 +325,41 @@ def test_background_spectrum_gives_w(tmp_path: Path, fit: Fit) -> None:
     assert alone["parameters"]["powerlaw.PhoIndex"]["value"] < 1.8  # background taken for source
 
 
+W = (252.2555, 2.007098, 0.3034122)
+
+
+def behind(first: int = 1, part: slice = slice(None), **keys: Any) -> tuple[Any, Any]:
+    """Return a source, and its background spectrum with a part of the channels."""
+    random = np.random.default_rng(1)
+    source = random.poisson(toy.expected(0.3) + 20.0)
+    other = random.poisson(np.full(toy.N, 60.0))[part]
+    return source, toy.pha(other, first=first, BACKSCAL=3.0, **keys)
+
+
+def test_channels_of_a_background_go_by_position(tmp_path: Path, fit: Fit) -> None:
+    source, background = behind(first=0)
+    toy.write(tmp_path, toy.pha(source, BACKFILE="back.pha"))
+    toy.save(tmp_path / "back.pha", background)
+    found = fit()
+    assert_best(found, *W)
+    assert "has the channels 0 to 399" in found["printed"] and "by position" in found["printed"]
+
+
+def test_channels_of_a_background_go_by_number_where_a_part_is_listed(
+    tmp_path: Path, fit: Fit
+) -> None:
+    source, whole = behind()
+    toy.write(tmp_path, toy.pha(source[10:380], first=11, BACKFILE="back.pha"))
+    for background in (whole, behind(first=6, part=slice(5, 390))[1]):
+        toy.save(tmp_path / "back.pha", background)
+        found = fit()
+        assert_best(found, *W)
+        assert "those of the spectrum are used" in found["printed"]
+    toy.save(tmp_path / "back.pha", behind(first=16, part=slice(15, 385))[1])
+    error = fit(status=1)["error"]
+    assert "has the channels 16 to 385" in error and "11 to 380; give the background" in error
+
+
 def test_predictions_read_responses_by_the_same_checks(
     tmp_path: Path, atomdb: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -510,6 +545,9 @@ def test_files_of_options_that_are_taken_for_spectra(tmp_path: Path, fit: Fit) -
     words = [str(tmp_path / "spec.pha"), "--background", "a.yaml", str(tmp_path / "b.yaml")]
     error = fit(*words, status=1)["error"]
     assert "b.yaml: is not a FITS file, so no spectrum" in error and "the option before it" in error
+    (tmp_path / "note.txt").write_text("hello")
+    error = fit("--background", str(tmp_path / "note.txt"), status=1)["error"]
+    assert "note.txt: is neither a spectrum nor the description of a background" in error
 
 
 def test_a_background_spectrum_of_another_kind_is_told(tmp_path: Path, fit: Fit) -> None:
