@@ -176,7 +176,7 @@ COMMANDS: list[Command] = [
         "write the backgrounds that an XSPEC save file holds, as nuskybgd leaves it",
         "saved SAVED!",
         "--output FILE!  background file; with several spectra the name of each is added",
-        "--source NAME...  models that are not background (default: that of source 1)",
+        "--source NAME...  models that are not background, the unnamed one as 1 (default: 1)",
     ),
     OfOptions(
         "background fit",

@@ -24,7 +24,8 @@ def run(saved: Path, output: Path, source: Sequence[str] = ()) -> Iterator[str]:
     Parameters
     ----------
     source : sequence of str
-        Names of the models that are not background; by default the unnamed one of source 1.
+        Names of the models that are not background, the unnamed one as its source, 1; by default
+        that one alone.
 
     Raises
     ------
@@ -45,6 +46,11 @@ def run(saved: Path, output: Path, source: Sequence[str] = ()) -> Iterator[str]:
         ]
         write_background(path, f"{spectrum.name}, from {saved.name}", components, head)
         yield f"{path}: background of {spectrum.name}: {', '.join(c.name for c in components)}"
+    if not all(model.name for model in models):
+        yield (
+            "Note: the unnamed model of source 1 is taken for background, as `source`; "
+            "if it is not, name it with --source too, as 1"
+        )
     for number in file.without_model():
         yield (
             f"Note: source {number} has a response and no model; if it should have one, {saved} is "
@@ -60,11 +66,12 @@ def run(saved: Path, output: Path, source: Sequence[str] = ()) -> Iterator[str]:
 
 def _background_models(file: SaveFile, source: Sequence[str]) -> list[SavedModel]:
     """Return the models of the background."""
+    names = {name or str(model.source): model for name, model in file.models.items()}
     for name in source:
-        if name not in file.models:
-            names = ", ".join(filter(None, file.models))
-            raise IcflowError(f"--source {name}: {file.path} has no such model; allowed: {names}")
-    models = [m for name, m in file.models.items() if name not in (source or [""])]
+        if name not in names:
+            allowed = ", ".join(names)
+            raise IcflowError(f"--source {name}: {file.path} has no such model; allowed: {allowed}")
+    models = [m for name, m in names.items() if (name not in source if source else m.name)]
     if not models:
         raise IcflowError(
             f"{file.path}: holds no model of a background, `model 2:NAME …`; give the save file "

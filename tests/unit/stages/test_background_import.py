@@ -137,12 +137,17 @@ def test_another_response_stays_a_file(folder: Path, rmf_path: Path, tmp_path: P
 
 def test_other_models_may_be_the_source(folder: Path, tmp_path: Path) -> None:
     saved = folder / "background_and_source.xcm"
-    list(background_import.run(saved, tmp_path / "b.yaml", ["intbgd", "fcxb"]))
+    said = list(background_import.run(saved, tmp_path / "b.yaml", ["intbgd", "fcxb"]))
+    assert any("unnamed model of source 1 is taken for background" in line for line in said)
     components = {c.name: c for c in read_background(tmp_path / "b-bgdB.yaml")}
     assert list(components) == ["source", "apbgd", "intn"]
     assert components["source"].values["constant.factor"] == 1.03
     (area,) = components["source"].files
     assert area.samefile(folder / "nustar_fpma.arf")
+    said = list(background_import.run(saved, tmp_path / "c.yaml", ["1", "fcxb"]))
+    assert not any("unnamed" in line for line in said)
+    components = {c.name: c for c in read_background(tmp_path / "c-bgdB.yaml")}
+    assert list(components) == ["apbgd", "intbgd", "intn"]
 
 
 @pytest.mark.parametrize(
