@@ -47,6 +47,7 @@ def rmf(
     high: Any = HIGH,
     unit: str = "keV",
     bounds: Any = (LOW, HIGH),
+    start: int = 1,
     **keys: Any,
 ) -> list[Any]:
     """Return the tables of an RMF."""
@@ -60,7 +61,7 @@ def rmf(
             fits.Column("ENERG_LO", "E", unit=unit, array=low),
             fits.Column("ENERG_HI", "E", unit=unit, array=high),
             fits.Column("N_GRP", "I", array=(last > first).astype(int)),
-            fits.Column("F_CHAN", "I", array=first + 1),
+            fits.Column("F_CHAN", "I", array=first + start),
             fits.Column("N_CHAN", "I", array=last - first),
             fits.Column("MATRIX", "PE()", array=values),
         ],
@@ -80,13 +81,20 @@ def rmf(
     return [table, ebounds]
 
 
-def arf(low: Any = LOW, high: Any = HIGH, unit: str = "keV", **keys: Any) -> Any:
+def arf(
+    low: Any = LOW,
+    high: Any = HIGH,
+    unit: str = "keV",
+    area: float = AREA,
+    of: str = "cm**2",
+    **keys: Any,
+) -> Any:
     """Return the table of an ARF."""
     table = fits.BinTableHDU.from_columns(
         [
             fits.Column("ENERG_LO", "E", unit=unit, array=low),
             fits.Column("ENERG_HI", "E", unit=unit, array=high),
-            fits.Column("SPECRESP", "E", unit="cm**2", array=np.full(len(low), AREA)),
+            fits.Column("SPECRESP", "E", unit=of, array=np.full(len(low), area)),
         ],
         name="SPECRESP",
     )

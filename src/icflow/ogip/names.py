@@ -71,8 +71,9 @@ class FileName:
         chosen = [table for table in tables if self._means(table)]
         if tables and not chosen:
             names = ", ".join(dict.fromkeys(table.name for table in tables))
+            asked = self.extension + (f",{self.version}" if self.version else "")
             raise IcflowError(
-                f"{self.path}: has no extension {self.extension} as its name asks "
+                f"{self.path}: has no extension {asked} as its name asks "
                 f"(it has {names}); correct or leave out what stands in [ ]"
             )
         return chosen

@@ -8,6 +8,7 @@ as XSPEC does.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,6 +48,8 @@ FROM_ZERO = 1e-3
 MOST_AREA = 1e8
 # Energies that all lie above this, keV, are no X-rays, but eV that are not said to be.
 NO_X_RAYS = 150.0
+# Units of areas, and of what begins so (cm**2 ct/photon).
+SQUARE_CM = {"cm2": 1.0, "m2": 1e4, "mm2": 1e-2}
 KEV = {"": 1.0, "kev": 1.0, "ev": 1e-3, "mev": 1e3, "gev": 1e6}
 
 
@@ -224,6 +227,11 @@ def _read_matrix(
     """Return one matrix of a file, its rows those of the energies of the first."""
     low, high, order = _read_energies(table, [])
     first = table.minimum("F_CHAN")
+    if first is not None and first != channel[0]:
+        notes.append(
+            f"{table.path}: TLMIN of F_CHAN is {first}, though EBOUNDS begin with channel "
+            f"{channel[0]}; channel {first} of the matrix is taken for the first, as in XSPEC"
+        )
     matrix = _decode(table, int(channel[0]) if first is None else first, channel.size, notes)
     if order is not None:
         matrix = csr_array(matrix[order])
@@ -293,7 +301,8 @@ def _arf(path: str | os.PathLike[str], name: FileName, table: BinaryTable) -> Ar
     row = _row_of_areas(table, name.number)
     notes: list[str] = []
     energy_lo, energy_hi, order = _read_energies(table, notes, row)
-    area = _of_row(table, "SPECRESP", row).astype(np.float64)
+    unit = _square_cm(table, notes)
+    area = _of_row(table, "SPECRESP", row).astype(np.float64) * unit
     if area.size != energy_lo.size:
         raise IcflowError(
             f"{name.path}: has {area.size} effective areas for {energy_lo.size} energy bins; make "
@@ -308,9 +317,21 @@ def _arf(path: str | os.PathLike[str], name: FileName, table: BinaryTable) -> Ar
         area,
         os.fspath(path),
         *_origin(table),
-        plain=_are_keV(table, "ENERG_LO", "ENERG_HI"),
+        plain=unit == 1 and _are_keV(table, "ENERG_LO", "ENERG_HI"),
         notes=tuple(notes),
     )
+
+
+def _square_cm(table: BinaryTable, notes: list[str]) -> float:
+    """Return the unit of areas in cm², which it is where the file gives none that is known."""
+    unit = table.unit("SPECRESP")
+    name = re.sub(r"[\s*^]", "", unit.lower())
+    for start, factor in SQUARE_CM.items():
+        if name.startswith(start):
+            return factor
+    if name:
+        notes.append(f"{table.path}: SPECRESP is in {unit!r}, which is taken for cm²")
+    return 1.0
 
 
 def area_of_row(path: Path, number: int | None) -> Path:
@@ -599,7 +620,7 @@ def _decode(table: BinaryTable, first: int, n_channels: int, notes: list[str]) -
     if np.any(n_chan < 0) or np.any(outside & (n_chan > 0)):
         raise IcflowError(
             f"{path}: the matrix refers to channels outside {first} to {first + n_channels - 1}, "
-            "those of EBOUNDS; make the RMF again, or correct TLMIN of F_CHAN"
+            "which TLMIN of F_CHAN and EBOUNDS give; make the RMF again, or correct TLMIN"
         )
     per_row = np.bincount(group_row, n_chan, minlength=n_grp.size).astype(np.int64)
     values = _leading(_flat(table.column("MATRIX")), per_row, "MATRIX", path).astype(np.float64)

@@ -202,6 +202,14 @@ READ: dict[str, tuple[dict[str, Any], tuple[float, float, float], list[str]]] = 
         PLAIN,
         ["has 400 energy bins and", "450; they are matched by energy"],
     ),
+    "area in square metres": ({"area": toy.arf(area=toy.AREA * 1e-4, of="m**2")}, PLAIN, []),
+    "area per something": ({"area": toy.arf(of="cm^2 count/photon")}, PLAIN, []),
+    "area in what is not known": ({"area": toy.arf(of="Jy")}, PLAIN, ["SPECRESP is in 'Jy'"]),
+    "channels of the matrix from 0": (
+        {"response": toy.rmf(start=0, TLMIN4=0)},
+        PLAIN,
+        ["TLMIN of F_CHAN is 0, though EBOUNDS begin with channel 1"],
+    ),
     "suffix": ({"spectrum": toy.pha(RESPFILE="resp.rmf[MATRIX]")}, PLAIN, []),
     "moved": (
         {"spectrum": toy.pha(RESPFILE="/data/me/rmf/resp.rmf", ANCRFILE="/data/me/rmf/area.arf")},
