@@ -13,6 +13,7 @@ from scipy.interpolate import CubicSpline
 
 from icflow.compiled import jit
 from icflow.config import Systematics
+from icflow.config.systematics import Gain
 from icflow.engines.embedded.folding import Response
 from icflow.errors import IcflowError
 from icflow.models.systematics import area_names, gain_names
@@ -34,6 +35,11 @@ class Calibration:
     systematics : Systematics
     response : Response
 
+    Attributes
+    ----------
+    basis : ndarray, shape (n_channels, n_nodes)
+        What each node of the area adds to the logarithm of the factor of each channel.
+
     Raises
     ------
     IcflowError
@@ -54,16 +60,16 @@ class Calibration:
                     f"systematics.area {of}has a node at {outside:g} keV, outside of its response "
                     f"({low:g} to {high:g} keV); move it inside"
                 )
-            self._basis = _averaged(response, np.log(energies))
+            self.basis = _averaged(response, np.log(energies))
         if systematics.gain is not None:
-            self._edges = np.append(response.rmf.e_min, response.rmf.e_max[-1])
+            self._edges = response.channel_edges
             self._check_room(of, systematics)
 
     def _check_room(self, of: str, systematics: Systematics) -> None:
         """Check that a scale as wrong as it may be keeps its order and most of the channels."""
         gain = systematics.gain
         assert gain is not None
-        shift = FARTHEST * (gain.slope * self._edges + gain.offset / 1000)
+        shift = [farthest(gain, float(edge)) for edge in (self._edges[0], self._edges[-1])]
         if shift[0] >= self._edges[0] or shift[-1] >= 0.5 * (self._edges[-1] - self._edges[0]):
             raise IcflowError(
                 f"systematics.gain {of}moves energies by up to {shift[0]:.2g} keV at "
@@ -75,7 +81,7 @@ class Calibration:
         """Return the factor of what comes through the optics, by channel; None where it is 1."""
         if not self.nodes:
             return None
-        return np.asarray(np.exp(self._basis @ np.array([errors[name] for name in self.nodes])))
+        return np.asarray(np.exp(self.basis @ np.array([errors[name] for name in self.nodes])))
 
     def recorded(self, expected: Floats, errors: Mapping[str, float]) -> Floats:
         """Return expected counts in the channels that the wrong energy scale gives them."""
@@ -86,6 +92,11 @@ class Calibration:
         edges = (self._edges - offset) / (1 + slope)
         places = np.interp(edges, self._edges, np.arange(len(self._edges), dtype=np.float64))
         return moved(expected, places)
+
+
+def farthest(gain: Gain | None, energy: float) -> float:
+    """Return by how much an energy scale moves an energy at the most, both in keV."""
+    return 0.0 if gain is None else FARTHEST * (gain.slope * energy + gain.offset / 1000)
 
 
 def _averaged(response: Response, nodes: Floats) -> Floats:

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from icflow.config import AtomicData, FitControl, FitModel, Free, Scenario
+from icflow.config import AtomicData, FitControl, FitModel, Scenario
 from icflow.engines.base import BACKGROUND, FitResult, Module, checked, failed_fit
 from icflow.engines.embedded.fake import Simulator
 from icflow.engines.embedded.fitting import Fitter
 from icflow.engines.embedded.folding import FACTOR, Behind, Folding, Groups, Selection
-from icflow.engines.embedded.parameters import Model, build_model
+from icflow.engines.embedded.parameters import Model, as_model, build_model
 from icflow.engines.embedded.plain import PlainFitter
 from icflow.engines.embedded.redshift import RedshiftFitter
 from icflow.engines.embedded.tables import build_tables
@@ -26,7 +26,6 @@ from icflow.engines.evidence.sampling import Integral
 from icflow.errors import IcflowError
 from icflow.models import library
 from icflow.models.expression import parse
-from icflow.models.priors import Prior
 from icflow.models.scenario import Setting, complete, draw, resolve
 from icflow.models.systematics import Deviates, background_factors, calibration_errors, measured
 from icflow.seeds import of_spectrum, poisson
@@ -379,13 +378,7 @@ class EmbeddedEngine:
 
         Factors of modules have the priors that spectra are drawn with.
         """
-        model = FitModel(
-            expression=scenario.expression,
-            parameters={
-                name: Free(free=list(setting.bounds)) if isinstance(setting, Prior) else setting
-                for name, setting in scenario.parameters.items()
-            },
-        )
+        model = as_model(scenario)
         control = FitControl(
             energies=list(energies), group_min=0, background_range=0, starts=8, max_iterations=200
         )

@@ -126,6 +126,11 @@ class Response:
         return np.interp(np.arange(self.n_channels), centre[order], width[order]) / 2
 
     @property
+    def channel_edges(self) -> Floats:
+        """Edges of the channels, shape (n_channels + 1,), keV."""
+        return np.append(self.rmf.e_min, self.rmf.e_max[-1])
+
+    @property
     def dense(self) -> Floats:
         """The redistribution matrix in full, shape (n_energies, n_channels)."""
         return np.asarray(self.rmf.matrix.toarray())

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icflow.config import FitModel, Free, Link
+from icflow.config import FitModel, Free, Link, Scenario
 from icflow.engines.embedded.shapes import Box
 from icflow.models.expression import Expression, parse
+from icflow.models.priors import Prior
 from icflow.models.scenario import Setting, complete
 from icflow.typing import Floats
 
@@ -49,6 +50,17 @@ class Model:
         """Return the limits of some parameters, by default of all that are free."""
         positions = np.array(self.free if free is None else free, dtype=np.int64)
         return Box(positions, self.lower[positions], self.upper[positions])
+
+
+def as_model(scenario: Scenario) -> FitModel:
+    """Return a scenario as a model whose free parameters are those with priors."""
+    return FitModel(
+        expression=scenario.expression,
+        parameters={
+            name: Free(free=list(setting.bounds)) if isinstance(setting, Prior) else setting
+            for name, setting in scenario.parameters.items()
+        },
+    )
 
 
 def build_model(
