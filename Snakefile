@@ -14,6 +14,7 @@ include: "workflow/rules/responses.smk"
 include: "workflow/rules/simulate.smk"
 include: "workflow/rules/baseline.smk"
 include: "workflow/rules/integrate.smk"
+include: "workflow/rules/ratio.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/scan.smk"
@@ -31,6 +32,8 @@ localrules:
     label,
     baseline,
     integrate,
+    ratio,
+    estimate,
     train,
     score,
     figures,
@@ -74,6 +77,16 @@ rule baseline:
 rule integrate:
     input:
         integrals(detectors.integrals_needed(CONFIG.detection, CONFIG.datasets)),
+
+
+rule ratio:
+    input:
+        [RESULTS.ratio_weights(name) for name in CONFIG.ratios],
+
+
+rule estimate:
+    input:
+        estimates(detectors.ratios_needed(CONFIG.detection, CONFIG.datasets)),
 
 
 rule train:

@@ -30,7 +30,8 @@ from icflow.detection import detectors
 from icflow.detection.base import (
     FITS,
     INTEGRALS,
-    PAIR,
+    KEYS,
+    RATIOS,
     TRAINING,
     TRAINING_IC,
     Method,
@@ -207,11 +208,15 @@ def _check_detection(config: Config) -> None:
 
 def _check_reads(config: Config, given: Mapping[str, Detector], section: str) -> None:
     """Check that detectors name fits where they read fits, and integrals where they read these."""
-    sections = {FITS: list(config.fits.baseline), INTEGRALS: list(config.integrals)}
+    sections = {
+        FITS: list(config.fits.baseline),
+        INTEGRALS: list(config.integrals),
+        RATIOS: list(config.ratios),
+    }
     for name, detector in given.items():
         method = detectors.method_of(name, detector, section)
         allowed = sections[method.reads]
-        for key in PAIR:
+        for key in KEYS[method.reads]:
             value = getattr(detector, key)
             if key in method.needs and value not in allowed:
                 raise IcflowError(

@@ -59,6 +59,18 @@ class Layout:
         """Return one integral of the spectra of a shard."""
         return self.root / "integrate" / dataset / integral / f"{_shard(shard)}.ecsv"
 
+    def ratio(self, ratio: str) -> Path:
+        """Return the folder of the network of a likelihood ratio; it holds the files `TRAINED`."""
+        return self.root / "ratio" / ratio
+
+    def ratio_weights(self, ratio: str) -> Path:
+        """Return the weights of the network of a likelihood ratio."""
+        return self.ratio(ratio) / "weights.safetensors"
+
+    def estimates(self, dataset: str, ratio: str, shard: Number) -> Path:
+        """Return one likelihood ratio of the spectra of a shard."""
+        return self.root / "estimate" / dataset / ratio / f"{_shard(shard)}.ecsv"
+
     # --- networks --------------------------------------------------------------------
 
     def trained(self, network: str, fold: Number) -> Path:

@@ -27,6 +27,7 @@ from icflow.config import (
     Module,
     Observation,
     Observe,
+    Ratio,
     Scan,
     Scenario,
     Systematics,
@@ -83,6 +84,24 @@ class IntegralSettings(Section):
     scenario: Scenario
     at_truth: list[str]
     energies: Interval
+
+
+class RatioSettings(Section):
+    """What the training of an estimate of a likelihood ratio depends on."""
+
+    seed: int
+    atomic_data: AtomicData
+    modules: list[Module]
+    energies: Interval
+    name: str
+    thermal: Scenario
+    alternative: Scenario
+    at_truth: list[str]
+    spectra: int
+    batch: int
+    units: int
+    layers: int
+    learning_rate: float
 
 
 class ResponseSettings(Archival):
@@ -272,9 +291,9 @@ def _take(kind: type[Settings], *sections: Section, **own: Any) -> Settings:
     return kind(**taken | own)
 
 
-def _modules(config: Config, dataset: Dataset) -> list[Module]:
-    """Return the modules of the instrument, with what a dataset says itself."""
-    given = {"exposure": dataset.exposure, "systematics": dataset.systematics}
+def _modules(config: Config, own: Dataset | Ratio) -> list[Module]:
+    """Return the modules of the instrument, with what a dataset or a ratio says itself."""
+    given = {key: getattr(own, key, None) for key in ("exposure", "systematics")}
     update = {key: value for key, value in given.items() if value is not None}
     return [module.model_copy(update=update) for module in config.modules]
 
@@ -332,6 +351,21 @@ def integrate(config: Config, name: str) -> IntegralSettings:
         name=name,
         scenario=config.scenarios[integral.scenario],
         energies=config.fits.energies,
+    )
+
+
+def ratio(config: Config, name: str) -> RatioSettings:
+    """Settings of one entry of ``ratios``."""
+    own = config.ratios[name]
+    return _take(
+        RatioSettings,
+        config,
+        own,
+        modules=_modules(config, own),
+        name=name,
+        energies=config.fits.energies,
+        thermal=config.scenarios[own.thermal],
+        alternative=config.scenarios[own.alternative],
     )
 
 

@@ -79,6 +79,7 @@ wildcard_constraints:
     dataset=one_of(CONFIG.datasets),
     fit=one_of(CONFIG.fits.baseline),
     integral=one_of(CONFIG.integrals),
+    ratio=one_of(CONFIG.ratios),
     network=one_of(CONFIG.autoencoder.networks),
     observation=one_of(CONFIG.observations),
     scan=one_of(CONFIG.scans),
@@ -129,6 +130,15 @@ def integrals(wanted):
     ]
 
 
+def estimates(wanted):
+    """Files of likelihood ratios: {(dataset, ratio): number of spectra}."""
+    return [
+        RESULTS.estimates(dataset, ratio, shard)
+        for (dataset, ratio), number in wanted.items()
+        for shard in CONFIG.shards(dataset, number)
+    ]
+
+
 def per_fold(paths, networks=tuple(CONFIG.autoencoder.networks)):
     """Paths with {network} and {fold} filled in for networks, by default all, in every fold."""
     folds = range(CONFIG.autoencoder.training.folds_trained)
@@ -149,6 +159,7 @@ def point_inputs(wildcards):
         *truths(detection.test),
         *fits(detectors.fits_needed(detection, CONFIG.datasets)),
         *integrals(detectors.integrals_needed(detection, CONFIG.datasets)),
+        *estimates(detectors.ratios_needed(detection, CONFIG.datasets)),
         *per_fold(scores, needed.networks),
     ]
 

@@ -31,6 +31,7 @@ rule evaluate:
         truths(CONFIG.detection.test),
         fits(detectors.fits_needed(CONFIG.detection, CONFIG.datasets)),
         integrals(detectors.integrals_needed(CONFIG.detection, CONFIG.datasets)),
+        estimates(detectors.ratios_needed(CONFIG.detection, CONFIG.datasets)),
         per_fold(SCORE),
         RESULTS.fluxes(),
     output:

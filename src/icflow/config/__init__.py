@@ -4,7 +4,7 @@
 """
 
 from icflow.config.detection import Detection, Detector, Scan
-from icflow.config.fits import Fit, FitControl, Integrated
+from icflow.config.fits import Fit, FitControl, Integrated, Ratio
 from icflow.config.model import (
     AtomicData,
     Dataset,
@@ -47,6 +47,7 @@ __all__ = [
     "Observe",
     "ObservedSpectrum",
     "Radio",
+    "Ratio",
     "Scan",
     "Scenario",
     "Systematics",

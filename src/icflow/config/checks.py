@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from icflow.config.detection import Detector
-from icflow.config.fits import Fit, FitControl, Integrated
-from icflow.config.model import FitModel, Link, Module, Scenario
+from icflow.config.fits import Fit, FitControl, Integrated, Ratio
+from icflow.config.model import Dataset, FitModel, Link, Module, Scenario
 from icflow.config.references import FileName, marked
 from icflow.config.systematics import Systematics
 from icflow.errors import did_you_mean
@@ -125,9 +125,11 @@ def given_systematics(config: Config) -> Iterator[tuple[str, Systematics, list[M
     for module in config.modules:
         key = f"instrument.{module.name}" if module.name else "instrument"
         yield f"{key}.systematics", module.systematics, [module]
-    for name, dataset in config.datasets.items():
-        if dataset.systematics is not None:
-            yield f"datasets.{name}.systematics", dataset.systematics, config.modules
+    own: dict[str, Dataset | Ratio] = {f"datasets.{n}": d for n, d in config.datasets.items()}
+    own |= {f"ratios.{name}": ratio for name, ratio in config.ratios.items()}
+    for key, part in own.items():
+        if part.systematics is not None:
+            yield f"{key}.systematics", part.systematics, config.modules
 
 
 def _check_systematics(config: Config) -> None:
@@ -148,15 +150,18 @@ def _check_truths(config: Config) -> None:
     judged = [*config.detection.test, *config.detection.validation]
     points = [point for scan in config.scans.values() for point in scan.points]
     judged += [name for point in points for name in (*point.test, *listed(point.validation))]
-    uses: list[tuple[str, Fit | Integrated, list[str]]] = [
+    uses: list[tuple[str, Fit | Integrated | Ratio, list[str]]] = [
         ("fits.label", config.fits.label, [config.detection.training])
     ]
     uses += [(f"fits.baseline.{name}", fit, judged) for name, fit in config.fits.baseline.items()]
     uses += [(f"integrals.{name}", use, judged) for name, use in config.integrals.items()]
+    uses += [(f"ratios.{name}", use, judged) for name, use in config.ratios.items()]
     for path, use, datasets in uses:
         model: FitModel | Scenario
         if isinstance(use, Fit):
             where, model = f"fits.models.{use.model}", config.fits.models[use.model]
+        elif isinstance(use, Ratio):
+            where, model = f"scenarios.{use.thermal}", config.scenarios[use.thermal]
         else:
             where, model = f"scenarios.{use.scenario}", config.scenarios[use.scenario]
         for parameter in use.at_truth:

@@ -27,6 +27,9 @@ class Detector(Section):
         None, description="fit of the thermal model, or integral, for methods that read them"
     )
     alternative: LikelihoodName | None = Field(None, description="the same of the model with IC")
+    ratio: Annotated[str, NameOf("ratios")] | None = Field(
+        None, description="likelihood ratio that it reads, for methods that need one"
+    )
     parts: list[str] | None = Field(
         None, min_length=2, description="detectors that it combines, for methods that do"
     )

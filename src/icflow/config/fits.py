@@ -1,4 +1,4 @@
-"""Fits and integrals."""
+"""Fits, integrals and likelihood ratios."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import Field
 
 from icflow.config.model import FitModel
 from icflow.config.references import Name, NameOf
-from icflow.config.systematics import ByComponent
+from icflow.config.systematics import ByComponent, Systematics
 from icflow.sections import Energies, Factors, Number, Positive, Section
 
 Errors = Literal["hessian", "profile"]
@@ -72,6 +72,33 @@ class Fits(FitControl):
     models: dict[str, FitModel] = Field(description="models to fit, by name")
     label: Fit = Field(description="fit of the training spectra that gives the labels")
     baseline: dict[Name, Fit] = Field(description="fits of the test spectra, by name")
+
+
+class Ratio(Section):
+    """A network that estimates the likelihood ratio of two scenarios."""
+
+    thermal: Annotated[str, NameOf("scenarios")] = Field(
+        description="scenario without IC, name under `scenarios`"
+    )
+    alternative: Annotated[str, NameOf("scenarios")] = Field(
+        description="scenario with IC, name under `scenarios`"
+    )
+    at_truth: list[str] = Field(
+        [], description="parameters that are known, as simulated or as measured"
+    )
+    systematics: Systematics | None = Field(
+        None, description="those that it is trained with, of all modules (default: `instrument`'s)"
+    )
+    exposure: Positive | None = Field(
+        None, description="exposure of all modules (s; default: `instrument.exposure`)"
+    )
+    spectra: int = Field(
+        8_000_000, ge=2000, description="simulated spectra that it learns from, each seen once"
+    )
+    batch: int = Field(1024, ge=2, description="spectra in a batch")
+    units: int = Field(256, ge=1, description="width of its layers")
+    layers: int = Field(3, ge=1, description="number of its layers")
+    learning_rate: Positive = Field(2e-3, description="highest learning rate")
 
 
 class Integrated(Section):

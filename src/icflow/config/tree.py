@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from icflow.config import checks
 from icflow.config.detection import Detection, Scan
-from icflow.config.fits import Fits, Integrated
+from icflow.config.fits import Fits, Integrated, Ratio
 from icflow.config.model import (
     AtomicData,
     Dataset,
@@ -44,6 +44,9 @@ class Config(Section):
     fits: Fits = Field(description="fits of spectra")
     integrals: dict[Name, Integrated] = Field(
         {}, description="likelihoods of spectra averaged over priors, by name"
+    )
+    ratios: dict[Name, Ratio] = Field(
+        {}, description="likelihood ratios that networks estimate from spectra, by name"
     )
     autoencoder: Autoencoder = Field(description="autoencoders and their training")
     detection: Detection = Field(description="datasets, detectors and their evaluation")

@@ -97,6 +97,9 @@ class Material:
     integrals : mapping of str to mapping of str to astropy.table.Table
         For each part and each integral, its results in the same order, with the
         columns ``log_evidence, error, effective``.
+    estimates : mapping of str to mapping of str to astropy.table.Table
+        For each part and each likelihood ratio, its results in the same order, with the
+        columns ``log_ratio, unlike``.
     seed : int
         Seed of detectors that need random numbers.
     explain : bool
@@ -113,6 +116,7 @@ class Material:
     explain: bool = True
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     integrals: Mapping[str, Mapping[str, Table]] = field(default_factory=dict)
+    estimates: Mapping[str, Mapping[str, Table]] = field(default_factory=dict)
 
     def fit(self, part: str, name: str | None) -> Table:
         """Return the results of one fit of the spectra of a part.
@@ -134,6 +138,17 @@ class Material:
         """
         advice = f"integrate over the priors for the {part} spectra"
         return _table(self.integrals, part, name, "integral", advice)
+
+    def estimate(self, part: str, name: str | None) -> Table:
+        """Return one likelihood ratio of the spectra of a part.
+
+        Raises
+        ------
+        IcflowError
+            If there is none.
+        """
+        advice = f"estimate it for the {part} spectra"
+        return _table(self.estimates, part, name, "likelihood ratio", advice)
 
     def verdict(self, test: Floats, validation: Floats, **said: Any) -> Verdict:
         """Return what scores mean, with the threshold that is best on the validation spectra.
@@ -263,9 +278,11 @@ SEES = {
 }
 
 # Sections of the configuration that name what detectors read.
-FITS, INTEGRALS = "fits.baseline", "integrals"
+FITS, INTEGRALS, RATIOS = "fits.baseline", "integrals", "ratios"
 # Keys of a `Detector` that name a fit, or an integral: without IC, and with IC.
 PAIR = ("thermal", "alternative")
+# Keys of a `Detector` that name what it reads of a section.
+KEYS = {FITS: PAIR, INTEGRALS: PAIR, RATIOS: ("ratio",)}
 
 
 @dataclass(frozen=True)
@@ -283,7 +300,7 @@ class Method:
     learns : tuple of str
         Parts of the spectra whose fits it learns from.
     reads : str
-        The section whose names ``thermal`` and ``alternative`` are: `FITS` or `INTEGRALS`.
+        The section that names what it reads: `FITS`, `INTEGRALS` or `RATIOS`.
     """
 
     judge: Callable[[Detector, Material], Verdict]
@@ -293,10 +310,10 @@ class Method:
     reads: str = FITS
 
     def names(self, detector: Detector, section: str) -> list[str]:
-        """Return the names of a section, of fits or integrals, that a detector reads."""
+        """Return the names of a section, of fits, integrals or ratios, that a detector reads."""
         if self.reads != section:
             return []
-        return [str(getattr(detector, key)) for key in PAIR if key in self.needs]
+        return [str(getattr(detector, key)) for key in KEYS[section] if key in self.needs]
 
 
 def sizes_of(detection: Detection, datasets: Mapping[str, Dataset]) -> dict[str, dict[str, int]]:

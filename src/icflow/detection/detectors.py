@@ -14,6 +14,7 @@ from icflow.config import Config, Dataset, Detection, Detector
 from icflow.detection.base import (
     FITS,
     INTEGRALS,
+    RATIOS,
     SEES,
     TEST,
     VALIDATION,
@@ -31,6 +32,7 @@ from icflow.detection.methods import (
     fit_density,
     fit_discriminant,
     latent_density,
+    ratio_estimator,
     reconstruction_deviance,
     reconstruction_error,
 )
@@ -48,6 +50,7 @@ METHODS: dict[str, Method] = {
     "fit_discriminant": fit_discriminant.METHOD,
     "combined": combined.METHOD,
     "bayes_factor": bayes_factor.METHOD,
+    "ratio_estimator": ratio_estimator.METHOD,
 }
 
 
@@ -84,11 +87,25 @@ def integrals_needed(
     detection: Detection, datasets: Mapping[str, Dataset]
 ) -> dict[tuple[str, str], int]:
     """Return the integrals that detectors read: (dataset, name of it) to number of spectra."""
+    return _judged(INTEGRALS, detection, datasets)
+
+
+def ratios_needed(
+    detection: Detection, datasets: Mapping[str, Dataset]
+) -> dict[tuple[str, str], int]:
+    """Return the likelihood ratios that detectors read, likewise."""
+    return _judged(RATIOS, detection, datasets)
+
+
+def _judged(
+    section: str, detection: Detection, datasets: Mapping[str, Dataset]
+) -> dict[tuple[str, str], int]:
+    """Return what detectors read of a section of the spectra that are judged."""
     sizes = sizes_of(detection, datasets)
     return {
-        (dataset, integral): size
+        (dataset, read): size
         for name, detector in detection.detectors.items()
-        for integral in method_of(name, detector).names(detector, INTEGRALS)
+        for read in method_of(name, detector).names(detector, section)
         for part in (TEST, VALIDATION)
         for dataset, size in sizes[part].items()
     }

@@ -24,6 +24,7 @@ Shards = Mapping[tuple[str, str], Sequence[Path]]
 SCORE_COLUMNS = ("dataset", "index", "part", "R_a")
 FIT_COLUMNS = ("index", "cstat", "dof", "converged")
 INTEGRAL_COLUMNS = ("index", "log_evidence", "error", "effective")
+ESTIMATE_COLUMNS = ("index", "log_ratio", "unlike")
 FLUX = "truth.ic_flux"
 FLUXES = ("ic_flux", "thermal_flux", "ic_norm")
 
@@ -65,6 +66,11 @@ def read_fits(paths: Shards, samples: Mapping[str, Sample]) -> dict[str, dict[st
 def read_integrals(paths: Shards, samples: Mapping[str, Sample]) -> dict[str, dict[str, Table]]:
     """Return for each part and integral the results likewise."""
     return _read_results("integral", paths, INTEGRAL_COLUMNS, samples)
+
+
+def read_estimates(paths: Shards, samples: Mapping[str, Sample]) -> dict[str, dict[str, Table]]:
+    """Return for each part and likelihood ratio the results likewise."""
+    return _read_results("ratio", paths, ESTIMATE_COLUMNS, samples)
 
 
 def _read_results(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from icflow.config import shard_numbers
 from icflow.detection import differences, reading, table1
 from icflow.detection.base import TEST, Material
-from icflow.detection.detectors import fits_needed, integrals_needed
+from icflow.detection.detectors import fits_needed, integrals_needed, ratios_needed
 from icflow.detection.evaluation import Evaluation, samples_of
 from icflow.files import write_json, write_text
 from icflow.layout import Layout
@@ -34,8 +34,8 @@ class Inputs:
     ----------
     scores : mapping of (str, int) to sequence of path
         Scores by network and fold; those of one fold may be in several files.
-    fits, integrals : mapping of (str, str) to sequence of path
-        Shards of fits, and of integrals over priors, by dataset and name.
+    fits, integrals, estimates : mapping of (str, str) to sequence of path
+        Shards of fits, of integrals over priors and of likelihood ratios, by dataset and name.
     truth : mapping of str to sequence of path
         Shards of the true parameters by dataset, those of the test.
     fluxes : path or None
@@ -47,6 +47,7 @@ class Inputs:
     integrals: Mapping[tuple[str, str], Sequence[Path]]
     truth: Mapping[str, Sequence[Path]]
     fluxes: Path | None = None
+    estimates: Mapping[tuple[str, str], Sequence[Path]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: EvaluateSettings, layout: Layout) -> Inputs:
@@ -75,6 +76,12 @@ class Inputs:
                 for name in detection.test
             },
             fluxes=layout.fluxes(settings.scan),
+            estimates={
+                (dataset, name): [
+                    layout.estimates(dataset, name, n) for n in shard_numbers(number, size)
+                ]
+                for (dataset, name), number in ratios_needed(detection, datasets).items()
+            },
         )
 
 
@@ -114,6 +121,7 @@ def evaluate(settings: EvaluateSettings, inputs: Inputs, output: Path, tables: P
         reading.read_fits(inputs.fits, samples),
         settings.seed,
         integrals=reading.read_integrals(inputs.integrals, samples),
+        estimates=reading.read_estimates(inputs.estimates, samples),
     )
     evaluation = Evaluation.of(settings, material)
     report = evaluation.report()
