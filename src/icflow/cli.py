@@ -368,7 +368,7 @@ COMMANDS: list[Command] = [
         "test an XSPEC: the same spectra through both engines",
         "--count N>0=3  spectra of each test dataset",
         f"--output FILE={Layout().comparison('ecsv')}  ECSV table to write",
-        f"--figure FILE...={Layout().comparison('pdf')} {Layout().comparison('png')}  its figure",
+        "--figure FILE...  its figure (default: beside the table, PDF and PNG)",
         settings="config.Config",
         derived="",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.engines.base import Engine, FitResult
 from icflow.engines.registry import make_engine
-from icflow.errors import IcflowError
 from icflow.models.expression import parse
 from icflow.models.scenario import complete, draw
 from icflow.ogip.grouping import group_counts, grouped_selection
@@ -22,11 +22,14 @@ from icflow.ogip.response import read_rmf
 from icflow.publish.figures import engine_comparison, style
 from icflow.settings import FitSettings
 from icflow.statistic import cstat
-from icflow.tables import write_table
+from icflow.tables import strings, write_table
 from icflow.typing import DrawnCounts, Floats
 
 # Channels with fewer expected counts, relative to the most, are not compared.
 FAINT = 1e-7
+SAME = 0.01  # in C: fits that end this close are the same, by XSPEC's own measure
+TOLD = 10  # fits that are told of one by one
+FIGURES = (".pdf", ".png")
 
 
 def run(config: Config, count: int, output: Path, figure: Sequence[Path]) -> str:
@@ -40,10 +43,12 @@ def run(config: Config, count: int, output: Path, figure: Sequence[Path]) -> str
     output : Path
         Table to write, one row for each spectrum and fit: the largest relative
         difference of expected counts, that of C at the true parameters, C of
-        both fits, and for every free parameter the difference in units of the
-        embedded engine's error. Differences are xspec minus embedded.
+        both fits, which is `lower`, how many seconds each took, and for every
+        free parameter the difference in units of the embedded engine's error.
+        Differences are xspec minus embedded.
     figure : sequence of Path
-        Files of the figure, each in the format of its suffix.
+        Files of the figure, each in the format of its suffix; by default a PDF
+        and a PNG beside the table.
 
     Returns
     -------
@@ -53,10 +58,8 @@ def run(config: Config, count: int, output: Path, figure: Sequence[Path]) -> str
     Raises
     ------
     IcflowError
-        If an engine is not there, or `count` is not positive.
+        If an engine is not there.
     """
-    if count < 1:
-        raise IcflowError(f"--count is {count}, allowed: 1 and more")
     engines = {
         name: make_engine(name, config.modules, config.atomic_data)
         for name in ("xspec", "embedded")
@@ -70,6 +73,7 @@ def run(config: Config, count: int, output: Path, figure: Sequence[Path]) -> str
         table.meta.update({f"{name}_{key}": value for key, value in engine.versions().items()})
     table.meta.update(spectra=count, starts=config.fits.starts)
     write_table(output, table)
+    figure = figure or [output.with_suffix(suffix) for suffix in FIGURES]
     style.write(lambda: engine_comparison.draw(table), config.figures.dpi, figure)
     return summary(table)
 
@@ -99,7 +103,9 @@ def _compare(
         for name in config.fits.baseline:
             fit = settings_of.baseline(config, name)
             pair = [_fit(engine, fit, counts[index], here) for engine in engines.values()]
-            yield {**shared, "fit": name, **_differences(*pair)}
+            (ours, theirs), seconds = zip(*pair, strict=True)
+            taken = {f"seconds_{engine}": s for engine, s in zip(engines, seconds, strict=True)}
+            yield {**shared, "fit": name, **_differences(ours, theirs), **taken}
 
 
 def _largest(first: Floats, second: Floats) -> float:
@@ -118,17 +124,21 @@ def _at_truth(config: Config, counts: DrawnCounts, expected: Floats) -> float:
 
 def _fit(
     engine: Engine, fit: FitSettings, counts: DrawnCounts, truth: dict[str, Floats]
-) -> FitResult:
+) -> tuple[FitResult, float]:
+    """Return a fit and the seconds that it took."""
+    begin = time.perf_counter()
     (result,) = engine.fit(fit.model, fit, counts[None], truth, fit.at_truth)
-    return result
+    return result, round(time.perf_counter() - begin, 3)
 
 
 def _differences(xspec: FitResult, embedded: FitResult) -> dict[str, Any]:
     """Return the columns that compare two fits."""
+    above = xspec.cstat - embedded.cstat
     columns: dict[str, Any] = {
         "cstat_xspec": xspec.cstat,
         "cstat_embedded": embedded.cstat,
-        "cstat_difference": xspec.cstat - embedded.cstat,
+        "cstat_difference": above,
+        "lower": "embedded" if above > SAME else "xspec" if above < -SAME else "neither",
         "status_xspec": xspec.status,
         "status_embedded": embedded.status,
     }
@@ -152,13 +162,42 @@ def summary(table: Table) -> str:
     if finite.size:
         fits = f"{finite.min():+.3f} to {finite.max():+.3f}, median {np.median(finite):+.3f}"
     at_truth = np.abs(np.asarray(table["cstat_at_truth_difference"])).max()
+    seconds = [np.median(table[f"seconds_{engine}"]) for engine in ("xspec", "embedded")]
+    ends = strings(table, "lower")
     return "\n".join(
         [
             f"XSPEC {table.meta['xspec_XSPECVER']} against the embedded engine, "
             f"{table.meta['embedded_XSPECVER']}, AtomDB {table.meta['xspec_ATOMDB']}",
+            *_one_library(str(table.meta["embedded_XSPECVER"])),
             f"expected counts differ by at most {np.max(table['counts_difference']):.1e}, relative",
             f"C at the true parameters differs by at most {at_truth:.1e}",
             f"C of fits, XSPEC minus embedded: {fits}",
+            f"lower by more than {SAME}: XSPEC in {ends.count('xspec')}, the embedded engine in "
+            f"{ends.count('embedded')} of {len(table)} fits",
+            *_most_different(table, differences),
             f"failed fits: {len(table) - finite.size} of {len(table)}",
+            f"a fit takes {seconds[0]:.2g} s by XSPEC, {seconds[1]:.2g} s by the embedded engine "
+            "(median)",
         ]
     )
+
+
+def _one_library(version: str) -> list[str]:
+    """Return a sentence where the embedded engine has its models from XSPEC's own library."""
+    if not version.startswith("HEASoft at"):
+        return []
+    return [
+        "both take their models from the HEASoft of HEADAS, so expected counts compare the folding "
+        "alone; install xspectrampoline to compare two libraries"
+    ]
+
+
+def _most_different(table: Table, differences: Floats) -> list[str]:
+    """Return which fits end most apart, spectrum by spectrum."""
+    apart = np.where(np.isfinite(differences), np.abs(differences), 0.0)
+    rows = [row for row in np.argsort(-apart, kind="stable")[:TOLD] if apart[row] > SAME]
+    return [
+        f"  {table['dataset'][row]} {table['index'][row]}, {table['fit'][row]}: "
+        f"{table['lower'][row]} lower by {apart[row]:.3g}"
+        for row in rows
+    ]

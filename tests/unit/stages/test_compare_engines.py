@@ -18,6 +18,7 @@ from icflow.engines.base import FitResult
 from icflow.models.expression import parse
 from icflow.models.scenario import complete, draw
 from icflow.ogip.response import read_rmf
+from icflow.publish.figures import engine_comparison
 from icflow.stages import compare_engines as compare
 
 CHANNELS = 4096
@@ -94,7 +95,34 @@ def test_differences_are_tabulated_and_drawn(
     assert all(path.stat().st_size > 5000 for path in figures)
     assert "expected counts differ by at most 1.0e-05, relative" in text
     assert "C of fits, XSPEC minus embedded: +0.500 to +0.500, median +0.500" in text
+    good_fits = len(table) - 1
+    assert f"XSPEC in 0, the embedded engine in {good_fits} of {len(table)} fits" in text
+    assert f"  test_2T 0, {fits[0]}: embedded lower by 0.5" in text
+    assert text.count("lower by 0.5") == compare.TOLD
+    assert list(np.unique(table["lower"])) == ["embedded", "neither"]
+    assert (table["seconds_xspec"] >= 0).all()
+    assert "HEADAS" not in text
     assert f"failed fits: 1 of {len(table)}" in text
+
+
+def test_the_figure_stands_beside_the_table(
+    root: Path, rmf_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare, "make_engine", Engine)
+    monkeypatch.setattr(compare, "read_rmf", lambda _: read_rmf(rmf_path))
+    monkeypatch.setattr(
+        Engine, "versions", lambda _: {"XSPECVER": "HEASoft at /opt/heasoft", "ATOMDB": "3.0.9"}
+    )
+    text = compare.run(configuration.load(root / "config.yaml"), 1, tmp_path / "a" / "b.ecsv", [])
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {"b.ecsv", "b.pdf", "b.png"}
+    assert "both take their models from the HEASoft of HEADAS" in text
+
+
+def test_ticks_reach_as_far_as_there_are_values() -> None:
+    ticks, texts = engine_comparison._ticks(0, np.array([-3.0, 35614.0]))
+    assert ticks == [-1.0, 0.0, 1.0, 100.0, 10000.0]
+    assert texts[-1] == "$10^{4}$"
+    assert engine_comparison._ticks(-2, np.array([0.0]))[0] == [-0.01, 0.0, 0.01]
 
 
 def test_a_row_may_lack_parameters() -> None:
@@ -117,5 +145,3 @@ def test_without_xspec_nothing_is_written(
     assert cli.main(["compare-engines", *output]) == 1
     assert capsys.readouterr().err.startswith("icflow: error: engine: xspec needs XSPEC")
     assert list(tmp_path.iterdir()) == []
-    assert cli.main(["compare-engines", "--count", "0"]) == 1
-    assert "--count is 0" in capsys.readouterr().err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from astropy.table import Table
 
@@ -22,7 +24,7 @@ def draw(table: Table) -> style.Figure:
     _counts(counts, table)
     _statistic(statistic, table)
     _parameters(parameters, table)
-    style.legend_above(figure, statistic)
+    style.legend_above(figure, statistic, most=4)
     return figure
 
 
@@ -41,13 +43,19 @@ def _counts(axes: style.Axes, table: Table) -> None:
 def _statistic(axes: style.Axes, table: Table) -> None:
     """One series of points for each fit, sorted by C."""
     fits = list(dict.fromkeys(str(fit) for fit in table["fit"]))
+    shown = [np.zeros(1)]
     for number, fit in enumerate(fits):
         values = floats(table, "cstat_difference")[np.asarray(table["fit"]) == fit]
         values = np.sort(values[np.isfinite(values)])
+        shown.append(values)
         axes.plot(_ranks(values), values, label=fit, **style.look(number) | {"ls": ""})
     axes.axhline(0, color=style.GREY, lw=0.8)
     axes.set_yscale("symlog", linthresh=LINEAR)
     _number(axes)
+    values = np.concatenate(shown)
+    axes.set_yticks(*_ticks(round(math.log10(LINEAR)), values))
+    axes.set_ylim(min(2 * values.min(), -2 * LINEAR), max(2 * values.max(), 2 * LINEAR))
+    axes.yaxis.set_tick_params(which="minor", left=False, right=False)
     axes.set_ylabel("$C$ of XSPEC − $C$ of embedded")
 
 
@@ -70,15 +78,34 @@ def _parameters(axes: style.Axes, table: Table) -> None:
         for column in table.colnames
         if column.endswith(SUFFIX) and column not in NOT_PARAMETERS
     ]
+    shown = [np.zeros(1)]
     for row, name in enumerate(names):
         values = floats(table, name + SUFFIX)
         values = values[np.isfinite(values)]
+        shown.append(values)
         axes.plot(values, np.full(values.size, row), "|", color=style.BLUE, ms=7)
     axes.axvline(0, color=style.GREY, lw=0.8)
     axes.set_xscale("symlog", linthresh=1)
-    axes.margins(x=0.05)
-    axes.set_xticks([-100, -1, 0, 1, 100], ["−100", "−1", "0", "1", "100"])
+    values = np.concatenate(shown)
+    axes.set_xticks(*_ticks(0, values))
+    axes.set_xlim(min(2 * values.min(), -2), max(2 * values.max(), 2))
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.minorticks_off()
-    axes.set_xlabel("Difference / error of embedded")
+    axes.set_xlabel("(XSPEC − embedded) / error")
+
+
+def _ticks(first: int, values: Floats) -> tuple[list[float], list[str]]:
+    """Return few ticks of an axis that is linear up to a power of ten, and what they say.
+
+    On each side they reach as far as there are values.
+    """
+
+    def powers(largest: float) -> list[int]:
+        last = math.floor(math.log10(largest)) if largest > 10.0**first else first
+        return list(range(first, last + 1, max(1, math.ceil((last - first) / 2))))
+
+    below, above = powers(-values.min(initial=0.0)), powers(values.max(initial=0.0))
+    ticks = [*(-(10.0**power) for power in reversed(below)), 0.0, *(10.0**power for power in above)]
+    texts = [rf"$-10^{{{power}}}$" for power in reversed(below)]
+    return ticks, [*texts, "0", *(rf"$10^{{{power}}}$" for power in above)]
