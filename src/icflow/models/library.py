@@ -227,6 +227,8 @@ def _number(word: str) -> float | None:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Send what C and Fortran code prints to standard output to ``/dev/null``."""
+    # What the C library keeps back where its output is no terminal is written with the rest.
+    flush = ctypes.CDLL(None).fflush
     sys.stdout.flush()
     saved = os.dup(1)
     null = os.open(os.devnull, os.O_WRONLY)
@@ -234,6 +236,7 @@ def quiet() -> Iterator[None]:
         os.dup2(null, 1)
         yield
     finally:
+        flush(None)
         os.dup2(saved, 1)
         os.close(saved)
         os.close(null)

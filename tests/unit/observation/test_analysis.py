@@ -15,6 +15,7 @@ import yaml
 from matplotlib.text import Text
 from scipy.stats import kstest
 
+import icflow
 from icflow import config as configuration
 from icflow import settings as settings_of
 from icflow.cli import main
@@ -102,6 +103,15 @@ def summary_of(folder: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def summary(made: Path) -> dict[str, Any]:
     return summary_of(made)
+
+
+def test_the_verdict_is_an_object_in_python(made: Path, summary: dict[str, Any]) -> None:
+    verdict = icflow.Verdict(made)
+    assert verdict.decision == summary["decision"]
+    assert verdict.false_alarm == summary["false_alarm"]
+    assert repr(verdict).startswith(summary["verdict"])
+    assert summary["verdict"][:40] in verdict._repr_html_()
+    assert len(verdict.page().axes) > 5
 
 
 @pytest.fixture(scope="module")
