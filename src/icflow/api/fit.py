@@ -175,7 +175,7 @@ class Fit:
         slopes = np.zeros(len(result.free))
         for place, name in enumerate(result.free):
             sigma = result.errors[name]
-            if name in own and np.isfinite(sigma):
+            if name in own and sigma > 0:
                 step = min(sigma, STEP * max(abs(values[name]), sigma))
                 step = step if values[name] + step <= self._limits()[name][1] else -step
                 slopes[place] = (of(self._moved(values, name, step)) - value) / step
