@@ -14,7 +14,7 @@ from small_networks import LENGTH, SAMPLE, SELECTION, describe, make_sample, mak
 from icflow.errors import IcflowError
 from icflow.networks import training, weights
 from icflow.networks.network import PublishedAutoencoder
-from icflow.networks.training import Examples, distance, fast_rate, train
+from icflow.networks.training import Examples, Trained, distance, fast_rate, train
 from icflow.settings import TrainSettings
 
 # --- loss and schedules -----------------------------------------------------------
@@ -60,30 +60,40 @@ def test_weights_are_those_of_the_best_epoch() -> None:
     assert float(away) == pytest.approx(row.selection_constraint, rel=1e-5)
 
 
-def test_training_learns() -> None:
-    sample, selection = make_sample(200, 4), make_sample(40, 5)
-    result = train(make_settings(training__epochs=25), sample, selection)
-    best = result.history[result.best_epoch]
-    assert best.selection_misfit < 0.15 * float(np.var(selection.rates, axis=0).mean())
+LONG = make_sample(200, 4), make_sample(40, 5)
+
+
+@pytest.fixture(scope="module")
+def learned() -> Trained:
+    """A network that was trained for long enough to reconstruct spectra."""
+    return train(make_settings(training__epochs=25), *LONG)
+
+
+def test_training_learns(learned: Trained) -> None:
+    best = learned.history[learned.best_epoch]
+    assert best.selection_misfit < 0.15 * float(np.var(LONG[1].rates, axis=0).mean())
     assert best.selection_constraint < 0.3
 
 
-def test_mixed_precision_learns_as_well_and_selects_in_single_precision() -> None:
-    sample, selection = make_sample(200, 4), make_sample(40, 5)
+def test_mixed_precision_learns_as_well_and_selects_in_single_precision(learned: Trained) -> None:
+    sample, selection = LONG
     settings = make_settings(training__epochs=25, training__precision="bfloat16")
     mixed = train(settings, sample, selection)
-    single = train(make_settings(training__epochs=25), sample, selection)
-    assert mixed.history[0].train_loss == pytest.approx(single.history[0].train_loss, rel=0.02)
-    assert mixed.history[0].train_loss != single.history[0].train_loss
+    assert mixed.history[0].train_loss == pytest.approx(learned.history[0].train_loss, rel=0.02)
+    assert mixed.history[0].train_loss != learned.history[0].train_loss
     best = mixed.history[mixed.best_epoch]
     assert best.selection_misfit < 0.15 * float(np.var(selection.rates, axis=0).mean())
-    assert same(mixed, train(settings, sample, selection))
     assert all(t.dtype in (torch.float32, torch.int64) for t in mixed.state.values())
     network = weights.build("memory", mixed.state, describe(settings, mixed))
     with torch.inference_mode():
         spectra = torch.from_numpy(selection.rates)
         misfit = float(network.misfit(network(spectra)[0], spectra))
     assert misfit == pytest.approx(best.selection_misfit, rel=1e-5)
+
+
+def test_mixed_precision_gives_the_same_weights_each_time() -> None:
+    settings = make_settings(training__precision="bfloat16")
+    assert same(train(settings, *LONG), train(settings, *LONG))
 
 
 def test_a_dense_network_keeps_single_precision() -> None:

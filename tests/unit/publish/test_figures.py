@@ -8,7 +8,10 @@ import re
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.image
 import numpy as np
@@ -56,31 +59,56 @@ def changed(config: Config, above: dict) -> Config:
     return configuration.validate(configuration.overlay(tree, above), "test")
 
 
+class Drawn(NamedTuple):
+    figure: style.Figure
+    paths: list[Path]
+
+
+@pytest.fixture(scope="module")
+def drawn(
+    config: Config, pristine: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Drawn]:
+    """Every figure of the run in its formats, drawn once."""
+    folder = tmp_path_factory.mktemp("drawn")
+
+    @cache
+    def write(name: str) -> Drawn:
+        settings = registry.settings(config, name)
+        inputs = registry.inputs(config, name, Layout(pristine / "evaluated"))
+        paths = [folder / path.name for path in registry.outputs(config, name, Layout())]
+        figures: list[style.Figure] = []
+
+        def draw() -> style.Figure:
+            figures.append(registry.draw(settings, inputs))
+            return figures[0]
+
+        style.write(draw, settings.figures.dpi, paths)
+        return Drawn(figures[0], paths)
+
+    return write
+
+
 @pytest.mark.parametrize("name", list(registry.FIGURES))
 def test_figures_are_drawn_at_journal_width(
-    config: Config, evaluated: Path, name: str, tmp_path: Path
+    config: Config, drawn: Callable[[str], Drawn], name: str
 ) -> None:
-    inputs = registry.inputs(config, name, Layout(evaluated))
-    outputs = [tmp_path / path.name for path in registry.outputs(config, name, Layout())]
-    settings = registry.settings(config, name)
-    registry.write(settings, inputs, outputs)
-    assert [path.name for path in outputs] == [
+    paths = drawn(name).paths
+    assert [path.name for path in paths] == [
         f"{registry.file_name(name)}.{suffix}" for suffix in ("pdf", "png")
     ]
-    pixels = matplotlib.image.imread(outputs[1])
+    pixels = matplotlib.image.imread(paths[1])
     assert pixels.shape[1] == round(style.DOUBLE_COLUMN * config.figures.dpi)
     # Something is drawn, and the margins are white.
     assert (pixels[..., :3].min(axis=-1) < 0.5).mean() > 0.005
-    pdf = outputs[0].read_bytes()
+    pdf = paths[0].read_bytes()
     assert b"/FontFile2" in pdf
     assert b"/Type3" not in pdf
     assert b"/CreationDate" not in pdf
 
 
 @pytest.mark.parametrize("name", list(registry.FIGURES))
-def test_axes_have_labels_and_legible_text(config: Config, evaluated: Path, name: str) -> None:
-    figure = draw(config, evaluated, name)
-    figure.draw_without_rendering()
+def test_axes_have_labels_and_legible_text(drawn: Callable[[str], Drawn], name: str) -> None:
+    figure = drawn(name).figure
     texts = [t for t in figure.findobj(lambda a: hasattr(a, "get_fontsize")) if t.get_visible()]
     assert min(t.get_fontsize() for t in texts if t.get_text().strip()) >= 7
     if name == "2":  # a drawing, not a plot
@@ -90,11 +118,11 @@ def test_axes_have_labels_and_legible_text(config: Config, evaluated: Path, name
     assert any(axes.get_ylabel() for axes in shared)
 
 
-def test_units_are_on_the_axes(config: Config, evaluated: Path) -> None:
+def test_units_are_on_the_axes(drawn: Callable[[str], Drawn]) -> None:
     labels = {
         name: {
             text
-            for axes in draw(config, evaluated, name).axes
+            for axes in drawn(name).figure.axes
             for text in (axes.get_xlabel(), axes.get_ylabel())
             if text
         }
@@ -112,36 +140,34 @@ def test_units_are_on_the_axes(config: Config, evaluated: Path) -> None:
 
 
 def test_bytes_are_the_same_in_another_process(
-    config: Config, evaluated: Path, tmp_path: Path
+    config: Config, pristine: Path, drawn: Callable[[str], Drawn], tmp_path: Path
 ) -> None:
-    names = ("1", "7")  # many lines, and an image within vector graphics
     script = (
-        "import sys; from pathlib import Path; from icflow.config import from_json\n"
+        "import json, sys; from pathlib import Path; from icflow.config import from_json\n"
         "from icflow.publish.figures.base import FigureSettings\n"
         "from icflow.publish.figures import registry\n"
-        "text, inputs, outputs = sys.argv[1:]\n"
-        "registry.write(from_json(FigureSettings, text), [Path(p) for p in inputs.split('|')],"
-        " [Path(p) for p in outputs.split('|')])"
+        "for text, inputs, outputs in json.load(sys.stdin):\n"
+        "    settings = from_json(FigureSettings, text)\n"
+        "    registry.write(settings, list(map(Path, inputs)), list(map(Path, outputs)))"
     )
-    for name in names:
+    # With many lines, an image within vector graphics, text, a drawing, histograms.
+    names = ("1", "2", "3", "6", "7", "roc", "efficiency")
+    here = {path.name: path for name in names for path in drawn(name).paths}
+    sets = [(name, [path.name for path in drawn(name).paths]) for name in names]
+    # Nothing is drawn for the web by default.
+    here["web.svg"] = tmp_path / "here.svg"
+    sets.append(("7", ["web.svg"]))
+    tasks = []
+    for name, outputs in sets:
         settings = registry.settings(config, name)
-        inputs = registry.inputs(config, name, Layout(evaluated))
-        here = [tmp_path / f"here{name}.{suffix}" for suffix in ("pdf", "png", "svg")]
-        there = [tmp_path / f"there{name}.{suffix}" for suffix in ("pdf", "png", "svg")]
-        registry.write(settings, inputs, here)
-        subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                script,
-                settings.json_text(),
-                "|".join(map(str, inputs)),
-                "|".join(map(str, there)),
-            ],
-            check=True,
-        )
-        for first, second in zip(here, there, strict=True):
-            assert first.read_bytes() == second.read_bytes()
+        inputs = registry.inputs(config, name, Layout(pristine / "evaluated"))
+        there = [str(tmp_path / output) for output in outputs]
+        tasks.append((settings.json_text(), list(map(str, inputs)), there))
+    registry.write(settings, inputs, [here["web.svg"]])
+    command = [sys.executable, "-c", script]
+    subprocess.run(command, input=json.dumps(tasks), text=True, check=True)
+    for name, path in here.items():
+        assert path.read_bytes() == (tmp_path / name).read_bytes(), name
 
 
 def test_a_users_matplotlibrc_changes_nothing(
