@@ -31,6 +31,8 @@ REFERENCE = ROOT / "tests" / "data" / "xspec_reference"
 CACHE = Path(os.environ.get("ICFLOW_CACHE") or Path.home() / ".cache" / "icflow")
 WORKER = ROOT / "src" / "icflow" / "engines" / "xspec" / "worker.py"
 REQUESTS = json.loads((Path(__file__).parent / "requests.json").read_text(encoding="utf-8"))
+FILES = REFERENCE / "files" / "cases.json"
+SAVED = Path(__file__).parent / "saved.xcm"
 CASES = json.loads((REFERENCE / "models.json").read_text(encoding="utf-8"))
 FITS = json.loads((REFERENCE / "fits.json").read_text(encoding="utf-8"))
 EXPOSURE = 1e6
@@ -622,3 +624,21 @@ def test_the_worker_as_a_program(setup, folder, session):
     )
     here = session.fake(copy.deepcopy(REQUESTS["fake"]))
     assert replies[2] == here, "the same seed gives the same counts in another process"
+
+
+def test_a_save_file_of_icflow_is_loaded(xspec, session, folder):
+    """The last one, because it leaves settings behind."""
+    for path in (REFERENCE / "files").iterdir():
+        (folder / path.name).symlink_to(path)
+    (case,) = [c for c in json.loads(FILES.read_text(encoding="utf-8")) if c["name"] == "w_joint"]
+    xspec.Xset.restore(str(SAVED))
+    assert xspec.AllData.nSpectra == 2, f"two spectra are loaded: {xspec.AllData.nSpectra}"
+    bins = [len(xspec.AllData(number).noticed) for number in (1, 2)]
+    assert bins == case["bins"], f"`ignore 1:**-3.0 30.0-**` is read: {bins}"
+    first, second = (xspec.AllModels(group) for group in (1, 2))
+    assert first(1).frozen and not second(1).frozen, "a negative step freezes the first factor"
+    assert second(1).values[0] == pytest.approx(1.13), "the second data group has its own factor"
+    assert second(2).link and second(3).link, "`= p2` links the second data group to the first"
+    assert list(second(1).values)[2:] == [0, 0.1, 10, 1e10], f"limits: {second(1).values}"
+    found = xspec.Fit.statistic
+    assert found == pytest.approx(case["statistic"], abs=1e-3), f"W with both backgrounds: {found}"

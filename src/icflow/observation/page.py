@@ -286,8 +286,8 @@ def _value(entry: Mapping[str, Any] | None) -> str:
     errors = [None if end is None else abs(end - value) for end in interval]
     sizes = [error for error in errors if error]
     digits = 1 - math.floor(math.log10(min(sizes))) if sizes else 3
-    if abs(value) < 1e-2 and sizes:
-        unit = words.scientific_unit(abs(value) or max(sizes))
+    unit = words.scientific_unit(abs(value) or max(sizes)) if sizes else 1.0
+    if unit < 1e-2:
         digits = max(digits + round(math.log10(unit)), 0)
         text = _with_errors(value / unit, [e and e / unit for e in errors], digits)
         return f"{text} × {_power(unit)}"

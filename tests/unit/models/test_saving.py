@@ -102,6 +102,22 @@ def test_models_of_one_name_and_expression_share_it() -> None:
     assert text.count("\nmodel 2:lines constant*") == 1 and "model 3:" not in text
 
 
+def test_the_file_that_xspec_is_tried_with_is_what_is_written() -> None:
+    free: dict[str, float | Link | Free] = {
+        "powerlaw.PhoIndex": Free(free=[-1.0, 6.0]),
+        "powerlaw.norm": Free(free=[0.0, 1e3]),
+    }
+    values = {"powerlaw.PhoIndex": 2.0, "powerlaw.norm": 0.05}
+    spectra = (
+        Fitted("w_j1.pha", "toy.rmf", "toy.arf", "w_j1_b.pha"),
+        Fitted("w_j2.pha", "toy.rmf", "toy.arf", "w_j2_b.pha", 1.13),
+    )
+    fit = Fit("powerlaw", free, values, spectra, [3, 30], [0.1, 10.0], AtomicData())
+    tried = (Path(__file__).parents[2] / "xspec" / "saved.xcm").read_text()
+    assert save_file(fit).splitlines()[1:] == tried.splitlines()[1:]
+    assert save_syntax.faults(tried) == []
+
+
 def test_a_fit_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "fit.xcm"
     path.write_text(save_file(fit_of(Fitted("a.pha", "a.rmf", "a.arf", "b.pha"))))
