@@ -189,7 +189,7 @@ class _Parser:
         matches = [start] if start in declared else [k for k in offered if k.startswith(start)]
         if len(matches) != 1:
             choice = ", ".join(sorted(matches)[:8])
-            reason = f"it could be {choice}" if matches else "no such XSPEC model"
+            reason = f"it could be {choice}" if matches else "no such XSPEC model; correct it"
             raise self._error(f"unknown model {name!r}: {reason}")
         definition = declared[matches[0]]
         if definition.kind not in (ADDITIVE, MULTIPLICATIVE):
