@@ -1,7 +1,7 @@
 """How busy XSPEC keeps the cores: the workflow with jobs that only sleep.
 
     python benchmarks/schedule.py                       # the DAG of 10,000 test spectra, then a run
-    python benchmarks/schedule.py --faster 60 --targets simulate   # less of it, in less time
+    python benchmarks/schedule.py --targets simulate    # less of it, in less time
 
 The configuration is config.yaml with config/xspec.yaml over it. First a dry run
 with as many test spectra as `--dag` says: jobs, and CPU seconds to build their
@@ -68,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="how busy XSPEC keeps the cores")
     parser.add_argument("--dag", type=int, default=10_000, help="test spectra of the dry run")
     parser.add_argument("--cores", type=int, default=32)
-    parser.add_argument("--faster", type=float, default=20.0, help="than the jobs would be")
+    parser.add_argument("--faster", type=float, default=30.0, help="than the jobs would be")
     parser.add_argument("--targets", nargs="+", default=["simulate", "label", "baseline"])
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

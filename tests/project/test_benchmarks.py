@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -318,3 +319,15 @@ def test_training_is_timed_on_a_gpu_that_is_there(
     # 53 × 0.04 and 53 × 0.02 s, and 3,000 times that in hours.
     assert lines[10].split()[1:6] == ["2.12", "CPU", "s", "1.06", "s"]
     assert lines[11].split()[1:6] == ["1.77", "CPU", "h", "0.88", "h"]
+
+
+# --- the workflow ---------------------------------------------------------------------
+
+
+def test_sleeping_jobs_show_how_busy_cores_are(root: Path, rmf_path: Path, atomdb: Path) -> None:
+    few = ["--dag", "200", "--cores", "8", "--faster", "1000", "--targets"]
+    shard = "results/baseline/test_2T/2T_fixed/shard-0000.ecsv"
+    said = run(root, "schedule.py", *few, shard)
+    assert re.search(r"200 test spectra: \d+ jobs, dry run [\d.]+ CPU s", said)
+    assert re.search(r"[\d.]+% of 8 cores busy until the last job began", said)
+    assert "2 jobs, one of which was killed: 0 others were made twice" in said
