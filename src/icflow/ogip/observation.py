@@ -21,7 +21,7 @@ from icflow.ogip.matching import check_origin, matched, on_channels
 from icflow.ogip.names import FileName, beside, plain
 from icflow.ogip.response import Rmf, area_of_row, read_arf, read_rmf
 from icflow.ogip.spectrum import Spectrum, check_counts, read_background, read_spectrum
-from icflow.typing import Integers
+from icflow.typing import Booleans, Integers
 
 
 @dataclass(frozen=True)
@@ -277,6 +277,21 @@ def _check_area(files: SpectrumFiles, rmf: Rmf, low: float, high: float) -> list
     return [*arf.notes, *matched(rmf, arf, (low, high))[1]]
 
 
+def _between(
+    spectrum: Spectrum, groups: tuple[Integers, Integers], rmf: Rmf, low: float, high: float
+) -> Booleans:
+    """Tell which groups of the file lie between two energies."""
+    try:
+        return noticed_groups(*groups, rmf.e_min, rmf.e_max, low, high)
+    except IcflowError:
+        if spectrum.grouping is None:
+            raise
+    raise IcflowError(
+        f"{spectrum.path}: every bin of its GROUPING reaches outside of {low:g} to {high:g} keV; "
+        "choose other energies, or bins of your own with group_min"
+    )
+
+
 def observed_groups(
     spectrum: Spectrum, rmf: Rmf, low: float, high: float, minimum: int | None
 ) -> tuple[Integers, Integers]:
@@ -306,7 +321,7 @@ def observed_groups(
         )
         good = quality == GOOD
         if good.any():
-            good &= noticed_groups(starts, stops, rmf.e_min, rmf.e_max, low, high)
+            good &= _between(spectrum, (starts, stops), rmf, low, high)
         starts, stops = starts[good], stops[good]
     else:
         inside = noticed_channels(rmf.e_min, rmf.e_max, low, high)

@@ -75,6 +75,10 @@ def falling() -> list[Any]:
     return toy.rmf(matrix, bounds=bounds)
 
 
+def one_group() -> Any:
+    return np.where(np.arange(toy.N) == 0, 1, -1)
+
+
 def from_zero() -> Any:
     return np.concatenate([[0.0], toy.LOW[1:]])
 
@@ -278,6 +282,10 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "very negative": ({"response": toy.rmf(negative(0.1))}, ["negative", "make the RMF again"]),
     "bad everywhere": ({"spectrum": toy.pha(QUALITY=5)}, ["has bad QUALITY", "other energies"]),
+    "one group": (
+        {"spectrum": toy.pha(columns=[fits.Column("GROUPING", "I", array=one_group())])},
+        ["every bin of its GROUPING reaches outside of 3 to 30 keV", "group_min"],
+    ),
     "no response": ({"spectrum": toy.pha(RESPFILE="none")}, ["RESPFILE names no file", "--rmf"]),
     "elsewhere": (
         {"spectrum": toy.pha(ANCRFILE="gone.arf")},
