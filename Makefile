@@ -4,7 +4,7 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --quiet reason --cores $(CORES)
 
-.PHONY: help install run tiny observe-example test fuzz test-xspec test-cluster lint benchmarks schema clean
+.PHONY: help install run tiny observe-example test fuzz kills test-xspec test-cluster lint benchmarks schema clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -51,6 +51,11 @@ fuzz: EXAMPLES ?= 2000
 fuzz: .venv/installed ## damaged and odd input of every kind: a sentence or an answer, never else
 	$(BIN)/icflow fetch
 	EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/fuzz
+
+kills: KILLS ?= 60
+kills: .venv/installed ## kill runs at random moments, as often as KILLS says: the same bytes
+	$(BIN)/icflow fetch
+	KILLS=$(KILLS) $(BIN)/python -m pytest tests/workflow/test_random_kills.py -m kills --capture=no
 
 # The first part needs nothing of ours but the files; the second tests the engine as a whole. Both
 # run, whatever fails. XSPEC is looked for without being imported, which would write to the home.
