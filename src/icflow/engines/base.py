@@ -14,7 +14,7 @@ import numpy as np
 from icflow.config import FitControl, FitModel, Systematics
 from icflow.models.priors import Prior
 from icflow.models.scenario import Setting
-from icflow.typing import Counts, DrawnCounts, Floats
+from icflow.typing import CountsByRow, DrawnCounts, Floats
 
 # Start of the names of the factors in front of background components.
 BACKGROUND = "background."
@@ -177,7 +177,7 @@ class Engine(Protocol):
         self,
         model: FitModel,
         control: FitControl,
-        counts: Counts,
+        counts: CountsByRow,
         truth: Mapping[str, Floats],
         at_truth: Sequence[str],
     ) -> Iterable[FitResult]:

@@ -82,10 +82,12 @@ def read_inputs(
             )
         name = spectra.dataset
         used = spectra.index < (math.inf if size is None else size)
-        counts = spectra.counts[used]
         bounds = channels.e_min, channels.e_max, energies
         try:
-            rates.append(input_rates(counts, spectra.exposures, *bounds))
+            rates += [
+                input_rates(spectra.counts[piece][used[piece]], spectra.exposures, *bounds)
+                for piece in spectra.pieces()
+            ]
             per_rate = counts_per_rate(spectra.exposures, *bounds)
         except IcflowError as error:
             raise IcflowError(f"{path}: {error}") from None

@@ -41,6 +41,8 @@ _TYPES = {
 AGAIN = "fetch or write the file again"
 # More than a gzipped file of spectra holds: what unfolds to more is none.
 MOST_UNZIPPED = 2 << 30  # bytes
+# Tables of more bytes stay on disk, and are read in pieces.
+LARGE, PIECE = 64 << 20, 8 << 20
 _FORM = re.compile(r"(\d*)([LXBIJKAEDCMPQ])([LBIJKEDA]?)")
 
 
@@ -75,13 +77,34 @@ class _Column:
 
 
 @dataclass(frozen=True)
+class OnDisk:
+    """Bytes of a large table, left in their file and read piece by piece."""
+
+    path: str
+    start: int
+    size: int
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, piece: slice) -> bytes:
+        first, last, _ = piece.indices(self.size)
+        with open(self.path, "rb") as file:
+            file.seek(self.start + first)
+            data = file.read(last - first)
+        if len(data) < last - first:
+            raise IcflowError(f"{self.path}: became shorter while it was read; {AGAIN}")
+        return data
+
+
+@dataclass(frozen=True)
 class BinaryTable:
     """One binary table: its header and its bytes (rows, then the heap), and its number."""
 
     path: str
     name: str
     header: Mapping[str, Any]
-    data: bytes
+    data: bytes | OnDisk
     hdu: int = 0
 
     @property
@@ -158,18 +181,43 @@ class BinaryTable:
                 f"{self.path}: the column {name} of extension {self.name} holds no numbers; "
                 "fetch or write the file again"
             )
+        if column.variable is not None:
+            return self._ragged(name, self._stored(column, 0, self.n_rows), column)
+        if isinstance(self.data, bytes):
+            return self.rows(name, 0, self.n_rows)
+        length = max(1, PIECE // max(1, self._size("NAXIS1")))
+        values = np.empty((0,))
+        for first in range(0, self.n_rows, length):
+            piece = self.rows(name, first, min(first + length, self.n_rows))
+            if first == 0:
+                values = np.empty((self.n_rows, *piece.shape[1:]), piece.dtype)
+            values[first : first + len(piece)] = piece
+        return values
+
+    def is_fixed(self, name: str) -> bool:
+        """Tell whether every row of a column is as long as any other."""
+        return self._column(name).variable is None
+
+    def rows(self, name: str, first: int, stop: int) -> AnyArray:
+        """Return some rows of a column of scalars or arrays of fixed length, as `column`."""
+        column = self._column(name)
+        return self._scaled(self._stored(column, first, stop), column)
+
+    def _stored(self, column: _Column, first: int, stop: int) -> AnyArray:
+        """Return some rows of a column as they are stored."""
+        width = self._size("NAXIS1")
         row = np.dtype(
             {
                 "names": ["column"],
                 "formats": [column.stored],
                 "offsets": [column.offset],
-                "itemsize": self._size("NAXIS1"),
+                "itemsize": width,
             }
         )
-        values = np.ndarray(self.n_rows, row, self.data)["column"]
-        if column.variable is not None:
-            return self._ragged(name, values, column)
-        return self._scaled(values, column)
+        if isinstance(self.data, bytes):
+            return np.ndarray(stop - first, row, self.data, first * width)["column"]
+        data = self.data[first * width : stop * width]
+        return np.ndarray(stop - first, row, data)["column"]
 
     def vector(self, name: str, *, text: bool = False) -> AnyArray:
         """Return a column of scalars, shape (n_rows,); refuse arrays.
@@ -250,8 +298,9 @@ class BinaryTable:
                 f"{self.path}: the column {name} of extension {self.name} points outside the "
                 "file; fetch or write the file again"
             )
+        data = self.data[:]
         arrays = [
-            np.frombuffer(self.data, column.variable, int(length), int(start))
+            np.frombuffer(data, column.variable, int(length), int(start))
             for length, start in zip(lengths, starts, strict=True)
             if length
         ]
@@ -354,17 +403,26 @@ def _read_table(
             f"{path}: truncated, the extension {name} needs {size} bytes and {there} are there; "
             f"{AGAIN}"
         )
-    file.seek(start)
-    data = file.read(size)
+    data: bytes | OnDisk = OnDisk(path, start, size)
+    if size < LARGE or isinstance(file, io.BytesIO):
+        file.seek(start)
+        data = file.read(size)
     table = BinaryTable(path, name, header, data, number)
     stated = table.text("DATASUM")
-    if stated is not None and stated != str(datasum(data)):
+    if stated is not None and stated != str(_datasum_of(data)):
         raise IcflowError(
             f"{path}: the data of the extension {name} are not those that its DATASUM was made of: "
             f"the file is damaged, or was edited by a tool that left DATASUM alone; {AGAIN}, or "
             "correct the keyword (`fchecksum FILE update+ datasum+`)"
         )
     return table
+
+
+def _datasum_of(data: bytes | OnDisk) -> int:
+    total = 0
+    for first in range(0, len(data), PIECE):
+        total = datasum(data[first : first + PIECE], total)
+    return total
 
 
 def datasum(data: bytes, before: int = 0) -> int:

@@ -13,20 +13,24 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from astropy.io import fits
 
 from icflow.errors import IcflowError
-from icflow.files import reading
-from icflow.ogip.binary_table import BinaryTable, write_tables
+from icflow.files import atomic_path, reading
+from icflow.ogip.binary_table import BinaryTable, OnDisk, datasum
 from icflow.ogip.keywords import Row
 from icflow.ogip.spectrum import PhaKeywords, channel_limits, spectrum_tables
 from icflow.typing import AnyArray, DrawnCounts, Floats, Integers
 
+# Bytes that headers and data of a FITS file fill up to.
+BLOCK = 2880
+# Spectra that are read at once of a large set.
+PIECE = 1000
 # Columns of a type II file that are not true parameters.
 # XSPEC reads a keyword ANCRFILE of a type II file as the same row of the ARF, which an ordinary ARF
 # has not, and goes on without area; as a column it names the file.
@@ -67,13 +71,65 @@ class Recorded(PhaKeywords):
     module: str = ""
 
 
+class CountsOnDisk:
+    """Counts of a large set of spectra, left in their file: rows are read as they are asked for.
+
+    Parameters
+    ----------
+    tables : sequence of BinaryTable
+        One for each module, checked.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (n_spectra, n_channels), as of an array.
+    """
+
+    def __init__(self, tables: Sequence[BinaryTable]) -> None:
+        self._tables = tables
+        one = min(1, tables[0].n_rows)
+        n_channels = sum(table.rows("COUNTS", 0, one).size for table in tables)
+        self.shape = (tables[0].n_rows, n_channels)
+
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+    def __getitem__(self, rows: int | slice) -> DrawnCounts:
+        """Return one spectrum, shape (n_channels,), or some that follow one another.
+
+        Raises
+        ------
+        IcflowError
+            If a count is negative.
+        """
+        some = rows if isinstance(rows, slice) else slice(rows, rows + 1)
+        first, stop, _ = some.indices(len(self))
+        parts = [table.rows("COUNTS", first, stop) for table in self._tables]
+        counts = np.concatenate([_flat(part) for part in parts], axis=1)
+        _check_drawn(self._tables[0].path, counts)
+        drawn = counts.astype(np.int32, copy=False)
+        return drawn if isinstance(rows, slice) else drawn[0]
+
+
+def _flat(counts: AnyArray) -> AnyArray:
+    """Return counts as rows of channels, of which there may be one."""
+    return counts.reshape(len(counts), counts.size // max(1, len(counts)))
+
+
+def _check_drawn(name: str, counts: AnyArray) -> None:
+    if counts.dtype.kind not in "iu" or (counts.size and counts.min() < 0):
+        raise IcflowError(
+            f"{name}: COUNTS holds negative or broken numbers; simulate the dataset again"
+        )
+
+
 @dataclass(frozen=True)
 class SpectrumSet:
     """Simulated spectra of one dataset that share responses and exposures.
 
     Attributes
     ----------
-    counts : ndarray of int32, (n_spectra, n_channels)
+    counts : ndarray of int32, (n_spectra, n_channels), or CountsOnDisk
         Counts per channel; the channels of several modules stand one after another.
     index : ndarray of int64, (n_spectra,)
         Index of each spectrum in its dataset.
@@ -92,7 +148,7 @@ class SpectrumSet:
         If the lengths of the arrays do not match.
     """
 
-    counts: DrawnCounts
+    counts: DrawnCounts | CountsOnDisk
     index: Integers
     truth: dict[str, Floats]
     modules: tuple[Recorded, ...]
@@ -111,6 +167,11 @@ class SpectrumSet:
         """Exposure of every channel of `counts`, s."""
         sizes = [module.channel.size for module in self.modules]
         return np.repeat([float(module.exposure) for module in self.modules], sizes)
+
+    def pieces(self) -> Iterator[slice]:
+        """Yield all rows, so many at a time as are read at once."""
+        for first in range(0, len(self.index), PIECE):
+            yield slice(first, min(first + PIECE, len(self.index)))
 
     def __post_init__(self) -> None:
         lengths = {"index": self.index.size} | {k: v.size for k, v in self.truth.items()}
@@ -139,25 +200,103 @@ def write_spectra(path: str | os.PathLike[str], spectra: SpectrumSet) -> None:
     IcflowError
         If a parameter or a keyword has a name that the file cannot hold.
     """
-    name = os.fspath(path)
+    write_pieces(path, [spectra], len(spectra.index))
+
+
+def write_pieces(
+    path: str | os.PathLike[str], pieces: Iterable[SpectrumSet], n_spectra: int
+) -> None:
+    """Write one set of spectra that comes in pieces, in memory for a piece; see `write_spectra`.
+
+    The file is whole, or not there, when the last piece has been written.
+
+    Parameters
+    ----------
+    pieces : iterable of SpectrumSet
+        At least one; all of the same modules, parameters and metadata.
+    n_spectra : int
+        Spectra of all pieces together.
+    """
+    tables: list[_Table] = []
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        file.write(fits.PrimaryHDU().header.tostring().encode("ascii"))
+        for spectra in pieces:
+            tables = tables or _tables(os.fspath(path), spectra, n_spectra)
+            for number, table in enumerate(tables):
+                truth = {} if number else spectra.truth
+                counts = spectra.counts[:][:, spectra.bounds[number]]
+                rows = _rows(spectra.index, spectra.modules[number], counts, truth)
+                table.append(file, rows)
+        for table in tables:
+            table.finish(file)
+        file.truncate(tables[-1].end)
+
+
+@dataclass
+class _Table:
+    """The table of one module while its rows are written.
+
+    Attributes
+    ----------
+    start, data, end : int
+        Bytes of the file where its header and its rows begin, and where the next table begins.
+    rows, total : int
+        How many rows there are, and the sum of their bytes but for `rest`.
+    rest : bytes
+        What is left of them by a sum of words of four bytes.
+    """
+
+    header: fits.Header
+    start: int
+    data: int
+    end: int
+    rows: int = 0
+    total: int = 0
+    rest: bytes = b""
+
+    @classmethod
+    def at(cls, start: int, header: fits.Header, n_rows: int) -> _Table:
+        header["NAXIS2"] = n_rows
+        header["DATASUM"] = ("0", "of the rows of this table")
+        data = start + len(header.tostring())
+        return cls(header, start, data, data + -(-header["NAXIS1"] * n_rows // BLOCK) * BLOCK)
+
+    def append(self, file: IO[bytes], rows: AnyArray) -> None:
+        rows["SPEC_NUM"] = np.arange(1, len(rows) + 1) + self.rows
+        written = rows.tobytes()
+        file.seek(self.data + self.rows * rows.itemsize)
+        file.write(written)
+        summed = self.rest + written
+        words = len(summed) - len(summed) % 4
+        self.total, self.rest = datasum(summed[:words], self.total), summed[words:]
+        self.rows += len(rows)
+
+    def finish(self, file: IO[bytes]) -> None:
+        self.header["DATASUM"] = str(datasum(self.rest, self.total))
+        file.seek(self.start)
+        file.write(self.header.tostring().encode("ascii"))
+
+
+def _tables(name: str, spectra: SpectrumSet, n_spectra: int) -> list[_Table]:
+    """Return the empty tables of all modules, with the headers that a first piece gives."""
+    tables: list[_Table] = []
+    start = BLOCK
     with warnings.catch_warnings():
         # Dots in column names ("apec.kT") and HIERARCH keywords are legal and wanted.
         warnings.simplefilter("ignore", fits.verify.VerifyWarning)
-        hdus = []
         for number, module in enumerate(spectra.modules):
-            truth = {} if number else spectra.truth
-            counts = spectra.counts[:, spectra.bounds[number]]
-            rows = _rows(spectra.index, module, counts, truth)
-            hdu = fits.BinTableHDU(rows, name="SPECTRUM")
+            none = np.zeros((0, module.channel.size), np.int32)
+            truth = {} if number else {key: values[:0] for key, values in spectra.truth.items()}
+            hdu = fits.BinTableHDU(_rows(spectra.index[:0], module, none, truth), name="SPECTRUM")
             if len(spectra.modules) > 1:
                 hdu.ver = number + 1
             hdu.header["TUNIT4"] = "count"
             channel_limits(hdu.header, 3, module.channel)
             hdu.header.update(_header(spectra, module))
             _add_metadata(name, hdu.header, {} if number else spectra.metadata)
-            hdu.add_datasum(when="of the rows of this table")
-            hdus.append(hdu)
-        write_tables(path, hdus)
+            tables.append(_Table.at(start, hdu.header, n_spectra))
+            start = tables[-1].end
+    return tables
 
 
 def _rows(
@@ -179,7 +318,6 @@ def _rows(
             *((key, ">f8") for key in truth),
         ],
     )
-    rows["SPEC_NUM"] = np.arange(1, n_spectra + 1)
     rows["INDEX"] = index
     rows["CHANNEL"] = channel
     rows["COUNTS"] = counts
@@ -205,20 +343,20 @@ def read_spectra(path: str | os.PathLike[str]) -> SpectrumSet:
 def _spectra(name: str, tables: list[BinaryTable]) -> SpectrumSet:
     first = tables[0]
     parts = [_read_module(table) for table in tables]
-    for _, _, index in parts[1:]:
-        if not np.array_equal(index, parts[0][2]):
+    for _, index in parts[1:]:
+        if not np.array_equal(index, parts[0][1]):
             raise IcflowError(
                 f"{name}: its modules hold different spectra; simulate the dataset again"
             )
     spectra = SpectrumSet(
-        counts=np.concatenate([counts for _, counts, _ in parts], axis=1),
-        index=parts[0][2],
+        counts=_counts(tables),
+        index=parts[0][1],
         truth={
             key: first.vector(key).astype(np.float64, copy=False)
             for key in first.names
             if key not in _STANDARD_COLUMNS
         },
-        modules=tuple(module for module, _, _ in parts),
+        modules=tuple(module for module, _ in parts),
         dataset=first.text("DATASET") or "",
         scenario=first.text("SCENARIO") or "",
     )
@@ -231,20 +369,19 @@ def _spectra(name: str, tables: list[BinaryTable]) -> SpectrumSet:
     return replace(spectra, metadata=metadata)
 
 
-def _read_module(table: BinaryTable) -> tuple[Recorded, DrawnCounts, Integers]:
-    """Return what the table of one module holds: its header, counts and indices."""
+def _read_module(table: BinaryTable) -> tuple[Recorded, Integers]:
+    """Return what the table of one module holds besides counts: its header and indices."""
     name = table.path
     if (table.text("HDUCLAS4") or "").upper() != "TYPE:II" or not table.has("INDEX"):
         raise IcflowError(
             f"{name}: not a set of simulated spectra (OGIP type II with an INDEX column); "
             "simulate the dataset again"
         )
-    counts, channel = table.column("COUNTS"), table.column("CHANNEL")
-    if not (isinstance(counts, np.ndarray) and isinstance(channel, np.ndarray)):
+    if not (table.is_fixed("COUNTS") and table.is_fixed("CHANNEL")):
         raise IcflowError(f"{name}: spectra of different lengths; simulate the dataset again")
-    counts, channel = (array.reshape(table.n_rows, -1) for array in (counts, channel))
+    channel = table.rows("CHANNEL", 0, min(1, table.n_rows))
     recorded = Recorded(
-        channel=channel[0].astype(np.int64) if table.n_rows else np.arange(channel.shape[1]),
+        channel=channel.reshape(-1).astype(np.int64),
         exposure=Row(table, None, 0).positive(
             "EXPOSURE", advice="simulate the dataset again", single=False
         ),
@@ -254,12 +391,13 @@ def _read_module(table: BinaryTable) -> tuple[Recorded, DrawnCounts, Integers]:
         instrument=table.text("INSTRUME") or "",
         module=table.text("MODULE") or "",
     )
-    if counts.dtype.kind not in "iu" or (counts.size and counts.min() < 0):
-        raise IcflowError(
-            f"{name}: COUNTS holds negative or broken numbers; simulate the dataset again"
-        )
-    index = table.vector("INDEX").astype(np.int64, copy=False)
-    return recorded, counts.astype(np.int32, copy=False), index
+    return recorded, table.vector("INDEX").astype(np.int64, copy=False)
+
+
+def _counts(tables: Sequence[BinaryTable]) -> DrawnCounts | CountsOnDisk:
+    """Return the counts of all modules; those of large sets stay in the file."""
+    stored = CountsOnDisk(tables)
+    return stored if any(isinstance(table.data, OnDisk) for table in tables) else stored[:]
 
 
 def _header(spectra: SpectrumSet, module: Recorded) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def run(settings: SimulateSettings, spectra: Path, index: int, output: Path) -> 
             "channel": rmf.channel,
             "energy_lo": rmf.e_min * units.keV,
             "energy_hi": rmf.e_max * units.keV,
-            "counts": shard.counts[row, shard.bounds[0]],
+            "counts": shard.counts[row][shard.bounds[0]],
             "source": np.sum(list(terms.values()), axis=0),
             **terms,
             **backgrounds,

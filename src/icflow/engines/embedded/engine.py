@@ -29,7 +29,7 @@ from icflow.models.expression import parse
 from icflow.models.scenario import Setting, complete, draw, resolve
 from icflow.models.systematics import Deviates, background_factors, calibration_errors, measured
 from icflow.seeds import of_spectrum, poisson
-from icflow.typing import Counts, DrawnCounts, Floats
+from icflow.typing import Counts, CountsByRow, DrawnCounts, Floats
 
 
 @dataclass(frozen=True)
@@ -316,7 +316,7 @@ class EmbeddedEngine:
         self,
         model: FitModel,
         control: FitControl,
-        counts: Counts,
+        counts: CountsByRow,
         truth: Mapping[str, Floats],
         at_truth: Sequence[str],
         groups: Groups | None = None,
@@ -347,7 +347,7 @@ class EmbeddedEngine:
         self,
         scenario: Scenario,
         energies: Sequence[float],
-        counts: Counts,
+        counts: CountsByRow,
         truth: Mapping[str, Floats],
         at_truth: Sequence[str],
         randoms: Iterable[np.random.Generator],
@@ -368,7 +368,7 @@ class EmbeddedEngine:
         position = integrator.fitter.model.position
         for row, random in enumerate(randoms):
             fixed = {position[name]: float(truth[name][row]) for name in at_truth}
-            inside = counts[row, integrator.channels].astype(np.float64)
+            inside = counts[row][integrator.channels].astype(np.float64)
             yield integrator.integrate(inside, fixed, random)
 
     def integrator(

@@ -41,7 +41,7 @@ from icflow.ogip.grouping import grouped_selection, noticed_channels
 from icflow.ogip.response import read_rmf
 from icflow.provenance import code_digest
 from icflow.seeds import of_spectrum
-from icflow.typing import Counts, DrawnCounts, Floats
+from icflow.typing import Counts, CountsByRow, DrawnCounts, Floats
 
 SEARCH = 20  # fits that the search for an interval takes, a generous guess
 SEED_LIMIT = 2**31 - 1
@@ -222,7 +222,7 @@ class PyXspecEngine:
         self,
         model: FitModel,
         control: FitControl,
-        counts: Counts,
+        counts: CountsByRow,
         truth: Mapping[str, Floats],
         at_truth: Sequence[str],
     ) -> Iterator[FitResult]:
@@ -271,7 +271,7 @@ class PyXspecEngine:
         self,
         model: FitModel,
         control: FitControl,
-        counts: Counts,
+        counts: CountsByRow,
         truth: Mapping[str, Floats],
         at_truth: Sequence[str],
     ) -> Iterator[FitResult | None]:
