@@ -100,6 +100,13 @@ def in_bins(settings: RatioSettings, spectra: SpectrumSet, path: Path) -> tuple[
     engine = EmbeddedEngine(settings.modules, settings.atomic_data)
     selection = engine.selection(settings.energies)
     starts, _ = bins_of(selection)
-    counts = np.add.reduceat(spectra.counts[:, selection.channels], starts, axis=1, dtype=np.int64)
+    counts = np.concatenate(
+        [
+            np.add.reduceat(
+                spectra.counts[piece][:, selection.channels], starts, axis=1, dtype=np.int64
+            )
+            for piece in spectra.pieces()
+        ]
+    )
     told = np.stack(list(known), axis=1) if settings.at_truth else np.empty((len(counts), 0))
     return counts, told
