@@ -16,7 +16,7 @@ if [ ! -e "$root/etc/debian_version" ]; then containers/debian_base.sh "$root"; 
 
 # pip here knows its ways to the packages; the Python in there installs them.
 mkdir -p "$root/opt/source"
-cp -r --parents containers/install.sh constraints.txt pyproject.toml README.md LICENSE src \
+cp -rL --parents containers/install.sh constraints.txt pyproject.toml README.md LICENSE src \
     "$root/opt/source"
 (
     cd "$root/opt/source"

@@ -14,6 +14,7 @@ from icflow.engines.embedded.folding import Behind
 from icflow.engines.embedded.shapes import Shapes, information, model_counts
 from icflow.engines.embedded.terms import REDSHIFT
 from icflow.errors import IcflowError
+from icflow.models import library
 from icflow.models.priors import Prior
 from icflow.observation.engine import ObservedEngine
 from icflow.statistic import binned, statistic
@@ -48,6 +49,7 @@ class Likelihood:
         self, model: FitModel, engine: ObservedEngine, priors: Mapping[str, Prior]
     ) -> None:
         task = engine.engine.task(model, engine.control, ())
+        self._atomic_data = engine.engine.atomic_data
         self._model, self._tables = task.model, task.fitter.tables
         self._free = np.array(task.model.free, dtype=np.int64)
         behind = None
@@ -137,6 +139,7 @@ class Likelihood:
 
     def _at(self, theta: Floats) -> Shapes:
         """Return what the model is made of; those of the last redshifts are kept."""
+        library.configure(self._atomic_data)
         redshifts = theta[self._tables.redshift_of].tobytes()
         if self._shapes is None or self._shapes[0] != redshifts:
             self._shapes = redshifts, self._tables.exact(theta)

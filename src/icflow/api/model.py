@@ -19,11 +19,12 @@ from icflow.api.spectrum import Spectrum, read_spectrum
 from icflow.api.units import shown, unit_of
 from icflow.config import AtomicData, FitModel, Free, Link, Scenario, checked
 from icflow.engines.columns import columns_of
+from icflow.engines.embedded.folding import FACTOR
 from icflow.errors import IcflowError
 from icflow.models import library
 from icflow.models.expression import parse
 from icflow.models.priors import Prior
-from icflow.models.scenario import complete, resolve
+from icflow.models.scenario import Setting, complete, resolve
 from icflow.observation import fitting
 from icflow.settings import FitSpectrumSettings
 from icflow.typing import DrawnCounts, Floats
@@ -53,6 +54,7 @@ class Model:
         - a mapping as in a configuration: ``{"free": [0.5, 15], "start": 5}``, or a prior,
           ``{"uniform": [1, 10]}`` or ``{"log_uniform": [1e-4, 1e-2]}``.
 
+        ``factor.FPMB``, between the first of several spectra and another, may have a number too.
         Others are free in fits, within the limits that `icflow fit` has by default, and have
         XSPEC's default where spectra are predicted or simulated.
     abundances, cross_sections : str
@@ -93,7 +95,7 @@ class Model:
         fitting.check_expression(expression)
         self.expression = parse(expression).text
         given = {name: self._setting(name, value) for name, value in (parameters or {}).items()}
-        complete(parse(expression), given, "parameters")
+        complete(parse(expression), _of_source(given), "parameters")
         for name, setting in given.items():
             if isinstance(setting, Link):
                 self._check_link(name, setting.link, given)
@@ -314,7 +316,7 @@ class Model:
     def _drawn(self) -> dict[str, float | Link | Prior]:
         """Return the parameters of simulations: values, links and priors."""
         drawn: dict[str, float | Link | Prior] = {}
-        for name, setting in self.settings.items():
+        for name, setting in _of_source(self.settings).items():
             if isinstance(setting, Free):
                 raise IcflowError(
                     f"parameters.{name} has limits and no value; give it one, or a prior"
@@ -563,6 +565,11 @@ class Model:
                 tree["freeze"][name] = setting
         tree |= {"expression": self.expression, "background_range": 0.0, **own}
         return checked(FitSpectrumSettings, tree | self.atomic_data.model_dump(), "fit")
+
+
+def _of_source(settings: Mapping[str, Setting]) -> dict[str, Setting]:
+    """Return the parameters of the source, without the factors between spectra."""
+    return {name: s for name, s in settings.items() if not name.startswith(FACTOR)}
 
 
 def _words(setting: float | Link | Free | Prior) -> str:

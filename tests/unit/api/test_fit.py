@@ -39,6 +39,10 @@ def test_fit_of_two_spectra(folder: Path) -> None:
     joint = MODEL.fit(["spec.pha", "other.pha"])
     assert joint.values["factor.TOY2"] == pytest.approx(1.1, abs=0.01)
     assert joint.parameters.loc["factor.TOY2", ["low", "high"]].tolist() == [0.8, 1.25]
+    alone = MODEL.using({"factor.TOY2": 1.0}).fit(["spec.pha", "other.pha"])
+    assert alone.values["factor.TOY2"] == 1.0 and alone.cstat > joint.cstat + 100
+    with pytest.raises(icflow.IcflowError, match=r"freeze factor\.B: 'powerlaw' has no such"):
+        MODEL.using({"factor.B": 1.0}).fit("spec.pha")
     assert set(joint.intervals(0.68).index) == set(joint.covariance.index)
 
 
