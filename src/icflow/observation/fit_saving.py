@@ -19,19 +19,28 @@ from icflow.models import saving
 from icflow.models.background import BackgroundComponent, read_background
 from icflow.observation.fit_output import Fit
 from icflow.ogip.matching import matched
+from icflow.ogip.names import plain
 from icflow.ogip.observation import SpectrumFiles
 from icflow.ogip.response import Rmf, read_arf, read_rmf, write_arf, write_rmf
 from icflow.typing import Floats
 
 
 def check_saved(files: Sequence[SpectrumFiles], path: Path) -> None:
-    """Check that XSPEC can read the names that a save file would hold.
+    """Check that XSPEC can read the names that a save file would hold, and that none is replaced.
 
     Raises
     ------
     IcflowError
-        If one has a blank in it, where XSPEC splits names.
+        If one has a blank in it, where XSPEC splits names, or is a name of what may be written.
     """
+    for file in files:
+        for read in map(plain, _names(file)):
+            beside = read.resolve().parent == path.resolve().parent
+            if beside and read.name.startswith(f"{path.stem}-") and read.suffix in (".rmf", ".arf"):
+                raise IcflowError(
+                    f"{read}: is read, and responses are written beside {path} under such names; "
+                    "choose another name for the save file"
+                )
     for name in map(str, (path, *(name for file in files for name in _names(file)))):
         if re.search(r"\s", name):
             raise IcflowError(
@@ -88,12 +97,12 @@ def _fitted(fit: Fit, file: SpectrumFiles, factor: str, path: Path) -> saving.Fi
     start = path.with_name(stem)
     rmf, name, arf = read_rmf(file.rmf), str(file.rmf), None
     if not rmf.plain:
-        name = _write_rmf(start, "", rmf)
+        name = _write_rmf(start, "source", rmf)
     if file.arf is not None:
         own, arf = read_arf(file.arf), str(file.arf)
         area, _ = matched(rmf, own, fit.energies)
         if not (own.plain and area is own):
-            arf = _write_arf(start, "", rmf, area.area)
+            arf = _write_arf(start, "source", rmf, area.area)
     components = () if file.background is None else read_background(file.background)
     return saving.Fitted(
         file.spectrum.path,
@@ -119,14 +128,14 @@ def _component(
     """
     name, rmf = source
     if part.redistribution == "identity":
-        name = _write_rmf(start, "-identity", identity(rmf, part.name))
+        name = _write_rmf(start, "identity", identity(rmf, part.name))
     elif isinstance(part.redistribution, Path):
         rmf, name = read_rmf(part.redistribution), str(part.redistribution)
         if not rmf.plain:
-            name = _write_rmf(start, f"-{part.name}", rmf)
+            name = _write_rmf(start, part.name, rmf)
     arf = str(part.area) if isinstance(part.area, Path) else None
     if part.area is not None and not _is_read_right(part.area, rmf):
-        arf = _write_arf(start, f"-{part.name}", rmf, part.effective_area(rmf.energies))
+        arf = _write_arf(start, part.name, rmf, part.effective_area(rmf.energies))
     prefix = f"{file.name}." if file.name else ""
     factor = fit.result.values[f"{BACKGROUND}{prefix}{part.name}"]
     limits = part.limits(fit.settings.background_range)
@@ -141,14 +150,14 @@ def _is_read_right(area: object, rmf: Rmf) -> bool:
     return arf.plain and arf.area.size == rmf.energy_lo.size
 
 
-def _write_rmf(start: Path, ending: str, rmf: Rmf) -> str:
-    path = start.with_name(f"{start.name}{ending}.rmf")
+def _write_rmf(start: Path, what: str, rmf: Rmf) -> str:
+    path = start.with_name(f"{start.name}-{what}.rmf")
     write_rmf(path, rmf)
     return str(path)
 
 
-def _write_arf(start: Path, ending: str, rmf: Rmf, area: Floats) -> str:
-    path = start.with_name(f"{start.name}{ending}.arf")
+def _write_arf(start: Path, what: str, rmf: Rmf, area: Floats) -> str:
+    path = start.with_name(f"{start.name}-{what}.arf")
     origin = {"telescope": rmf.telescope or "UNKNOWN", "instrument": rmf.instrument or "UNKNOWN"}
     write_arf(path, rmf.energy_lo, rmf.energy_hi, area, **origin)
     return str(path)

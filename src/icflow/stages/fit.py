@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from icflow.errors import IcflowError
 from icflow.files import write_json
 from icflow.observation import fit_figure, fitting
 from icflow.observation.fit_output import as_json, as_text
@@ -46,6 +47,9 @@ def run(
     if plot is not None:
         style.check_suffix(plot)
     files, energies = fitting.read(settings, spectra)
+    for path in filter(None, (output, save, plot)):
+        if path.exists() and any(path.samefile(name) for file in files for name in file.files):
+            raise IcflowError(f"{path}: is read, so it is not replaced; name another")
     if save is not None:
         check_saved(files, save)
     fit = fitting.fit(settings, files, energies)

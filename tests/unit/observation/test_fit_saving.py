@@ -110,8 +110,8 @@ def test_responses_that_xspec_would_read_otherwise_are_written_anew(
     toy.write(tmp_path, response=toy.rmf(**EV, bounds=(EV["low"], EV["high"])), area=toy.arf(**EV))
     fit("spec.pha")
     lines = Path("fit.xcm").read_text().splitlines()
-    assert "response 1:1 fit.rmf" in lines and "arf 1:1 fit.arf" in lines
-    rmf, arf = read_rmf("fit.rmf"), read_arf("fit.arf")
+    assert "response 1:1 fit-source.rmf" in lines and "arf 1:1 fit-source.arf" in lines
+    rmf, arf = read_rmf("fit-source.rmf"), read_arf("fit-source.arf")
     assert rmf.plain and arf.plain
     np.testing.assert_allclose(rmf.e_max, toy.HIGH, rtol=1e-6)
     np.testing.assert_allclose(rmf.matrix.toarray(), toy.redistribution(), rtol=1e-6, atol=1e-9)
@@ -124,8 +124,10 @@ def test_an_area_of_other_rows_is_written_on_those_of_the_response(
     toy.write(tmp_path, area=toy.arf(toy.LOW[10:330], toy.HIGH[10:330]))
     fit("spec.pha")
     lines = Path("fit.xcm").read_text().splitlines()
-    assert "response 1:1 resp.rmf" in lines and "arf 1:1 fit.arf" in lines
-    np.testing.assert_array_equal(read_arf("fit.arf").area, np.repeat([0, 50.0, 0], [10, 320, 70]))
+    assert "response 1:1 resp.rmf" in lines and "arf 1:1 fit-source.arf" in lines
+    np.testing.assert_array_equal(
+        read_arf("fit-source.arf").area, np.repeat([0, 50.0, 0], [10, 320, 70])
+    )
 
 
 def test_plain_files_are_named_and_bins_that_are_others_are_told(tmp_path: Path, fit: Any) -> None:
@@ -135,6 +137,24 @@ def test_plain_files_are_named_and_bins_that_are_others_are_told(tmp_path: Path,
     assert "# fitted in bins of at least 25 counts" in text
     assert "response 1:1 resp.rmf\narf 1:1 area.arf\nbackgrnd 1 none\n" in text
     assert not list(tmp_path.glob("fit*rf"))
+
+
+def test_what_is_read_is_not_replaced(
+    tmp_path: Path, fit: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy.write(tmp_path)
+    (tmp_path / "resp.rmf").rename(tmp_path / "fit-source.rmf")
+    before = (tmp_path / "fit-source.rmf").read_bytes()
+    fit("spec.pha", "--rmf", "fit-source.rmf", status=1)
+    assert "fit-source.rmf: is read, and responses are written" in capsys.readouterr().err
+    assert (tmp_path / "fit-source.rmf").read_bytes() == before
+    for option in ("--save", "--output", "--plot"):
+        name = "spec.pdf" if option == "--plot" else "spec.pha"
+        (tmp_path / "spec.pdf").unlink(missing_ok=True)
+        (tmp_path / "spec.pdf").symlink_to("spec.pha")
+        words = ["fit", "spec.pha", "--rmf", "fit-source.rmf", "--expression", "powerlaw"]
+        assert main([*words, option, name]) == 1
+        assert f"{name}: is read, so it is not replaced; name another" in capsys.readouterr().err
 
 
 def test_names_that_xspec_splits_are_refused(
