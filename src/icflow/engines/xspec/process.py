@@ -144,6 +144,7 @@ class Process:
             process.kill()
 
         timer = Timer(limit, end)
+        timer.daemon = True  # a job that is told to end here does not wait for it
         timer.start()
         try:
             process.stdin.write(json.dumps(request) + "\n")

@@ -96,11 +96,14 @@ def test_a_job_that_is_told_to_end_leaves_nothing(
     command += ["--shard-first", "0", "--count", "100000", "--output", str(tmp_path / "a.pha")]
     job = subprocess.Popen(command, env=os.environ | {"TMPDIR": str(temporary)})
     partial = tmp_path / "a.pha.partial.jsonl"
-    while not partial.exists():
-        assert job.poll() is None
-        time.sleep(0.05)
-    assert len(list(temporary.iterdir())) == 1
-    job.send_signal(signal.SIGTERM)
-    assert job.wait(60) == 128 + signal.SIGTERM
+    try:
+        while not partial.exists():
+            assert job.poll() is None
+            time.sleep(0.05)
+        assert len(list(temporary.iterdir())) == 1
+        job.send_signal(signal.SIGTERM)
+        assert job.wait(60) == 128 + signal.SIGTERM
+    finally:
+        job.kill()
     assert list(temporary.iterdir()) == []
     assert partial.stat().st_size > 0, "what was faked is kept"
