@@ -57,3 +57,15 @@ def test_ranges_of_channels_are_noted(folder: Path) -> None:
     (folder / "saved.xcm").write_text(words)
     _, (spectrum,) = icflow.read_xcm("saved.xcm")
     assert "ignores the channels 1-35,370-400" in spectrum.notes[-1]
+
+
+def test_a_joint_fit_comes_back(folder: Path) -> None:
+    toy.save(folder / "other.pha", toy.pha(counts=toy.draw(norm=1.1), INSTRUME="TOY2"))
+    spectra = [icflow.read_spectrum(name, energies=(2, 30)) for name in ("spec.pha", "other.pha")]
+    fit = icflow.Model("powerlaw", {"powerlaw.PhoIndex": (1, 3)}).fit(spectra)
+    fit.save("fit.xcm")
+    model, again = icflow.read_xcm("fit.xcm")
+    assert model.settings["constant.factor"] == 1.0 and len(again) == 2
+    refitted = model.fit(again)
+    assert refitted.cstat == pytest.approx(fit.cstat, abs=1e-3)
+    assert refitted.values["factor.TOY2"] == pytest.approx(fit.values["factor.TOY2"], rel=1e-4)
