@@ -49,8 +49,8 @@ DATASETS = ("test_2T", "test_1T+IC")
 INTEGRALS = ("2T_fixed", "1T+IC_fixed")
 # Parameters that two like plasmas exchange.
 LIKE = (("apec.kT", "apec_3.kT"), ("apec.norm", "apec_3.norm"))
-# Markov chains side by side, steps of each, of which the first ones are left out, and what is kept.
-CHAINS, STEPS, BURNT, EVERY = 200, 4000, 2000, 10
+# Markov chains side by side, steps of each, of which the first half is left out, and what is kept.
+CHAINS, STEPS, EVERY = 200, 4000, 10
 # How far a step goes along the difference of two chains; 1 goes from mode to mode.
 STRETCHES = (0.3, 0.75, 1.0)
 # Powers of the likelihood that chains are run for. Between the place where two plasmas are alike,
@@ -155,7 +155,7 @@ class Cube:
         return found
 
 
-def chains(cube: Cube, power: float, random: np.random.Generator) -> Floats:
+def chains(cube: Cube, power: float, steps: int, random: np.random.Generator) -> Floats:
     """Return points (n, n_free) distributed as a power of the likelihood.
 
     By differential evolution (ter Braak 2006).
@@ -172,7 +172,7 @@ def chains(cube: Cube, power: float, random: np.random.Generator) -> Floats:
     # A chain that begins outside goes to wherever there is a likelihood.
     values = np.maximum(log_density(points), LEAST)
     kept = []
-    for step in range(STEPS):
+    for step in range(steps):
         # Along the difference of two others: it knows every degeneracy.
         one, other = points[random.integers(0, CHAINS, (2, CHAINS))]
         stretch = random.choice(STRETCHES, (CHAINS, 1))
@@ -180,17 +180,19 @@ def chains(cube: Cube, power: float, random: np.random.Generator) -> Floats:
         trial_values = log_density(trial)
         better = trial_values > values + np.log(random.random(CHAINS))
         points[better], values[better] = trial[better], trial_values[better]
-        if step >= BURNT and step % EVERY == 0:
+        if step >= steps // 2 and step % EVERY == 0:
             kept.append(points[values > LEAST])
     return np.concatenate(kept)
 
 
-def sampled_in_all(cube: Cube, random: np.random.Generator) -> tuple[float, float, float]:
+def sampled_in_all(
+    cube: Cube, steps: int, random: np.random.Generator
+) -> tuple[float, float, float]:
     """Return ln of the evidence by importance sampling of all parameters, its error, and points.
 
     These are the effective ones.
     """
-    sample = np.concatenate([chains(cube, power, random) for power in POWERS])
+    sample = np.concatenate([chains(cube, power, steps, random) for power in POWERS])
     mixture = GaussianMixture(COMPONENTS, reg_covar=1e-12, random_state=0).fit(sample)
     parts = [
         multivariate_t(mean, WIDER * covariance, df=DEGREES, allow_singular=True, seed=random)
@@ -211,7 +213,9 @@ def sampled_in_all(cube: Cube, random: np.random.Generator) -> tuple[float, floa
     return total, math.sqrt(1 / effective - 1 / POINTS), effective
 
 
-def measure(engine: EmbeddedEngine, run: config.Config, number: int) -> list[dict[str, Any]]:
+def measure(
+    engine: EmbeddedEngine, run: config.Config, number: int, steps: int
+) -> list[dict[str, Any]]:
     """Integrate in three ways for some spectra of each class."""
     integrators = {}
     for name in INTEGRALS:
@@ -232,7 +236,7 @@ def measure(engine: EmbeddedEngine, run: config.Config, number: int) -> list[dic
         for i in range(number):
             for name, integrator in integrators.items():
                 rows.append({"dataset": dataset, "index": i, "integral": name})
-                rows[-1] |= one_spectrum(integrator, counts[i], truth, run, rows[-1])
+                rows[-1] |= one_spectrum(integrator, counts[i], truth, run, rows[-1], steps)
                 print(
                     "{dataset:>10} {index:3} {integral:>12}: {sampled:12.3f} ± {error:.3f} "
                     "({effective:4.0f} effective)   in all {in_all:+7.3f} ± {in_all_error:.3f}   "
@@ -254,6 +258,7 @@ def one_spectrum(
     truth: dict[str, Floats],
     run: config.Config,
     row: dict[str, Any],
+    steps: int,
 ) -> dict[str, Any]:
     """Return one integral of one spectrum, done in three ways."""
     settings = settings_of.integrate(run, row["integral"])
@@ -268,7 +273,8 @@ def one_spectrum(
     theta = model.start.copy()
     theta[list(fixed)] = list(fixed.values())
     shapes, data, minima = integrator.fitter.minima(channels(inside), theta, WITHIN, MOST_MINIMA)
-    value, error, points = sampled_in_all(Cube(integrator, shapes, data, minima), random)
+    cube = Cube(integrator, shapes, data, minima)
+    value, error, points = sampled_in_all(cube, steps, random)
     return {
         "sampled": found.log,
         "error": found.error,
@@ -323,12 +329,13 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--spectra", type=int, default=25, help="of each class (25)")
+    parser.add_argument("--steps", type=int, default=STEPS, help=f"of each chain ({STEPS})")
     parser.add_argument("--output", type=Path, default=Path("results/evidence.json"))
     args = parser.parse_args()
     run = config.load(ROOT / "config.yaml")
     os.chdir(ROOT)
     engine = EmbeddedEngine(run.modules, run.atomic_data)
-    rows = measure(engine, run, args.spectra)
+    rows = measure(engine, run, args.spectra, args.steps)
     summary = summarise(rows)
     for name, value in summary.items():
         print(f"{name}: {value:.4g}")

@@ -62,9 +62,8 @@ def test_evidences_are_compared_with_plain_importance_sampling(
 ) -> None:
     output = tmp_path / "evidence.json"
     command = [sys.executable, root / "benchmarks/evidence.py", "--output", output]
-    done = subprocess.run(
-        [*command, "--spectra", "1"], cwd=tmp_path, capture_output=True, text=True
-    )
+    few = ["--spectra", "1", "--steps", "1000"]
+    done = subprocess.run([*command, *few], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     content = json.loads(output.read_text())
     assert len(content["rows"]) == 4
