@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import icflow
-from icflow.config import ObservedSpectrum
 from icflow.config.reading import FILL_IN
 from icflow.errors import IcflowError
 from icflow.observation.fitting import names_of
 from icflow.ogip.binary_table import read_tables
 from icflow.ogip.kinds import is_spectrum
 from icflow.ogip.names import FileName, beside
-from icflow.ogip.observation import FILE, SpectrumFiles, read_files
+from icflow.ogip.observation import FILE, SpectrumFiles
+from icflow.ogip.spectrum import check_counts, read_spectrum
 from icflow.project import CONFIG, FILES, check_files
 from icflow.sections import NAME
 
@@ -45,6 +45,8 @@ rule everything:
     input:
         rules.all.input,
 """
+# A companion that is to be filled in.
+MISSING = Path(FILL_IN)
 EMPTY = re.compile(r"^observations: \{\}.*$", re.MULTILINE)
 
 
@@ -73,9 +75,7 @@ def run(folder: Path, observation: Sequence[Path] = ()) -> str:
         raise IcflowError(
             f"{folder}: is there and not empty, and nothing is overwritten; name a new folder"
         )
-    spectra = [
-        read_files(ObservedSpectrum(spectrum=str(p), background="none")) for p in observation
-    ]
+    spectra = [_read(path) for path in observation]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".icflow-", dir=folder.parent) as temporary:
@@ -130,24 +130,45 @@ def _entry(spectra: Sequence[SpectrumFiles], folder: Path) -> list[str]:
     return lines
 
 
+def _read(path: Path) -> SpectrumFiles:
+    """Return a spectrum with those companions that its header names and that are there."""
+    spectrum = read_spectrum(path)
+    check_counts(spectrum.counts, str(path))
+    rmf, arf = (
+        None if name is None else beside(path, name) or MISSING
+        for name in (spectrum.respfile, spectrum.ancrfile)
+    )
+    return SpectrumFiles("", "", spectrum, rmf or MISSING, arf, None)
+
+
 def _companions(files: SpectrumFiles, folder: Path, indent: int) -> list[str]:
     """Return the lines on one spectrum."""
-
-    def there(path: str | Path) -> str:
-        return os.path.relpath(path, folder)
-
     spectrum = files.spectrum
+    seconds = f"{int(spectrum.counts.sum())} counts in {spectrum.exposure:g} s"
     told = "description of the background (docs/observe.md), or none"
     if spectrum.backfile and beside(Path(spectrum.path), spectrum.backfile):
         told = f"{FILE} for {spectrum.backfile}, a description of the background, or none"
-    seconds = f"{int(spectrum.counts.sum())} counts in {spectrum.exposure:g} s"
-    area = "none" if files.arf is None else there(files.arf)
-    return [
-        _line(indent, "spectrum", there(spectrum.path), seconds),
-        _line(indent, "rmf", there(files.rmf), "redistribution matrix"),
-        _line(indent, "arf", area, "effective area"),
-        _line(indent, "background", FILL_IN, told),
-    ]
+    rows = (
+        ("spectrum", Path(spectrum.path), seconds),
+        ("rmf", files.rmf, _what("redistribution matrix", files.rmf, spectrum.respfile)),
+        ("arf", files.arf, _what("effective area", files.arf, spectrum.ancrfile)),
+        ("background", MISSING, told),
+    )
+    return [_line(indent, key, _there(path, folder), comment) for key, path, comment in rows]
+
+
+def _there(path: Path | None, folder: Path) -> str:
+    """Return how a configuration in a folder names a file."""
+    if path is None or path == MISSING:
+        return "none" if path is None else FILL_IN
+    return os.path.relpath(path, folder)
+
+
+def _what(file: str, path: Path | None, header: str | None) -> str:
+    """Say what a companion is, and what the header says of one that is not there."""
+    if path != MISSING:
+        return file
+    return f"{file}; the header names {header or 'none'}, which is not there"
 
 
 def _line(indent: int, key: str, value: str, comment: str) -> str:

@@ -65,6 +65,16 @@ def test_an_observation_is_described_but_for_what_no_header_knows(
     assert config.load(path).observations["Coma_cluster_C"].redshift == 0.1
 
 
+def test_companions_that_are_not_there_are_to_be_filled_in(folder: Path) -> None:
+    (folder / "resp.rmf").unlink()
+    toy.save(folder / "none.pha", toy.pha(RESPFILE=None))
+    assert main(["init", "project", "--observation", "spec.pha", "none.pha"]) == 0
+    text = (folder / "project/config.yaml").read_text()
+    spectra = yaml.safe_load(text)["observations"]["Coma_cluster_C"]["spectra"]
+    assert {one["rmf"] for one in spectra.values()} == {"???"}
+    assert "the header names resp.rmf, which is not there" in text
+
+
 def test_a_source_without_a_name_is_called_as_its_file(folder: Path) -> None:
     toy.save(folder / "nu A01_sr.pha", toy.pha())
     assert main(["init", "project", "--observation", "nu A01_sr.pha"]) == 0
