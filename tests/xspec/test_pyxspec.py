@@ -618,7 +618,7 @@ def test_the_worker_as_a_program(setup, folder, session):
     assert len(replies[1].get("counts", [])) == 4096, (
         f"the prediction answers {str(replies[1])[:500]}"
     )
-    assert "error" in replies[3], f"an unknown model is an error: {str(replies[3])[:500]}"
+    assert "unable" in replies[3], f"an unknown model is refused: {str(replies[3])[:500]}"
     assert replies[2] == replies[4], (
         "an error leaves nothing behind: the same seed, the same counts"
     )

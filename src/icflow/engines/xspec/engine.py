@@ -252,7 +252,8 @@ class PyXspecEngine:
                 killed += isinstance(crash, XspecKilled)
                 yield failed(plan, f"{crash}, twice on this spectrum")
             except NoXspecError:
-                # A crash, and no way to start again: the rest is left for another try.
+                # No way to start again after a crash, or a model that this XSPEC does not know: the
+                # rest is left for another try.
                 raise
             except IcflowError as error:
                 yield failed(plan, str(error))

@@ -41,7 +41,7 @@ class XspecError(IcflowError):
 
 
 class NoXspecError(IcflowError):
-    """XSPEC does not start: no fault of a spectrum."""
+    """XSPEC does not start, or cannot do this: no fault of a spectrum."""
 
 
 class Process:
@@ -71,13 +71,15 @@ class Process:
         XspecError
             If XSPEC refuses, with what it said.
         NoXspecError
-            If there is no XSPEC.
+            If there is no XSPEC, or none that can do this.
         """
         if self.process is None:
             self.start()
         reply = self._exchange(request, fits * LIMIT)
         if "error" in reply:
             raise XspecError(f"XSPEC: {reply['error']}")
+        if "unable" in reply:
+            raise NoXspecError(reply["unable"])
         return reply
 
     def start(self) -> None:

@@ -20,7 +20,7 @@ for each source of the set-up: {``expression``, ``parameters``}, the latter
 upper limit] (free) or ``"=3"`` (linked to the third parameter of its model).
 
 The reply is what the method returns, or {``error``: what went wrong}, or
-{``missing``: why there is no PyXspec}.
+{``unable``: what this XSPEC cannot do}, or {``missing``: why there is no PyXspec}.
 """
 # Python 3.8 knows no zip(strict=True), and collections.abc has nothing to subscribe to.
 # ruff: noqa: B905, UP035
@@ -49,6 +49,10 @@ COSMOLOGY = "70 0 0.73"
 
 class Unexpected(Exception):
     """XSPEC did something else than it was asked for."""
+
+
+class Unable(Unexpected):
+    """This XSPEC cannot do what it is asked for, whatever the spectrum."""
 
 
 def check(condition: bool, sentence: str) -> None:
@@ -285,7 +289,13 @@ class Session:
         """Define the model of one source and set its parameters."""
         expression, parameters = model["expression"], model["parameters"]
         named = (self.names[source], source + 1) if source else ()
-        made = self.xspec.Model(expression, *named)
+        try:
+            made = self.xspec.Model(expression, *named)
+        except Exception as error:
+            raise Unable(
+                f"XSPEC {self.versions()['xspec']} cannot define {expression} ({error}): it may be "
+                "too old for one of these models; use a newer XSPEC, or other models"
+            ) from None
         names = [
             f"{component}.{parameter}"
             for component in made.componentNames
@@ -524,6 +534,8 @@ def answer(session: Session | None, request: dict[str, Any]) -> tuple[Session | 
         return session, getattr(session, request["do"])(request)
     except ImportError as error:
         return session, {"missing": explain(error)}
+    except Unable as error:
+        return session, {"unable": explain(error)}
     except Exception as error:
         return session, {"error": explain(error)}
 

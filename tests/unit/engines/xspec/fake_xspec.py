@@ -137,6 +137,8 @@ class Model:
         self.name = name
         self.componentNames = []
         for position, word in enumerate(re.findall(r"[a-z]+", expression.lower()), start=1):
+            if word not in NAMES:
+                raise Exception("Model Command Error")
             component, parameters = NAMES[word]
             taken = component in self.componentNames
             label = f"{component}_{position}" if taken else component

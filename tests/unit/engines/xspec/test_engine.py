@@ -585,6 +585,15 @@ def test_counts_of_other_models_are_refused(
         engine.fake("tbabs*powerlaw", POWERLAW, 3, "test", [7])
 
 
+def test_an_xspec_that_is_too_old_for_a_model_ends_the_job(engine: PyXspecEngine) -> None:
+    model = FitModel(expression="bwcycl", parameters={"bwcycl.norm": {"free": [0.0, 1.0]}})
+    problem = r"^XSPEC 12\.99\.9 cannot define bwcycl \(Model Command Error\): .* newer XSPEC"
+    with pytest.raises(IcflowError, match=problem):
+        list(engine.fit(model, ONE, spectra(600, 601), {}, []))
+    with pytest.raises(IcflowError, match="cannot define bwcycl"):
+        engine.fake("bwcycl", {}, 3, "test", [7])
+
+
 def test_missing_tables_are_named(
     calls: Path, instrument: Instrument, monkeypatch: pytest.MonkeyPatch
 ) -> None:
