@@ -52,7 +52,7 @@ class Unexpected(Exception):
 
 
 class Unable(Unexpected):
-    """This XSPEC cannot do what it is asked for, whatever the spectrum."""
+    """The XSPEC at hand cannot do what it is asked for, whatever the spectrum."""
 
 
 def check(condition: bool, sentence: str) -> None:
