@@ -77,8 +77,9 @@ def test_spectra(tmp_path_factory: pytest.TempPathFactory, change: Bytes) -> Non
     path = tmp_path_factory.mktemp("spectra") / "shard.pha"
     write_spectra(path, spectra())
     path.write_bytes(change(path.read_bytes()))
-    if not refused(lambda: np.asarray(read_spectra(path).counts)):
-        assert np.asarray(read_spectra(path).counts).min() >= 0
+    again: list[SpectrumSet] = []
+    if not refused(lambda: again.append(read_spectra(path))):
+        assert np.array_equal(again[0].counts, spectra().counts)
 
 
 @given(change=BYTES)

@@ -12,9 +12,10 @@ from typing import Protocol
 import numpy as np
 
 from icflow.config import FitControl, FitModel, Systematics
+from icflow.errors import IcflowError
 from icflow.models.priors import Prior
 from icflow.models.scenario import Setting
-from icflow.typing import CountsByRow, DrawnCounts, Floats
+from icflow.typing import Counts, CountsByRow, DrawnCounts, Floats
 
 # Start of the names of the factors in front of background components.
 BACKGROUND = "background."
@@ -74,6 +75,18 @@ class FitResult:
     status: str = "ok"
     covariance: Floats = field(default_factory=lambda: np.empty((0, 0)), repr=False)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+
+def check_counts(counts: Counts | Floats) -> None:
+    """Check that the counts of a spectrum can be counts.
+
+    Raises
+    ------
+    IcflowError
+        If one is negative.
+    """
+    if counts.size and counts.min() < 0:
+        raise IcflowError("the spectrum holds negative counts; extract or simulate it again")
 
 
 def checked(result: FitResult) -> FitResult:

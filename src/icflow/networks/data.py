@@ -99,13 +99,15 @@ def input_rates(
     Raises
     ------
     IcflowError
-        If no channel is selected, or `counts` has another number of channels.
+        If no channel is selected, or `counts` has another number of channels or is negative.
     """
     if counts.shape[1] != len(e_min):
         raise IcflowError(
             f"the spectra have {counts.shape[1]} channels, the response {len(e_min)}; give the "
             "response that they were made with"
         )
+    if counts.size and counts.min() < 0:
+        raise IcflowError("a spectrum holds negative counts; simulate the dataset again")
     channels = select_channels(e_min, e_max, energies)
     rates: Singles = (
         counts[:, channels] / _counts_per_rate(exposure, e_min, e_max, channels)

@@ -100,7 +100,7 @@ class CountsOnDisk:
         Raises
         ------
         IcflowError
-            If a count is negative.
+            If counts are no integers.
         """
         some = rows if isinstance(rows, slice) else slice(rows, rows + 1)
         first, stop, _ = some.indices(len(self))
@@ -117,10 +117,9 @@ def _flat(counts: AnyArray) -> AnyArray:
 
 
 def _check_drawn(name: str, counts: AnyArray) -> None:
-    if counts.dtype.kind not in "iu" or (counts.size and counts.min() < 0):
-        raise IcflowError(
-            f"{name}: COUNTS holds negative or broken numbers; simulate the dataset again"
-        )
+    """Check that counts are integers: whoever uses a spectrum refuses one of negative counts."""
+    if counts.dtype.kind not in "iu" or (counts.size and counts.max() >= 2**31):
+        raise IcflowError(f"{name}: COUNTS holds no counts; simulate the dataset again")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from icflow.config import AtomicData, FitControl, FitModel, Scenario
-from icflow.engines.base import BACKGROUND, FitResult, Module, checked, failed_fit
+from icflow.engines.base import BACKGROUND, FitResult, Module, check_counts, checked, failed_fit
 from icflow.engines.embedded.fake import Simulator
 from icflow.engines.embedded.fitting import Fitter
 from icflow.engines.embedded.folding import FACTOR, Behind, Folding, Groups, Selection
@@ -61,6 +61,7 @@ class Task:
     ) -> FitResult:
         """Fit one spectrum; a bad one gives a flagged result."""
         try:
+            check_counts(counts)
             data, channels = self.selection.data(counts, self.group_min, groups, behind, row)
             return checked(self.fitter.fit(data, channels, fixed))
         except IcflowError as error:
@@ -369,6 +370,7 @@ class EmbeddedEngine:
         for row, random in enumerate(randoms):
             fixed = {position[name]: float(truth[name][row]) for name in at_truth}
             inside = counts[row][integrator.channels].astype(np.float64)
+            check_counts(inside)
             yield integrator.integrate(inside, fixed, random)
 
     def integrator(

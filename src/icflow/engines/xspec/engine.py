@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from icflow.config import AtomicData, FitControl, FitModel
-from icflow.engines.base import BACKGROUND, FitResult, Module
+from icflow.engines.base import BACKGROUND, FitResult, Module, check_counts
 from icflow.engines.registry import make_engine
 from icflow.engines.xspec import home, inputs
 from icflow.engines.xspec.fitting import Plan, failed, fit_result
@@ -296,6 +296,7 @@ class PyXspecEngine:
         what: str,
     ) -> FitResult:
         rmf, (low, high) = self.rmf, control.energies
+        check_counts(counts)
         if not np.any(counts[noticed_channels(rmf.e_min, rmf.e_max, low, high)] > 0):
             raise IcflowError("the spectrum has no counts in the energy range of the fit")
         bins, _ = grouped_selection(counts, rmf.e_min, rmf.e_max, low, high, control.group_min)

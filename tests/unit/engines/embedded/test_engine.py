@@ -234,14 +234,18 @@ def test_bad_spectra_are_flagged_and_the_batch_goes_on(
 ) -> None:
     few = np.zeros_like(spectra[0])
     few[100:105] = 1
-    batch = np.stack([np.zeros_like(spectra[0]), few, spectra[1]])
+    broken = spectra[1].copy()
+    broken[300] = -1
+    batch = np.stack([np.zeros_like(spectra[0]), few, broken, spectra[1]])
     settings = settings_of.baseline(run, "1T+IC_fixed")
-    truth = {"apec.Redshift": np.full(3, 0.04320938)}
-    nothing, handful, good = engine.fit(settings.model, settings, batch, truth, settings.at_truth)
+    truth = {"apec.Redshift": np.full(4, 0.04320938)}
+    fits = engine.fit(settings.model, settings, batch, truth, settings.at_truth)
+    nothing, handful, negative, good = fits
     assert np.isnan(nothing.cstat) and not nothing.converged
     assert "no counts" in nothing.status
     assert nothing.errors["TBabs.nH"] == 0 and np.isnan(nothing.errors["apec.kT"])
     assert handful.bins <= 1 or np.isfinite(handful.cstat)
+    assert "negative counts" in negative.status and np.isnan(negative.cstat)
     assert good.status == "ok" and good.converged
 
 
