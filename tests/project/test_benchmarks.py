@@ -76,6 +76,20 @@ def test_evidences_are_compared_with_plain_importance_sampling(
     assert "balanced accuracy, laplace" in done.stdout
 
 
+def test_strategies_end_where_they_are_said_to(
+    root: Path, rmf_path: Path, arf_path: Path, atomdb: Path
+) -> None:
+    said = run(root, "strategies.py", "--spectra", "1", "--fits", "label")
+    rows = [line.split(" | ") for line in said.splitlines()[2:]]
+    above = {row[1]: float(row[5]) for row in rows}
+    evaluations = {row[1]: int(row[6].strip(" |")) for row in rows}
+    assert list(above) == ["plain", "thorough", "seeded"]
+    assert above["plain"] > 1, "a false convergence"
+    assert above["thorough"] < 1
+    assert abs(above["seeded"]) < 0.01
+    assert evaluations["seeded"] < 0.5 * evaluations["plain"]
+
+
 # --- the autoencoders -----------------------------------------------------------------
 
 CHANNELS, INPUTS = 4096, 2960
