@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from os import PathLike, fspath
+from os import fspath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from icflow.api.fit import Fit
 from icflow.api.flux import band_flux
 from icflow.api.instrument import Instrument, Name, engine_of
 from icflow.api.likelihood import Likelihood
-from icflow.api.spectrum import Spectrum, read_spectrum
+from icflow.api.spectrum import Spectrum, as_spectra, common_choice
 from icflow.api.units import shown, unit_of
 from icflow.config import AtomicData, FitModel, Free, Link, Scenario, checked
 from icflow.engines.columns import columns_of
@@ -519,12 +519,7 @@ class Model:
 
     def _spectra(self, spectra: Any, background: Any) -> list[Spectrum]:
         """Return spectra, read where files are named, with their backgrounds."""
-        chosen = [
-            read_spectrum(one) if isinstance(one, (str, PathLike)) else one
-            for one in listed(spectra)
-        ]
-        if not chosen or not all(isinstance(one, Spectrum) for one in chosen):
-            raise IcflowError(f"spectra is {spectra!r}; give spectra that read_spectrum returns")
+        chosen = as_spectra(spectra)
         if background is None:
             return chosen
         given = listed(background)
@@ -538,17 +533,7 @@ class Model:
 
     def _fit_settings(self, spectra: Sequence[Spectrum], **own: Any) -> FitSpectrumSettings:
         """Return the settings of a fit of spectra, in the energies and bins that these ask for."""
-        for key in ("energies", "group_min"):
-            asked = {repr(getattr(spectrum, key)): getattr(spectrum, key) for spectrum in spectra}
-            if len(asked) > 1:
-                raise IcflowError(
-                    f"the spectra have different {key}, {' and '.join(asked)}; give all of them "
-                    f"the same with using({key}=...)"
-                )
-            (value,) = asked.values()
-            if value is not None:
-                own[key] = value
-        return self._settings(**own)
+        return self._settings(**common_choice(spectra), **own)
 
     def _settings(self, **own: Any) -> FitSpectrumSettings:
         tree: dict[str, Any] = {"freeze": {}, "link": {}, "limits": {}, "start": {}}

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from os import PathLike, fspath
+from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from icflow.api.arguments import listed, number, python_words
+from icflow.api.arguments import number, python_words
 from icflow.api.instrument import Name
-from icflow.api.spectrum import Spectrum, read_spectrum
+from icflow.api.spectrum import Spectrum, as_spectra, common_choice
 from icflow.config import overlay, validate
 from icflow.config.reading import read_tree
-from icflow.errors import IcflowError
 from icflow.observation import page, words
 from icflow.observation.fitting import names_of
 from icflow.observation.whole import run
@@ -119,9 +118,7 @@ def observe(
     icflow.errors.IcflowError: observe: observations has the name '../Coma'; names may ...
     """
     check_files()
-    chosen = [
-        read_spectrum(one) if isinstance(one, (str, PathLike)) else one for one in listed(spectra)
-    ]
+    chosen = as_spectra(spectra)
     entry = {
         "redshift": number(redshift, "", "redshift"),
         "nH": number(nH, "1e22 cm-2", "nH"),
@@ -139,21 +136,10 @@ def observe(
 
 def _spectra(chosen: Sequence[Spectrum]) -> dict[str, Any]:
     """Return what a configuration says of spectra."""
-    entry: dict[str, Any] = {}
-    for key in ("energies", "group_min"):
-        given = {repr(getattr(spectrum, key)): getattr(spectrum, key) for spectrum in chosen}
-        if len(given) > 1:
-            raise IcflowError(
-                f"the spectra have different {key}, {' and '.join(given)}; give all of them the "
-                f"same with using({key}=...)"
-            )
-        (value,) = given.values()
-        if value is not None:
-            entry[key] = value
     files = [spectrum.files for spectrum in chosen]
     names = names_of(files)
     each = {name: _files(one) for name, one in zip(names, files, strict=True)}
-    return entry | (each[""] if list(each) == [""] else {"spectra": each})
+    return common_choice(chosen) | (each[""] if list(each) == [""] else {"spectra": each})
 
 
 def _files(files: SpectrumFiles) -> dict[str, str]:

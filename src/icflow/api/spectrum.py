@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from icflow.api.arguments import energies as energies_of
-from icflow.api.arguments import in_python, python_words
+from icflow.api.arguments import in_python, listed, python_words
 from icflow.api.instrument import Instrument, Name
 from icflow.config import ObservedSpectrum
 from icflow.errors import IcflowError
@@ -186,6 +186,43 @@ def read_spectrum(
     notes = tuple(in_python(note) for note in checked.files.notes)
     # A fit looks again, at the energies that it has then.
     return replace(chosen, files=replace(checked.files, notes=spectrum.files.notes), notes=notes)
+
+
+def as_spectra(spectra: Any) -> list[Spectrum]:
+    """Return spectra, read where files are named.
+
+    Raises
+    ------
+    IcflowError
+        If there is none, or something else among them.
+    """
+    given = listed(spectra)
+    read = [read_spectrum(one) if isinstance(one, (str, PathLike)) else one for one in given]
+    if not read or not all(isinstance(one, Spectrum) for one in read):
+        raise IcflowError(f"spectra is {spectra!r}; give spectra that read_spectrum returns")
+    return read
+
+
+def common_choice(spectra: Sequence[Spectrum]) -> dict[str, Any]:
+    """Return the energies and the least counts in a bin that were chosen for all spectra.
+
+    Raises
+    ------
+    IcflowError
+        If they are not the same for all.
+    """
+    choice: dict[str, Any] = {}
+    for key in ("energies", "group_min"):
+        asked = {repr(getattr(spectrum, key)): getattr(spectrum, key) for spectrum in spectra}
+        if len(asked) > 1:
+            raise IcflowError(
+                f"the spectra have different {key}, {' and '.join(asked)}; give all of them the "
+                f"same with using({key}=...)"
+            )
+        (value,) = asked.values()
+        if value is not None:
+            choice[key] = value
+    return choice
 
 
 def _read(path: str, rmf: str | None, arf: str | None, background: str | None) -> SpectrumFiles:
