@@ -14,6 +14,8 @@ import pickle
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import cache
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +32,8 @@ from icflow.settings import RatioSettings
 from icflow.typing import Booleans, Floats, Integers
 
 COMPONENTS = 40  # principal components of the bins that the network sees
+# Components of which polynomials of this degree foretell the others.
+LEADING, DEGREE = 7, 3
 PREPARED = 50_000  # spectra that whitening, calibration and limits are taken from, each
 VALIDATED = 20_000  # spectra of the loss in the history
 RECORDS = 50  # rows of the history
@@ -65,7 +69,10 @@ class RatioNetwork(nn.Module):
     """From the counts of bins, and what is known of a spectrum, to ln of the likelihood ratio.
 
     Counts are stabilised (after the transformation of Anscombe noise is the same in every bin) and
-    turned into principal components, each in units of its own scatter, of which most is noise.
+    turned into principal components, each in units of its own scatter. A few of them hold most of
+    what varies; that the others follow from them is bent, and what tells the hypotheses apart is
+    how the others depart from it. So they are given once more, less what a polynomial of the few
+    foretells.
 
     Parameters
     ----------
@@ -78,7 +85,9 @@ class RatioNetwork(nn.Module):
     def __init__(self, bins: int, known: int, units: int, layers: int) -> None:
         super().__init__()
         components = min(COMPONENTS, bins)
-        self.inputs = nn.Linear(components + known, units)
+        self.leading = min(LEADING, components)
+        others = components - self.leading
+        self.inputs = nn.Linear(components + known + others, units)
         self.layers = nn.ModuleList([_Residual(units) for _ in range(layers)])
         self.output = nn.Sequential(nn.LayerNorm(units), nn.Linear(units, 1))
         buffers = {
@@ -86,6 +95,9 @@ class RatioNetwork(nn.Module):
             "whitening": torch.zeros(bins, components),
             "known_mean": torch.zeros(known),
             "known_scale": torch.ones(known),
+            # Of the other components by the monomials, in units of what is left of each.
+            "foretold": torch.zeros(len(_monomials(self.leading + known)), others),
+            "left": torch.ones(others),
             # Lowest and highest value of what is known; squared distances that few spectra exceed.
             "known_range": torch.zeros(2, known),
             "farthest": torch.zeros(2),
@@ -97,29 +109,37 @@ class RatioNetwork(nn.Module):
         self.whitening: Tensor
         self.known_mean: Tensor
         self.known_scale: Tensor
+        self.foretold: Tensor
+        self.left: Tensor
         self.known_range: Tensor
         self.farthest: Tensor
         self.calibration: Tensor
 
     def adapt(self, spectra: Spectra) -> None:
-        """Find the whitening of counts and the scale of what is known."""
+        """Find the whitening of counts, the scale of what is known and the polynomials."""
         stabilised = _stabilised(spectra.counts).double()
         self.mean.copy_(stabilised.mean(0))
         centred = stabilised - stabilised.mean(0)
         values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
-        chosen = slice(-self.whitening.shape[1], None)
+        # The largest first.
+        chosen = torch.arange(len(values)).flip(0)[: self.whitening.shape[1]]
         self.whitening.copy_(vectors[:, chosen] / values[chosen].clamp(min=0.5).sqrt())
         known = torch.from_numpy(spectra.known)
         if len(known.T):
             self.known_mean.copy_(known.mean(0))
             self.known_scale.copy_(known.std(0).clamp(min=1e-12))
             self.known_range.copy_(torch.stack([known.min(0).values, known.max(0).values]))
+        white, told = self._white(spectra.counts).double(), self._told(spectra.known).double()
+        terms, others = self._terms(white, told), white[:, self.leading :]
+        self.foretold.copy_(torch.linalg.lstsq(terms, others).solution)
+        self.left.copy_((others - terms @ self.foretold.double()).std(0))
 
     def forward(self, counts: Integers, known: Floats) -> Tensor:
         """Return ln of the likelihood ratio (n,), before its calibration."""
-        white = self._white(counts)
-        told = (torch.from_numpy(known).float() - self.known_mean) / self.known_scale
-        features = self.inputs(torch.cat([white, told], dim=1))
+        white, told = self._white(counts), self._told(known)
+        foretold = self._terms(white, told) @ self.foretold
+        departing = (white[:, self.leading :] - foretold) / self.left
+        features = self.inputs(torch.cat([white, told, departing], dim=1))
         for layer in self.layers:
             features = layer(features)
         logits: Tensor = self.output(features)[:, 0]
@@ -151,6 +171,18 @@ class RatioNetwork(nn.Module):
     def _white(self, counts: Integers) -> Tensor:
         return (_stabilised(counts) - self.mean) @ self.whitening
 
+    def _told(self, known: Floats) -> Tensor:
+        return (torch.from_numpy(known).float() - self.known_mean) / self.known_scale
+
+    def _terms(self, white: Tensor, told: Tensor) -> Tensor:
+        """Return the monomials of the leading components and of what is known."""
+        factors = torch.cat([torch.ones_like(white[:, :1]), white[:, : self.leading], told], dim=1)
+        first, *others = _monomials(factors.shape[1] - 1).T
+        terms = factors[:, first]
+        for chosen in others:
+            terms = terms * factors[:, chosen]
+        return terms
+
     def _distances(self, counts: Integers) -> Tensor:
         """Return squared distances from the mean spectrum: within the components, and beyond."""
         with torch.inference_mode():
@@ -173,6 +205,12 @@ class _Residual(nn.Module):
         """Map (n, units) to (n, units)."""
         added: Tensor = x + self.second(functional.silu(self.first(self.norm(x))))
         return added
+
+
+@cache
+def _monomials(variables: int) -> Tensor:
+    """Return the factors of all monomials up to `DEGREE`, of which 0 is one and 1 the first."""
+    return torch.tensor(list(combinations_with_replacement(range(variables + 1), DEGREE)))
 
 
 def _stabilised(counts: Integers) -> Tensor:
