@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -730,6 +731,32 @@ def label(settings: FitSettings, folder: Path, name: str) -> list[str]:
     text = json.dumps(settings.model_dump(mode="json", exclude_none=True))
     command = [sys.executable, "-m", "icflow.cli", "label", "--settings", text]
     return [*command, "--output", str(folder / name), str(folder / "a.pha")]
+
+
+def test_a_shard_that_the_embedded_engine_seeds(
+    calls: Path, instrument: Instrument, tmp_path: Path
+) -> None:
+    """XSPEC is given the minimum that the embedded engine finds for each spectrum."""
+    alone = instrument.model_copy(update={"background": None})
+    free = {"powerlaw.PhoIndex": {"free": [-2.0, 4.0]}, "powerlaw.norm": {"free": [0.0, 9.0]}}
+    model = FitModel(expression="powerlaw", parameters=free)
+    settings = fit_settings(alone).model_copy(
+        update={"model": model, "at_truth": [], "strategy": "seeded", "starts": 4}
+    )
+    write_shard(tmp_path / "a.pha", spectra(600, 700))
+    fit_stage.run(settings, tmp_path / "a.pha", tmp_path / "a.ecsv")
+    embedded = settings.model_copy(update={"engine": "embedded", "strategy": "thorough"})
+    fit_stage.run(embedded, tmp_path / "a.pha", tmp_path / "b.ecsv")
+    seeds = Table.read(tmp_path / "b.ecsv", format="ascii.ecsv")
+    found = re.findall(r"setPars\(\{1: ([-\d.e]+), 2: ([-\d.e]+)\}\)", calls.read_text())
+    starts = [tuple(map(float, pair)) for pair in found]
+    assert len(starts) == len(seeds) == 2
+    for start, row in zip(starts, seeds, strict=True):
+        minimum = row["powerlaw.PhoIndex"], row["powerlaw.norm"]
+        assert start == pytest.approx(minimum, rel=1e-6, abs=1e-6)
+    table = Table.read(tmp_path / "a.ecsv", format="ascii.ecsv")
+    assert list(table["status"]) == ["ok", "ok"]
+    assert table.meta["strategy"] == "seeded"
 
 
 def test_a_killed_shard_goes_on_where_it_was(
