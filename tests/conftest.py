@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -36,19 +35,33 @@ def pytest_report_header() -> list[str]:
     ]
 
 
+# Files of tests/workflow whose tests share a finished run, which takes longest of all.
+FINISHED = ("test_kills.py", "test_outputs.py", "test_reruns.py", "test_scans.py")
+
+
+def _group(nodeid: str) -> str:
+    """Return what a test shares fixtures with: all that reads the finished run, or its file."""
+    file, _, _ = nodeid.partition("::")
+    return "finished" if file.endswith(tuple(f"workflow/{name}" for name in FINISHED)) else file
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests make once what they share, in one process, and start the longest first.
-
-    The tests of a file share their fixtures; those of the workflow a finished run.
-    """
+    """Begin with the longest."""
     for item in items:
-        file, _, _ = item.nodeid.partition("::")
-        item.add_marker(pytest.mark.xdist_group("finished" if _reads_the_run(item) else file))
-    items.sort(key=lambda item: not _reads_the_run(item))
+        if item.get_closest_marker("workflow") and "finished" in getattr(item, "fixturenames", ()):
+            assert _group(item.nodeid) == "finished", f"{item.path.name} belongs into FINISHED"
+    items.sort(key=lambda item: _group(item.nodeid) != "finished")
 
 
-def _reads_the_run(item: Any) -> bool:
-    return item.get_closest_marker("workflow") is not None and "finished" in item.fixturenames
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Run a group in one process. Marks would say it, but xdist loses them in pytest 9.2."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduler(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return Scheduler(config, log)
 
 
 @pytest.fixture(scope="session")
