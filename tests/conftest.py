@@ -36,7 +36,13 @@ def pytest_report_header() -> list[str]:
 
 
 # Files of tests/workflow whose tests share a finished run, which takes longest of all.
-FINISHED = ("test_kills.py", "test_outputs.py", "test_reruns.py", "test_scans.py")
+FINISHED = (
+    "test_kills.py",
+    "test_outputs.py",
+    "test_projects.py",
+    "test_reruns.py",
+    "test_scans.py",
+)
 
 
 def _group(nodeid: str) -> str:

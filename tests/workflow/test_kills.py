@@ -20,11 +20,12 @@ LOST = (
     "integrate/test_2T/2T_fixed/*",
     "train/cae/*/*",
     "score/*/fold-1*",
-    "components/test_2T*",
+    "components/*",
     "fluxes/*",
     "evaluate/*",
     "tables/*",
     "figures/figure[1234]*",
+    "figures/examples*",  # which reads the components
     "run.json",
     "report.html",
 )
