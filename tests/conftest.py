@@ -40,6 +40,7 @@ FINISHED = (
     "test_kills.py",
     "test_outputs.py",
     "test_projects.py",
+    "test_random_kills.py",
     "test_reruns.py",
     "test_scans.py",
 )
