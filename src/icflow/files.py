@@ -165,6 +165,8 @@ def read_json(path: str | os.PathLike[str], key: str, what: str, remedy: str) ->
     IcflowError
         If the file is missing or is not whole.
     """
+    if not Path(path).exists():
+        raise IcflowError(f"{path}: cannot be read (No such file or directory); {remedy}")
     with reading(path, what, remedy):
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     if not isinstance(content, dict) or key not in content:

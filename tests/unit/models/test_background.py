@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from icflow.config import AtomicData
 from icflow.engines.embedded import folding
 from icflow.engines.embedded.folding import fold_background, load_response
 from icflow.errors import IcflowError
+from icflow.models import library
 from icflow.models.background import (
     BackgroundComponent,
     of_each,
@@ -228,8 +230,9 @@ def test_every_spectrum_has_a_file_of_its_own() -> None:
 
 
 def test_the_background_with_solar_emission_apart_is_the_same(
-    root: Path, rmf_path: Path, arf_path: Path
+    root: Path, rmf_path: Path, arf_path: Path, atomdb: Path
 ) -> None:
+    library.configure(AtomicData(folder=str(atomdb)))
     response = load_response(rmf_path, arf_path)
     whole, apart = (
         {

@@ -42,6 +42,7 @@ from icflow.publish.figures import (
     style,
 )
 from icflow.publish.figures.base import FigureSettings
+from icflow.tables import write_table
 
 
 def draw(config: Config, results: Path, name: str) -> object:
@@ -297,7 +298,7 @@ def test_components_without_exposure_are_refused(config: Config, results: Path) 
     path = results / "components/Coma.ecsv"
     table = Table.read(path, format="ascii.ecsv")
     del table.meta["exposure"]
-    table.write(path, format="ascii.ecsv", overwrite=True)
+    write_table(path, table)
     with pytest.raises(IcflowError, match=r"Coma\.ecsv: needs .* exposure"):
         draw(config, results, "1")
 
@@ -349,7 +350,7 @@ def test_a_threshold_beyond_all_spectra_is_drawn(config: Config, evaluated: Path
     path = evaluated / "evaluate/scores.ecsv"
     table = Table.read(path, format="ascii.ecsv")
     table.meta["thresholds"]["cae"] = 10 * float(np.nanmax(table["cae"]))
-    table.write(path, format="ascii.ecsv", overwrite=True)
+    write_table(path, table)
     axes = draw(config, evaluated, "4").axes[0]
     (threshold,) = [line for line in axes.lines if line.get_label() == "Threshold"]
     assert threshold.get_xdata()[0] <= axes.get_xlim()[1]
@@ -399,7 +400,7 @@ def test_latents_stand_beside_what_they_were_taught(config: Config, evaluated: P
 
 def test_latents_without_a_label_fit_are_told(config: Config, evaluated: Path) -> None:
     path = evaluated / "label/test_2T/shard-0001.ecsv"
-    Table.read(path, format="ascii.ecsv")[1:].write(path, format="ascii.ecsv", overwrite=True)
+    write_table(path, Table.read(path, format="ascii.ecsv")[1:])
     with pytest.raises(IcflowError, match="test spectra of test_2T: no row for spectrum 30"):
         draw(config, evaluated, "7")
 
@@ -519,7 +520,7 @@ def test_dependence_of_tiny_samples_is_drawn(config: Config, evaluated: Path) ->
     path = evaluated / "evaluate/scores.ecsv"
     table = Table.read(path, format="ascii.ecsv")
     size = len(table) // 2
-    table[[0, 1, size, size + 1]].write(path, format="ascii.ecsv", overwrite=True)
+    write_table(path, table[[0, 1, size, size + 1]])
     figure = draw(config, evaluated, "8")
     figure.draw_without_rendering()
 
@@ -528,7 +529,7 @@ def test_scenarios_without_plasma_are_told(config: Config, evaluated: Path) -> N
     path = evaluated / "evaluate/scores.ecsv"
     table = Table.read(path, format="ascii.ecsv")
     table.remove_columns([name for name in table.colnames if name.startswith("truth.apec")])
-    table.write(path, format="ascii.ecsv", overwrite=True)
+    write_table(path, table)
     with pytest.raises(IcflowError, match=r"scores\.ecsv: has no true temperature"):
         draw(config, evaluated, "8")
 
@@ -691,7 +692,7 @@ def test_figures_of_tiny_samples_have_empty_bins(
     path = evaluated / "evaluate/scores.ecsv"
     table = Table.read(path, format="ascii.ecsv")
     size = len(table) // 2
-    table[[0, 1, size, size + 1]].write(path, format="ascii.ecsv", overwrite=True)
+    write_table(path, table[[0, 1, size, size + 1]])
     draw(config, evaluated, name).draw_without_rendering()  # type: ignore[attr-defined]
 
 
@@ -709,7 +710,7 @@ def test_figures_without_their_quantities_are_told(
     path = evaluated / "evaluate/scores.ecsv"
     table = Table.read(path, format="ascii.ecsv")
     table.remove_columns([column for column in table.colnames if column.startswith("truth.")])
-    table.write(path, format="ascii.ecsv", overwrite=True)
+    write_table(path, table)
     with pytest.raises(IcflowError, match=message):
         draw(config, evaluated, name)
 
@@ -717,7 +718,7 @@ def test_figures_without_their_quantities_are_told(
 def test_efficiency_needs_both_classes(config: Config, evaluated: Path) -> None:
     path = evaluated / "evaluate/scores.ecsv"
     table = Table.read(path, format="ascii.ecsv")
-    table[np.asarray(table["is_ic"])].write(path, format="ascii.ecsv", overwrite=True)
+    write_table(path, table[np.asarray(table["is_ic"])])
     with pytest.raises(IcflowError, match="efficiency needs test spectra of both classes"):
         draw(config, evaluated, "efficiency")
 
@@ -779,7 +780,7 @@ def test_reliability_of_stated_probabilities() -> None:
 def test_curves_of_one_class_are_drawn_empty(config: Config, evaluated: Path) -> None:
     path = evaluated / "evaluate/scores.ecsv"
     table = Table.read(path, format="ascii.ecsv")
-    table[np.asarray(table["is_ic"])].write(path, format="ascii.ecsv", overwrite=True)
+    write_table(path, table[np.asarray(table["is_ic"])])
     for name in ("roc", "precision_recall"):
         draw(config, evaluated, name).draw_without_rendering()  # type: ignore[attr-defined]
 
