@@ -64,13 +64,13 @@ def check_responses(config: Config) -> None:
 
 def _check_systematics(config: Config, module: Module) -> None:
     """Check that what may be wrong with a module stays within its response and its background."""
-    response = load_response(module.rmf, module.arf)
     parts = [part.name for part in read_background(module.background)] if module.background else []
     for key, systematics, modules in given_systematics(config):
         if module not in modules:
             continue
         with _naming(key):
-            Calibration(module.name, systematics, response)
+            if not systematics.calibrated:
+                Calibration(module.name, systematics, load_response(module.rmf, module.arf))
             check_components(systematics, parts)
 
 

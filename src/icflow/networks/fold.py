@@ -11,6 +11,7 @@ from astropy.table import Table
 from icflow.errors import IcflowError
 from icflow.files import say, sha256
 from icflow.networks import devices, training
+from icflow.networks.checkpoints import CHECKPOINT, delete_checkpoint
 from icflow.networks.data import Channels, LabelScale, split
 from icflow.networks.inputs import SQUARED_RATE, Labels, read_inputs, training_labels
 from icflow.networks.training import Examples, Trained
@@ -22,7 +23,6 @@ from icflow.typing import Indices
 
 WEIGHTS = "weights.safetensors"
 HISTORY = "history.ecsv"
-CHECKPOINT = "checkpoint.pt"
 
 
 def run(
@@ -81,9 +81,7 @@ def run(
     )
     write_table(output / HISTORY, tabulate(trained, settings))
     save_weights(output / WEIGHTS, trained.state, description)
-    # Checkpoints that were being written when a training was killed lie beside the last one.
-    for path in [output / CHECKPOINT, *output.glob(f".{Path(CHECKPOINT).stem}-*")]:
-        path.unlink(missing_ok=True)
+    delete_checkpoint(output)
 
 
 def tabulate(trained: Trained, settings: TrainSettings) -> Table:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-import pickle
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from itertools import combinations_with_replacement
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ from torch.nn import functional
 from icflow import seeds
 from icflow.errors import IcflowError
 from icflow.files import atomic_path
+from icflow.networks.checkpoints import read_checkpoint
 from icflow.networks.training import CHECKPOINT_INTERVAL, fast_rate
 from icflow.settings import RatioSettings
 from icflow.typing import Booleans, Floats, Integers
@@ -398,12 +398,9 @@ class _Trainer:
 
     def resume(self, path: Path) -> str:
         """Take up the state of an interrupted training; return what was done, as a sentence."""
-        try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError):
-            return f"{path}: a damaged checkpoint, training starts anew"
-        if state.get("identity") != self._identity:
-            return f"{path}: a checkpoint of another training, training starts anew"
+        state, reason = read_checkpoint(path, self._identity)
+        if state is None:
+            return reason
         self.result.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.summed = state["step"], state["summed"]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import pickle
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -25,6 +24,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from icflow import seeds
 from icflow.errors import IcflowError
 from icflow.files import atomic_path
+from icflow.networks.checkpoints import read_checkpoint
 from icflow.networks.devices import choose_device
 from icflow.networks.network import create
 from icflow.settings import TrainSettings
@@ -331,12 +331,9 @@ class _Trainer:
 
     def resume(self, path: Path) -> str:
         """Take up the state of an interrupted training; return what was done, as a sentence."""
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError):
-            return f"{path}: a damaged checkpoint, training starts anew"
-        if state["identity"] != self.identity:
-            return f"{path}: a checkpoint of another training, training starts anew"
+        state, reason = read_checkpoint(path, self.identity)
+        if state is None:
+            return reason
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.plateau is not None:

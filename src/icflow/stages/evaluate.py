@@ -55,33 +55,29 @@ class Inputs:
         detection, datasets, size = settings.detection, settings.datasets, settings.shard_size
         # Scores of the run hold the spectra that the folds held out, too.
         scans = [None, settings.scan] if settings.scored else [None]
+
+        def shards(
+            of: Callable[[str, str, int], Path], needed: Mapping[tuple[str, str], int]
+        ) -> dict[tuple[str, str], list[Path]]:
+            return {
+                (dataset, name): [of(dataset, name, n) for n in shard_numbers(number, size)]
+                for (dataset, name), number in needed.items()
+            }
+
         return cls(
             scores={
                 (network, fold): [layout.scores(network, fold, scan) for scan in scans]
                 for network in settings.networks
                 for fold in range(settings.folds_trained)
             },
-            fits={
-                (dataset, fit): [layout.fits(dataset, fit, n) for n in shard_numbers(number, size)]
-                for (dataset, fit), number in fits_needed(detection, datasets).items()
-            },
-            integrals={
-                (dataset, name): [
-                    layout.integrals(dataset, name, n) for n in shard_numbers(number, size)
-                ]
-                for (dataset, name), number in integrals_needed(detection, datasets).items()
-            },
+            fits=shards(layout.fits, fits_needed(detection, datasets)),
+            integrals=shards(layout.integrals, integrals_needed(detection, datasets)),
             truth={
                 name: [layout.truth(name, n) for n in shard_numbers(datasets[name].size, size)]
                 for name in detection.test
             },
             fluxes=layout.fluxes(settings.scan),
-            estimates={
-                (dataset, name): [
-                    layout.estimates(dataset, name, n) for n in shard_numbers(number, size)
-                ]
-                for (dataset, name), number in ratios_needed(detection, datasets).items()
-            },
+            estimates=shards(layout.estimates, ratios_needed(detection, datasets)),
         )
 
 

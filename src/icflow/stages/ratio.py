@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from astropy.table import Table
 
-from icflow.files import sha256
+from icflow.files import say, sha256
 from icflow.networks import devices, ratio
+from icflow.networks.checkpoints import CHECKPOINT, delete_checkpoint
 from icflow.networks.ratio_weights import drawing, save
 from icflow.settings import RatioSettings
 from icflow.tables import write_table
-
-CHECKPOINT = "checkpoint.pt"
 
 
 def run(settings: RatioSettings, output: Path, threads: int = 1) -> None:
@@ -34,16 +32,11 @@ def run(settings: RatioSettings, output: Path, threads: int = 1) -> None:
         If spectra of a scenario cannot be drawn in bins, or the training fails.
     """
     devices.prepare(threads)
-    trained = ratio.train(settings, drawing(settings), output / CHECKPOINT, report=_report)
+    trained = ratio.train(settings, drawing(settings), output / CHECKPOINT, report=say)
     rows = [asdict(row) for row in trained.history]
     table = Table({name: [row[name] for row in rows] for name in rows[0]})
     table.meta.update(ratio=settings.name)
     write_table(output / "history.ecsv", table)
     responses = [sha256(module.rmf) for module in settings.modules]
     save(output / "weights.safetensors", trained.network, settings, responses)
-    for path in [output / CHECKPOINT, *output.glob(f".{Path(CHECKPOINT).stem}-*")]:
-        path.unlink(missing_ok=True)
-
-
-def _report(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    delete_checkpoint(output)
