@@ -498,8 +498,7 @@ class Model:
             background_range=float(background_range),
         )
         model = fitting.model_of(settings, (low, high))
-        results = list(engine.fit(model, settings, rows, known, tuple(known)))
-        return pd.DataFrame(columns_of(results))
+        return pd.DataFrame(columns_of(engine.fit(model, settings, rows, known, tuple(known))))
 
     def _known(self, name: str, values: Any, n: int) -> Floats:
         """Return what is known of each spectrum."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,28 +10,41 @@ import numpy as np
 from icflow.engines.base import FitResult
 
 COUNTED = ("dof", "bins", "converged", "starts", "agreeing", "iterations")
+DESCRIBED = ("gradient", "at_bound", "status")
 
 
-def columns_of(results: Sequence[FitResult], profile: bool = False) -> dict[str, list[Any]]:
-    """Return the columns of a table of fits of one model.
+def columns_of(results: Iterable[FitResult], profile: bool = False) -> dict[str, list[Any]]:
+    """Return the columns of a table of fits of one model, of which it keeps no more than that.
 
     ``cstat``, those `COUNTED`, ``gradient``, ``at_bound`` (names with commas between), ``status``;
     for each parameter its value, ``NAME_error`` where it was fitted and, of profiles,
     ``NAME_lower`` and ``NAME_upper``.
     """
-    columns: dict[str, list[Any]] = {"cstat": [result.cstat for result in results]}
-    columns |= {name: [getattr(result, name) for result in results] for name in COUNTED}
-    columns["gradient"] = [result.gradient for result in results]
-    columns["at_bound"] = [",".join(result.at_bound) for result in results]
-    columns["status"] = [result.status for result in results]
-    for name in results[0].values if results else ():
-        columns[name] = [result.values[name] for result in results]
-        if any(result.errors[name] != 0 for result in results):
-            columns[f"{name}_error"] = [result.errors[name] for result in results]
-        if profile and name in results[0].free:
-            for end, column in enumerate(("lower", "upper")):
-                columns[f"{name}_{column}"] = [_interval(result, name)[end] for result in results]
-    return columns
+    columns: dict[str, list[Any]] = {name: [] for name in ("cstat", *COUNTED, *DESCRIBED)}
+    for number, result in enumerate(results):
+        row = _row(result, profile)
+        if number == 0:
+            columns = {name: [] for name in row}
+        for name, column in columns.items():
+            column.append(row[name])
+    return {
+        name: column
+        for name, column in columns.items()
+        if not name.endswith("_error") or any(error != 0 for error in column)
+    }
+
+
+def _row(result: FitResult, profile: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {name: getattr(result, name) for name in ("cstat", *COUNTED)}
+    row |= {"gradient": result.gradient, "at_bound": ",".join(result.at_bound)}
+    row["status"] = result.status
+    for name, value in result.values.items():
+        row |= {name: value, f"{name}_error": result.errors[name]}
+        if profile and name in result.free:
+            row |= dict(
+                zip((f"{name}_lower", f"{name}_upper"), _interval(result, name), strict=True)
+            )
+    return row
 
 
 def _interval(result: FitResult, name: str) -> tuple[float, float]:

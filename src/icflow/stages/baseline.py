@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable
 from pathlib import Path
 
 from astropy import units
@@ -37,22 +38,24 @@ def run(settings: FitSettings, spectra: Path, output: Path) -> None:
         known = as_known(shard.truth, settings.at_truth)
         fits = engine.fit(settings.model, settings, shard.counts, known, settings.at_truth)
         total = len(shard.counts)
-        results = list(tqdm(fits, desc=settings.name, unit=" fits", total=total, mininterval=5))
-        table = tabulate(results, settings, shard)
+        shown = tqdm(fits, desc=settings.name, unit=" fits", total=total, mininterval=5)
+        table = tabulate(shown, settings, shard)
         table.meta.update(engine.versions())
         write_table(output, table)
 
 
-def tabulate(results: Sequence[FitResult], settings: FitSettings, shard: SpectrumSet) -> Table:
+def tabulate(results: Iterable[FitResult], settings: FitSettings, shard: SpectrumSet) -> Table:
     """Return fits as a table: one row per spectrum, a value and an error per parameter."""
-    columns = columns_of(results, profile=settings.errors == "profile")
+    fits = iter(results)
+    first = next(fits)
+    columns = columns_of(itertools.chain([first], fits), profile=settings.errors == "profile")
     # Of the size of rounding errors where a fit has converged.
     columns["gradient"] = [float(f"{value:.1e}") for value in columns["gradient"]]
     declared = parse(settings.model.expression).parameters
     table = Table({"index": shard.index})
     for name, values in columns.items():
         parameter = name.removesuffix("_error").removesuffix("_lower").removesuffix("_upper")
-        measured = name == "cstat" or parameter in results[0].values
+        measured = name == "cstat" or parameter in first.values
         table[name] = rounded(values, DIGITS) if measured else values
         if parameter in declared and declared[parameter].unit == "keV":
             table[name].unit = units.keV
@@ -63,7 +66,7 @@ def tabulate(results: Sequence[FitResult], settings: FitSettings, shard: Spectru
         dataset=shard.dataset,
         scenario=shard.scenario,
         at_truth=list(settings.at_truth),
-        free=list(results[0].free),
+        free=list(first.free),
         energies=list(settings.energies),
         group_min=settings.group_min,
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import weakref
+from collections.abc import Iterator
 from dataclasses import replace
 
 from icflow.engines.base import FitResult, failed_fit
@@ -33,3 +35,17 @@ def test_profiles_have_both_ends() -> None:
 
 def test_without_fits_there_are_no_parameters() -> None:
     assert columns_of([])["cstat"] == []
+
+
+def test_fits_of_a_large_set_are_not_kept() -> None:
+    def fits() -> Iterator[FitResult]:
+        given: list[weakref.ref[FitResult]] = []
+        for number in range(4):
+            # Whoever loops still holds the last one.
+            assert all(earlier() is None for earlier in given[:-1])
+            result = replace(GOOD, cstat=float(number))
+            given.append(weakref.ref(result))
+            yield result
+            del result
+
+    assert columns_of(fits())["cstat"] == [0.0, 1.0, 2.0, 3.0]
