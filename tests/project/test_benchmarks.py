@@ -23,7 +23,8 @@ from icflow.networks.weights import Description, save_weights
 from icflow.ogip.spectra import Recorded, SpectrumSet, write_spectra
 
 ROWS = {
-    "one_start", "one_start_vs_xspec", "cstat_above_xspec", "cstat_above_truth", "expected_counts",
+    "fit_2T_fixed", "fit_1T+IC_fixed", "fit_2T_free", "fit_1T+IC_free",
+    "cstat_above_xspec", "cstat_above_truth", "expected_counts",
     "simulation", "labels", "baseline", "memory", "linearity", "coverage", "coverage_free",
     "coverage_hessian", "minimum_fixed", "minimum_free",
 }  # fmt: skip
