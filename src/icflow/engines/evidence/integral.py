@@ -18,8 +18,9 @@ from icflow.engines.embedded.fitting import Fitter
 from icflow.engines.embedded.parameters import Model
 from icflow.engines.embedded.shapes import BACKGROUND, KIND, NORM, Shapes, information, sources
 from icflow.engines.embedded.symmetry import exchangeable, orders
+from icflow.engines.evidence.mixtures import Mixture, joined
 from icflow.engines.evidence.norms import MOST, Norms, log_integrals
-from icflow.engines.evidence.sampling import Integral, Kernel, integrate
+from icflow.engines.evidence.sampling import Integral, integrate
 from icflow.models.priors import Prior, Uniform
 from icflow.models.scenario import Setting
 from icflow.statistic import Data, channels
@@ -110,10 +111,8 @@ class Integrator:
 
         if len(self.sampled) == 0:
             return Integral(float(function(np.empty((1, 0)))[0]), 0.0, math.inf, 1)
-        kernels = [
-            kernel for one in minima for kernel in self._kernels(shapes, data, one, minima[0])
-        ]
-        return integrate(function, kernels, random, self.images)
+        start = joined(*(self._kernels(shapes, data, one, minima[0]) for one in minima))
+        return integrate(function, start, random, self.images)
 
     def _values(self, points: Floats) -> Floats:
         """Return the sampled parameters at points of the unit cube."""
@@ -122,9 +121,7 @@ class Integrator:
             values[:, column] = self.priors[position].quantile(points[:, column])
         return values
 
-    def _kernels(
-        self, shapes: Shapes, data: Data, minimum: Minimum, lowest: Minimum
-    ) -> list[Kernel]:
+    def _kernels(self, shapes: Shapes, data: Data, minimum: Minimum, lowest: Minimum) -> Mixture:
         """Return kernels at a minimum: a Gaussian of the curvature there, as wide as the priors.
 
         At a limit the likelihood falls as an exponential, in which the slope
@@ -143,10 +140,13 @@ class Integrator:
         )
         chosen = np.flatnonzero(np.isin(self.free, self.sampled))
         height = math.exp(-0.25 * (minimum.cstat - lowest.cstat))
-        return [
-            Kernel(places[chosen], scale * covariance[np.ix_(chosen, chosen)], height / scale**0.5)
-            for scale in SCALES
-        ]
+        covariance = covariance[np.ix_(chosen, chosen)]
+        scales = np.array(SCALES)
+        return Mixture(
+            height / np.sqrt(scales),
+            np.repeat(places[None, chosen], len(scales), axis=0),
+            scales[:, None, None] * covariance,
+        )
 
     def _priors(self, width: Floats) -> Floats:
         """Return one over the variances of the priors of the free parameters, in their widths."""
