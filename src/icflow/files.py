@@ -11,7 +11,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,8 @@ from icflow.errors import IcflowError
 if TYPE_CHECKING:
     from filelock import FileLock
 
-_LARGE = 1 << 20  # bytes; smaller files are read faster than they are looked up
+# Bytes; smaller files are read faster than they are looked up.
+LARGE = 1 << 20
 _TICK = 2_000_000_000  # ns; longer than any file system's time stamps are apart
 _REMEMBERED = 100  # files
 # In the names of temporary files.
@@ -181,7 +182,16 @@ def sha256(path: str | os.PathLike[str]) -> str:
 
 
 def remembered_sha256(path: str | os.PathLike[str], memory: Path) -> str:
-    """Return the SHA-256 of a file; of a large one, take it from `memory` if it is unchanged.
+    """Return the SHA-256 of a file; of a large one as `remembered`."""
+    return sha256(path) if os.stat(path).st_size < LARGE else remembered(path, memory, sha256)
+
+
+def remembered(
+    path: str | os.PathLike[str],
+    memory: Path,
+    measure: Callable[[str | os.PathLike[str]], str],
+) -> str:
+    """Return what is measured of a file's content, from `memory` if the file is unchanged.
 
     Unchanged is what has the inode, the size and the time stamps that it had: a change of the
     content changes the time of the last change of the inode, which no program can set.
@@ -191,24 +201,25 @@ def remembered_sha256(path: str | os.PathLike[str], memory: Path) -> str:
     path : path
         The file.
     memory : Path
-        JSON file of digests. Where it cannot be read or written, files are read each time.
+        JSON file of what was measured. Where it cannot be read or written, files are read each
+        time.
+    measure : callable
+        What takes the path and returns a text.
     """
     state = os.stat(path)
-    if state.st_size < _LARGE:
-        return sha256(path)
     key = os.path.realpath(path)
     mark = [state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns]
-    digests = _remembered(memory)
-    match digests.get(key):
-        case [*before, str(digest)] if before == mark:
-            return digest
-    digest = sha256(path)
+    measured = _remembered(memory)
+    match measured.get(key):
+        case [*before, str(text)] if before == mark:
+            return text
+    text = measure(path)
     # A file that has just changed may change again within one tick of the clock.
     if time.time_ns() - state.st_ctime_ns > _TICK:
-        latest = [*((name, kept) for name, kept in digests.items() if name != key)][-_REMEMBERED:]
+        latest = [*((name, kept) for name, kept in measured.items() if name != key)][-_REMEMBERED:]
         with suppress(OSError):
-            write_text(memory, json.dumps(dict(latest) | {key: [*mark, digest]}))
-    return digest
+            write_text(memory, json.dumps(dict(latest) | {key: [*mark, text]}))
+    return text
 
 
 def _remembered(memory: Path) -> dict[str, Any]:

@@ -7,6 +7,8 @@ as XSPEC does.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -18,8 +20,10 @@ import numpy as np
 from astropy.io import fits
 from scipy.sparse import csr_array
 
+from icflow.cache import Arrays, cached
 from icflow.errors import IcflowError
-from icflow.files import reading
+from icflow.files import LARGE, canonical_json, reading, remembered_sha256
+from icflow.folders import cache_folder
 from icflow.ogip.binary_table import (
     AGAIN,
     BinaryTable,
@@ -51,6 +55,11 @@ NO_X_RAYS = 150.0
 # Units of areas, and of what begins so (cm**2 ct/photon).
 SQUARE_CM = {"cm2": 1.0, "m2": 1e4, "mm2": 1e-2}
 KEV = {"": 1.0, "kev": 1.0, "ev": 1e-3, "mev": 1e3, "gev": 1e6}
+
+# What is kept of an RMF: its fields that are numbers and words, and the parts of its matrix.
+_NUMBERS = ("energy_lo", "energy_hi", "channel", "e_min", "e_max")
+_WORDS = ("telescope", "instrument", "full", "plain", "notes")
+_SPARSE = ("data", "indices", "indptr")
 
 
 class _Binned:
@@ -90,6 +99,8 @@ class Rmf(_Binned):
         takes all energies for keV, and counts channels from 1 where TLMIN is missing.
     notes : tuple of str
         What is odd about the file, a sentence each.
+    digest : str
+        SHA-256 of the matrix, where it is at hand; see `digest_of`.
     """
 
     energy_lo: Floats
@@ -104,6 +115,7 @@ class Rmf(_Binned):
     full: bool = False
     plain: bool = True
     notes: tuple[str, ...] = ()
+    digest: str = ""
 
     def rows(self, chosen: Booleans) -> Rmf:
         """Return the matrix of some energy bins, shape of `chosen` (n_energies,)."""
@@ -112,6 +124,7 @@ class Rmf(_Binned):
             energy_lo=self.energy_lo[chosen],
             energy_hi=self.energy_hi[chosen],
             matrix=csr_array(self.matrix[np.flatnonzero(chosen)]),
+            digest="",
         )
 
 
@@ -154,7 +167,8 @@ def read_rmf(path: str | os.PathLike[str]) -> Rmf:
     accepted), else the lowest channel of EBOUNDS. EBOUNDS may list channels in
     any order; energies may fall with the row, the bins are returned increasing.
     Several matrices (CAL/GEN/92-002b) are added, coarser ones in the bins of the
-    first; ``resp.rmf{2}`` is the second alone.
+    first; ``resp.rmf{2}`` is the second alone. What a large file holds is kept
+    in the cache, mapped into memory by all that read it.
 
     Raises
     ------
@@ -163,8 +177,47 @@ def read_rmf(path: str | os.PathLike[str]) -> Rmf:
         leave gaps, or its values are not finite, too negative or outside the channels.
     """
     name = FileName.of(path)
-    with reading(name.on_disk(), "a whole RMF", AGAIN):
-        return _rmf(path, name, read_tables(name.on_disk()))
+    file = name.on_disk()
+    with reading(file, "a whole RMF", AGAIN):
+        if not Path(file).is_file() or os.stat(file).st_size < LARGE:
+            return _rmf(path, name, read_tables(file))
+        key = {
+            "table": "rmf",
+            "file": remembered_sha256(file, cache_folder() / "digests.json"),
+            "part": [name.extension, name.version, name.number],
+        }
+        kept = cached(key, lambda: _as_arrays(_rmf(path, name, read_tables(file)), name.path))
+        return _from_arrays(kept, path, name.path)
+
+
+def _as_arrays(rmf: Rmf, file: str) -> Arrays:
+    """Return all that an RMF holds, to be kept; `file` stands in its notes."""
+    matrix = rmf.matrix
+    words = {name: getattr(rmf, name) for name in _WORDS}
+    words |= {"shape": list(matrix.shape), "digest": digest_of(matrix), "file": file}
+    return {
+        **{name: getattr(rmf, name) for name in _NUMBERS},
+        **{name: getattr(matrix, name) for name in _SPARSE},
+        "words": np.frombuffer(canonical_json(words).encode(), np.uint8),
+    }
+
+
+def _from_arrays(kept: Arrays, path: str | os.PathLike[str], file: str) -> Rmf:
+    """Return the RMF that `_as_arrays` took apart, read from a path of its own."""
+    words = json.loads(kept["words"].tobytes())
+    shape, before = tuple(words.pop("shape")), words.pop("file")
+    notes = tuple(note.replace(before, file) for note in words.pop("notes"))
+    matrix = csr_array(tuple(kept[name] for name in _SPARSE), shape=shape)
+    fields: dict[str, Any] = {name: kept[name] for name in _NUMBERS} | words
+    return Rmf(**fields, matrix=matrix, path=os.fspath(path), notes=notes)
+
+
+def digest_of(matrix: csr_array) -> str:
+    """Return the SHA-256 of a sparse matrix."""
+    digest = hashlib.sha256(str(tuple(matrix.shape)).encode())
+    for name in _SPARSE:
+        digest.update(np.ascontiguousarray(getattr(matrix, name)).data)
+    return digest.hexdigest()
 
 
 def _rmf(path: str | os.PathLike[str], name: FileName, tables: list[BinaryTable]) -> Rmf:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from icflow import cache
 from icflow.compiled import compiled_folder
-from icflow.engines.embedded import cache
 from icflow.folders import data_folder
 from icflow.resources import RESOURCES
 

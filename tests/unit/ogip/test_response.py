@@ -16,6 +16,7 @@ from astropy.io import fits
 from scipy.sparse import csr_array
 
 from icflow.errors import IcflowError
+from icflow.ogip import response
 from icflow.ogip.matching import matched
 from icflow.ogip.response import Arf, Rmf, read_arf, read_rmf, write_arf, write_rmf
 
@@ -428,3 +429,19 @@ def test_a_coarser_matrix_holds_in_all_of_its_bins(tmp_path: Path) -> None:
     crossing = replace(coarse, energy_lo=np.array([1.0, 2.4]), energy_hi=np.array([2.4, 4.0]))
     with pytest.raises(IcflowError, match=r"bins of its matrices cross.*\{1\} the first"):
         read_rmf(write_matrices(tmp_path / "crossing.rmf", fine, crossing))
+
+
+def test_a_large_matrix_is_decoded_once(
+    rmf_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = read_rmf(rmf_path)
+    copy = tmp_path / "another.rmf"
+    copy.symlink_to(rmf_path.resolve())
+    monkeypatch.setattr(response, "_rmf", None)
+    again = read_rmf(copy)
+    assert again.path == str(copy)
+    assert again.notes == tuple(n.replace(str(rmf_path), str(copy)) for n in first.notes)
+    assert again.digest == first.digest == response.digest_of(first.matrix)
+    assert np.array_equal(again.energies, first.energies)
+    assert (again.matrix != first.matrix).nnz == 0
+    assert (again.telescope, again.full, again.plain) == (first.telescope, first.full, first.plain)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from icflow import cache
 from icflow.cli import main
-from icflow.engines.embedded import cache
 
 
 def test_shows_and_clears(

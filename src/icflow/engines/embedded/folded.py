@@ -9,14 +9,14 @@ counts/s per channel for norm 1.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
 
+from icflow.cache import Arrays, cached
 from icflow.compiled import strict
 from icflow.config import AtomicData
-from icflow.engines.embedded.cache import Arrays, cached
 from icflow.engines.embedded.folding import Response, component_values, factor, term_photons
 from icflow.engines.embedded.shapes import cubic
 from icflow.models import library, plasma
@@ -233,6 +233,7 @@ def plasma_table(
     atomic_data: AtomicData,
     temperatures: tuple[float, float],
     redshifts: tuple[float, float],
+    channels: slice | None = None,
 ) -> PlasmaTable:
     """Fold a term with `apec` for ranges of kT (keV) and redshift.
 
@@ -240,6 +241,8 @@ def plasma_table(
     ----------
     values : mapping
         The parameters of the multiplicative models in front of it.
+    channels : slice, optional
+        A run of channels, all of them by default.
     """
     factors = [list(component_values(component, values)) for component in term.factors]
     bracket = plasma.tables(atomic_data, *temperatures)
@@ -255,10 +258,16 @@ def plasma_table(
         "tracked": [plasma.TRACKED, plasma.COARSE, plasma.LAST_FEATURE],
         "steps": [SMOOTH_STEP, SEARCH_STEP, AVERAGED],
     }
-    arrays = cached(
-        key, lambda: _fold_plasma(term, values, response, atomic_data, temperatures, redshifts)
-    )
-    return PlasmaTable(**arrays)
+
+    def whole() -> PlasmaTable:
+        fold = partial(_fold_plasma, term, values, response, atomic_data, temperatures, redshifts)
+        return PlasmaTable(**cached(key, fold))
+
+    if channels is None:
+        return whole()
+    cut_key = {**key, "channels": [channels.start, channels.stop]}
+    # Kept as well: processes that fit then share the channels that they read, too.
+    return PlasmaTable(**cached(cut_key, lambda: whole().cut(channels)._asdict()))
 
 
 def _fold_plasma(

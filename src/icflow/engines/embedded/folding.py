@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csr_array
 
+from icflow.cache import cached
 from icflow.engines.base import Module
 from icflow.errors import IcflowError
 from icflow.models import library
@@ -20,7 +21,7 @@ from icflow.models.expression import Component, Term
 from icflow.models.systematics import check_components
 from icflow.ogip.grouping import group_counts, grouped_selection, noticed_channels
 from icflow.ogip.matching import matched
-from icflow.ogip.response import Arf, Rmf, read_arf, read_rmf
+from icflow.ogip.response import Arf, Rmf, digest_of, read_arf, read_rmf
 from icflow.statistic import Data, channels
 from icflow.typing import Counts, Floats, Integers
 
@@ -71,10 +72,8 @@ class Response:
         self.energies = self.rmf.energies
         self.n_channels = len(rmf.channel)
         self.area = area[self.wide]
-        digest = hashlib.sha256(str(self.rmf.matrix.shape).encode())
-        own = self.rmf.matrix
-        matrix = (own.data, own.indices, own.indptr)
-        for part in (*matrix, self.energies, self.area):
+        digest = hashlib.sha256((self.rmf.digest or digest_of(self.rmf.matrix)).encode())
+        for part in (self.energies, self.area):
             digest.update(np.ascontiguousarray(part).data)
         self.key = digest.hexdigest()
 
@@ -98,7 +97,7 @@ class Response:
         matrix = csr_array(
             (full.data * areas[full.indices], full.indices, full.indptr), shape=full.shape
         )
-        return Response(replace(rmf, matrix=matrix), arf)
+        return Response(replace(rmf, matrix=matrix, digest=""), arf)
 
     def coarse_bins(self, channels: slice) -> Integers:
         """Return the first channels of bins that are half as wide as the resolution.
@@ -115,6 +114,10 @@ class Response:
     @cached_property
     def _half_widths(self) -> Floats:
         """Half the resolution at each channel, in channels, shape (n_channels,)."""
+        key = {"table": "half widths", "response": self.key}
+        return cached(key, lambda: {"half": self._find_half_widths()})["half"]
+
+    def _find_half_widths(self) -> Floats:
         matrix = self.rmf.matrix
         filled = np.flatnonzero(np.diff(matrix.indptr))
         first, number = matrix.indptr[filled], np.diff(matrix.indptr)[filled]

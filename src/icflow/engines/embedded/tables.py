@@ -341,7 +341,7 @@ class _Builder:
             )
             values = of.fixed_values(term, settings)
             tables = [
-                plasma_table(term, values, folding.response, self.atomic_data, *ranges).cut(part)
+                plasma_table(term, values, folding.response, self.atomic_data, *ranges, part)
                 for folding, part in zip(self.foldings, self.selection.slices, strict=True)
             ]
             self.plasma[key] = Plasma(tuple(tables), model.position[redshift])

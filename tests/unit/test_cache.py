@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from icflow.engines.embedded import cache
+from icflow import cache
 
 
 def test_tables_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,3 +65,31 @@ def test_damage_heals_and_the_least_used_go(
     cache.trim(oldest=-1)
     assert not first.exists()
     assert read("a") == expected
+
+
+def test_arrays_are_mapped_and_the_file_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(cache, "_recent", {})
+    arrays = {
+        "odd": np.arange(3, dtype=np.uint8),
+        "rates": np.linspace(0, 1, 24, dtype=np.float32).reshape(2, 3, 4),
+        "turned": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "none": np.empty((0, 0)),
+    }
+    kept = cache.cached({"name": "mapped"}, lambda: arrays)
+    assert list(kept) == list(arrays)
+    for name, array in kept.items():
+        assert np.array_equal(array, arrays[name])
+        assert array.dtype == arrays[name].dtype
+        assert array.flags.aligned
+        assert not array.flags.owndata
+        assert array.flags.f_contiguous == arrays[name].flags.f_contiguous
+    (file,) = (tmp_path / "folded").glob("*.npz")
+    before = file.read_bytes()
+    kept["rates"][:] = -1.0
+    assert file.read_bytes() == before
+    # Any reader of such archives reads them.
+    with np.load(file) as archive:
+        assert np.array_equal(archive["rates"], arrays["rates"])
