@@ -4,7 +4,7 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --quiet reason --cores $(CORES)
 
-.PHONY: help install run tiny observe-example test fuzz kills test-xspec test-cluster lint benchmarks schema clean
+.PHONY: help install run tiny observe-example test fuzz kills test-xspec test-cluster lint benchmarks schema docs clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -84,8 +84,14 @@ benchmarks: .venv/installed ## measure speed and accuracy on this machine (resul
 	$(BIN)/icflow fetch
 	for script in benchmarks/*.py; do $(BIN)/python "$$script" || exit 1; done
 
-schema: .venv/installed ## write config/schema.json and the table in config/README.md anew
+schema: .venv/installed ## write config/schema.json and the tables in config/README.md anew
 	$(BIN)/python -m icflow.schema
 
+docs: .venv/installed ## make the HTML site of the documentation, the tutorial run (build/site)
+	$(BIN)/icflow fetch
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env --quiet --conf-dir docs/site \
+		--doctree-dir build/doctrees . build/site
+	@echo "The site: build/site/index.html"
+
 clean: ## delete results, keep the environment and fetched files
-	rm -rf results .snakemake
+	rm -rf build results .snakemake

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
+from browsing import BROWSERS
 
 from icflow import resources
 from icflow.engines.xspec import version
@@ -75,6 +77,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
 def missing_engine() -> Callable[[str], str]:
     """Why an engine of that name cannot run here; empty if it can."""
     return why_missing
+
+
+@pytest.fixture(scope="session")
+def browser() -> str:
+    """A browser, without which the layout of pages cannot be checked."""
+    paths = [path for name in BROWSERS if (path := shutil.which(name))]
+    if not paths:
+        pytest.skip(
+            f"NO BROWSER ({', '.join(BROWSERS)}): the layout of pages is not checked; "
+            "install one, such as Debian's chromium"
+        )
+    return paths[0]
 
 
 @pytest.fixture(scope="session")

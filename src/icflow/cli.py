@@ -72,7 +72,7 @@ COMMANDS: list[Command] = [
         "schema",
         BEFORE,
         "print the JSON schema of the configuration, for editors",
-        "--table  print the keys as a Markdown table instead",
+        "--table  print the keys as Markdown tables instead",
     ),
     Command(
         "cache",

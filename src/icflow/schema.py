@@ -1,4 +1,4 @@
-"""The configuration's reference, written from its types: JSON schema and table of keys.
+"""The configuration's reference, written from its types: JSON schema and tables of keys.
 
 ``make schema`` writes both, so that a key is said once, where its type is.
 """
@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,9 @@ from typing import Any
 from icflow.config import Config
 
 _URL = "https://json-schema.org/draft/2020-12/schema"
+HEAD = ("| key | value | meaning |", "| --- | --- | --- |")
+# What is said of the values of a section.
+SECTION = "keys below", "names and their values"
 
 
 def json_text() -> str:
@@ -23,21 +25,31 @@ def json_text() -> str:
 
 
 def markdown() -> str:
-    """Return a Markdown table of every key: its path, type, limits and meaning."""
+    """Return Markdown tables of every key, one for each section: path, values and meaning."""
     schema = Config.model_json_schema()
-    rows = ["| key | value | meaning |", "| --- | --- | --- |"]
-    for key, node in _keys(schema, schema["$defs"], ""):
+    definitions = schema["$defs"]
+    sections: dict[str, list[str]] = {"": [*HEAD]}
+    for key, node in _keys(schema, definitions, ""):
         meaning = node.get("description", "").replace("|", "\\|")
-        rows.append(f"| `{key}` | {_allowed(node, schema['$defs'])} | {meaning} |")
-    return "\n".join(rows) + "\n"
+        allowed = _allowed(node, definitions)
+        section = key.partition(".")[0]
+        if section == key and allowed.endswith(SECTION):
+            sections[key] = ["", f"### {key}", "", f"{_capital(meaning)}.", "", *HEAD]
+        else:
+            place = section if section in sections else ""
+            sections[place].append(f"| `{key}` | {allowed} | {meaning} |")
+    return "\n".join(line for lines in sections.values() for line in lines) + "\n"
 
 
 def files(folder: Path) -> dict[Path, str]:
     """Return the files of a folder that are written from the types, and their text."""
     page = folder / "README.md"
-    table = re.compile(r"^\| key \| value .*?(?=\n\n|\Z)", re.MULTILINE | re.DOTALL)
-    text = table.sub(lambda _: markdown().rstrip("\n"), page.read_text(encoding="utf-8"))
-    return {folder / "schema.json": json_text(), page: text.rstrip("\n") + "\n"}
+    before, _, _ = page.read_text(encoding="utf-8").partition(HEAD[0])
+    return {folder / "schema.json": json_text(), page: before + markdown()}
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _resolve(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:

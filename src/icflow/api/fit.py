@@ -14,6 +14,7 @@ from icflow.api.arguments import energies as energies_of
 from icflow.api.arguments import in_python
 from icflow.api.flux import STEP, Flux, band_flux
 from icflow.api.instrument import Name
+from icflow.api.printing import as_html
 from icflow.api.units import shown
 from icflow.config import Free
 from icflow.engines.embedded.folding import FACTOR
@@ -250,7 +251,7 @@ class Fit:
         return (
             f"<p><code>{self.model.expression}</code>: {self.statistic} = {self.cstat:.2f} for "
             f"{self.bins} bins, {self.dof} degrees of freedom; {state}, {result.agreeing} of "
-            f"{result.starts} starts agree</p>{self.parameters.to_html()}"
+            f"{result.starts} starts agree</p>{as_html(self.parameters)}"
         )
 
     def _limits(self) -> dict[str, tuple[float, float]]:

@@ -15,6 +15,7 @@ from icflow.api.fit import Fit
 from icflow.api.flux import band_flux
 from icflow.api.instrument import Instrument, Name, engine_of
 from icflow.api.likelihood import Likelihood
+from icflow.api.printing import as_html
 from icflow.api.spectrum import Spectrum, as_spectra, common_choice
 from icflow.api.units import shown, unit_of
 from icflow.config import AtomicData, FitModel, Free, Link, Scenario, checked
@@ -156,7 +157,7 @@ class Model:
         return f"<icflow.Model {'; '.join([*words, *['others free'] * left])}>"
 
     def _repr_html_(self) -> str:
-        return f"<p><code>{self.expression}</code></p>{self.parameters.to_html()}"
+        return f"<p><code>{self.expression}</code></p>{as_html(self.parameters)}"
 
     def _unit(self, name: str) -> Any:
         expression = parse(self.expression)

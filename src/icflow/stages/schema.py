@@ -6,5 +6,5 @@ from icflow import schema
 
 
 def run(table: bool = False) -> str:
-    """Return the JSON schema of the configuration, or its keys as a Markdown table."""
+    """Return the JSON schema of the configuration, or its keys as Markdown tables."""
     return schema.markdown() if table else schema.json_text()

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import base64
-import html
 import json
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from browsing import layouts
 from PIL import Image
 
 from icflow import config as configuration
@@ -195,56 +193,11 @@ def test_report_needs_figures_that_a_browser_shows(config: Config, finished: Pat
 
 # --- layout -----------------------------------------------------------------------
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-# Names what reaches beyond the window, or holds more than it shows; says so to the page around it.
-PROBE = """
-<script>addEventListener("load", () => {
-  const page = document.documentElement, width = page.clientWidth, beyond = [];
-  for (const element of document.body.querySelectorAll("*")) {
-    const head = element.closest("thead"), box = element.getBoundingClientRect();
-    if (head && getComputedStyle(head).position === "absolute") continue;
-    const out = box.width && (box.right > width + 1 || box.left < -1);
-    const cut = element.clientWidth && element.scrollWidth > element.clientWidth + 1;
-    if (out || cut) beyond.push(element.tagName + ": " + element.textContent.slice(0, 60));
-  }
-  parent.postMessage({width, scroll: page.scrollWidth, beyond}, "*");
-})</script>"""
-FRAME = """<!DOCTYPE html><body style="margin: 0"><pre></pre>
-<script>addEventListener("message", (event) => {
-  document.querySelector("pre").textContent = JSON.stringify(event.data);
-})</script>
-<iframe src="report.html" scrolling="no" style="width: %dpx; height: 2000px; border: 0"></iframe>"""
-
-
-@pytest.fixture(scope="session")
-def browser() -> str:
-    """A browser, without which the layout cannot be checked."""
-    paths = [path for name in BROWSERS if (path := shutil.which(name))]
-    if not paths:
-        pytest.skip(
-            f"NO BROWSER ({', '.join(BROWSERS)}): the layout of the report is not checked; "
-            "install one, such as Debian's chromium"
-        )
-    return paths[0]
-
 
 def layout_of(page: str, width: int, browser: str, folder: Path) -> dict[str, Any]:
     """Return how wide a page is in a window of so many pixels, and what does not fit."""
-    (folder / "report.html").write_text(page.replace("</body>", f"{PROBE}</body>"))
-    # The window of a browser has a least width; a frame has none.
-    (folder / "frame.html").write_text(FRAME % width)
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000"]
-    options += [f"--user-data-dir={folder / 'profile'}", "--window-size=1400,1000", "--dump-dom"]
-    done = subprocess.run(
-        [browser, *options, (folder / "frame.html").as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-    told = re.search("<pre>({.*})</pre>", done.stdout)
-    assert told is not None, done.stderr[-2000:]
-    return dict(json.loads(html.unescape(told[1])))
+    (folder / "report.html").write_text(page)
+    return layouts(folder, ["report.html"], width, browser)["report.html"]
 
 
 @pytest.mark.parametrize("width", [1200, 400])

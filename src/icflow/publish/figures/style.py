@@ -140,12 +140,13 @@ def panels(
 def page(width: float, height: float) -> Figure:
     """Return an empty figure of `width` × `height` inch."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    from icflow.publish.figures.shown import ShownFigure
 
     # Margins in inch, as small as labels allow.
     layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02)
-    figure = Figure(figsize=(width, height), layout=layout)
+    figure = ShownFigure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
