@@ -28,6 +28,7 @@ from icflow import heasoft
 from icflow.config import AtomicData
 from icflow.errors import IcflowError
 from icflow.models import atomdb, trial
+from icflow.models.apart import Apart
 from icflow.typing import AnyArray, Floats
 
 ADDITIVE, MULTIPLICATIVE = "add", "mul"
@@ -78,6 +79,10 @@ zkerrbb zxipab zxipcf
 READ_DATA = frozenset(_READ_DATA.split())
 # The library of which all models were tried.
 TRIED = "HEASoft 6.35.1"
+
+# Models that end the process at parameters that their limits allow: called in another process.
+# Found by trying the same library at all limits and at random (`tests/fuzz/test_models.py`).
+UNSTEADY = frozenset({"agnsed", "agnslim"})
 
 # Models that read the tables of AtomDB: without these they are zero. Found in the same way.
 _READ_ATOMDB = """
@@ -169,10 +174,7 @@ def try_defaults(name: str) -> Floats:
     definition = definitions()[name]
     values = np.array([parameter.default for parameter in definition.parameters])
     edges = np.geomspace(0.1, 100.0, 1001)
-    if reads_atomdb(definition):
-        with suppress(IcflowError):  # HEASoft has tables of its own
-            _point_to_tables()
-    return _evaluated(definition, edges, np.append(values, 0.0))
+    return evaluate_here(definition, edges, np.append(values, 0.0))
 
 
 def reads_atomdb(definition: Definition) -> bool:
@@ -385,7 +387,13 @@ def evaluate(
         _point_to_tables()
     edges = np.ascontiguousarray(edges, dtype=np.float64)
     values = np.ascontiguousarray(parameters if len(parameters) else [0.0], dtype=np.float64)
-    flux = _evaluated(definition, edges, values)
+    if definition.name.lower() in UNSTEADY:
+        where = f"{definition.name} at {_describe(definition, parameters)}"
+        flux = _apart(_configured or AtomicData()).evaluate(
+            definition.name.lower(), edges, values, where
+        )
+    else:
+        flux = evaluate_here(definition, edges, values)
     if not np.all(np.isfinite(flux)):
         raise IcflowError(
             f"{definition.name} is not finite at {_describe(definition, parameters)}: "
@@ -399,7 +407,16 @@ def evaluate(
     return flux
 
 
-def _evaluated(definition: Definition, edges: Floats, values: Floats) -> Floats:
+@cache
+def _apart(atomic_data: AtomicData) -> Apart:
+    return Apart(atomic_data)
+
+
+def evaluate_here(definition: Definition, edges: Floats, values: Floats) -> Floats:
+    """Return what a model gives, whatever that is; it may end the process."""
+    if reads_atomdb(definition):
+        with suppress(IcflowError):  # HEASoft has tables of its own
+            _point_to_tables()
     flux, error = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
     function = _function(definition.symbol)
     with quiet():
