@@ -55,10 +55,8 @@ def child() -> Iterator[apart.Apart]:
 @given(call=calls())
 def test_the_process_goes_on(child: apart.Apart, call: tuple[str, Floats]) -> None:
     name, values = call
+    OUTCOMES["models called"] += 1
     try:
         child.evaluate(name, EDGES, values, f"{name} at {values.tolist()}")
     except IcflowError as error:
-        assert "does not answer" in str(error), f"{error}: add {name} to library.UNSTEADY"
-        OUTCOMES["models without an answer in time"] += 1
-        return
-    OUTCOMES["models called"] += 1
+        pytest.fail(f"{error}: add {name} to library.UNSTEADY")
