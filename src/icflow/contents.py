@@ -14,15 +14,12 @@ from icflow import inputs
 from icflow import settings as settings_of
 from icflow.config import Config, Module
 from icflow.config.checks import given_systematics
-from icflow.engines.embedded.calibration import Calibration
-from icflow.engines.embedded.folding import load_response
 from icflow.errors import IcflowError
 from icflow.models.background import read_background
 from icflow.models.systematics import check_components
 from icflow.networks.data import Channels, select_channels
-from icflow.ogip.grouping import noticed_channels
 from icflow.ogip.matching import matched
-from icflow.ogip.observation import check_companions, observed_groups, read_observation
+from icflow.ogip.noticed import noticed_channels
 from icflow.ogip.response import Rmf, read_arf, read_rmf
 
 
@@ -70,6 +67,10 @@ def _check_systematics(config: Config, module: Module) -> None:
             continue
         with _naming(key):
             if not systematics.calibrated:
+                # What the engine needs takes seconds to import.
+                from icflow.engines.embedded.calibration import Calibration
+                from icflow.engines.embedded.folding import load_response
+
                 Calibration(module.name, systematics, load_response(module.rmf, module.arf))
             check_components(systematics, parts)
 
@@ -101,6 +102,8 @@ def _check_length(config: Config, length: int) -> None:
 
 def check_spectra(config: Config, name: str) -> None:
     """Check that observed spectra, their responses and the energies belong together."""
+    from icflow.ogip.observation import check_companions, observed_groups, read_observation
+
     settings = settings_of.observe(config, name)
     low, high = settings.energies
     for files in read_observation(name, settings.observation):

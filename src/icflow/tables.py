@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.table import Table, vstack
-from astropy.utils.metadata import MergeConflictWarning
 
 from icflow.errors import IcflowError
 from icflow.files import atomic_path, reading
@@ -26,6 +24,7 @@ from icflow.typing import AnyArray, Floats, Integers
 
 if TYPE_CHECKING:  # slow to import, and few need it: kept out of the start of the workflow
     import pandas as pd
+    from astropy.table import Table
 
 _LATEX_SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -54,6 +53,8 @@ def read_table(path: str | os.PathLike[str], columns: Iterable[str] = ()) -> Tab
     IcflowError
         If the file is missing, is not whole, or lacks a column.
     """
+    from astropy.table import Table
+
     with reading(path, "a whole ECSV table", AGAIN):
         _check_seal(path, Path(path).read_bytes())
         table = Table.read(Path(path), format="ascii.ecsv")
@@ -170,6 +171,9 @@ def stack(tables: Sequence[Table]) -> Table:
     """
     if len(tables) == 1:
         return tables[0]
+    from astropy.table import vstack
+    from astropy.utils.metadata import MergeConflictWarning
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MergeConflictWarning)
         whole = vstack(list(tables), join_type="exact", metadata_conflicts="silent")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from astropy.table import Table
 
 from icflow.errors import IcflowError
 from icflow.models.expression import parse
@@ -35,6 +34,8 @@ class Truth:
 
 def write_truth(path: Path, truth: Truth, expression: str) -> None:
     """Write true parameters; `expression`, that they belong to, gives their units."""
+    from astropy.table import Table  # slow to import, and written after all has been drawn
+
     declared = parse(expression).parameters
     table = Table(
         {

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import chi2
 
 from icflow.api.arguments import energies as energies_of
 from icflow.api.arguments import in_python
@@ -133,6 +132,7 @@ class Fit:
         [2.005, 2.001, 2.009]
         """
         import pandas as pd
+        from scipy.stats import chi2
 
         if not 0 < level < 1:
             raise IcflowError(f"level is {level}; give a probability between 0 and 1")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.table import Table
 
 from icflow.config import Dataset, Detection, Detector
 from icflow.detection.metrics import Estimate, decide
@@ -15,6 +14,9 @@ from icflow.detection.roc import best_threshold
 from icflow.errors import IcflowError
 from icflow.tables import rows_of
 from icflow.typing import Booleans, Floats, Integers, Strings
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 # The parts that spectra play: keys of `Detection` that name datasets.
 TRAINING, TRAINING_IC, VALIDATION, TEST = PARTS = ("training", "training_ic", "validation", "test")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.table import Table
 
 from icflow.config import Detector
 from icflow.detection.base import TEST, TRAINING, TRAINING_IC, Material
@@ -15,6 +15,9 @@ from icflow.errors import IcflowError
 from icflow.models.like_components import in_order
 from icflow.tables import floats, parameters
 from icflow.typing import Booleans, Floats
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 FEWEST = 20  # spectra of a class from which something can be learnt
 # The quantities that differ by factors rather than by steps.

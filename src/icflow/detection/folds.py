@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.table import Table
 
 from icflow.config import Detector
 from icflow.detection.base import HELD_OUT, TEST, VALIDATION, Material, Sample, Verdict
@@ -13,6 +13,9 @@ from icflow.detection.roc import best_threshold
 from icflow.errors import IcflowError
 from icflow.tables import floats, strings
 from icflow.typing import Floats
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 
 def by_folds(detector: Detector, material: Material, read: Callable[[Table], Floats]) -> Verdict:

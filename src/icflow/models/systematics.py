@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from scipy.special import ndtri
 
 from icflow.config import Systematics
 from icflow.errors import IcflowError, did_you_mean
@@ -29,6 +28,8 @@ class Deviates:
         self.key = seed, dataset, index
 
     def __getitem__(self, name: str) -> float:
+        from scipy.special import ndtri  # slow to import, and most know all there is
+
         return float(ndtri(of_spectrum(*self.key, name).random()))
 
 

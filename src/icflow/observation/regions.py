@@ -31,7 +31,7 @@ from icflow.engines.embedded.shapes import (
 from icflow.errors import IcflowError
 from icflow.models.background import BackgroundComponent
 from icflow.ogip.bins import used_channels
-from icflow.ogip.grouping import noticed_channels
+from icflow.ogip.noticed import noticed_channels
 from icflow.ogip.spectrum import Spectrum
 from icflow.statistic import Data
 from icflow.statistic import channels as every_channel

@@ -1,9 +1,9 @@
 """Binary tables of FITS files, decoded column by column from their bytes.
 
-astropy finds the extensions and reads the headers; the rows are decoded here,
-because an RMF holds variable-length arrays, which astropy turns into one Python
-object per row, and because astropy drops keywords such as ``TLMIN4 = '0'`` (a
-string, as in NuSTAR's RMF). References: FITS Standard 4.0, section 7.3.
+Not by astropy, because an RMF holds variable-length arrays, which it turns into
+one Python object per row, because it drops keywords such as ``TLMIN4 = '0'`` (a
+string, as in NuSTAR's RMF), and because it takes longer to import than a
+spectrum to read. What is written goes through astropy. References: FITS Standard 4.0, section 7.3.
 """
 
 from __future__ import annotations
@@ -13,20 +13,22 @@ import io
 import math
 import os
 import re
-import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.io import fits
 
 from icflow.errors import IcflowError
 from icflow.files import atomic_path, reading
+from icflow.ogip.headers import Header, read_headers
 from icflow.typing import AnyArray, Integers
+
+if TYPE_CHECKING:  # slow to import, and needed by those who write alone
+    from astropy.io import fits
 
 _ZIPPED = b"\x1f\x8b"
 # TFORM codes that OGIP files use: FITS code -> big-endian numpy type.
@@ -357,18 +359,12 @@ def read_tables(path: str | Path) -> list[BinaryTable]:
     if not Path(path).exists():
         raise IcflowError(f"{name}: no such file; give the path of an existing FITS file")
     with reading(path, "a complete FITS file", AGAIN), _open(path) as file:
-        return [_read_table(file, name, *place) for place in _extensions(file)]
-
-
-def _extensions(file: IO[bytes]) -> list[tuple[str, dict[str, Any], int, int]]:
-    """Return name, header, first byte and number of every binary table."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        hdus = fits.open(file, memmap=False, lazy_load_hdus=False)
+        # All headers first: nothing is read of a file that is no longer FITS further behind.
+        headers = list(read_headers(file))
         return [
-            (hdu.name, _keywords(hdu.header), hdu.fileinfo()["datLoc"], number)
-            for number, hdu in enumerate(hdus)
-            if isinstance(hdu, fits.BinTableHDU)
+            _read_table(file, name, header, number)
+            for number, header in enumerate(headers)
+            if header.is_table
         ]
 
 
@@ -389,14 +385,15 @@ def is_fits(path: str | Path) -> bool:
 
 def write_tables(path: str | os.PathLike[str], tables: Sequence[fits.BinTableHDU]) -> None:
     """Write a FITS file of binary tables, whole or not at all."""
+    from astropy.io import fits
+
     with atomic_path(path) as temporary:
         fits.HDUList([fits.PrimaryHDU(), *tables]).writeto(temporary, overwrite=True)
 
 
-def _read_table(
-    file: IO[bytes], path: str, name: str, header: dict[str, Any], start: int, number: int
-) -> BinaryTable:
-    size = int(header["NAXIS1"]) * int(header["NAXIS2"]) + int(header["PCOUNT"])
+def _read_table(file: IO[bytes], path: str, header: Header, number: int) -> BinaryTable:
+    keywords, name, start = header.keywords, header.name, header.start
+    size = int(keywords["NAXIS1"]) * int(keywords["NAXIS2"]) + int(keywords["PCOUNT"])
     there = max(0, file.seek(0, os.SEEK_END) - start)
     if not 0 <= size <= there:
         raise IcflowError(
@@ -407,7 +404,7 @@ def _read_table(
     if size < LARGE or isinstance(file, io.BytesIO):
         file.seek(start)
         data = file.read(size)
-    table = BinaryTable(path, name, header, data, number)
+    table = BinaryTable(path, name, keywords, data, number)
     stated = table.text("DATASUM")
     if stated is not None and stated != str(_datasum_of(data)):
         raise IcflowError(
@@ -438,22 +435,6 @@ def datasum(data: bytes, before: int = 0) -> int:
     while total >> 32:
         total = (total & 0xFFFFFFFF) + (total >> 32)
     return total
-
-
-def _keywords(header: fits.Header) -> dict[str, Any]:
-    """Return a header's keywords and values, without commentary.
-
-    Cards that break the FITS standard (a quote that is not closed, say) are
-    common in real files and are left out: what needs them says that it is missing.
-    """
-    keywords: dict[str, Any] = {}
-    for card in header.cards:
-        try:
-            if card.keyword not in ("", "COMMENT", "HISTORY"):
-                keywords.setdefault(card.keyword, card.value)
-        except fits.VerifyError:
-            continue
-    return keywords
 
 
 def _open(path: str | Path) -> IO[bytes]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from icflow.errors import IcflowError
+from icflow.ogip.noticed import noticed_channels
 from icflow.ogip.response import SAME_GRID, Arf, Rmf
 from icflow.ogip.spectrum import Spectrum
 from icflow.typing import Booleans, Floats, Indices
@@ -83,8 +84,6 @@ def _by_energy(rmf: Rmf, arf: Arf, energies: Sequence[float] | None) -> tuple[Ar
     row, there = rows_at(arf, rmf.energies)
     fitted = np.ones(rmf.channel.size, bool)
     if energies is not None:
-        from icflow.ogip.grouping import noticed_channels  # compiles what groups channels
-
         fitted = noticed_channels(rmf.e_min, rmf.e_max, *energies)
     seen = abs(rmf.matrix) @ fitted.astype(np.float64) > 0
     lacking = np.flatnonzero(seen & ~there)

@@ -16,9 +16,10 @@ from icflow.config import Observation, ObservedSpectrum
 from icflow.errors import IcflowError
 from icflow.ogip.binary_table import is_fits
 from icflow.ogip.bins import GOOD, bins_of_counts, bins_of_flags, used_channels
-from icflow.ogip.grouping import noticed_channels, noticed_groups
+from icflow.ogip.grouping import noticed_groups
 from icflow.ogip.matching import check_origin, matched, on_channels
 from icflow.ogip.names import FileName, beside, plain
+from icflow.ogip.noticed import noticed_channels
 from icflow.ogip.response import Rmf, area_of_row, read_arf, read_rmf
 from icflow.ogip.spectrum import Spectrum, check_counts, read_background, read_spectrum
 from icflow.typing import Booleans, Integers

@@ -14,10 +14,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.io import fits
 from scipy.sparse import csr_array
 
 from icflow.cache import Arrays, cached
@@ -35,6 +34,9 @@ from icflow.ogip.binary_table import (
 from icflow.ogip.kinds import describe, is_area, is_bounds, is_matrix
 from icflow.ogip.names import FileName
 from icflow.typing import AnyArray, Booleans, Floats, Indices, Integers
+
+if TYPE_CHECKING:  # slow to import, and needed by those who write alone
+    from astropy.io import fits
 
 # Neighbouring bins are contiguous up to rounding: a few units in the last place
 # of single precision, or a thousandth of the bin's width.
@@ -477,6 +479,8 @@ def write_rmf(path: str | os.PathLike[str], rmf: Rmf) -> None:
     Runs of stored elements become the channel groups; zeros that the sparse
     matrix stores are kept.
     """
+    from astropy.io import fits
+
     name = os.fspath(path)
     _check_contiguous(name, rmf.energy_lo, rmf.energy_hi)
     n_channels, first = int(rmf.channel.size), int(rmf.channel[0])
@@ -732,6 +736,8 @@ def _real_format(values: Floats) -> str:
 
 
 def _real(name: str, values: Floats, unit: str) -> fits.Column:
+    from astropy.io import fits
+
     values = np.asarray(values, np.float64)
     return fits.Column(name, _real_format(values), unit=unit, array=values)
 
@@ -752,6 +758,8 @@ def _keywords(kind: str, version: str, telescope: str, instrument: str) -> dict[
 def _extension(
     name: str, columns: list[fits.Column], keywords: Mapping[str, Any]
 ) -> fits.BinTableHDU:
+    from astropy.io import fits
+
     hdu = fits.BinTableHDU.from_columns(columns, name=name)
     hdu.header.update(keywords)
     return hdu

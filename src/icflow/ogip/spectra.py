@@ -15,10 +15,9 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.io import fits
 
 from icflow.errors import IcflowError
 from icflow.files import atomic_path, reading
@@ -26,6 +25,9 @@ from icflow.ogip.binary_table import BinaryTable, OnDisk, datasum
 from icflow.ogip.keywords import Row
 from icflow.ogip.spectrum import PhaKeywords, channel_limits, spectrum_tables
 from icflow.typing import AnyArray, DrawnCounts, Floats, Integers
+
+if TYPE_CHECKING:  # slow to import, and needed by those who write alone
+    from astropy.io import fits
 
 # Bytes that headers and data of a FITS file fill up to.
 BLOCK = 2880
@@ -216,6 +218,8 @@ def write_pieces(
     n_spectra : int
         Spectra of all pieces together.
     """
+    from astropy.io import fits
+
     tables: list[_Table] = []
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         file.write(fits.PrimaryHDU().header.tostring().encode("ascii"))
@@ -278,6 +282,8 @@ class _Table:
 
 def _tables(name: str, spectra: SpectrumSet, n_spectra: int) -> list[_Table]:
     """Return the empty tables of all modules, with the headers that a first piece gives."""
+    from astropy.io import fits
+
     tables: list[_Table] = []
     start = BLOCK
     with warnings.catch_warnings():

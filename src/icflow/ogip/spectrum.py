@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.io import fits
 
 from icflow.errors import IcflowError
 from icflow.files import reading
@@ -26,6 +25,9 @@ from icflow.ogip.keywords import MOST, Row, Scale
 from icflow.ogip.kinds import describe, is_spectrum
 from icflow.ogip.names import FileName
 from icflow.typing import AnyArray, Floats, Integers
+
+if TYPE_CHECKING:  # slow to import, and needed by those who write alone
+    from astropy.io import fits
 
 
 def _in_header(name: str | None) -> str:
@@ -304,6 +306,8 @@ def read_background(source: Spectrum, path: str | os.PathLike[str]) -> Spectrum:
 
 def write_spectrum(path: str | os.PathLike[str], spectrum: Spectrum) -> None:
     """Write a type I PHA file; its bytes depend on `spectrum` alone (its path aside)."""
+    from astropy.io import fits
+
     columns = [
         fits.Column("CHANNEL", "J", array=spectrum.channel),
         fits.Column(

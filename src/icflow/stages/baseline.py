@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from astropy import units
-from astropy.table import Table
 from tqdm import tqdm
 
 from icflow.engines.base import FitResult
@@ -20,6 +19,9 @@ from icflow.ogip.modules import as_observed
 from icflow.ogip.spectra import SpectrumSet, read_spectra
 from icflow.settings import FitSettings
 from icflow.tables import rounded, write_table
+
+if TYPE_CHECKING:  # slow to import, and needed when all is fitted
+    from astropy.table import Table
 
 # Numbers in the tables: more digits than any error bar can use, fewer than depend on the machine.
 DIGITS = 9
@@ -46,6 +48,9 @@ def run(settings: FitSettings, spectra: Path, output: Path) -> None:
 
 def tabulate(results: Iterable[FitResult], settings: FitSettings, shard: SpectrumSet) -> Table:
     """Return fits as a table: one row per spectrum, a value and an error per parameter."""
+    from astropy import units
+    from astropy.table import Table
+
     fits = iter(results)
     first = next(fits)
     columns = columns_of(itertools.chain([first], fits), profile=settings.errors == "profile")

@@ -14,17 +14,10 @@ from icflow.ogip.grouping import (
     group_edges,
     group_min,
     grouped_selection,
-    noticed_channels,
     select_groups,
 )
+from icflow.ogip.noticed import noticed_channels
 from icflow.ogip.response import read_rmf
-
-
-def test_nustar_grid_leaves_xspecs_channels(rmf_path: Path) -> None:
-    rmf = read_rmf(rmf_path)
-    noticed = np.flatnonzero(noticed_channels(rmf.e_min, rmf.e_max, 3.0, 80.0))
-    np.testing.assert_array_equal(noticed, np.arange(35, 1959))
-    assert noticed.size == 1924
 
 
 def test_groups_of_xspec_spectra(rmf_path: Path, reference: Path) -> None:
@@ -40,23 +33,6 @@ def test_groups_of_xspec_spectra(rmf_path: Path, reference: Path) -> None:
         numbers = 1 + np.searchsorted(group_edges(group_min(spectrum, 100)[0], 4096)[0], starts)
         assert (numbers[0], numbers[-1]) == (fit["noticed_first"], fit["noticed_last"])
         assert group_counts(spectrum, starts, stops).min() >= 100
-
-
-@pytest.mark.parametrize("rounding", [-1, 0, 1])
-def test_edges_on_a_limit_do_not_depend_on_rounding(rounding: int) -> None:
-    edges = np.linspace(1.0, 7.0, 7, dtype=np.float32)
-    if rounding:
-        edges = np.nextafter(edges, np.float32(rounding * 100))
-    edges = edges.astype(np.float64)
-    noticed = noticed_channels(edges[:-1], edges[1:], 2.0, 6.0)
-    # Channel 2-3 starts at the lower limit: in. Channel 5-6 ends at the upper one: out.
-    np.testing.assert_array_equal(np.flatnonzero(noticed), [1, 2, 3])
-
-
-def test_channel_that_holds_a_limit_is_out() -> None:
-    edges = np.linspace(1.0, 7.0, 7)
-    noticed = noticed_channels(edges[:-1], edges[1:], 2.5, 5.5)
-    np.testing.assert_array_equal(np.flatnonzero(noticed), [2, 3])
 
 
 def test_selecting_nothing_is_refused() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.table import Table
 
 from icflow.config import Detector
 from icflow.detection.base import HELD_OUT, REFERENCE, Material, Method, Verdict
@@ -14,6 +14,9 @@ from icflow.detection.folds import by_folds
 from icflow.errors import IcflowError
 from icflow.tables import floats, strings
 from icflow.typing import Floats
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 
 def judge(detector: Detector, material: Material) -> Verdict:

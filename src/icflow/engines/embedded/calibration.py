@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from icflow.compiled import jit
 from icflow.config import Systematics
@@ -114,6 +113,8 @@ def _averaged(response: Response, nodes: Floats) -> Floats:
     -------
     ndarray, shape (n_channels, n_nodes)
     """
+    from scipy.interpolate import CubicSpline  # slow to import, and few areas are wrong
+
     centres = np.sqrt(response.energies[1:] * response.energies[:-1])
     spline = CubicSpline(nodes, np.eye(len(nodes)), bc_type="natural")
     basis = spline(np.clip(np.log(centres), nodes[0], nodes[-1]))

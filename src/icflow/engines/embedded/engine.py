@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -21,8 +22,6 @@ from icflow.engines.embedded.plain import PlainFitter
 from icflow.engines.embedded.redshift import RedshiftFitter
 from icflow.engines.embedded.tables import build_tables
 from icflow.engines.embedded.terms import bounds_of, norm_of
-from icflow.engines.evidence.integral import Integrator, background_reach
-from icflow.engines.evidence.sampling import Integral
 from icflow.errors import IcflowError
 from icflow.models import library
 from icflow.models.expression import parse
@@ -30,6 +29,10 @@ from icflow.models.scenario import Setting, complete, draw, resolve
 from icflow.models.systematics import Deviates, background_factors, calibration_errors, measured
 from icflow.seeds import of_spectrum, poisson
 from icflow.typing import Counts, CountsByRow, DrawnCounts, Floats
+
+if TYPE_CHECKING:
+    from icflow.engines.evidence.integral import Integrator
+    from icflow.engines.evidence.sampling import Integral
 
 
 @dataclass(frozen=True)
@@ -380,6 +383,9 @@ class EmbeddedEngine:
 
         Factors of modules have the priors that spectra are drawn with.
         """
+        # Slow to import, and fits need none of it.
+        from icflow.engines.evidence.integral import Integrator, background_reach
+
         model = as_model(scenario)
         control = FitControl(
             energies=list(energies), group_min=0, background_range=0, starts=8, max_iterations=200

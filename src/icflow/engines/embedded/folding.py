@@ -19,8 +19,9 @@ from icflow.models import library
 from icflow.models.background import BackgroundComponent, read_background
 from icflow.models.expression import Component, Term
 from icflow.models.systematics import check_components
-from icflow.ogip.grouping import group_counts, grouped_selection, noticed_channels
+from icflow.ogip.grouping import group_counts, grouped_selection
 from icflow.ogip.matching import matched
+from icflow.ogip.noticed import noticed_channels
 from icflow.ogip.response import Arf, Rmf, digest_of, read_arf, read_rmf
 from icflow.statistic import Data, channels
 from icflow.typing import Counts, Floats, Integers

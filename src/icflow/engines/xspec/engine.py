@@ -37,7 +37,8 @@ from icflow.models.background import read_background
 from icflow.models.expression import Expression, parse
 from icflow.models.scenario import Setting, complete, draw, resolve
 from icflow.models.systematics import Deviates, background_factors, measured
-from icflow.ogip.grouping import grouped_selection, noticed_channels
+from icflow.ogip.grouping import grouped_selection
+from icflow.ogip.noticed import noticed_channels
 from icflow.ogip.response import read_rmf
 from icflow.provenance import code_digest
 from icflow.seeds import of_spectrum
