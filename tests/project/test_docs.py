@@ -109,8 +109,12 @@ def check_snakemake(arguments: list[str]) -> None:
 def check_apptainer(arguments: list[str]) -> None:
     command, *arguments = arguments
     images = config.load(ROOT / "config.yaml").containers.model_dump().values()
-    if command == "test":
-        assert arguments[0] in images
+    if command in ("test", "exec"):
+        image, *program = arguments
+        assert image in images
+        assert program[:1] == (["icflow"] if command == "exec" else [])
+        if program:
+            check_icflow(program[1:])
         return
     assert command == "build"
     *options, image, definition = arguments

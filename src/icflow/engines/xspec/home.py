@@ -16,6 +16,20 @@ from icflow.files import process_lock
 _MACHINE = re.sub(r"[^A-Za-z0-9]", "_", platform.node())[:64]
 _NAME = f"icflow-xspec-{_MACHINE}-"
 LOCK = "lock"
+# Where folders go if TMPDIR has a blank in its path, at which XSPEC would split it.
+WITHOUT_BLANKS = ("/tmp", "/var/tmp")  # noqa: S108 - folders in them are made by mkdtemp
+
+
+def has_blank(path: Path) -> bool:
+    """Whether XSPEC would split a path."""
+    return re.search(r"\s", str(path)) is not None
+
+
+def temporary() -> Path:
+    """Return the folder for temporary ones, by default that of TMPDIR, without blanks if it can."""
+    above = Path(tempfile.gettempdir())
+    others = [Path(other) for other in WITHOUT_BLANKS if os.access(other, os.W_OK)]
+    return others[0] if has_blank(above) and others else above
 
 
 def make(owner: object) -> Path:
@@ -26,14 +40,14 @@ def make(owner: object) -> Path:
     Raises
     ------
     IcflowError
-        If it cannot be written, or its path has a blank, at which XSPEC would split it.
+        If none can be written at a path without blanks.
     """
     try:
-        above = Path(tempfile.gettempdir())
-        if re.search(r"\s", str(above)):
+        above = temporary()
+        if has_blank(above):
             raise IcflowError(
-                f"TMPDIR is {str(above)!r}, and XSPEC splits paths at blanks; set it to a folder "
-                "without"
+                f"TMPDIR is {str(above)!r}, XSPEC splits paths at blanks, and none of "
+                f"{', '.join(WITHOUT_BLANKS)} can be written; set TMPDIR to a path without blanks"
             )
         remove_leftovers(above)
         folder = Path(tempfile.mkdtemp(prefix=_NAME, dir=above))

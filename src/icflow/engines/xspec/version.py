@@ -11,7 +11,9 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from icflow.engines.xspec.home import temporary
 from icflow.files import write_json
 
 PYTHON = "ICFLOW_XSPEC_PYTHON"
@@ -56,7 +58,10 @@ def ask(command: Sequence[str] = ()) -> tuple[str, str]:
 
 
 def known(memory: Path, image: str | None = None) -> str:
-    """Return the version of XSPEC, empty if there is none; it is asked once.
+    """Return the version of XSPEC; each is asked once.
+
+    Where there is none now, in a shell without HEASoft for one, it is the one that there was the
+    last time: what that has made stays as it is.
 
     Parameters
     ----------
@@ -64,6 +69,11 @@ def known(memory: Path, image: str | None = None) -> str:
         JSON file with the answer and what it was the answer to.
     image : str, optional
         The Apptainer image that XSPEC is in.
+
+    Returns
+    -------
+    str
+        Empty if there has never been one.
     """
     if image is None:
         where = _run([xspec_python(), "-c", _WHERE])
@@ -72,22 +82,33 @@ def known(memory: Path, image: str | None = None) -> str:
     else:
         key = [image, str(os.stat(image).st_mtime_ns) if os.path.exists(image) else ""]
         command = ["apptainer", "exec", "--cleanenv", image, "sh", "-c", _INSIDE]
-    if not key[1]:
-        return ""
+    asked, version = _kept(memory)
+    if not key[1] or asked == key:
+        return version
+    found, _ = ask(command)
+    if not found:
+        return version
+    with suppress(OSError):
+        write_json(memory, {"asked": key, "version": found})
+    return found
+
+
+def _kept(memory: Path) -> tuple[Any, str]:
+    """Return what was asked the last time, and the version that was the answer."""
     with suppress(OSError, ValueError, TypeError, KeyError):
         kept = json.loads(memory.read_text(encoding="utf-8"))
-        if kept["asked"] == key:
-            return str(kept["version"])
-    version, _ = ask(command)
-    if version:
-        with suppress(OSError):
-            write_json(memory, {"asked": key, "version": version})
-    return version
+        return kept["asked"], str(kept["version"])
+    return None, ""
 
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str] | None:
     with suppress(OSError, subprocess.TimeoutExpired):
         return subprocess.run(  # noqa: S603 - a Python of the user's
-            command, capture_output=True, text=True, check=False, timeout=LIMIT
+            command,
+            env=os.environ | {"TMPDIR": str(temporary())},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LIMIT,
         )
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 from icflow.config import AtomicData, Instrument
 from icflow.config.model import listed_modules
-from icflow.engines.xspec import home
+from icflow.engines.xspec import home, version
 from icflow.engines.xspec.engine import PyXspecEngine
 from icflow.errors import IcflowError
 from icflow.settings import SimulateSettings
@@ -60,11 +61,48 @@ def test_two_jobs_in_one_folder_are_refused(temporary: Path) -> None:
         home.hold(folder, Owner())
 
 
-def test_a_blank_in_the_path_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: Path, instrument: Instrument
+@pytest.fixture
+def with_blank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instrument: Instrument) -> Path:
+    """A folder of temporary ones whose path XSPEC would split."""
+    folder = tmp_path / "my files"
+    assert folder.is_dir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
+
+
+def test_with_a_blank_in_tmpdir_xspec_has_its_home_elsewhere(
+    with_blank: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    calls: Path,
+    instrument: Instrument,
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "my files"))
-    with pytest.raises(IcflowError, match=r"TMPDIR is '.*my files', and XSPEC splits paths"):
+    (tmp_path / "t").mkdir()
+    monkeypatch.setattr(home, "WITHOUT_BLANKS", (str(tmp_path / "nowhere"), str(tmp_path / "t")))
+    before = {*with_blank.iterdir()}
+    for part in ("coco", "line"):
+        (with_blank / f"apec_v3.0.9_{part}.fits").touch()
+    engine = PyXspecEngine([instrument], AtomicData(folder=str(with_blank)))
+    assert engine.folder.parent == tmp_path / "t"
+    counts = engine.predict("powerlaw", {"powerlaw.PhoIndex": 2.0, "powerlaw.norm": 0.5})
+    assert counts.sum() > 0
+    # No file that XSPEC was given has a blank in its name.
+    names = re.findall(r"'([^']*\.(?:rmf|arf|pha)|[^']*apec_v[^']*)'", calls.read_text())
+    assert {"source.rmf", str(engine.folder / "apec_v3.0.9")} <= {*names}
+    assert not any(" " in name for name in names)
+    assert len({*with_blank.iterdir()} - before) == 2, "the tables alone"
+    # Its version is asked there, too.
+    told = ["sh", "-c", 'echo "XSPEC $TMPDIR"']
+    assert version.ask(told) == (str(tmp_path / "t"), "")
+
+
+def test_where_no_path_is_without_a_blank(
+    with_blank: Path, monkeypatch: pytest.MonkeyPatch, calls: Path, instrument: Instrument
+) -> None:
+    monkeypatch.setattr(home, "WITHOUT_BLANKS", ("/nowhere", "/no/where"))
+    problem = r"TMPDIR is '.*my files', XSPEC splits paths .* /nowhere, /no/where can be written"
+    with pytest.raises(IcflowError, match=problem):
         PyXspecEngine([instrument], AtomicData(folder="nowhere"))
 
 

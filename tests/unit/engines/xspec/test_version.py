@@ -43,7 +43,7 @@ def test_an_xspec_in_an_image_is_asked_there(
     assert asked.count("exec --cleanenv") == 1
     assert str(image) in asked
     # The address of a registry cannot be asked without fetching it.
-    assert version.known(tmp_path / "a.json", "docker://a/b") == ""
+    assert version.known(tmp_path / "b.json", "docker://a/b") == ""
 
 
 @pytest.mark.parametrize("python", ["/no/such/python", "false"])
@@ -56,6 +56,23 @@ def test_where_there_is_no_xspec(
     assert found == ""
     assert reason
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_shell_without_xspec_leaves_alone_what_xspec_has_made(
+    calls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = tmp_path / "version.json"
+    assert version.known(memory) == "12.99.9"
+    # HEASoft is not set up, its files are away, XSPEC does not start, its image is away.
+    monkeypatch.setenv(version.PYTHON, "/no/such/python")
+    assert version.known(memory) == "12.99.9"
+    monkeypatch.delenv(version.PYTHON)
+    module = tmp_path / "python" / "xspec.py"
+    module.write_text("raise ImportError('libXSFunctions.so')")
+    assert version.known(memory) == "12.99.9"
+    module.unlink()
+    assert version.known(memory) == "12.99.9"
+    assert version.known(memory, str(tmp_path / "heasoft.sif")) == "12.99.9"
 
 
 def test_asking_leaves_the_home_alone(
