@@ -369,18 +369,25 @@ class Session:
             return {**end, "gain": math.inf}
 
     def _settle(self, fit: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Repeat a fit from where the parameters are until it gains nothing to speak of."""
-        end: dict[str, Any] = {"cstat": self.xspec.Fit.statistic}
+        """Repeat a fit from where the parameters are until it gains nothing to speak of.
+
+        Where the first one ends above its start, the start is kept, without errors; its gain
+        tells that XSPEC has not converged there.
+        """
+        end = start = {"cstat": self.xspec.Fit.statistic, "values": self._values()}
         gain = math.inf
         for _ in range(MOST_ROUNDS):
             try:
                 again = fit()
             except Exception:
-                if "values" not in end:
+                if end is start:
                     raise
                 return {**end, "gain": math.inf}
             gain = end["cstat"] - again["cstat"]
-            if gain > 0 or "values" not in end:
+            if end is start and gain < -CRITICAL_DELTA:
+                unknown = [[-1.0] * len(source) for source in again["sigma"]]
+                return {**again, **start, "sigma": unknown, "covariance": [], "gain": gain}
+            if end is start or gain > 0:
                 end = again
             if gain < CRITICAL_DELTA:
                 break
@@ -397,8 +404,10 @@ class Session:
         factors = [(source, number) for source, number in self.free if source > 0]
         if factors:
             self._freeze(factors, True)
-            self._perform()
-            self._freeze(factors, False)
+            try:
+                self._perform()
+            finally:
+                self._freeze(factors, False)
         return self._perform()
 
     def _freeze(self, factors: list[tuple[int, int]], frozen: bool) -> None:
@@ -420,14 +429,20 @@ class Session:
         fit = self.xspec.Fit
         fit.perform()
         check(math.isfinite(fit.statistic), f"the fit ended with C = {fit.statistic}")
-        parameters = [[m(i) for i in range(1, m.nParameters + 1)] for m in self._models()]
         return {
             "cstat": fit.statistic,
             "dof": fit.dof,
-            "values": [[parameter.values[0] for parameter in source] for source in parameters],
-            "sigma": [[parameter.sigma for parameter in source] for source in parameters],
+            "values": self._values(),
+            "sigma": [[p.sigma for p in source] for source in self._parameters()],
             "covariance": list(fit.covariance),
         }
+
+    def _parameters(self) -> list[list[Any]]:
+        """Return the parameters of each source."""
+        return [[m(number) for number in range(1, m.nParameters + 1)] for m in self._models()]
+
+    def _values(self) -> list[list[float]]:
+        return [[parameter.values[0] for parameter in source] for source in self._parameters()]
 
     def _with_intervals(
         self, best: dict[str, Any], delta: float
@@ -438,23 +453,21 @@ class Session:
         the place of the old one, and all intervals are searched anew. What goes
         wrong costs the intervals, not the fit.
         """
-        fit = self.xspec.Fit
-        result, lower = best, best["cstat"]
+        result = best
         try:
             self._go_to([best["values"][source][i - 1] for source, i in self.free])
             for _ in range(MOST_MOVES):
-                again = self._perform()
-                result = {**again, "gain": lower - again["cstat"]}
+                result = self._settle(self._perform)
+                if result["gain"] < -CRITICAL_DELTA:  # XSPEC does not stay at this minimum
+                    return result, []
                 intervals = []
                 for source, number in self.free:
                     intervals.append(self._interval(self.names[source], number, delta))
-                    if fit.statistic < result["cstat"] - CRITICAL_DELTA:
+                    if self.xspec.Fit.statistic < result["cstat"] - CRITICAL_DELTA:
                         break
                 else:
                     return result, intervals
-                lower = fit.statistic
-            again = self._perform()
-            result = {**again, "gain": lower - again["cstat"]}
+            result = self._settle(self._perform)
         except Exception as error:
             sys.stderr.write(f"no intervals: {explain(error)}\n")
         return result, []

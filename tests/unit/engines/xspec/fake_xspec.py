@@ -10,7 +10,9 @@ not exist yet) the process dies once, with ``FAKE_XSPEC_HANGS`` (likewise) it
 stops for ever at its sixth spectrum. ``FAKE_XSPEC_ERRORS`` is a JSON object of
 what `error` does for a parameter: (low, high, status), ``"raise"``, or a number
 by which it lowers C, once if positive, every time if negative. Upper limits of
-kT are cut at ``FAKE_XSPEC_KT_BELOW``.
+kT are cut at ``FAKE_XSPEC_KT_BELOW``. ``FAKE_XSPEC_PERFORMS`` holds a word for
+each `perform` of a process, the first ones: ``fit``, ``fail``, or ``rise`` for
+one that ends above its start.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ LOWEST = 100.0  # C at the minimum
 CURVATURE, OF_FACTOR = 1000.0, 10.0  # of C, in units of the range of a parameter
 NEAR = 0.1  # this close to the minimum no step leads beyond a limit
 CRAWL, STOP = 0.8, 0.1  # what a fit leaves of the way to the minimum
+PERFORMS = iter(os.environ.get("FAKE_XSPEC_PERFORMS", "").split())
 LOWERED: set[str] = set()  # parameters whose `error` has lowered C
 
 print("a banner that nobody can switch off")
@@ -356,6 +359,9 @@ class FitClass(Settings):
         record("Fit.perform()")
         if FitClass.fails:
             raise Exception("Error executing command: fit")
+        word = next(PERFORMS, "fit")
+        if word == "fail":
+            raise Exception("Error executing command: fit")
         factors = [p for p in self.free() if p.name == "factor"]
         source = [p for p in self.free() if p.name != "factor"]
         creeping = factors and any(abs(away(p)) > NEAR for p in source)
@@ -367,6 +373,8 @@ class FitClass(Settings):
                 parameter.values[0] -= (1 - share) * away(parameter) * span(parameter)
         for position, parameter in enumerate(self.free()):
             parameter.sigma = 0.1 * (position + 1)
+        if word == "rise":
+            self.free()[0].values[0] += 0.2 * span(self.free()[0])
         if os.environ.get("FAKE_XSPEC_PEGS"):
             self.free()[0].values[0] = self.free()[0].values[2]
             self.free()[0].sigma = -1.0

@@ -172,7 +172,7 @@ def test_a_fake_after_a_fake_takes_its_place(engine: PyXspecEngine, calls: Path)
     changed = script(calls)[len(before) + len(kept) :]
     assert changed == SOURCE.replace("'0.5,-1'", "'0.6,-1'") + kept
     # Whatever came before, the same spectrum has the same counts.
-    engine.predict("tbabs*powerlaw", POWERLAW)
+    engine.predict("tbabs*powerlaw", POWERLAW | {"powerlaw.norm": 9.0})
     again, _ = engine.fake("tbabs*powerlaw", POWERLAW, 3, "test", [6])
     np.testing.assert_array_equal(again, alone)
     assert (other != alone).any()
@@ -298,17 +298,24 @@ def test_backgrounds_are_frozen_first_and_the_fit_repeated_until_it_gains_nothin
     assert result.converged
 
 
-def test_an_xspec_that_starts_from_the_minimum_confirms_it(
-    engine: PyXspecEngine, calls: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+SEEDED = ONE.model_copy(update={"strategy": "seeded", "starts": 8})
+
+
+def seed_with(engine: PyXspecEngine, monkeypatch: pytest.MonkeyPatch, *statuses: str) -> None:
+    """Let the embedded engine end at the minimum of the stand-in, or as it is told."""
     plan = Plan.of(MODEL, ONE, ["apec.Redshift"], engine.background_limits(0.1))
     values = {name: low + 0.25 * (high - low) for name, (low, high) in plan.bounds.items()}
-    seeds = [seed(values, "ok"), seed(values, "no minimum was found")]
+    seeds = [seed(values, status) for status in statuses]
     monkeypatch.setattr(
         pyxspec, "make_engine", lambda *_: SimpleNamespace(fit=lambda *_: [seeds.pop(0)])
     )
-    seeded = ONE.model_copy(update={"strategy": "seeded", "starts": 8})
-    result, _, fit = fitted(engine, calls, seeded)
+
+
+def test_an_xspec_that_starts_from_the_minimum_confirms_it(
+    engine: PyXspecEngine, calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed_with(engine, monkeypatch, "ok", "no minimum was found")
+    result, _, fit = fitted(engine, calls, SEEDED)
     assert "".join(fit) == (
         "Fit.nIterations = 7\n"
         "AllModels(1, '').setPars({2: 3.0, 3: 1.0, 5: 25.0, 6: 3.0, 9: 0.25})\n"
@@ -318,10 +325,74 @@ def test_an_xspec_that_starts_from_the_minimum_confirms_it(
     assert (result.cstat, result.starts, result.converged) == (100, 1, True)
     # Without a minimum XSPEC searches by itself.
     counts = np.full((1, CHANNELS), 50, dtype=np.int32)
-    (alone,) = engine.fit(MODEL, seeded, counts, {}, [])
+    (alone,) = engine.fit(MODEL, SEEDED, counts, {}, [])
     assert alone.status == "ok"
     assert alone.cstat == pytest.approx(100, abs=0.01)
     assert "1.0,-0.01" in calls.read_text()
+
+
+def performs(engine: PyXspecEngine, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    """Start an XSPEC whose first fits do what these words say."""
+    monkeypatch.setenv("FAKE_XSPEC_PERFORMS", words)
+    engine.process.stop()
+
+
+@pytest.mark.parametrize(("last", "gain"), [("rise", -40.0), ("fail", math.inf)])
+def test_the_better_of_two_fits_is_kept(
+    last: str,
+    gain: float,
+    engine: PyXspecEngine,
+    calls: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Backgrounds frozen, then free, and once more.
+    performs(engine, monkeypatch, f"fit fit fit {last}")
+    result, _, fit = fitted(engine, calls, ONE)
+    assert fit.count(PERFORM) == 4
+    assert result.cstat == pytest.approx(100, abs=1)
+    assert result.values["background.lines"] == pytest.approx(0.95, abs=0.02)
+    assert result.gradient == pytest.approx(gain, rel=0.2)
+    assert not result.converged
+
+
+def test_a_start_that_fails_costs_no_other(
+    engine: PyXspecEngine, calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = ONE.model_copy(update={"starts": 2})
+    for words in ("fail", "fit fit fit rise"):
+        performs(engine, monkeypatch, words)
+        result, *_ = fitted(engine, calls, two)
+        assert result.cstat == pytest.approx(100, abs=0.01)
+        assert result.converged
+
+
+def test_a_fit_that_fails_leaves_no_background_frozen(
+    engine: PyXspecEngine, calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, fit = fitted(engine, calls, ONE)
+    # That of the second start fails; intervals are those of the first.
+    performs(engine, monkeypatch, fit.count(PERFORM) * "fit " + "fail")
+    calls.unlink()
+    result, *_ = fitted(engine, calls, PROFILE.model_copy(update={"starts": 2}))
+    assert result.dof == result.bins - len(result.free)
+    assert tuple(result.intervals) == result.free
+    assert math.isfinite(result.errors["background.lines"])
+
+
+@pytest.mark.parametrize("errors", ["hessian", "profile"])
+def test_a_minimum_that_xspec_leaves_is_kept(
+    errors: str, engine: PyXspecEngine, calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed_with(engine, monkeypatch, "ok")
+    performs(engine, monkeypatch, "rise rise")
+    result, *_ = fitted(engine, calls, SEEDED.model_copy(update={"errors": errors}))
+    assert result.cstat == 100
+    assert result.values["apec.kT"] == 3.0
+    assert result.gradient < -1
+    assert not result.converged
+    assert math.isnan(result.errors["apec.kT"])
+    assert np.isnan(result.covariance).all()
+    assert result.intervals == {}
 
 
 def seed(values: dict[str, float], status: str) -> FitResult:

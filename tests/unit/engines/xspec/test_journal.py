@@ -10,6 +10,7 @@ import pytest
 
 from icflow.config import AtomicData, FitControl, FitModel, Instrument
 from icflow.engines.base import FitResult
+from icflow.engines.xspec import engine as pyxspec
 from icflow.engines.xspec.engine import PyXspecEngine
 from icflow.engines.xspec.journal import Journal
 from icflow.typing import DrawnCounts
@@ -97,7 +98,9 @@ def test_fakes_go_on_with_the_same_counts(
     assert calls.read_text().count("Xset.seed") == seeds + 1
 
 
-@pytest.mark.parametrize("change", ["settings", "grouping", "spectra", "response", "version"])
+@pytest.mark.parametrize(
+    "change", ["settings", "grouping", "spectra", "response", "version", "code"]
+)
 def test_what_was_kept_for_something_else_is_not_used(
     change: str,
     engine: PyXspecEngine,
@@ -121,6 +124,8 @@ def test_what_was_kept_for_something_else_is_not_used(
         # FITS readers ignore what follows the last block.
         path = Path(instrument.rmf)
         path.write_bytes(path.read_bytes() + bytes(2880))
+    elif change == "code":
+        monkeypatch.setattr(pyxspec, "code_digest", lambda _: "of an edited engine")
     else:
         monkeypatch.setenv("FAKE_XSPEC_VERSION", "12.99.10")
         engine = PyXspecEngine([instrument], AtomicData(folder="nowhere"))
