@@ -105,7 +105,8 @@ def _compare(
             pair = [_fit(engine, fit, counts[index], here) for engine in engines.values()]
             (ours, theirs), seconds = zip(*pair, strict=True)
             taken = {f"seconds_{engine}": s for engine, s in zip(engines, seconds, strict=True)}
-            yield {**shared, "fit": name, **_differences(ours, theirs), **taken}
+            told = {"fit": name, "strategy": fit.strategy}
+            yield {**shared, **told, **_differences(ours, theirs), **taken}
 
 
 def _largest(first: Floats, second: Floats) -> float:
@@ -157,13 +158,9 @@ def tabulate(rows: Sequence[dict[str, Any]]) -> Table:
 def summary(table: Table) -> str:
     """Say how far the engines are apart, for a person to read."""
     differences = np.asarray(table["cstat_difference"], dtype=np.float64)
-    finite = differences[np.isfinite(differences)]
-    fits = "none to compare"
-    if finite.size:
-        fits = f"{finite.min():+.3f} to {finite.max():+.3f}, median {np.median(finite):+.3f}"
     at_truth = np.abs(np.asarray(table["cstat_at_truth_difference"])).max()
     seconds = [np.median(table[f"seconds_{engine}"]) for engine in ("xspec", "embedded")]
-    ends = strings(table, "lower")
+    failed = np.count_nonzero(~np.isfinite(differences))
     return "\n".join(
         [
             f"XSPEC {table.meta['xspec_XSPECVER']} against the embedded engine, "
@@ -171,11 +168,11 @@ def summary(table: Table) -> str:
             *_one_library(str(table.meta["embedded_XSPECVER"])),
             f"expected counts differ by at most {np.max(table['counts_difference']):.1e}, relative",
             f"C at the true parameters differs by at most {at_truth:.1e}",
-            f"C of fits, XSPEC minus embedded: {fits}",
-            f"lower by more than {SAME}: XSPEC in {ends.count('xspec')}, the embedded engine in "
-            f"{ends.count('embedded')} of {len(table)} fits",
-            *_most_different(table, differences),
-            f"failed fits: {len(table) - finite.size} of {len(table)}",
+            f"C of fits, XSPEC minus embedded, and who is lower by more than {SAME}:",
+            *_by_fit(table, differences),
+            "most apart:",
+            *(_most_different(table, differences) or ["  none"]),
+            f"failed fits: {failed} of {len(table)}",
             f"a fit takes {seconds[0]:.2g} s by XSPEC, {seconds[1]:.2g} s by the embedded engine "
             "(median)",
         ]
@@ -190,6 +187,26 @@ def _one_library(version: str) -> list[str]:
         "both take their models from the HEASoft of HEADAS, so expected counts compare the folding "
         "alone; install xspectrampoline to compare two libraries"
     ]
+
+
+def _by_fit(table: Table, differences: Floats) -> list[str]:
+    """Return for each fit how far the engines are apart."""
+    names, strategies, lower = (
+        np.array(strings(table, key)) for key in ("fit", "strategy", "lower")
+    )
+    lines = []
+    for name in dict.fromkeys(names):
+        own = names == name
+        finite = differences[own & np.isfinite(differences)]
+        apart = "none to compare"
+        if finite.size:
+            apart = f"{finite.min():+.3f} to {finite.max():+.3f}, median {np.median(finite):+.3f}"
+        wins = [np.count_nonzero(lower[own] == engine) for engine in ("xspec", "embedded")]
+        lines.append(
+            f"  {name} ({strategies[own][0]}): {apart}; XSPEC in {wins[0]}, the embedded engine in "
+            f"{wins[1]} of {np.count_nonzero(own)}"
+        )
+    return lines
 
 
 def _most_different(table: Table, differences: Floats) -> list[str]:

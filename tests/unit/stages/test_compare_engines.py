@@ -94,9 +94,14 @@ def test_differences_are_tabulated_and_drawn(
     assert table.meta["embedded_XSPECVER"] == "embedded-1"
     assert all(path.stat().st_size > 5000 for path in figures)
     assert "expected counts differ by at most 1.0e-05, relative" in text
-    assert "C of fits, XSPEC minus embedded: +0.500 to +0.500, median +0.500" in text
-    good_fits = len(table) - 1
-    assert f"XSPEC in 0, the embedded engine in {good_fits} of {len(table)} fits" in text
+    for position, (name, fit) in enumerate(config.fits.baseline.items()):
+        strategy = fit.strategy or config.fits.strategy
+        lower = 3 if position == 1 else 4  # a failed fit is no better
+        assert (
+            f"  {name} ({strategy}): +0.500 to +0.500, median +0.500; XSPEC in 0, the embedded "
+            f"engine in {lower} of 4\n" in text
+        )
+    assert set(table["strategy"]) == {"thorough", "plain"}
     assert f"  test_2T 0, {fits[0]}: embedded lower by 0.5" in text
     assert text.count("lower by 0.5") == compare.TOLD
     assert list(np.unique(table["lower"])) == ["embedded", "neither"]
@@ -123,6 +128,9 @@ def test_ticks_reach_as_far_as_there_are_values() -> None:
     assert ticks == [-1.0, 0.0, 1.0, 100.0, 10000.0]
     assert texts[-1] == "$10^{4}$"
     assert engine_comparison._ticks(-2, np.array([0.0]))[0] == [-0.01, 0.0, 0.01]
+    # No closer on one side than on the other.
+    ticks, _ = engine_comparison._ticks(0, np.array([-150.0, 2e4]))
+    assert ticks == [-100.0, -1.0, 0.0, 1.0, 100.0, 10000.0]
 
 
 def test_a_row_may_lack_parameters() -> None:

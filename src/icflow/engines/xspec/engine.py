@@ -12,13 +12,14 @@ import itertools
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from icflow.config import AtomicData, FitControl, FitModel
-from icflow.engines.base import BACKGROUND, FitResult, Module, check_counts
+from icflow.engines.base import BACKGROUND, Engine, FitResult, Module, check_counts
 from icflow.engines.registry import make_engine
 from icflow.engines.xspec import home, inputs
 from icflow.engines.xspec.fitting import Plan, failed, fit_result
@@ -277,15 +278,19 @@ class PyXspecEngine:
         truth: Mapping[str, Floats],
         at_truth: Sequence[str],
     ) -> Iterator[FitResult | None]:
-        """Return the embedded engine's fits where XSPEC is to start from them, else None for each.
-
-        That engine is made through the registry: an edit to it is none of this one.
-        """
+        """Return the embedded engine's fits where XSPEC starts from them, else None for each."""
         if control.strategy != "seeded":
             return itertools.repeat(None)
-        embedded = make_engine("embedded", [self.module], self.atomic_data)
         control = control.model_copy(update={"errors": "hessian"})
-        return iter(embedded.fit(model, control, counts, truth, at_truth))
+        return iter(self._embedded.fit(model, control, counts, truth, at_truth))
+
+    @cached_property
+    def _embedded(self) -> Engine:
+        """The engine whose minima XSPEC starts from.
+
+        It is made through the registry: an edit to it is none of this one.
+        """
+        return make_engine("embedded", [self.module], self.atomic_data)
 
     def _fit(
         self,

@@ -13,6 +13,7 @@ from icflow.typing import Floats
 
 LINEAR = 0.01  # in C: below, the axis of differences is linear
 SMALLEST = 1e-16  # relative differences that are exactly 0 are drawn here
+MOST_STEPS = 3  # between ticks, both sides together
 SUFFIX = "_difference"
 NOT_PARAMETERS = ("counts_difference", "cstat_difference", "cstat_at_truth_difference")
 
@@ -98,14 +99,15 @@ def _parameters(axes: style.Axes, table: Table) -> None:
 def _ticks(first: int, values: Floats) -> tuple[list[float], list[str]]:
     """Return few ticks of an axis that is linear up to a power of ten, and what they say.
 
-    On each side they reach as far as there are values.
+    On each side they reach as far as there are values, in steps that both sides have.
     """
 
-    def powers(largest: float) -> list[int]:
-        last = math.floor(math.log10(largest)) if largest > 10.0**first else first
-        return list(range(first, last + 1, max(1, math.ceil((last - first) / 2))))
+    def last(largest: float) -> int:
+        return math.floor(math.log10(largest)) if largest > 10.0**first else first
 
-    below, above = powers(-values.min(initial=0.0)), powers(values.max(initial=0.0))
+    lasts = [last(-values.min(initial=0.0)), last(values.max(initial=0.0))]
+    step = max(1, math.ceil((sum(lasts) - 2 * first) / MOST_STEPS))
+    below, above = (list(range(first, end + 1, step)) for end in lasts)
     ticks = [*(-(10.0**power) for power in reversed(below)), 0.0, *(10.0**power for power in above)]
     texts = [rf"$-10^{{{power}}}$" for power in reversed(below)]
     return ticks, [*texts, "0", *(rf"$10^{{{power}}}$" for power in above)]
