@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Run by Snakemake in the new environment, in the folder where Snakemake was started: that of
-# the sources, or of a project, and then ICFLOW_SOURCE names that of the sources.
+# Run by Snakemake in the new environment: installs the icflow that Snakemake runs with, whose
+# command is still the one that is found.
 # icflow has packages of its own, and its engine starts this environment's Python for XSPEC.
 set -euo pipefail
-cd "${ICFLOW_SOURCE:-.}"
-test -f pyproject.toml ||
-    { echo "set ICFLOW_SOURCE to the folder of icflow's sources" >&2 && exit 1; }
+source=$(mktemp -d)
+trap 'rm -rf "$source"' EXIT
+icflow source "$source"
+cd "$source"
 sh containers/install.sh "$CONDA_PREFIX/icflow"
 ln -s ../icflow/bin/icflow "$CONDA_PREFIX/bin/icflow"
 mkdir -p "$CONDA_PREFIX/etc/conda/activate.d"

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Run by Snakemake in the new environment, in the folder where Snakemake was started: that of
-# the sources, or of a project, and then ICFLOW_SOURCE names that of the sources.
+# Run by Snakemake in the new environment: installs the icflow that Snakemake runs with, whose
+# command is still the one that is found, and its packages in the pinned versions.
 set -euo pipefail
-cd "${ICFLOW_SOURCE:-.}"
-test -f pyproject.toml ||
-    { echo "set ICFLOW_SOURCE to the folder of icflow's sources" >&2 && exit 1; }
+source=$(mktemp -d)
+trap 'rm -rf "$source"' EXIT
+icflow source "$source"
+cd "$source"
 python -m pip install --constraint constraints.txt "$(grep '^torch==' constraints.txt)"
 python -m pip install --constraint constraints.txt .

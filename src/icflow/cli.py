@@ -67,6 +67,12 @@ COMMANDS: list[Command] = [
         "folder DIR!",
         "--observation SPECTRA...  spectra of a source, which its configuration then names",
     ),
+    Command(
+        "source",
+        BEFORE,
+        "write the sources of this icflow, from which environments and images are made",
+        "folder DIR!",
+    ),
     OfConfig("validate", BEFORE, "check the configuration, model names and input files"),
     Command(
         "schema",

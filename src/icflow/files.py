@@ -112,6 +112,33 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def new_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary folder beside `folder`, renamed to it on success.
+
+    Raises
+    ------
+    IcflowError
+        If `folder` is there and not empty, or cannot be written.
+    """
+    target = Path(folder)
+    try:
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise IcflowError(
+                f"{target}: is there and not empty, and nothing is overwritten; name a new folder"
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".icflow-", dir=target.parent) as temporary:
+            made = Path(temporary, "made")
+            made.mkdir()
+            yield made
+            os.replace(made, target)
+    except OSError as error:
+        raise IcflowError(
+            f"{target}: cannot be written ({error.strerror}); name a folder of yours"
+        ) from None
+
+
 def remove_leftovers(folder: str | os.PathLike[str]) -> list[Path]:
     """Remove the temporary files below a folder whose processes are gone; return them.
 

@@ -5,6 +5,8 @@ In the source tree they are links to where a clone has them.
 
 from __future__ import annotations
 
+import shutil
+import stat
 from pathlib import Path
 
 from icflow.errors import IcflowError
@@ -27,3 +29,17 @@ def check_files() -> None:
             f"{CONFIG}: not there, so this icflow was installed from half a source tree; install "
             "it again from a whole one, or from a wheel"
         )
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file or a folder of an installed icflow, which may be read only, for its user to edit.
+
+    Links, which a source tree has in the place of files, are followed.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copy(source, target)
+    for path in (target, *target.rglob("*")):
+        path.chmod(path.stat().st_mode | stat.S_IWUSR)

@@ -56,3 +56,38 @@ def test_it_fails_where_xspec_does(
     done = run_test(root, heasoft(tmp_path, *tables), **variables)
     assert done.returncode != 0
     assert sentence in done.stderr
+
+
+STAND_IN = """#!/bin/sh
+echo "$0 $*" >>"$SAID"
+case "$*" in *venv*) mkdir -p "$3/bin" && cp "$0" "$3/bin/pip" ;; esac
+case "$*" in *" .") ls pyproject.toml src/icflow/cli.py containers/install.sh >>"$SAID" ;; esac
+"""
+
+
+@pytest.mark.parametrize("name", ["icflow", "heasoft"])
+def test_new_environments_install_the_icflow_that_runs_snakemake(
+    root: Path, tmp_path: Path, name: str
+) -> None:
+    """As Snakemake runs it, in any folder, with a stand-in for the environment's Python."""
+    prefix, said = tmp_path / "env", tmp_path / "said"
+    (prefix / "bin").mkdir(parents=True)
+    for program in ("python", "python3"):
+        (prefix / "bin" / program).write_text(STAND_IN)
+        (prefix / "bin" / program).chmod(0o755)
+    (tmp_path / "icflow").write_text(f'#!/bin/sh\nexec {sys.executable} -m icflow.cli "$@"\n')
+    (tmp_path / "icflow").chmod(0o755)
+    path = os.pathsep.join([str(prefix / "bin"), str(tmp_path), os.environ["PATH"]])
+    subprocess.run(
+        ["bash", str(root / "envs" / f"{name}.post-deploy.sh")],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": path, "CONDA_PREFIX": str(prefix), "SAID": str(said)},
+        check=True,
+    )
+    text = said.read_text()
+    torch = next(x for x in (root / "constraints.txt").read_text().split() if "torch==" in x)
+    assert f"install --constraint constraints.txt {torch}\n" in text.replace("--no-cache-dir ", "")
+    assert "src/icflow/cli.py" in text
+    if name == "heasoft":
+        assert (prefix / "bin/icflow").is_symlink()
+        assert f"={prefix}/bin/python" in (prefix / "etc/conda/activate.d/icflow.sh").read_text()

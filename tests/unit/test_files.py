@@ -14,6 +14,7 @@ from icflow.files import (
     atomic_path,
     canonical_json,
     locked,
+    new_folder,
     process_lock,
     remembered_sha256,
     remove_leftovers,
@@ -47,6 +48,33 @@ def test_what_a_killed_process_left_goes_and_what_is_being_written_stays(tmp_pat
     assert remove_leftovers(tmp_path) == []
     assert [path.name for path in target.parent.iterdir()] == ["a.txt"]
     assert (tmp_path / ".hidden-of-others").exists()
+
+
+def test_a_new_folder_is_there_as_a_whole_or_not_at_all(tmp_path):
+    with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "a") as made:
+        (made / "half").touch()
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "deep/empty").mkdir(parents=True)
+    with new_folder(tmp_path / "deep/empty") as made:
+        (made / "whole").touch()
+        assert not (tmp_path / "deep/empty/whole").exists()
+    assert [path.name for path in (tmp_path / "deep").rglob("*")] == ["empty", "whole"]
+
+
+def test_no_folder_and_no_file_is_overwritten(tmp_path):
+    (tmp_path / "mine").touch()
+    for target in (tmp_path, tmp_path / "mine"):
+        with (
+            pytest.raises(IcflowError, match="is there and not empty, and nothing"),
+            new_folder(target),
+        ):
+            pass
+    with (
+        pytest.raises(IcflowError, match=r"cannot be written .*name a folder of yours"),
+        new_folder(tmp_path / "mine/below"),
+    ):
+        pass
 
 
 def test_only_files_are_replaced(tmp_path):

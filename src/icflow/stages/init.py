@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import icflow
 from icflow.config.reading import FILL_IN
-from icflow.errors import IcflowError
+from icflow.files import new_folder
 from icflow.observation.fitting import names_of
 from icflow.ogip.binary_table import read_tables
 from icflow.ogip.kinds import is_spectrum
 from icflow.ogip.names import FileName, beside
 from icflow.ogip.observation import FILE, SpectrumFiles
 from icflow.ogip.spectrum import check_counts, read_spectrum
-from icflow.project import CONFIG, FILES, check_files
+from icflow.project import CONFIG, FILES, check_files, copy
 from icflow.sections import NAME
 
 # What a project has of its own: the configuration, files to lay over it, profiles, and the
-# backgrounds and the example that the configuration names. Rules and environments stay installed.
+# backgrounds and the example that the configuration names. Rules and environments stay installed;
+# `icflow source` writes what images are built from.
 COPIED = {
     "config.yaml": "config.yaml",
     "config": "config",
@@ -71,21 +70,9 @@ def run(folder: Path, observation: Sequence[Path] = ()) -> str:
         If the folder is there and not empty or cannot be written, or a spectrum cannot be used.
     """
     check_files()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise IcflowError(
-            f"{folder}: is there and not empty, and nothing is overwritten; name a new folder"
-        )
     spectra = [_read(path) for path in observation]
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".icflow-", dir=folder.parent) as temporary:
-            made = Path(temporary, "project")
-            _fill(made, folder, spectra)
-            os.replace(made, folder)
-    except OSError as error:
-        raise IcflowError(
-            f"{folder}: cannot be written ({error.strerror}); name a folder of yours"
-        ) from None
+    with new_folder(folder) as made:
+        _fill(made, folder, spectra)
     todo = ["icflow fetch", "snakemake --cores 2"]
     if spectra:
         todo = [f"fill in what is {FILL_IN} in config.yaml", "icflow validate", *todo]
@@ -95,13 +82,8 @@ def run(folder: Path, observation: Sequence[Path] = ()) -> str:
 
 def _fill(made: Path, folder: Path, spectra: Sequence[SpectrumFiles]) -> None:
     """Write the files of a project that will be `folder`."""
-    made.mkdir()
     for name, place in COPIED.items():
-        target = made / place
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Links, which a source tree has in their place, are followed.
-        copy = shutil.copytree if (FILES / name).is_dir() else shutil.copyfile
-        copy(FILES / name, target)
+        copy(FILES / name, made / place)
     text = SNAKEFILE.format(version=icflow.__version__)
     (made / "Snakefile").write_text(text, encoding="utf-8")
     if spectra:

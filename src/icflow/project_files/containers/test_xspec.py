@@ -1,0 +1,1 @@
+../../../../containers/test_xspec.py
