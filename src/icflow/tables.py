@@ -1,8 +1,9 @@
 """Tables: reading and writing them, their numbers as text, and as Markdown and CSV.
 
-What the stages hand to each other are ECSV tables of astropy, which keep units
-and metadata. What is made for readers (confusion matrices, Table 1, scans) is
-put together as a data frame of pandas, numbers with intervals as text.
+What the stages hand to each other are ECSV tables, which keep units and metadata:
+tables of astropy, or plain columns where all there is to do is to write them. What
+is made for readers (confusion matrices, Table 1, scans) is put together as a data
+frame of pandas, numbers with intervals as text.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ import os
 import re
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from icflow import ecsv
+from icflow.ecsv import Columns
 from icflow.errors import IcflowError
 from icflow.files import atomic_path, reading
 from icflow.typing import AnyArray, Floats, Integers
@@ -63,16 +67,20 @@ def read_table(path: str | os.PathLike[str], columns: Iterable[str] = ()) -> Tab
     return table
 
 
-def write_table(path: str | os.PathLike[str], table: Table) -> None:
+def write_table(path: str | os.PathLike[str], table: Table | Columns) -> None:
     """Write an ECSV table atomically; the bytes depend on the table alone.
 
     Its metadata end with the SHA-256 of the file as it is with 64 zeros in that place.
     """
-    sealed = table.copy(copy_data=False)
-    sealed.meta["checksum"] = _NO_CHECKSUM.decode()
     with atomic_path(path) as temporary:
-        sealed.write(temporary, format="ascii.ecsv", overwrite=True)
-        content = temporary.read_bytes()
+        if isinstance(table, Columns):
+            meta = {**table.meta, "checksum": _NO_CHECKSUM.decode()}
+            content = ecsv.text(replace(table, meta=meta)).encode()
+        else:
+            sealed = table.copy(copy_data=False)
+            sealed.meta["checksum"] = _NO_CHECKSUM.decode()
+            sealed.write(temporary, format="ascii.ecsv", overwrite=True)
+            content = temporary.read_bytes()
         checksum = hashlib.sha256(content).hexdigest().encode()
         temporary.write_bytes(content.replace(_NO_CHECKSUM, checksum, 1))
 

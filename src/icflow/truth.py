@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from icflow.ecsv import Columns
 from icflow.errors import IcflowError
 from icflow.models.expression import parse
 from icflow.tables import floats, read_table, write_table
@@ -34,21 +35,17 @@ class Truth:
 
 def write_truth(path: Path, truth: Truth, expression: str) -> None:
     """Write true parameters; `expression`, that they belong to, gives their units."""
-    from astropy.table import Table  # slow to import, and written after all has been drawn
-
     declared = parse(expression).parameters
-    table = Table(
+    table = Columns(
         {
             "dataset": np.full(truth.index.size, truth.dataset),
             "index": truth.index,
             **truth.parameters,
         },
-        meta={"dataset": truth.dataset, "scenario": truth.scenario, "expression": expression},
-    )
-    for name in truth.parameters:
         # Of the units that XSPEC's models name, energies alone are ones in astropy's sense.
-        if name in declared and declared[name].unit == "keV":
-            table[name].unit = "keV"
+        {n: "keV" for n in truth.parameters if n in declared and declared[n].unit == "keV"},
+        {"dataset": truth.dataset, "scenario": truth.scenario, "expression": expression},
+    )
     write_table(path, table)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from icflow.ecsv import Columns
 from icflow.engines.base import FitResult
 from icflow.engines.columns import columns_of
 from icflow.engines.registry import check_version, make_engine
@@ -19,9 +19,6 @@ from icflow.ogip.modules import as_observed
 from icflow.ogip.spectra import SpectrumSet, read_spectra
 from icflow.settings import FitSettings
 from icflow.tables import rounded, write_table
-
-if TYPE_CHECKING:  # slow to import, and needed when all is fitted
-    from astropy.table import Table
 
 # Numbers in the tables: more digits than any error bar can use, fewer than depend on the machine.
 DIGITS = 9
@@ -46,24 +43,21 @@ def run(settings: FitSettings, spectra: Path, output: Path) -> None:
         write_table(output, table)
 
 
-def tabulate(results: Iterable[FitResult], settings: FitSettings, shard: SpectrumSet) -> Table:
+def tabulate(results: Iterable[FitResult], settings: FitSettings, shard: SpectrumSet) -> Columns:
     """Return fits as a table: one row per spectrum, a value and an error per parameter."""
-    from astropy import units
-    from astropy.table import Table
-
     fits = iter(results)
     first = next(fits)
     columns = columns_of(itertools.chain([first], fits), profile=settings.errors == "profile")
     # Of the size of rounding errors where a fit has converged.
     columns["gradient"] = [float(f"{value:.1e}") for value in columns["gradient"]]
     declared = parse(settings.model.expression).parameters
-    table = Table({"index": shard.index})
+    table = Columns({"index": shard.index})
     for name, values in columns.items():
         parameter = name.removesuffix("_error").removesuffix("_lower").removesuffix("_upper")
         measured = name == "cstat" or parameter in first.values
-        table[name] = rounded(values, DIGITS) if measured else values
+        table.columns[name] = rounded(values, DIGITS) if measured else values
         if parameter in declared and declared[parameter].unit == "keV":
-            table[name].unit = units.keV
+            table.units[name] = "keV"
     table.meta.update(
         fit=settings.name,
         strategy=settings.strategy,

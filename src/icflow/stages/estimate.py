@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from astropy.table import Table
 
+from icflow.ecsv import Columns
 from icflow.layout import Layout
 from icflow.networks.ratio_weights import in_bins, load
 from icflow.ogip.modules import as_observed
@@ -34,8 +34,8 @@ def run(settings: RatioSettings, results: Path, spectra: Path, output: Path) -> 
     as_observed(settings.modules, shard, spectra)
     network = load(Layout(results).ratio_weights(settings.name), settings)
     counts, known = in_bins(settings, shard, spectra)
-    table = Table({"index": shard.index})
-    table["log_ratio"] = rounded(list(network.log_odds(counts, known)), DIGITS)
-    table["unlike"] = np.asarray(network.unlike(counts, known))
+    table = Columns({"index": shard.index})
+    table.columns["log_ratio"] = rounded(list(network.log_odds(counts, known)), DIGITS)
+    table.columns["unlike"] = np.asarray(network.unlike(counts, known))
     table.meta.update(ratio=settings.name, dataset=shard.dataset, at_truth=list(settings.at_truth))
     write_table(output, table)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from astropy.table import Table
 from tqdm import tqdm
 
+from icflow.ecsv import Columns
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.errors import IcflowError
 from icflow.models.systematics import as_known
@@ -44,11 +44,11 @@ def run(settings: IntegralSettings, spectra: Path, output: Path) -> None:
     found = list(
         tqdm(integrals, desc=settings.name, unit=" spectra", total=len(shard.counts), mininterval=5)
     )
-    table = Table({"index": shard.index})
-    table["log_evidence"] = rounded([one.log for one in found], DIGITS)
+    table = Columns({"index": shard.index})
+    table.columns["log_evidence"] = rounded([one.log for one in found], DIGITS)
     for column, digits in (("error", 3), ("effective", 4)):
-        table[column] = [float(f"{getattr(one, column):.{digits}g}") for one in found]
-    table["evaluations"] = [one.evaluations for one in found]
+        table.columns[column] = [float(f"{getattr(one, column):.{digits}g}") for one in found]
+    table.columns["evaluations"] = [one.evaluations for one in found]
     table.meta.update(
         integral=settings.name,
         expression=settings.scenario.expression,
