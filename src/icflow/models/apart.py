@@ -1,8 +1,9 @@
 """XSPEC's functions in a process of their own, for those that can end the process that calls them.
 
-Some functions crash at parameters that their limits allow (`icflow.models.library.UNSTEADY`). They
-are called in a child process, which costs a tenth of a millisecond a call: where that ends, or does
-not answer, the parent lives and says which model at which parameters.
+Many functions crash, or never answer, at parameters that their limits allow. All but those that are
+used most (`icflow.models.library.STEADY`) are called in a child process, which costs a tenth of a
+millisecond a call: where that ends, or does not answer, the parent lives and says which model at
+which parameters.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 Some functions end the process that calls them, without the files that they need or in a library
 that was built for another system; some never come back. What is inside the wheel of
-``xspectrampoline`` was tried as a whole (`icflow.models.library.READ_DATA`); each model of any
-other library is tried once, at XSPEC's defaults, before this process calls it, and what came of it
-is kept among the caches.
+``xspectrampoline`` was tried as a whole (`icflow.models.library.READ_DATA`); of any other library,
+what this process calls itself (`icflow.models.library.STEADY`) is tried once, at XSPEC's defaults,
+before it does, and what came of it is kept among the caches.
 """
 
 from __future__ import annotations
