@@ -53,17 +53,17 @@ def test_what_xspec_has_made_is_made_anew_by_another_xspec_alone(
     assert fresh.jobs(FIT, change=XSPEC, environment=another) == BOTH
 
 
-def test_a_run_on_nodes_with_different_xspecs_ends_with_a_sentence(
+def test_a_node_with_another_xspec_than_the_run_ends_its_job_with_a_sentence(
     python: Path, fresh: Project
 ) -> None:
-    """The node that Snakemake runs on has another one than its jobs."""
-    text = python.read_text().replace(
-        "exec", 'FAKE_XSPEC_VERSION=$(test "$1" = -c && echo 12.99.10 || echo 12.99.9) exec'
-    )
-    python.write_text(text)
-    status, output = fresh.run(
-        SPECTRA, change=XSPEC, environment={"ICFLOW_XSPEC_PYTHON": str(python)}
-    )
-    assert status == 1
-    assert "XSPEC is 12.99.9 here and was 12.99.10 when the run began; give all jobs" in output
+    """Jobs on a cluster are Snakemakes of their own."""
+    here = {"ICFLOW_XSPEC_PYTHON": str(python)}
+    assert fresh.jobs(SPECTRA, change=XSPEC, environment=here) == {"simulate_shard": 1}
+    there = shutil.copy(python, python.with_name("python-of-node"))
+    node = {"ICFLOW_XSPEC_PYTHON": str(there), "FAKE_XSPEC_VERSION": "12.99.10"}
+    remote = ["--mode", "remote"]
+    status, output = fresh.run(SPECTRA, change=XSPEC, options=remote, environment=node)
+    assert status == 1, output
+    said = (fresh.results / "logs/simulate/test_2T/shard-0000.log").read_text()
+    assert "XSPEC is 12.99.10 here and was 12.99.9 when the run began; give all jobs" in said
     assert not (fresh.folder / SPECTRA).exists()

@@ -221,8 +221,12 @@ def xspec_version():
     deployment = workflow.deployment_settings.deployment_method
     if CONFIG.engine != "xspec" or DeploymentMethod.CONDA in deployment:
         return None
+    memory = Path(".snakemake/icflow-xspec.json")
+    if not workflow.is_main_process:
+        # A job on a node, which may have another one: what counts is that of the run.
+        return version.kept(memory)[1] or None
     image = IMAGE if DeploymentMethod.APPTAINER in deployment else None
-    return version.known(Path(".snakemake/icflow-xspec.json"), image) or None
+    return version.known(memory, image) or None
 
 
 XSPEC = xspec_version()

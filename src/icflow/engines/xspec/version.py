@@ -82,7 +82,7 @@ def known(memory: Path, image: str | None = None) -> str:
     else:
         key = [image, str(os.stat(image).st_mtime_ns) if os.path.exists(image) else ""]
         command = ["apptainer", "exec", "--cleanenv", image, "sh", "-c", _INSIDE]
-    asked, version = _kept(memory)
+    asked, version = kept(memory)
     if not key[1] or asked == key:
         return version
     found, _ = ask(command)
@@ -93,11 +93,11 @@ def known(memory: Path, image: str | None = None) -> str:
     return found
 
 
-def _kept(memory: Path) -> tuple[Any, str]:
-    """Return what was asked the last time, and the version that was the answer."""
+def kept(memory: Path) -> tuple[Any, str]:
+    """Return what was asked the last time, and the version that was the answer, or empty."""
     with suppress(OSError, ValueError, TypeError, KeyError):
-        kept = json.loads(memory.read_text(encoding="utf-8"))
-        return kept["asked"], str(kept["version"])
+        content = json.loads(memory.read_text(encoding="utf-8"))
+        return content["asked"], str(content["version"])
     return None, ""
 
 
