@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from itertools import cycle
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.table import Table
 
 from icflow.observation.fit_output import Fit
 from icflow.observation.panels import (
@@ -21,6 +20,9 @@ from icflow.observation.panels import (
 from icflow.observation.tables import fitted
 from icflow.publish.figures import style
 from icflow.publish.figures.example_spectra import Component, is_background
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 # The model in the table that `icflow.observation.tables.fitted` makes.
 NAME = "fit"

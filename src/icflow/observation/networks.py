@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.table import Table
 
 from icflow.config import FitModel, Observe
 from icflow.detection.base import TEST, VALIDATION
@@ -20,6 +20,9 @@ from icflow.ogip.spectra import Recorded, SpectrumSet, write_spectra
 from icflow.settings import ObserveNetworkSettings, ScoreSettings
 from icflow.tables import stack
 from icflow.typing import DrawnCounts
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 # The spectra that the network is trained with, as a dataset.
 TRAINING = "training"

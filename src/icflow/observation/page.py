@@ -6,10 +6,9 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.table import Table
 
 from icflow.files import read_json
 from icflow.observation import words
@@ -26,6 +25,9 @@ from icflow.publish.figures import style
 from icflow.publish.figures.example_spectra import is_background
 from icflow.tables import floats, read_table, strings
 from icflow.typing import Floats
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 HEIGHT = 8.15  # inch, of all but the panels with scores
 ROW_HEIGHT = 2.1  # inch, of a row of these

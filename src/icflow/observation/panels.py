@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.table import Table
 
 from icflow.publish.figures import style
 from icflow.publish.figures.example_spectra import (
@@ -21,6 +20,9 @@ from icflow.publish.figures.example_spectra import (
 )
 from icflow.tables import floats, strings
 from icflow.typing import Booleans, Floats, Integers
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 GROUP_RATIO = 1.04  # upper over lower energy of a drawn bin
 DECADES = 4.2  # of count rate that are drawn below the brightest bin

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtr
 
 from icflow.config import FitModel, Observe
 from icflow.engines.base import FitResult
@@ -133,6 +132,8 @@ def goodness(fit: FitResult, fits: Sequence[FitResult]) -> float:
     worse = sum(not replica.cstat < fit.cstat for replica in fits)
     cstat = cstat_of(fits)
     if not worse and cstat.std() > 0:
+        from scipy.special import stdtr
+
         excess = (fit.cstat - cstat.mean()) / cstat.std(ddof=1)
         chance = float(stdtr(len(fits) - 1, -excess / np.sqrt(1 + 1 / len(fits))))
         if chance < UNFIT:

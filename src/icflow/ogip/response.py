@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from icflow.cache import Arrays, cached
 from icflow.errors import IcflowError
@@ -37,6 +36,7 @@ from icflow.typing import AnyArray, Booleans, Floats, Indices, Integers
 
 if TYPE_CHECKING:  # slow to import, and needed by those who write alone
     from astropy.io import fits
+    from scipy.sparse import csr_array
 
 # Neighbouring bins are contiguous up to rounding: a few units in the last place
 # of single precision, or a thousandth of the bin's width.
@@ -57,6 +57,14 @@ NO_X_RAYS = 150.0
 # Units of areas, and of what begins so (cm**2 ct/photon).
 SQUARE_CM = {"cm2": 1.0, "m2": 1e4, "mm2": 1e-2}
 KEV = {"": 1.0, "kev": 1.0, "ev": 1e-3, "mev": 1e3, "gev": 1e6}
+
+
+def _sparse(*parts: Any, **more: Any) -> csr_array:
+    """Return a sparse matrix; what makes one is slow to import, and the start needs none."""
+    from scipy.sparse import csr_array
+
+    return csr_array(*parts, **more)
+
 
 # What is kept of an RMF: its fields that are numbers and words, and the parts of its matrix.
 _NUMBERS = ("energy_lo", "energy_hi", "channel", "e_min", "e_max")
@@ -125,7 +133,7 @@ class Rmf(_Binned):
             self,
             energy_lo=self.energy_lo[chosen],
             energy_hi=self.energy_hi[chosen],
-            matrix=csr_array(self.matrix[np.flatnonzero(chosen)]),
+            matrix=_sparse(self.matrix[np.flatnonzero(chosen)]),
             digest="",
         )
 
@@ -209,7 +217,7 @@ def _from_arrays(kept: Arrays, path: str | os.PathLike[str], file: str) -> Rmf:
     words = json.loads(kept["words"].tobytes())
     shape, before = tuple(words.pop("shape")), words.pop("file")
     notes = tuple(note.replace(before, file) for note in words.pop("notes"))
-    matrix = csr_array(tuple(kept[name] for name in _SPARSE), shape=shape)
+    matrix = _sparse(tuple(kept[name] for name in _SPARSE), shape=shape)
     fields: dict[str, Any] = {name: kept[name] for name in _NUMBERS} | words
     return Rmf(**fields, matrix=matrix, path=os.fspath(path), notes=notes)
 
@@ -250,7 +258,7 @@ def _rmf(path: str | os.PathLike[str], name: FileName, tables: list[BinaryTable]
     return Rmf(
         energy_lo,
         energy_hi,
-        csr_array(matrix),
+        _sparse(matrix),
         channel,
         e_min,
         e_max,
@@ -289,7 +297,7 @@ def _read_matrix(
         )
     matrix = _decode(table, int(channel[0]) if first is None else first, channel.size, notes)
     if order is not None:
-        matrix = csr_array(matrix[order])
+        matrix = _sparse(matrix[order])
     pairs = list(zip((low, high), grid, strict=True))
     if all(a.size == b.size and np.allclose(a, b, rtol=SAME_GRID, atol=0) for a, b in pairs):
         return matrix
@@ -315,8 +323,8 @@ def _spread(
             f"to use, {path}{{1}} the first"
         )
     place = np.flatnonzero(inside)
-    chosen = csr_array((np.ones(row.size), (place, row)), shape=(fine_low.size, low.size))
-    return csr_array(chosen @ matrix)
+    chosen = _sparse((np.ones(row.size), (place, row)), shape=(fine_low.size, low.size))
+    return _sparse(chosen @ matrix)
 
 
 def _holds_area(table: BinaryTable, matrix: csr_array, notes: list[str]) -> bool:
@@ -684,7 +692,7 @@ def _decode(table: BinaryTable, first: int, n_channels: int, notes: list[str]) -
     _check_elements(path, values, notes)
     indices = _ranges(column, n_chan).astype(np.int32)
     indptr = np.concatenate(([0], np.cumsum(per_row)))
-    matrix = csr_array((values, indices, indptr.astype(np.int32)), shape=(n_grp.size, n_channels))
+    matrix = _sparse((values, indices, indptr.astype(np.int32)), shape=(n_grp.size, n_channels))
     matrix.sum_duplicates()
     return matrix
 
@@ -709,7 +717,7 @@ def _check_elements(path: str, values: Floats, notes: list[str]) -> None:
 
 def _encode(matrix: csr_array, first: int) -> tuple[Integers, AnyArray, AnyArray, AnyArray]:
     """Return N_GRP and, one array per row, F_CHAN, N_CHAN and MATRIX."""
-    matrix = csr_array(matrix)
+    matrix = _sparse(matrix)
     matrix.sort_indices()
     rows = matrix.shape[0]
     n_grp = np.zeros(rows, np.int64)

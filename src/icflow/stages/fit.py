@@ -11,10 +11,8 @@ from pathlib import Path
 
 from icflow.errors import IcflowError
 from icflow.files import write_json
-from icflow.observation import fit_figure, fitting
+from icflow.observation import fitting
 from icflow.observation.fit_output import as_json, as_text
-from icflow.observation.fit_saving import check_saved
-from icflow.observation.fit_saving import save as save_fit
 from icflow.publish.figures import style
 from icflow.settings import FitSpectrumSettings
 
@@ -51,12 +49,16 @@ def run(
         if path.exists() and any(path.samefile(name) for file in files for name in file.files):
             raise IcflowError(f"{path}: is read, so it is not replaced; name another")
     if save is not None:
-        check_saved(files, save)
+        from icflow.observation import fit_saving  # slow to import, and often not needed
+
+        fit_saving.check_saved(files, save)
     fit = fitting.fit(settings, files, energies)
     if output is not None:
         write_json(output, as_json(fit))
     if save is not None:
-        save_fit(fit, save)
+        fit_saving.save(fit, save)
     if plot is not None:
+        from icflow.observation import fit_figure
+
         style.write(lambda: fit_figure.of_fit(fit, unfolded), DPI, [plot])
     return "\n".join(as_text(fit))

@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from icflow.cache import cached
 from icflow.engines.base import Module
@@ -95,6 +94,8 @@ class Response:
         """Return the response with every channel multiplied by a factor, shape (n_channels,)."""
         rmf, arf = self._files
         full = rmf.matrix
+        from scipy.sparse import csr_array
+
         matrix = csr_array(
             (full.data * areas[full.indices], full.indices, full.indptr), shape=full.shape
         )

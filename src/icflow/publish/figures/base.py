@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.table import Table
 
 from icflow.config import Autoencoder, Config, Dataset, Detection, Figures, Module
 from icflow.detection.metrics import Estimate
@@ -23,6 +22,7 @@ from icflow.tables import read_table
 from icflow.typing import Booleans, Floats
 
 if TYPE_CHECKING:
+    from astropy.table import Table
     from matplotlib.figure import Figure
 
 

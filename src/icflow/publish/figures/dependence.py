@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.table import Table
 
 from icflow.config import Config, Detection
 from icflow.detection import metrics
@@ -18,6 +18,9 @@ from icflow.seeds import generator
 from icflow.tables import floats
 from icflow.truth import read_truth
 from icflow.typing import Booleans, Floats
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 REPEATS = 1000
 TRUTH = "truth."
@@ -88,6 +91,8 @@ def draw(data: FigureData) -> style.Figure:
 
 def _cluster(data: FigureData) -> dict[str, float]:
     """Return where the cluster lies among the spectra, nothing if none is to be marked."""
+    from astropy.table import Table  # slow to import, and rules ask this module as well
+
     if len(data.paths) == 1:
         return {}
     parameters = read_truth(data.paths[1]).parameters

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.table import Table
 
 from icflow.publish.figures import style
 from icflow.tables import floats
 from icflow.typing import Floats
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 LINEAR = 0.01  # in C: below, the axis of differences is linear
 SMALLEST = 1e-16  # relative differences that are exactly 0 are drawn here

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.table import Table
 
 from icflow.detection.detectors import in_order
 from icflow.detection.metrics import Estimate
@@ -16,6 +16,9 @@ from icflow.publish.figures.base import FigureData, ends
 from icflow.publish.figures.dependence import TRUTH, bin_edges, in_bins, observables
 from icflow.tables import floats
 from icflow.typing import Booleans, Floats
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 TITLES = {
     "recall": "Recall",

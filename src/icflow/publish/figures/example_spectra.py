@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from astropy.table import Table
 
 from icflow.config import Config
 from icflow.errors import IcflowError
@@ -16,6 +15,9 @@ from icflow.publish.figures import style
 from icflow.publish.figures.base import FigureData, FigureKind, shown_module
 from icflow.tables import floats, read_table
 from icflow.typing import Floats
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 ENERGIES = (3.0, 120.0)  # keV
 GROUP_RATIO = 1.02  # upper over lower energy of a drawn bin

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from astropy.table import Table
 
 from icflow import settings as settings_of
 from icflow.config import Config, LabelSource
@@ -25,6 +24,9 @@ from icflow.publish.figures.base import (
 )
 from icflow.tables import floats, read_table, rows_of, stack, strings
 from icflow.typing import Floats
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 PER_ROW = 4
 # Half the width between the quartiles of a Gaussian, in standard deviations.

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.table import Table
 
 from icflow.config import Config
 from icflow.layout import Layout
 from icflow.publish.figures import style
 from icflow.publish.figures.base import FigureData, FigureKind, folds, many, network_order
 from icflow.tables import floats, read_table
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 COLUMNS = ("epoch", "train_loss", "train_misfit", "train_constraint", "selection_loss")
 # Column, title, colour, line style. The total comes last, to lie on top.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from astropy.table import Table
 
 from icflow.config import Config
 from icflow.errors import IcflowError
@@ -11,6 +12,9 @@ from icflow.publish.figures import base, style
 from icflow.publish.figures.base import FigureData, FigureKind, shown_module
 from icflow.tables import floats, read_table, strings
 from icflow.typing import Floats
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 COLUMNS = ("dataset", "index", "energy", "rate", "reconstruction")
 GROUP_RATIO = 1.02  # upper over lower energy of a drawn bin

@@ -6,10 +6,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.table import Table
 
 from icflow.detection.detectors import in_order
 from icflow.detection.scan import LEVELS
@@ -19,6 +18,9 @@ from icflow.publish.figures import style
 from icflow.settings import ScanSettings
 from icflow.tables import floats
 from icflow.typing import Floats
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 TITLES = {"false_alarm": "False-alarm rate", "recall": "Recall"}
 ACCURACY = {"bacc": "Balanced accuracy"}
@@ -46,6 +48,8 @@ def draw(settings: ScanSettings, folder: Path) -> style.Figure:
 
 
 def _read(path: Path, settings: ScanSettings) -> Table:
+    from astropy.table import Table
+
     try:
         table = Table.read(path, format="ascii.csv")
     except OSError as error:
