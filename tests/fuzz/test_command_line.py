@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -55,7 +56,10 @@ TOKENS = (
 
 def words_of(command: click.Command) -> st.SearchStrategy[list[str]]:
     """Return words after the name of a command: some of its options, with any words."""
-    word = st.sampled_from(WORDS) | st.text(st.characters(exclude_characters="\0"), max_size=6)
+    # What is no UTF-8 comes as lone surrogates, as from a shell.
+    typed = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=6)
+    raw = st.binary(max_size=6).map(lambda content: os.fsdecode(content.replace(b"\0", b"")))
+    word = st.sampled_from(WORDS) | typed | raw
     parts = []
     for parameter in command.params:
         name = [parameter.opts[0]] if isinstance(parameter, click.Option) else []

@@ -291,7 +291,7 @@ def configure(atomic_data: AtomicData) -> None:
             (library.FPXSCT, atomic_data.cross_sections),
         ):
             function.argtypes = [ctypes.c_char_p, ctypes.POINTER(ctypes.c_int)]
-            function(text.encode(), ctypes.byref(ctypes.c_int(0)))
+            function(os.fsencode(text), ctypes.byref(ctypes.c_int(0)))
     if library.FGSOLR().decode().lower() != atomic_data.abundances.lower():
         raise IcflowError(
             f"atomic_data.abundances: {atomic_data.abundances!r} is not a table of XSPEC; "
@@ -314,7 +314,7 @@ def set_string(key: str, value: str) -> None:
     """Set one of XSPEC's model strings (``xset KEY VALUE``)."""
     function = _load().lib_xs_functions.FPMSTR
     function.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
-    function(key.encode(), value.encode())
+    function(key.encode(), os.fsencode(value))
 
 
 def version() -> str:

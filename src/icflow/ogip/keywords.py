@@ -55,7 +55,8 @@ class Row:
         values = self.channels(key)
         if values is None:
             value = self._value(key)
-            values = None if value is None else np.array([self._number(value)], np.float32)
+            with np.errstate(over="ignore"):  # infinite in single precision, and refused
+                values = None if value is None else np.array([self._number(value)], np.float32)
         if values is None:
             return None
         values = values.astype(np.float64)
