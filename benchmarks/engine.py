@@ -35,6 +35,7 @@ from yardstick import call_of_apec, xspec_calls
 
 from icflow import config
 from icflow import settings as settings_of
+from icflow.config import Free
 from icflow.engines.base import BACKGROUND, FitResult
 from icflow.engines.embedded import staircase
 from icflow.engines.embedded.descent import Minimum
@@ -44,7 +45,9 @@ from icflow.engines.embedded.redshift import RedshiftFitter
 from icflow.engines.embedded.shapes import NORM, Box, Shapes, model_counts, sources
 from icflow.engines.embedded.tables import build_tables
 from icflow.files import write_json
+from icflow.models.expression import parse
 from icflow.models.scenario import complete, draw
+from icflow.observation.fitting import limits_of
 from icflow.ogip.spectra import read_spectra
 from icflow.settings import FitSettings
 from icflow.stages import simulate
@@ -211,7 +214,7 @@ class Exhaustive(Fitter):
         best, minima = self._lowest(
             exact, data, channels.counts, theta, self.box, generator(channels.counts)
         )
-        return Outcome(best, len(minima), 1)
+        return Outcome(best, len(minima), 1, exact)
 
     def _lowest(
         self,
@@ -286,7 +289,7 @@ class ExhaustiveRedshift(Exhaustive, RedshiftFitter):
         self.control = control.model_copy(update={"starts": min(self.AGAIN, control.starts)})
         again, _ = self._lowest(exact, data, channels.counts, best.theta, self.others, random)
         self.control = control
-        return Outcome(min(best, again, key=by_cstat), len(rough), 1)
+        return Outcome(min(best, again, key=by_cstat), len(rough), 1, exact)
 
     def _whole_staircase(self, data: Data, minimum: Minimum) -> Minimum:
         (position,) = self.redshifts
@@ -321,6 +324,23 @@ def search(name: str, starts: int, path: Path) -> list[tuple[float, float]]:
     )
     pairs = zip(fit_shard(name, path), thorough, strict=True)
     return [(quick.cstat, long.cstat) for quick, long in pairs]
+
+
+def search_widely(name: str, starts: int, rows: Sequence[int]) -> list[tuple[float, float]]:
+    """Do the same for reference spectra with the limits that `icflow fit` has by default."""
+    settings, counts = fit_settings(name), reference_counts()[rows]
+    model, declared = settings.model, parse(settings.model.expression).parameters
+    wide = {
+        parameter: Free(free=limits_of(parameter, declared[parameter], None, settings.energies))
+        for parameter, setting in model.parameters.items()
+        if isinstance(setting, Free)
+    }
+    model = model.model_copy(update={"parameters": {**model.parameters, **wide}})
+    truth = {"apec.Redshift": np.array([fit["z"] for fit in reference_fits()])[rows]}
+    many = settings.model_copy(update={"starts": starts})
+    quick = engine_of().fit(model, settings, counts, truth, settings.at_truth)
+    long = engine_of(ExhaustiveEngine).fit(model, many, counts, truth, settings.at_truth)
+    return [(one.cstat, other.cstat) for one, other in zip(quick, long, strict=True)]
 
 
 # --- rows --------------------------------------------------------------------------------
@@ -514,6 +534,23 @@ def minimum(bench: Bench) -> None:
         )
 
 
+def default_limits(bench: Bench) -> None:
+    """Do the same with the limits that `icflow fit` has by default, on reference spectra."""
+    n, starts = n_reference(bench), max(round(STARTS * min(1.0, 10 * bench.scale)), 4)
+    rows = [list(range(i, n, bench.workers)) for i in range(bench.workers)]
+    tasks = [(name, starts, part) for name in ("2T_fixed", "1T+IC_fixed") for part in rows]
+    pairs = [pair for part in bench.run(search_widely, tasks) for pair in part]
+    above = np.array([quick - long for quick, long in pairs])
+    bench.save(
+        "minimum_default_limits",
+        float(above.max()),
+        "largest excess in C",
+        0.01,
+        note=f"{len(pairs)} fits, {int(np.sum(above <= -0.01))} lower than with {starts} starts",
+        starts=starts,
+    )
+
+
 def labels(bench: Bench) -> None:
     """Time the fits behind the labels."""
     n = bench.size(10_000)
@@ -698,6 +735,7 @@ ROWS: dict[str, Callable[[Bench], None]] = {
     "memory": memory,
     "coverage": coverage,
     "minimum": minimum,
+    "default_limits": default_limits,
 }
 
 

@@ -27,6 +27,7 @@ ROWS = {
     "cstat_above_xspec", "cstat_above_truth", "expected_counts",
     "simulation", "labels", "baseline", "memory", "linearity", "coverage", "coverage_free",
     "coverage_hessian", "minimum_fixed", "minimum_free",
+    "minimum_default_limits",
 }  # fmt: skip
 
 

@@ -90,8 +90,12 @@ def _what(fit: Fit) -> list[str]:
 
 def _notes(fit: Fit) -> list[str]:
     """Return what is odd, a sentence each."""
-    notes = [note for file in fit.files for note in file.notes]
-    return notes + words.few_behind(fit.engine.behind_per_bin, "--group-min")
+    result = fit.result
+    return [
+        *(note for file in fit.files for note in file.notes),
+        *words.few_behind(fit.engine.behind_per_bin, "--group-min"),
+        *words.lone_start(result.agreeing, result.starts, fit.statistic, "--starts"),
+    ]
 
 
 def _limits(fit: Fit) -> list[str]:

@@ -211,7 +211,7 @@ def _parameters(
         elif parameter.switch:
             parameters[name] = _switch(name, parameter, limits, settings.start)
         else:
-            limit = _limits(name, parameter, limits.get(name), energies)
+            limit = limits_of(name, parameter, limits.get(name), energies)
             parameters[name] = _free(name, limit, settings.start.get(name))
     return parameters
 
@@ -223,7 +223,7 @@ def _switch(name: str, parameter: Parameter, *given: Mapping[str, object]) -> fl
     return parameter.default
 
 
-def _limits(
+def limits_of(
     name: str, parameter: Parameter, given: Sequence[float] | None, energies: Sequence[float]
 ) -> tuple[float, float]:
     """Return the limits of a free parameter: given, or those by default."""

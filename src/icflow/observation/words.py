@@ -99,6 +99,22 @@ def _read(observation: Mapping[str, Any]) -> list[str]:
     return [*lines, f"Bins {observation['bins']}, {low:g} to {high:g} keV, statistic {name}"]
 
 
+def lone_start(agreeing: int, starts: int, statistic: str, option: str) -> list[str]:
+    """Say that a single start led to the lowest statistic, where it is one of several.
+
+    Parameters
+    ----------
+    option : str
+        Where the user asks for more starts.
+    """
+    if agreeing > 1 or starts < 2:
+        return []
+    return [
+        f"only {agreeing} of {starts} starts led to the lowest {statistic}: others may lead lower "
+        f"still; try more, with {option}"
+    ]
+
+
 def few_behind(per_bin: float, option: str) -> list[str]:
     """Say that a background spectrum holds few counts in a bin, where it does.
 

@@ -31,14 +31,14 @@ def files(name: str, behind: bool, background: Path | None = None) -> SpectrumFi
     )
 
 
-def fit(*spectra: SpectrumFiles, per_bin: float = 9.0, **settings: Any) -> Fit:
+def fit(*spectra: SpectrumFiles, per_bin: float = 9.0, agreeing: int = 2, **settings: Any) -> Fit:
     result = FitResult(
         cstat=12.5,
         dof=5,
         bins=8,
         converged=True,
         starts=3,
-        agreeing=2,
+        agreeing=agreeing,
         iterations=4,
         gradient=0.0,
         values=dict(zip(NAMES, (2.0, 0.5, 1.25), strict=True)),
@@ -98,6 +98,13 @@ def test_few_counts_of_the_background_spectrum_are_pointed_out() -> None:
     assert note.startswith("Note: the background spectrum holds 0.15 counts in a bin")
     assert as_json(made)["notes"] == ["odd", note.removeprefix("Note: ")]
     assert not any("biased" in line for line in as_text(fit(files("A", True))))
+
+
+def test_a_start_that_stands_alone_is_pointed_out() -> None:
+    made = fit(files("A", False), agreeing=1)
+    (note,) = [line for line in as_text(made) if "1 of 3 starts led" in line]
+    assert note.startswith("Note: ") and note.removeprefix("Note: ") in as_json(made)["notes"]
+    assert not any("starts led" in line for line in as_text(fit(files("A", False))))
 
 
 def test_json_holds_no_nan() -> None:

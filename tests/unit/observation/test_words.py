@@ -35,6 +35,13 @@ def test_few_counts_behind_are_pointed_out() -> None:
     assert "wider bins, with `group_min`" in note
 
 
+def test_a_start_that_stands_alone_is_pointed_out() -> None:
+    assert observed_words.lone_start(2, 8, "C", "--starts") == []
+    assert observed_words.lone_start(1, 1, "C", "--starts") == []
+    (note,) = observed_words.lone_start(1, 8, "W", "--starts")
+    assert note.startswith("only 1 of 8 starts led to the lowest W") and "--starts" in note
+
+
 def test_the_verdict_is_printed_with_its_warnings() -> None:
     files = {"file": "a.pha", "rmf": "a.rmf", "arf": None, "background": "b.pha"}
     observation = {

@@ -11,6 +11,8 @@ from icflow.typing import Booleans, Floats, Integers
 
 # A pivot smaller than this fraction of its diagonal is rounding: the matrix is singular.
 SINGULAR = 1e-11
+# A parameter of which more than this part lies in directions left out is not determined.
+VAGUE = 1e-6
 
 
 @jit
@@ -67,6 +69,7 @@ def solve_without(matrix: Floats, vector: Floats, held: Booleans, step: Floats) 
     return True
 
 
+@jit
 def inverse(
     info: Floats, chosen: Booleans, undetermined: float = 0.0, least: float = SINGULAR
 ) -> Floats:
@@ -91,15 +94,28 @@ def inverse(
     -------
     ndarray, shape (n, n)
     """
-    usable = np.flatnonzero(chosen & (np.diag(info) > 0))
-    part = info[np.ix_(usable, usable)]
-    scale = 1 / np.sqrt(np.diag(part))
-    values, vectors = np.linalg.eigh(part * np.outer(scale, scale))
-    kept = values > least * values.max(initial=0.0)
-    inverted = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T * np.outer(scale, scale)
-    if math.isnan(undetermined):
-        vague = (vectors[:, ~kept] ** 2).sum(axis=1) > 1e-6
-        inverted[vague] = inverted[:, vague] = undetermined
     whole = np.full(info.shape, undetermined)
-    whole[np.ix_(usable, usable)] = inverted
+    usable = np.flatnonzero(chosen & (np.diag(info) > 0))
+    m = len(usable)
+    if m == 0:
+        return whole
+    scale, part = np.empty(m), np.empty((m, m))
+    for a in range(m):
+        scale[a] = 1 / math.sqrt(info[usable[a], usable[a]])
+    for a in range(m):
+        for b in range(m):
+            part[a, b] = info[usable[a], usable[b]] * scale[a] * scale[b]
+    values, vectors = np.linalg.eigh(part)
+    kept = values > least * max(values.max(), 0.0)
+    for a in range(m):
+        for b in range(m):
+            total, vague_a, vague_b = 0.0, 0.0, 0.0
+            for c in range(m):
+                if kept[c]:
+                    total += vectors[a, c] * vectors[b, c] / values[c]
+                else:
+                    vague_a += vectors[a, c] ** 2
+                    vague_b += vectors[b, c] ** 2
+            vague = math.isnan(undetermined) and max(vague_a, vague_b) > VAGUE
+            whole[usable[a], usable[b]] = undetermined if vague else total * scale[a] * scale[b]
     return whole

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from icflow.compiled import jit
-from icflow.engines.embedded.algebra import solve
+from icflow.engines.embedded.algebra import inverse, solve
 from icflow.engines.embedded.shapes import (
     FIRST,
     KIND,
@@ -25,24 +25,46 @@ from icflow.engines.embedded.shapes import (
     TABLE,
     Box,
     Shapes,
-    derivatives,
-    factors,
-    model_counts,
+    scale_modules,
+    with_slopes,
 )
 from icflow.engines.embedded.symmetry import exchangeable
-from icflow.statistic import FLOOR, Data, binned, pulls, weights
-from icflow.typing import Floats, Integers
+from icflow.statistic import FLOOR, Data, fill_bins, pulls, weights
+from icflow.typing import Booleans, Floats, Integers
 
 SAME = 1e-4  # in C: combinations that share their minimum, on a node between them
 MOST_COMBINATIONS = 20_000  # more are not looked at
 
 
-class _Ends(NamedTuple):
-    """Ends of the cells of one plasma: temperatures (n,), counts (n, n_channels)."""
+class Cells(NamedTuple):
+    """The temperature cells of the plasmas of a model, and their combinations.
 
-    term: Integers
+    The ends of the cells of all plasmas stand one after another.
+
+    Attributes
+    ----------
+    terms : ndarray of int, shape (n_plasmas, 6)
+    first : ndarray of int, shape (n_plasmas + 1,)
+        The first end of each plasma, and the number of all.
+    kT : ndarray, shape (n_ends,)
+        Temperatures between which a plasma is linear, keV.
+    norms : ndarray of int, shape (n_plasmas,)
+        Places of their norms among the free parameters.
+    others : ndarray of bool, shape (n_free,)
+        The free parameters that are neither norm nor temperature of a plasma.
+    lower : ndarray of int, shape (n_combinations, n_plasmas)
+        The end below the cell of each plasma, counted from its own first.
+    places : ndarray of int, shape (n_combinations, 2 n_plasmas)
+        The ends around the cell of each.
+    """
+
+    terms: Integers
+    first: Integers
     kT: Floats
-    counts: Floats
+    norms: Integers
+    others: Booleans
+    lower: Integers
+    places: Integers
 
 
 class _Expansion(NamedTuple):
@@ -53,26 +75,58 @@ class _Expansion(NamedTuple):
     gram, pull : ndarray, shape (n_ends, n_ends) and (n_ends,)
     moving : ndarray of int
         Places in the box of the other parameters, which move by
-        ``follow @ x + shift``.
-    follow, shift : ndarray, shape (n_moving, n_ends) and (n_moving,)
+        ``-(follow @ (x, 1))``.
+    follow : ndarray, shape (n_moving, n_ends + 1)
     """
 
     gram: Floats
     pull: Floats
     moving: Integers
     follow: Floats
-    shift: Floats
 
 
+def combine(terms: Integers, temperatures: Floats, box: Box) -> Cells | None:
+    """Return the combinations of temperature cells of a model.
+
+    Parameters
+    ----------
+    terms, temperatures : ndarray
+        As of `Shapes`.
+
+    Returns
+    -------
+    Cells or None
+        None where the plasmas do not have free norms and temperatures of
+        their own, or are too many.
+    """
+    plasmas = _plasmas(terms, box)
+    if not plasmas:
+        return None
+    kT = [_ends(term, temperatures, box) for term in plasmas]
+    sizes, groups = np.array([len(ends) for ends in kT]), _groups(plasmas, box)
+    images = math.prod(math.factorial(len(group)) for group in groups)
+    if np.prod(sizes - 1) > MOST_COMBINATIONS * images:
+        return None
+    own = [term[column] for term in plasmas for column in (NORM, FIRST)]
+    lower = _combinations(sizes, groups)
+    first = np.cumsum([0, *sizes])
+    places = np.repeat(lower + first[:-1], 2, axis=1) + np.tile([0, 1], len(plasmas))
+    place = {int(p): i for i, p in enumerate(box.free)}
+    norms = np.array([place[int(term[NORM])] for term in plasmas])
+    others = ~np.isin(box.free, own)
+    return Cells(np.array(plasmas), first, np.concatenate(kT), norms, others, lower, places)
+
+
+@jit
 def promising(
-    shapes: Shapes, data: Data, box: Box, theta: Floats, within: float, most: int
-) -> list[Floats]:
-    """Return starting points in the most promising combinations of cells.
+    shapes: Shapes, data: Data, box: Box, cells: Cells, theta: Floats, within: float, most: int
+) -> Floats:
+    """Return starting points in the most promising of all other combinations of cells.
 
     Parameters
     ----------
     theta : ndarray
-        A minimum, whatever its cells.
+        A minimum, whatever its cells. What shares it is left out.
     within : float
         How far above the lowest C a combination may end.
     most : int
@@ -80,89 +134,128 @@ def promising(
 
     Returns
     -------
-    list of ndarray
-        Best first. Empty where the plasmas do not have free norms and
-        temperatures of their own, or are too many.
+    ndarray, shape (n_starts, n_parameters)
+        Best first.
     """
-    plasmas = _plasmas(shapes, box)
-    if not plasmas:
-        return []
-    ends = [_ends(shapes, term, box, theta) for term in plasmas]
-    sizes, groups = np.array([len(end.kT) for end in ends]), _groups(plasmas, box)
-    images = math.prod(math.factorial(len(group)) for group in groups)
-    if np.prod(sizes - 1) > MOST_COMBINATIONS * images:
-        return []
-    cell = _combinations(sizes, groups)
-    around = _expand(shapes, data, box, theta, ends)
-    value, amounts = _all_cells(around.gram, around.pull, _places(cell, ends))
-    order = np.argsort(value, kind="stable")
-    starts: list[Floats] = []
-    last = -np.inf
+    around = _expand(shapes, data, box, cells, theta)
+    value, amounts = _all_cells(around.gram, around.pull, cells.places)
+    here, order = _value(around, cells, theta), np.argsort(value, kind="mergesort")
+    starts, n = np.empty((most, len(theta))), 0
+    last, lowest = -np.inf, min(here, value[order[0]])
     for k in order:
-        if 2 * (value[k] - value[order[0]]) > within or len(starts) == most:
+        if 2 * (value[k] - lowest) > within or n == most:
             break
-        if 2 * (value[k] - last) >= SAME:
-            starts.append(_start(theta, box, ends, around, cell[k], amounts[k]))
-            last = value[k]
-    return starts
+        if 2 * (value[k] - last) >= SAME and 2 * abs(value[k] - here) >= SAME:
+            starts[n] = theta
+            _start(starts[n], box, cells, around, cells.lower[k], amounts[k])
+            last, n = value[k], n + 1
+    return starts[:n]
 
 
-def _expand(shapes: Shapes, data: Data, box: Box, theta: Floats, ends: list[_Ends]) -> _Expansion:
+@jit
+def _value(around: _Expansion, cells: Cells, theta: Floats) -> float:
+    """Return C/2 of an expansion where the plasmas are those of `theta`."""
+    amounts = np.zeros(len(cells.kT))
+    for p in range(len(cells.terms)):
+        kT, norm = theta[cells.terms[p, FIRST]], theta[cells.terms[p, NORM]]
+        first, last = cells.first[p], cells.first[p + 1] - 2
+        e = first + np.searchsorted(cells.kT[first : last + 2], kT, side="right") - 1
+        e = min(max(e, first), last)
+        share = (kT - cells.kT[e]) / (cells.kT[e + 1] - cells.kT[e])
+        amounts[e], amounts[e + 1] = (1 - share) * norm, share * norm
+    return float(0.5 * (amounts @ around.gram @ amounts) - around.pull @ amounts)
+
+
+@jit
+def _rows(shapes: Shapes, data: Data, cells: Cells, theta: Floats) -> Floats:
+    """Return the binned counts of every end for norm 1, shape (n_ends, n_bins)."""
+    nodes, n_channels = shapes.temperatures, shapes.rows.shape[1]
+    rows, nothing = np.empty((len(cells.kT), n_channels)), np.empty((0, n_channels))
+    slot = np.full(len(theta), -1, dtype=np.int64)
+    for p in range(len(cells.terms)):
+        table, Z = shapes.plasma[cells.terms[p, TABLE], 0], theta[cells.terms[p, SECOND]]
+        for e in range(cells.first[p], cells.first[p + 1]):
+            c = np.searchsorted(nodes, cells.kT[e], side="right") - 1
+            c = min(max(c, 0), len(nodes) - 2)
+            share, row = (cells.kT[e] - nodes[c]) / (nodes[c + 1] - nodes[c]), rows[e]
+            for k in range(n_channels):
+                low = table[c, 0, k] + Z * table[c, 1, k]
+                high = table[c + 1, 0, k] + Z * table[c + 1, 1, k]
+                row[k] = (1 - share) * low + share * high
+            scale_modules(shapes, theta, slot, row, nothing)
+            fill_bins(data, row)
+    return np.ascontiguousarray(rows[:, : len(data.counts)])
+
+
+@jit
+def _expand(shapes: Shapes, data: Data, box: Box, cells: Cells, theta: Floats) -> _Expansion:
     """Expand C/2 around `theta`: gradient · change + weight/2 · change², summed over bins.
 
     The change of the counts is linear in the amounts of plasma and in all other
     parameters; these are put where they are best for given amounts.
     """
-    without = theta.copy()
-    without[[end.term[NORM] for end in ends]] = 0.0
-    model = np.maximum(binned(data, model_counts(shapes, theta)), FLOOR)
-    offset = binned(data, model_counts(shapes, without)) - model
-    weight = weights(data, model, 0.0)
-    gradient = weight * offset - pulls(data, model)
-    rows = binned(data, np.concatenate([end.counts for end in ends]))
-    moving = _moving([end.term for end in ends], box, theta)
-    other = derivatives(shapes, data, box, theta)[moving]
+    n_bins = len(data.counts)
+    model, slopes = with_slopes(shapes, data, box, theta)
+    model = np.maximum(model[:n_bins], FLOOR)
+    weight, gradient = weights(data, model, 0.0), -pulls(data, model)
+    for p in range(len(cells.terms)):
+        # The amounts count from none.
+        gradient -= weight * theta[cells.terms[p, NORM]] * slopes[cells.norms[p], :n_bins]
+    moving = _moving(box, cells, theta)
+    rows = _rows(shapes, data, cells, theta)
+    other = np.empty((len(moving), n_bins))
+    for i in range(len(moving)):
+        other[i] = slopes[moving[i], :n_bins]
     weighted = other * weight
-    cross = weighted @ rows.T
+    right = np.empty((len(moving), len(rows) + 1))
+    right[:, :-1] = weighted @ rows.T
+    right[:, -1] = other @ gradient
     # Those that change nothing stay.
-    solved: Floats = np.asarray(
-        np.linalg.lstsq(
-            weighted @ other.T, np.column_stack([cross, other @ gradient]), rcond=1e-12
-        )[0],
-        dtype=np.float64,
-    )
-    return _Expansion(
-        gram=(rows * weight) @ rows.T - cross.T @ solved[:, :-1],
-        pull=-(rows @ gradient - cross.T @ solved[:, -1]),
-        moving=moving,
-        follow=-solved[:, :-1],
-        shift=-solved[:, -1],
-    )
+    follow = inverse(weighted @ other.T, np.ones(len(moving), dtype=np.bool_)) @ right
+    cross = np.ascontiguousarray(right[:, :-1].T)
+    gram = (rows * weight) @ rows.T - cross @ np.ascontiguousarray(follow[:, :-1])
+    pull = cross @ np.ascontiguousarray(follow[:, -1]) - rows @ gradient
+    return _Expansion(gram, pull, moving, follow)
 
 
+@jit
+def _moving(box: Box, cells: Cells, theta: Floats) -> Integers:
+    """Return the places in `box` of the other parameters that are off their limits."""
+    moving, n = np.empty(len(box.free), dtype=np.int64), 0
+    for i in range(len(box.free)):
+        if cells.others[i] and box.lower[i] < theta[box.free[i]] < box.upper[i]:
+            moving[n] = i
+            n += 1
+    return moving[:n]
+
+
+@jit
 def _start(
-    theta: Floats, box: Box, ends: list[_Ends], around: _Expansion, cell: Integers, amounts: Floats
-) -> Floats:
-    """Return the parameters that belong to some amounts at the ends of some cells."""
-    start, every, first = theta.copy(), np.zeros(len(around.pull)), 0
-    for end, low, pair in zip(ends, cell, amounts.reshape(-1, 2), strict=True):
-        total = float(pair.sum())
-        share = pair[1] / total if total > 0 else 0.5
-        start[end.term[NORM]] = total
-        start[end.term[FIRST]] = (1 - share) * end.kT[low] + share * end.kT[low + 1]
-        every[first + low : first + low + 2] = pair
-        first += len(end.kT)
-    start[box.free[around.moving]] += around.follow @ every + around.shift
-    start[box.free] = np.clip(start[box.free], box.lower, box.upper)
-    return start
+    start: Floats, box: Box, cells: Cells, around: _Expansion, lower: Integers, amounts: Floats
+) -> None:
+    """Set the parameters that belong to some amounts at the ends of some cells."""
+    change = around.follow[:, -1].copy()
+    for p in range(len(cells.terms)):
+        e, total = cells.first[p] + lower[p], amounts[2 * p] + amounts[2 * p + 1]
+        share = amounts[2 * p + 1] / total if total > 0 else 0.5
+        start[cells.terms[p, NORM]] = total
+        start[cells.terms[p, FIRST]] = (1 - share) * cells.kT[e] + share * cells.kT[e + 1]
+        for i in range(len(change)):
+            change[i] += around.follow[i, e] * amounts[2 * p]
+            change[i] += around.follow[i, e + 1] * amounts[2 * p + 1]
+    for i in range(len(change)):
+        start[box.free[around.moving[i]]] -= change[i]
+    for i in range(len(box.free)):
+        q = box.free[i]
+        start[q] = min(max(start[q], box.lower[i]), box.upper[i])
 
 
-def _plasmas(shapes: Shapes, box: Box) -> list[Integers]:
+def _plasmas(terms: Integers, box: Box) -> list[Integers]:
     """Return the PLASMA terms if this module can treat them, nothing otherwise."""
-    plasmas = [term for term in shapes.terms if term[KIND] == PLASMA]
+    plasmas = [term for term in terms if term[KIND] == PLASMA]
     own = [int(term[column]) for term in plasmas for column in (NORM, FIRST)]
     free = set(box.free.tolist())
-    uses = [int(term[NORM]) for term in shapes.terms]
+    uses = [int(term[NORM]) for term in terms]
     if len(set(own)) < len(own) or not free.issuperset(own):
         return []
     if any(uses.count(int(term[NORM])) > 1 for term in plasmas):
@@ -170,26 +263,11 @@ def _plasmas(shapes: Shapes, box: Box) -> list[Integers]:
     return plasmas
 
 
-def _ends(shapes: Shapes, term: Integers, box: Box, theta: Floats) -> _Ends:
-    """Return the temperatures between which a plasma is linear, and its counts there."""
+def _ends(term: Integers, nodes: Floats, box: Box) -> Floats:
+    """Return the temperatures between which a plasma is linear."""
     slot = int(np.flatnonzero(box.free == term[FIRST])[0])
     low, high = box.lower[slot], box.upper[slot]
-    nodes = shapes.temperatures
-    kT = np.unique([low, *nodes[(nodes > low) & (nodes < high)], high])
-    table = shapes.plasma[term[TABLE], 0]
-    by_node = table[:, 0] + theta[term[SECOND]] * table[:, 1]
-    cell = np.clip(np.searchsorted(nodes, kT, side="right") - 1, 0, len(nodes) - 2)
-    share = ((kT - nodes[cell]) / (nodes[cell + 1] - nodes[cell]))[:, None]
-    counts = (1 - share) * by_node[cell] + share * by_node[cell + 1]
-    return _Ends(term, kT, counts * factors(shapes, theta))
-
-
-def _moving(plasmas: list[Integers], box: Box, theta: Floats) -> Integers:
-    """Return the places in `box` of the other parameters that are off their limits."""
-    own = [term[column] for term in plasmas for column in (NORM, FIRST)]
-    values = theta[box.free]
-    inside = (values > box.lower) & (values < box.upper)
-    return np.flatnonzero(inside & ~np.isin(box.free, own))
+    return np.unique([low, *nodes[(nodes > low) & (nodes < high)], high])
 
 
 def _groups(plasmas: list[Integers], box: Box) -> list[list[int]]:
@@ -218,12 +296,6 @@ def _combinations(sizes: Integers, groups: list[list[int]]) -> Integers:
     for group in groups:
         every = every[np.all(np.diff(every[:, group], axis=1) >= 0, axis=1)]
     return np.ascontiguousarray(every)
-
-
-def _places(cell: Integers, ends: list[_Ends]) -> Integers:
-    """Return the rows at the ends of some cells, shape (n_combinations, 2 n_plasmas)."""
-    first = np.cumsum([0, *(len(end.kT) for end in ends[:-1])])
-    return np.asarray(np.repeat(cell + first, 2, axis=1) + np.tile([0, 1], len(ends)))
 
 
 @jit

@@ -8,6 +8,7 @@ interpolation) that the gradient pushes outward are held there.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -146,6 +147,34 @@ def descend(shapes: Shapes, data: Data, box: Box, start: Floats, max_iterations:
         now.theta[:] = now.trial
         damping = max(damping * RELAX, LEAST)
     return Minimum(now.theta, value, iteration, decrement, converged)
+
+
+def descents(
+    shapes: Shapes, data: Data, box: Box, starts: Sequence[Floats], max_iterations: int
+) -> list[Minimum]:
+    """Go down from each of several starts."""
+    if not len(starts):
+        return []
+    ends = _descents(shapes, data, box, np.array(starts), max_iterations)
+    thetas, *others = ends
+    return [
+        Minimum(theta, *end)
+        for theta, *end in zip(thetas, *(values.tolist() for values in others), strict=True)
+    ]
+
+
+@jit
+def _descents(
+    shapes: Shapes, data: Data, box: Box, starts: Floats, max_iterations: int
+) -> tuple[Floats, Floats, Integers, Floats, Booleans]:
+    n = len(starts)
+    thetas, cstats, decrements = np.empty_like(starts), np.empty(n), np.empty(n)
+    iterations, converged = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.bool_)
+    for i in range(n):
+        end = descend(shapes, data, box, starts[i], max_iterations)
+        thetas[i], cstats[i], iterations[i] = end.theta, end.cstat, end.iterations
+        decrements[i], converged[i] = end.decrement, end.converged
+    return thetas, cstats, iterations, decrements, converged
 
 
 @jit

@@ -4,8 +4,9 @@ A fit of one spectrum goes through four steps. A lattice of shape parameters
 (`icflow.engines.embedded.lattice`) gives starting points. A descent
 (`icflow.engines.embedded.descent`) from each in coarse bins, half as wide as
 the resolution, leads to the same minima for a fraction of the work. The lowest
-of them are then descended to at full resolution. Last, all other combinations
-of temperature cells are looked at at once (`icflow.engines.embedded.cells`).
+of them is then descended to at full resolution. Last, all other combinations
+of temperature cells are looked at at once (`icflow.engines.embedded.cells`),
+again from each that turns out lower.
 
 Where no table holds a term, its tangents (`icflow.engines.embedded.direct`)
 take its place: each descent goes as far as they can be trusted, and then on
@@ -16,18 +17,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from icflow.config import FitControl
 from icflow.engines.base import FitResult
-from icflow.engines.embedded import cells
 from icflow.engines.embedded.algebra import inverse
-from icflow.engines.embedded.descent import Minimum, descend
+from icflow.engines.embedded.cells import Cells, combine, promising
+from icflow.engines.embedded.descent import Minimum, descend, descents
 from icflow.engines.embedded.lattice import Lattice
 from icflow.engines.embedded.parameters import Model
 from icflow.engines.embedded.profile import end_of_interval
-from icflow.engines.embedded.shapes import Box, Shapes, information, model_counts
+from icflow.engines.embedded.shapes import (
+    BACKGROUND,
+    KIND,
+    PLASMA,
+    ROW,
+    Box,
+    Shapes,
+    information,
+    model_counts,
+)
 from icflow.engines.embedded.tables import Tables
 from icflow.errors import IcflowError
 from icflow.statistic import Data, binned, statistic
@@ -52,11 +63,15 @@ DIRECT_ENOUGH, DIRECT_BOTTOM = 1e-4, 1.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where a search ended, how many starts it had, and how many of them led there."""
+    """Where a search ended, how many starts it had, and how many of them led there.
+
+    `shapes` are those that it ended with.
+    """
 
     best: Minimum
     starts: int
     agreeing: int
+    shapes: Shapes
 
 
 class Fitter:
@@ -76,6 +91,20 @@ class Fitter:
         self.lattice = Lattice(model, tables)
         self.direct = set(tables.direct.parameters)
 
+    @cached_property
+    def cells(self) -> Cells | None:
+        """The combinations of temperature cells at given redshifts."""
+        return combine(self.tables.terms, self.tables.temperatures, self.others)
+
+    @cached_property
+    def linear(self) -> bool:
+        """Whether there are plasmas and fixed shapes alone.
+
+        Then no minima are but those of combinations of cells.
+        """
+        kinds = set(self.tables.terms[:, KIND].tolist())
+        return self.cells is not None and kinds <= {PLASMA, ROW, BACKGROUND}
+
     def fit(self, data: Data, channels: Data, fixed: Mapping[int, float]) -> FitResult:
         """Fit one spectrum.
 
@@ -92,7 +121,7 @@ class Fitter:
         for position, value in fixed.items():
             theta[position] = value
         outcome = self._search(data, channels, theta)
-        result = self._result(outcome, self._information(data, channels, outcome.best.theta), data)
+        result = self._result(outcome, self._information(data, channels, outcome), data)
         if self.control.errors == "profile":
             return replace(result, intervals=self._intervals(data, outcome.best, result))
         return result
@@ -172,42 +201,47 @@ class Fitter:
         return shapes, coarse, separate([*rough, *rivals], within)[:most]
 
     def _search(self, data: Data, channels: Data, theta: Floats) -> Outcome:
-        coarse = self.tables.coarse_data(channels)
-        outcome, shapes = self._at_redshift(data, coarse, theta, [])
-        return replace(outcome, best=self._rivals(data, shapes, outcome.best, CLOSE, MOST_CLOSE)[0])
+        return self._at_redshift(data, self.tables.coarse_data(channels), theta, [])
 
-    def _information(self, data: Data, channels: Data, theta: Floats) -> Floats:
-        shapes = self.tables.touch(self.tables.exact(theta), theta)
-        return information(shapes, data, self.box, theta)[0]
+    def _information(self, data: Data, channels: Data, outcome: Outcome) -> Floats:
+        theta = outcome.best.theta
+        return information(self.tables.touch(outcome.shapes, theta), data, self.box, theta)[0]
 
     def _at_redshift(
         self, data: Data, coarse: Data, theta: Floats, more: Sequence[Floats]
-    ) -> tuple[Outcome, Shapes]:
-        """Search at the redshift in `theta`, from the lattice's starts and `more`.
-
-        Returns
-        -------
-        outcome : Outcome
-        shapes : Shapes
-            The exact ones.
-        """
+    ) -> Outcome:
+        """Search at the redshift in `theta`, from the lattice's starts and `more`."""
         shapes = self.tables.exact(theta)
         blurred = self.tables.coarsen(shapes)
         starts = self._starts(blurred, coarse, theta)
         rough = self._descend(blurred, coarse, self.others, [*more, *starts])
-        near = separate(rough, CLOSE)[:MOST_CLOSE]
+        near = separate(rough, CLOSE)[: 1 if self.linear else MOST_CLOSE]
+        agreeing = sum(minimum.cstat < near[0].cstat + AGREE for minimum in rough)
         ends = self._descend(shapes, data, self.others, [minimum.theta for minimum in near])
-        best = min(range(len(ends)), key=lambda i: ends[i].cstat)
-        agreeing = sum(abs(minimum.cstat - near[best].cstat) < AGREE for minimum in rough)
-        return Outcome(ends[best], len(rough), agreeing), shapes
+        best = min(ends, key=by_cstat)
+        return Outcome(self._settled(data, shapes, best), len(rough), agreeing, shapes)
+
+    def _settled(self, data: Data, shapes: Shapes, best: Minimum) -> Minimum:
+        """Return the lowest minimum of all combinations of temperature cells.
+
+        They are looked at again from each that is lower: the farther away, the
+        less is known about them.
+        """
+        while True:
+            lowest = self._rivals(data, shapes, best, CLOSE, MOST_CLOSE)[0]
+            if lowest.cstat > best.cstat - AGREE:
+                return lowest
+            best = lowest
 
     def _rivals(
         self, data: Data, shapes: Shapes, best: Minimum, within: float, most: int
     ) -> list[Minimum]:
         """Return the lowest minima of all combinations of temperature cells, `best` included."""
+        if self.cells is None:
+            return [best]
         here = self.tables.touch(shapes, best.theta)
-        starts = cells.promising(here, data, self.others, best.theta, within, most)
-        ends = self._descend(shapes, data, self.others, starts)
+        starts = promising(here, data, self.others, self.cells, best.theta, within, most)
+        ends = self._descend(shapes, data, self.others, list(starts))
         return separate([best, *ends], within)[:most]
 
     def _profile(self, data: Data, best: Minimum, position: int) -> Callable[[float], float]:
@@ -289,10 +323,12 @@ class Fitter:
         limit = self.control.max_iterations
         if self.direct.intersection(box.free.tolist()):
             return [self._descend_directly(shapes, data, box, start) for start in starts]
-        return [
-            Minimum(*descend(self.tables.touch(shapes, start), data, box, start, limit))
-            for start in starts
-        ]
+        if self.direct:
+            return [
+                Minimum(*descend(self.tables.touch(shapes, start), data, box, start, limit))
+                for start in starts
+            ]
+        return descents(shapes, data, box, starts, limit)
 
     def _descend_directly(self, shapes: Shapes, data: Data, box: Box, start: Floats) -> Minimum:
         """Go down along tangents, which are made anew wherever a descent along them ends."""

@@ -161,15 +161,28 @@ def rates_at(table: PlasmaTable, redshift: float, chosen: Integers) -> Floats:
 
 
 @strict
-def add_smooth(table: PlasmaTable, amounts: Floats, redshift: float, model: Floats) -> None:
-    """Add the counts from above the lines of a mix of temperatures to `model`.
+def add_mix(
+    table: PlasmaTable, amounts: Floats, redshifts: Floats, first: int, models: Floats
+) -> None:
+    """Add the counts of a mix of temperatures at several redshifts.
 
     Parameters
     ----------
     amounts : ndarray, shape (n_temperatures, 2)
         Norm times exposure of (A, B) at every temperature.
-    model : ndarray, shape (n_channels,)
+    first : int
+        The first channel of the table.
+    models : ndarray, shape (n_redshifts, n_channels)
     """
+    strength = line_strength(table, amounts)
+    for k in range(len(redshifts)):
+        _add_smooth(table, amounts, redshifts[k], models[k, first:])
+        _add_lines(table, amounts, strength, redshifts[k], models[k, first:])
+
+
+@strict
+def _add_smooth(table: PlasmaTable, amounts: Floats, redshift: float, model: Floats) -> None:
+    """Add the counts from above the lines."""
     node, weight, _ = cubic(
         (redshift - table.smooth_grid[0]) / table.smooth_grid[1], table.smooth.shape[0]
     )
@@ -179,32 +192,34 @@ def add_smooth(table: PlasmaTable, amounts: Floats, redshift: float, model: Floa
                 continue
             for q in range(4):
                 row, factor = table.smooth[node + q, i, part], amounts[i, part] * weight[q]
-                for k in range(len(model)):
+                for k in range(len(row)):
                     model[k] += factor * row[k]
 
 
 @strict
-def add_lines(table: PlasmaTable, amounts: Floats, redshift: float, model: Floats) -> None:
-    """Add the counts from the range of the lines, as `add_smooth` those from above it."""
+def _add_lines(
+    table: PlasmaTable, amounts: Floats, strength: Floats, redshift: float, model: Floats
+) -> None:
+    """Add the counts from the range of the lines, whose photons are `strength`."""
     n_rows, stretch = len(table.energies) - 1, 1.0 + redshift
     photons = np.zeros(n_rows)
-    for i in range(len(amounts)):
-        for part in range(2):
-            amount = amounts[i, part]
-            if amount == 0:
-                continue
-            below = 0.0
-            for e in range(n_rows + 1):
-                position = (table.energies[e] * stretch - table.grid[0]) / table.grid[1]
-                k = min(max(int(position), 0), len(table.cumulative) - 2)
-                t = min(max(position - k, 0.0), 1.0)
-                value = (1 - t) * table.cumulative[k, i, part]
-                value += t * table.cumulative[k + 1, i, part]
-                if e > 0:
-                    photons[e - 1] += amount * (value - below) / stretch
-                below = value
+    below = 0.0
+    for e in range(n_rows + 1):
+        position = (table.energies[e] * stretch - table.grid[0]) / table.grid[1]
+        k = min(max(int(position), 0), len(table.cumulative) - 2)
+        t = min(max(position - k, 0.0), 1.0)
+        value = 0.0
+        for i in range(len(amounts)):
+            for part in range(2):
+                if amounts[i, part] != 0:
+                    value += amounts[i, part] * (
+                        (1 - t) * table.cumulative[k, i, part]
+                        + t * table.cumulative[k + 1, i, part]
+                    )
+        if e > 0:
+            photons[e - 1] = (value - below) / stretch
+        below = value
     bins = np.searchsorted(table.energies, table.line_energy / stretch, side="right") - 1
-    strength = line_strength(table, amounts)
     for k in range(len(bins)):
         if 0 <= bins[k] < n_rows:
             photons[bins[k]] += strength[k] / stretch
@@ -218,10 +233,10 @@ def add_lines(table: PlasmaTable, amounts: Floats, redshift: float, model: Float
 def line_strength(table: PlasmaTable, amounts: Floats) -> Floats:
     """Return the photons of every tracked line in a mix of temperatures, shape (n_lines,)."""
     strength = np.zeros(len(table.line_energy))
-    for k in range(len(strength)):
-        for i in range(len(amounts)):
-            for part in range(2):
-                if amounts[i, part] != 0:
+    for i in range(len(amounts)):
+        for part in range(2):
+            if amounts[i, part] != 0:
+                for k in range(len(strength)):
                     strength[k] += amounts[i, part] * table.line_photons[k, i, part]
     return strength
 

@@ -8,6 +8,7 @@ microsecond a point.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,6 +36,26 @@ from icflow.typing import Floats, Integers
 ABUNDANCES = (0.15, 0.4, 0.8)  # at which the lattice looks
 CURVE_PROBES = 5
 MOST_POINTS = 100_000  # that it looks at
+DEEPEST = 50  # times as many points are looked at, at most, as are wanted
+
+
+class _Points(NamedTuple):
+    """The points of the lattice.
+
+    Attributes
+    ----------
+    rows, weights : ndarray, shape (n_points, n_sources, 2)
+        Which rows the shape of each source is made of, and how much of each.
+    combinations : ndarray of int, shape (n_points, n_slots)
+        Which value each slot has.
+    values : ndarray, shape (n_points, n_slots)
+        These.
+    """
+
+    rows: Integers
+    weights: Floats
+    combinations: Integers
+    values: Floats
 
 
 class Lattice:
@@ -58,7 +79,9 @@ class Lattice:
                 self._add_slot(term[FIRST], first + step * np.linspace(1, n - 2, CURVE_PROBES))
         self._thin()
         self.images = orders(exchangeable(self.sources, model.box()), list(self.slots))
-        self._points: tuple[Integers, Floats, Integers] | None = None
+        # One row even where there is but one order.
+        self._images = np.array(self.images, dtype=np.int64).reshape(-1, max(len(self.slots), 1))
+        self._points: _Points | None = None
 
     def _add_slot(self, position: int, values: Floats) -> None:
         if position in self.slots:
@@ -89,14 +112,12 @@ class Lattice:
         gram, pull = self._normal_equations(shapes, data, theta)
         if self._points is None or any(np.isnan(v[0]) for v in self.slots.values()):
             self._points = self._combinations(shapes, values)
-        rows, weights, combinations = self._points
-        scores, norms = _screen(gram, pull, rows, weights, self._held(theta))
-        order = np.argsort(scores, kind="stable")
-        chosen = self._distinct(order, combinations, number)
-        return [
-            (float(scores[k]), self._start(theta, values, combinations[k], norms[k]))
-            for k in chosen
-        ]
+        points = self._points
+        scores, norms = _screen(gram, pull, points.rows, points.weights, self._held(theta))
+        order = np.argsort(scores, kind="stable")[: DEEPEST * number]
+        chosen = _distinct(order, points.combinations, self._images, number)
+        starts = self._starts(theta, points.values[chosen], norms[chosen])
+        return list(zip(scores[chosen].tolist(), starts, strict=True))
 
     def _held(self, theta: Floats) -> Floats:
         """Return the norms of the sources that are not free, NaN for those that are."""
@@ -131,10 +152,8 @@ class Lattice:
         project = np.linalg.solve(precision, gram[b])
         return gram - gram[:, b] @ project, pull - project.T @ pull[b]
 
-    def _combinations(
-        self, shapes: Shapes, values: list[Floats]
-    ) -> tuple[Integers, Floats, Integers]:
-        """Return, for every lattice point and source, two rows with weights."""
+    def _combinations(self, shapes: Shapes, values: list[Floats]) -> _Points:
+        """Return every lattice point."""
         sizes = [len(v) for v in values]
         # One point where there is nothing to vary.
         combinations = np.indices(sizes).reshape(len(sizes), math.prod(sizes)).T
@@ -162,36 +181,42 @@ class Lattice:
             rows[:, s, 1] = rows[:, s, 0] + 1
             j = slot[term[SECOND]]
             weights[:, s, 1] = values[j][combinations[:, j]]
-        return rows, weights, combinations
+        if not sizes:
+            return _Points(rows, weights, combinations, np.empty((1, 0)))
+        chosen = [v[combinations[:, i]] for i, v in enumerate(values)]
+        return _Points(rows, weights, combinations, np.column_stack(chosen))
 
-    def _distinct(self, order: Integers, combinations: Integers, number: int) -> list[int]:
-        """Pick the best points that are not neighbours, nor mirror images, of better ones."""
-        chosen: list[int] = []
-        seen: list[Integers] = []
-        for k in order[: 50 * number]:
-            point = combinations[k]
-            images = [point[image] for image in self.images]
-            if any(np.abs(image - other).max() < 2 for image in images for other in seen):
-                continue
-            chosen.append(int(k))
-            seen.append(point)
-            if len(chosen) == number:
-                break
-        return chosen
-
-    def _start(
-        self, theta: Floats, values: list[Floats], combination: Integers, norms: Floats
-    ) -> Floats:
-        model, start = self.model, theta.copy()
-        for (position, _), value, k in zip(self.slots.items(), values, combination, strict=True):
-            start[position] = value[k]
-        for term, norm in zip(self.sources, norms, strict=True):
-            start[term[NORM]] = norm
-        free = np.array(model.free, dtype=np.int64)
+    def _starts(self, theta: Floats, values: Floats, norms: Floats) -> Floats:
+        """Return the parameters of some points, shape (n_points, n_parameters)."""
+        model, free = self.model, np.array(self.model.free, dtype=np.int64)
+        starts = np.repeat(theta[None], len(values), axis=0)
+        starts[:, list(self.slots)] = values
+        starts[:, self.sources[:, NORM]] = norms
         given = model.start[free]
-        start[free] = np.where(np.isnan(given), start[free], given)
-        start[free] = np.clip(start[free], model.lower[free], model.upper[free])
-        return start
+        starts[:, free] = np.where(np.isnan(given), starts[:, free], given)
+        starts[:, free] = np.clip(starts[:, free], model.lower[free], model.upper[free])
+        return starts
+
+
+@strict
+def _distinct(order: Integers, combinations: Integers, images: Integers, number: int) -> Integers:
+    """Pick the best points that are not neighbours, nor mirror images, of better ones."""
+    chosen, n = np.empty(number, dtype=np.int64), 0
+    for k in order:
+        near = False
+        for other in chosen[:n]:
+            for image in images:
+                farthest = 0
+                for i in range(len(image)):
+                    away = abs(combinations[k, image[i]] - combinations[other, i])
+                    farthest = max(farthest, away)
+                near = near or farthest < 2
+        if not near:
+            chosen[n] = k
+            n += 1
+        if n == number:
+            break
+    return chosen[:n]
 
 
 @strict

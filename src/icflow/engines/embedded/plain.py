@@ -59,7 +59,8 @@ class PlainFitter(Fitter):
         self._kept: dict[tuple[float, ...], Shapes] = {}
 
     def _search(self, data: Data, channels: Data, theta: Floats) -> Outcome:
-        return Outcome(self._perform(data, self._start(data, theta)), 1, 1)
+        best = self._perform(data, self._start(data, theta))
+        return Outcome(best, 1, 1, self._shapes(best.theta))
 
     def _start(self, data: Data, theta: Floats) -> Floats:
         """Return the generic start, its norms multiplied so that the number of counts is right.
@@ -166,8 +167,8 @@ class PlainFitter(Fitter):
         """Return none: C has no profile around what is not its minimum."""
         return {}
 
-    def _information(self, data: Data, channels: Data, theta: Floats) -> Floats:
-        return self._metric(data, theta)[0]
+    def _information(self, data: Data, channels: Data, outcome: Outcome) -> Floats:
+        return self._metric(data, outcome.best.theta)[0]
 
     def _metric(self, data: Data, theta: Floats) -> tuple[Floats, Floats]:
         """Return the observed information, and half the fall of C along each parameter."""

@@ -93,8 +93,8 @@ class RedshiftFitter(Fitter):
 
     def _refine(self, data: Data, coarse: Data, theta: Floats, reach: float) -> Outcome:
         """Alternate between all minima at one redshift and the staircase around it."""
-        outcome, shapes = self._at_redshift(data, coarse, theta, [theta])
-        best = outcome.best
+        outcome = self._at_redshift(data, coarse, theta, [theta])
+        best, shapes = outcome.best, outcome.shapes
         for number in range(ROUNDS):
             rivals = self._rivals(data, shapes, best, RIVAL, MOST_RIVALS)
             best = rivals[0]
@@ -191,16 +191,17 @@ class RedshiftFitter(Fitter):
                 box.upper[i] = min(box.upper[i], limits[p][1])
         return self._descend(self.tables.exact(start, nodes), data, box, [start])[0]
 
-    def _information(self, data: Data, channels: Data, theta: Floats) -> Floats:
+    def _information(self, data: Data, channels: Data, outcome: Outcome) -> Floats:
         # C has no curvature in z on a stair: that of the smooth tables.
-        return self._smooth_information(self.tables.coarse_data(channels), theta)
+        return self._smooth_information(self.tables.coarse_data(channels), outcome.best.theta)
 
     def _smooth_information(self, coarse: Data, theta: Floats) -> Floats:
         return information(self.tables.touch(self.smooth, theta), coarse, self.box, theta)[0]
 
     def _result(self, outcome: Outcome, info: Floats, data: Data) -> FitResult:
         result = super()._result(outcome, info, data)
-        shapes, errors = self.tables.exact(outcome.best.theta), dict(result.errors)
+        nodes, _ = self.tables.neighbourhood(outcome.best.theta)
+        shapes, errors = self.tables.exact(outcome.best.theta, nodes), dict(result.errors)
         for position in self.redshifts:
             if self.model.names[position] not in result.at_bound:
                 # The smooth tables know about how far to look.

@@ -201,7 +201,9 @@ def _add_plasma(
 
 
 @jit
-def _scale(shapes: Shapes, theta: Floats, slot: Integers, model: Floats, slopes: Floats) -> None:
+def scale_modules(
+    shapes: Shapes, theta: Floats, slot: Integers, model: Floats, slopes: Floats
+) -> None:
     """Multiply what comes from the source by the factors of the modules."""
     start = 0
     for m in range(len(shapes.modules)):
@@ -260,7 +262,7 @@ def expected(
             _add_curve(shapes, term, theta, slot, model, slopes)
         elif term[KIND] == PLASMA:
             _add_plasma(shapes, term, theta, cells[first], slot, scratch, model, slopes)
-    _scale(shapes, theta, slot, model, slopes)
+    scale_modules(shapes, theta, slot, model, slopes)
     for t in range(len(shapes.terms)):
         term = shapes.terms[t]
         if term[KIND] == BACKGROUND:
@@ -291,7 +293,7 @@ def slots_of(free: Integers, n_parameters: int) -> Integers:
 
 
 @jit
-def _with_slopes(shapes: Shapes, data: Data, box: Box, theta: Floats) -> tuple[Floats, Floats]:
+def with_slopes(shapes: Shapes, data: Data, box: Box, theta: Floats) -> tuple[Floats, Floats]:
     """Return binned counts and their derivatives, at the heads of their arrays."""
     n, n_channels = len(box.free), shapes.rows.shape[1]
     model, slopes = np.empty(n_channels), np.empty((n, n_channels))
@@ -307,7 +309,7 @@ def _with_slopes(shapes: Shapes, data: Data, box: Box, theta: Floats) -> tuple[F
 def information(shapes: Shapes, data: Data, box: Box, theta: Floats) -> tuple[Floats, Floats]:
     """Return the observed information and half the gradient of C at `theta`."""
     n = len(box.free)
-    model, slopes = _with_slopes(shapes, data, box, theta)
+    model, slopes = with_slopes(shapes, data, box, theta)
     info, push = np.empty((n, n)), np.empty(n)
     metric(data, model, slopes, 0.0, info, push)
     return info, -push
@@ -316,8 +318,18 @@ def information(shapes: Shapes, data: Data, box: Box, theta: Floats) -> tuple[Fl
 @jit
 def derivatives(shapes: Shapes, data: Data, box: Box, theta: Floats) -> Floats:
     """Return the derivatives of the binned counts, shape (n_free, n_bins)."""
-    _, slopes = _with_slopes(shapes, data, box, theta)
+    _, slopes = with_slopes(shapes, data, box, theta)
     return slopes[:, : len(data.counts)].copy()
+
+
+@jit
+def linearised(shapes: Shapes, data: Data, box: Box, theta: Floats) -> tuple[Floats, Floats]:
+    """Return derivatives, as `derivatives` does, and information, as `information` does."""
+    n, n_bins = len(box.free), len(data.counts)
+    model, slopes = with_slopes(shapes, data, box, theta)
+    info, push = np.empty((n, n)), np.empty(n)
+    metric(data, model, slopes, 0.0, info, push)
+    return slopes[:, :n_bins].copy(), info
 
 
 @jit

@@ -15,9 +15,9 @@ import numpy as np
 
 from icflow.compiled import jit, strict
 from icflow.engines.embedded.algebra import inverse
-from icflow.engines.embedded.folded import PlasmaTable, add_lines, add_smooth, line_strength
-from icflow.engines.embedded.shapes import Box, Shapes, derivatives, information
-from icflow.engines.embedded.tables import Part, Tables
+from icflow.engines.embedded.folded import PlasmaTable, add_mix, line_strength
+from icflow.engines.embedded.shapes import Box, Shapes, linearised
+from icflow.engines.embedded.tables import Part, Reach, Tables
 from icflow.statistic import FLOOR, Data, only, pulls, statistic, weights
 from icflow.typing import Floats, Integers
 
@@ -40,16 +40,15 @@ class Hops(NamedTuple):
 
     Attributes
     ----------
-    redshift : ndarray, shape (n_hops,)
-    change : ndarray, shape (n_hops, n_near)
-        What each adds to the counts of the channels that lines reach.
-    size : ndarray, shape (n_hops,)
-        Counts that it moves.
+    redshift, photons : ndarray, shape (n_hops,)
+        Photons/cm²/s in each, times the exposure.
+    row : ndarray of int, shape (n_hops,)
+        The row of `Reach.kernel` that each leaves, for the one before.
     """
 
     redshift: Floats
-    change: Floats
-    size: Floats
+    photons: Floats
+    row: Integers
 
 
 class Survey(NamedTuple):
@@ -96,32 +95,42 @@ def survey(
     low, high = limits
     values = theta[box.free]
     # A temperature on a node is held there: C has a kink.
-    moving = (values > box.lower) & (values < box.upper) & ~np.isin(values, tables.temperatures)
+    on_node = (values[:, None] == tables.temperatures).any(axis=1)
+    moving = (values > box.lower) & (values < box.upper) & ~on_node
     base, parts = tables.mixture(shapes, theta, position)
-    near, hops = _join([(part.first, _hops(part.table, part.amounts, low, high)) for part in parts])
-    telling = hops.redshift[np.argsort(hops.size, kind="stable")[::-1][:most]]
+    reach = tables.reach[position]
+    hops = _in_order(parts, reach, low, high)
+    size = hops.photons * reach.kernel.sum(axis=1)[hops.row]
+    telling = hops.redshift[np.argsort(size, kind="stable")[::-1][:most]]
     edges = np.unique(np.concatenate([[low, high], telling]))
     middle = 0.5 * (edges[1:] + edges[:-1])
     intervals = min(max(1, math.ceil((high - low) / NODES)), MOST_NODES)
     nodes = np.linspace(low, high, 1 + intervals)
-    newton = inverse(information(shapes, data, box, theta)[0], moving, least=FLAT)
-    slopes, models = derivatives(shapes, data, box, theta), _models(base, parts, nodes)
-    lowest = estimates((data, slopes), nodes, models, (near, hops), middle, newton)
+    slopes, info = linearised(shapes, data, box, theta)
+    models = _models(base, parts, nodes)
+    newton = inverse(info, moving, 0.0, FLAT)
+    lowest = estimates((data, slopes), nodes, models, (reach, hops), middle, newton)
     return Survey(edges, middle, lowest)
 
 
 def _models(base: Floats, parts: list[Part], nodes: Floats) -> Floats:
     """Return exact expected counts at some redshifts, shape (n_nodes, n_channels)."""
-    models = np.empty((len(nodes), len(base)))
-    for i, z in enumerate(nodes):
-        models[i] = base
-        for table, amounts, first in parts:
-            own = models[i, first : first + table.smooth.shape[-1]]
-            add_smooth(table, amounts, z, own)
-            add_lines(table, amounts, z, own)
+    models = np.repeat(base[None], len(nodes), axis=0)
+    for table, amounts, first in parts:
+        add_mix(table, amounts, nodes, first, models)
     return models
 
 
+def _in_order(parts: list[Part], reach: Reach, low: float, high: float) -> Hops:
+    """Return the hops of several tables in order."""
+    every = [_hops(part.table, part.amounts, low, high) for part in parts]
+    redshift, photons = (np.concatenate([hops[i] for hops in every]) for i in range(2))
+    row = np.concatenate([hops.row + first for hops, first in zip(every, reach.first, strict=True)])
+    order = np.argsort(redshift, kind="stable")
+    return Hops(redshift[order], photons[order], row[order])
+
+
+@jit
 def half_width(stairs: Survey, middle: float, fraction: float) -> float:
     """Return the distance from `middle` within which a fraction of the likelihood lies.
 
@@ -129,52 +138,25 @@ def half_width(stairs: Survey, middle: float, fraction: float) -> float:
     nothing here: the lowest of many narrow steps is lower by chance.
     """
     weight = np.exp(-0.5 * (stairs.cstat - stairs.cstat.min()))
-
-    def within(half: float) -> float:
-        inside = np.clip(
-            np.clip(stairs.edges, middle - half, middle + half), *stairs.edges[[0, -1]]
-        )
-        return float(weight @ np.diff(inside))
-
-    total = within(math.inf)
-    low, high = 0.0, float(np.abs(stairs.edges - middle).max())
+    low, high = 0.0, np.abs(stairs.edges - middle).max()
+    total = _within(stairs.edges, weight, middle, high)
     for _ in range(25):
         half = 0.5 * (low + high)
-        low, high = (half, high) if within(half) < fraction * total else (low, half)
-    return high
+        if _within(stairs.edges, weight, middle, half) < fraction * total:
+            low = half
+        else:
+            high = half
+    return float(high)
 
 
-def _join(parts: list[tuple[int, Hops]]) -> tuple[Integers, Hops]:
-    """Put the hops of several tables in order.
-
-    Parameters
-    ----------
-    parts : list of tuple
-        First channel of the module, and hops in the channels from there on.
-
-    Returns
-    -------
-    near : ndarray of int, shape (n_near,)
-        The channels that lines reach.
-    hops : Hops
-        In these channels.
-    """
-    reach: dict[int, int] = {}
-    for first, hops in parts:
-        reach[first] = max(reach.get(first, 0), hops.change.shape[1])
-    near = np.concatenate([first + np.arange(width) for first, width in reach.items()])
-    place = dict(zip(reach, np.cumsum([0, *reach.values()]), strict=False))
-    change = np.zeros((sum(len(hops.redshift) for _, hops in parts), len(near)))
-    row = 0
-    for first, hops in parts:
-        n_hops, width = hops.change.shape
-        change[row : row + n_hops, place[first] : place[first] + width] = hops.change
-        row += n_hops
-    redshift, size = (
-        np.concatenate([getattr(hops, name) for _, hops in parts]) for name in ("redshift", "size")
-    )
-    order = np.argsort(redshift, kind="stable")
-    return near, Hops(redshift[order], change[order], size[order])
+@jit
+def _within(edges: Floats, weight: Floats, middle: float, half: float) -> float:
+    """Return what lies within a distance of `middle`."""
+    total = 0.0
+    for i in range(len(weight)):
+        inside = min(edges[i + 1], middle + half) - max(edges[i], middle - half)
+        total += weight[i] * max(inside, 0.0)
+    return total
 
 
 @strict
@@ -193,22 +175,15 @@ def _hops(table: PlasmaTable, amounts: Floats, low: float, high: float) -> Hops:
     n = 0
     for line in range(len(first)):
         n += max(last[line] - max(first[line], 1), 0)
-    redshift, size = np.empty(n), np.empty(n)
-    change = np.empty((n, table.kernel.shape[1]))
+    redshift, photons, row = np.empty(n), np.empty(n), np.empty(n, dtype=np.int64)
     k = 0
     for line in range(len(first)):
         for edge in range(max(first[line], 1), last[line]):
-            z = table.line_energy[line] / edges[edge] - 1
-            photons = strength[line] / (1 + z)
             # From the bin above the edge to the one below it.
-            above, below = table.kernel[edge], table.kernel[edge - 1]
-            total = 0.0
-            for c in range(len(above)):
-                change[k, c] = photons * (below[c] - above[c])
-                total += photons * above[c]
-            redshift[k], size[k] = z, total
+            z = table.line_energy[line] / edges[edge] - 1
+            redshift[k], photons[k], row[k] = z, strength[line] / (1 + z), edge
             k += 1
-    return Hops(redshift, change, size)
+    return Hops(redshift, photons, row)
 
 
 class _Near(NamedTuple):
@@ -242,7 +217,7 @@ def estimates(
     problem: tuple[Data, Floats],
     nodes: Floats,
     models: Floats,
-    hops: tuple[Integers, Hops],
+    hops: tuple[Reach, Hops],
     points: Floats,
     inverse: Floats,
 ) -> Floats:
@@ -260,10 +235,11 @@ def estimates(
         Redshifts, increasing; the first and last node enclose the points.
     models : ndarray, shape (n_nodes, n_channels)
     hops : tuple
-        The channels that lines reach, and hops in these.
+        What lines reach, and how they hop.
     inverse : ndarray, shape (n_free, n_free)
     """
-    (data, slopes), (near, every) = problem, hops
+    (data, slopes), (reach, every) = problem, hops
+    near = reach.near
     place = np.full(models.shape[1], -1, dtype=np.int64)
     place[near] = np.arange(len(near))
     reached = (place[data.starts] >= 0) & (place[data.stops - 1] >= 0)
@@ -274,7 +250,7 @@ def estimates(
         within, np.ascontiguousarray(models[:, near]), np.ascontiguousarray(slopes[:, reached])
     )
     far = _far(beyond, models, np.ascontiguousarray(slopes[:, ~reached]))
-    return _estimates(close, far, nodes, every, points, inverse)
+    return _estimates(close, far, nodes, reach.kernel, every, points, inverse)
 
 
 @jit
@@ -295,9 +271,15 @@ def _far(data: Data, models: Floats, slopes: Floats) -> _Far:
 
 @jit
 def _estimates(
-    near: _Near, far: _Far, nodes: Floats, hops: Hops, points: Floats, inverse: Floats
+    near: _Near,
+    far: _Far,
+    nodes: Floats,
+    kernel: Floats,
+    hops: Hops,
+    points: Floats,
+    inverse: Floats,
 ) -> Floats:
-    n, reach = len(inverse), hops.change.shape[1]
+    n, reach = len(inverse), kernel.shape[1]
     estimates, push, binned = np.empty(len(points)), np.empty(n), np.ones(len(near.data.counts))
     drift, moved, model = np.empty(reach), np.empty(reach), np.empty(reach)
     node, next_hop = -1, 0
@@ -305,11 +287,10 @@ def _estimates(
         z = points[i]
         while node < 0 or (node + 2 < len(nodes) and nodes[node + 1] <= z):
             node += 1
-            next_hop = _start_interval(near.models, nodes, node, hops, drift)
+            next_hop = _start_interval(near.models, nodes, node, kernel, hops, drift)
             moved[:] = 0.0
         while next_hop < len(hops.redshift) and hops.redshift[next_hop] <= z:
-            for c in range(reach):
-                moved[c] += hops.change[next_hop, c]
+            _hop(kernel, hops, next_hop, 1.0, moved)
             next_hop += 1
         share = (z - nodes[node]) / (nodes[node + 1] - nodes[node])
         for c in range(reach):
@@ -329,15 +310,25 @@ def _estimates(
 
 
 @jit
-def _start_interval(models: Floats, nodes: Floats, node: int, hops: Hops, drift: Floats) -> int:
+def _start_interval(
+    models: Floats, nodes: Floats, node: int, kernel: Floats, hops: Hops, drift: Floats
+) -> int:
     """Compute what hops do not explain from a node to the next, and return the first hop."""
     start = np.searchsorted(hops.redshift, nodes[node], side="right")
     for c in range(len(drift)):
         drift[c] = models[node + 1, c] - models[node, c]
     for h in range(start, np.searchsorted(hops.redshift, nodes[node + 1], side="right")):
-        for c in range(len(drift)):
-            drift[c] -= hops.change[h, c]
+        _hop(kernel, hops, h, -1.0, drift)
     return int(start)
+
+
+@jit
+def _hop(kernel: Floats, hops: Hops, h: int, sign: float, model: Floats) -> None:
+    """Add what a hop adds to the counts of the channels that lines reach, or take it away."""
+    photons = sign * hops.photons[h]
+    above, below = kernel[hops.row[h]], kernel[hops.row[h] - 1]
+    for c in range(len(model)):
+        model[c] += photons * (below[c] - above[c])
 
 
 @jit

@@ -63,6 +63,24 @@ class Part(NamedTuple):
     first: int
 
 
+class Reach(NamedTuple):
+    """What the lines of the tables of one redshift reach, table after table, module after module.
+
+    Attributes
+    ----------
+    near : ndarray of int, shape (n_near,)
+        Channels.
+    kernel : ndarray, shape (n_rows, n_near)
+        Counts/s in these per photon/cm²/s in each model bin.
+    first : ndarray of int, shape (n_parts,)
+        The first row of each part of `Tables.mixture`.
+    """
+
+    near: Integers
+    kernel: Floats
+    first: Integers
+
+
 @dataclass(frozen=True)
 class Tables:
     """What a model is folded into, in counts per channel for norm 1.
@@ -116,11 +134,12 @@ class Tables:
             Temperature nodes to fill; the others stay empty.
         """
         nodes = np.arange(len(self.temperatures)) if chosen is None else chosen
+        every = slice(None) if chosen is None else chosen
         plasma = np.zeros((len(self.plasma), 1, len(self.temperatures), 2, self.rows.shape[1]))
         for k, (tables, position) in enumerate(self.plasma):
             for table, first, exposure in zip(tables, self.offsets, self.exposures, strict=True):
-                here = slice(first, first + table.smooth.shape[-1])
-                plasma[k, 0, nodes, :, here] = table.at(theta[position], nodes) * exposure
+                own = plasma[k, 0, ..., first : first + table.smooth.shape[-1]]
+                own[every] = table.at(theta[position], nodes) * exposure
         return self._shapes(self.rows, plasma, np.zeros(2), self.modules)
 
     def smooth(self) -> Shapes:
@@ -187,10 +206,29 @@ class Tables:
             if redshift != position:
                 continue
             amounts = self._amounts(k, shapes, theta)
-            model -= np.tensordot(amounts, shapes.plasma[k, 0], axes=2) * factor
+            nodes, kinds = np.nonzero(amounts)
+            model -= factor * (amounts[nodes, kinds] @ shapes.plasma[k, 0, nodes, kinds])
             for table, first, exposure in zip(tables, self.offsets, self.exposures, strict=True):
                 parts.append(Part(table, amounts * (exposure * factor[first]), int(first)))
         return model, parts
+
+    @cached_property
+    def reach(self) -> dict[int, Reach]:
+        """What lines reach, by the position of their redshift."""
+        return {position: self._reach(position) for position in dict.fromkeys(self.redshift_of)}
+
+    def _reach(self, position: int) -> Reach:
+        every = [plasma.modules for plasma in self.plasma if plasma.redshift == position]
+        widths = [max(table.kernel.shape[1] for table in own) for own in zip(*every, strict=True)]
+        starts, kernels = np.cumsum([0, *widths]), []
+        for modules in every:
+            for table, start in zip(modules, starts, strict=False):
+                n_rows, width = table.kernel.shape
+                kernels.append(np.zeros((n_rows, starts[-1])))
+                kernels[-1][:, start : start + width] = table.kernel
+        near = [first + np.arange(n) for first, n in zip(self.offsets, widths, strict=True)]
+        rows = [len(kernel) for kernel in kernels[:-1]]
+        return Reach(np.concatenate(near), np.concatenate(kernels), np.cumsum([0, *rows]))
 
     def _amounts(self, table: int, shapes: Shapes, theta: Floats) -> Floats:
         """Return how much of (A, B) of a plasma table the model holds at every temperature."""

@@ -52,8 +52,7 @@ def test_amounts_are_those_of_non_negative_least_squares(alike: bool) -> None:
     target = random.normal(1.0, 0.5, size=30) * rows.mean(axis=0)
     sizes = np.array([5, len(rows) - 5])
     ends = cells._combinations(sizes, [[0, 1]] if alike else [])
-    first = np.array([0, 5])
-    places = np.repeat(ends + first, 2, axis=1) + np.array([0, 1, 0, 1])
+    places = np.repeat(ends + np.array([0, 5]), 2, axis=1) + np.array([0, 1, 0, 1])
     value, amounts = cells._all_cells(rows @ rows.T, rows @ target, places)
     seen = {tuple(pair) for pair in ends.tolist()}
     wanted = {(i, j) for i in range(4) for j in range(i if alike else 0, sizes[1] - 1)}
@@ -92,17 +91,18 @@ def test_the_lowest_combination_is_found_from_a_wrong_one(seed: int) -> None:
         start[[0, 4]] = np.minimum([cool, hot], 11.5)
         every.append(lowest(start))
     every.sort(key=lambda one: one.cstat)
-    starts = cells.promising(shapes, data, box, every[-1].theta, 1.0, 3)
+    every_cell = cells.combine(shapes.terms, shapes.temperatures, box)
+    starts = cells.promising(shapes, data, box, every_cell, every[-1].theta, 1.0, 3)
     assert 1 <= len(starts) <= 3
     assert min(lowest(start).cstat for start in starts) < every[0].cstat + 1e-3
 
 
 def test_what_cannot_be_treated_is_left_alone() -> None:
     shapes = two_plasmas()
-    data = drawn(shapes, 1)
     # The norm of one plasma is frozen: its amounts are not free.
     free = FREE[FREE != 5]
-    assert cells.promising(shapes, data, Box(free, LOWER[free], UPPER[free]), THETA, 1.0, 3) == []
+    box = Box(free, LOWER[free], UPPER[free])
+    assert cells.combine(shapes.terms, shapes.temperatures, box) is None
 
 
 def test_three_plasmas_are_combined_once() -> None:
@@ -114,7 +114,6 @@ def test_three_plasmas_are_combined_once() -> None:
 
 def test_too_many_plasmas_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes, box = two_plasmas(), Box(FREE, LOWER[FREE], UPPER[FREE])
-    data = drawn(shapes, 1)
-    assert cells.promising(shapes, data, box, THETA, 1.0, 3)
+    assert cells.combine(shapes.terms, shapes.temperatures, box) is not None
     monkeypatch.setattr(cells, "MOST_COMBINATIONS", 5)
-    assert cells.promising(shapes, data, box, THETA, 1.0, 3) == []
+    assert cells.combine(shapes.terms, shapes.temperatures, box) is None

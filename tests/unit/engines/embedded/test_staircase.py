@@ -15,7 +15,7 @@ from icflow.engines.embedded.descent import descend
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.shapes import Box, model_counts
 from icflow.engines.embedded.staircase import Problem, Survey
-from icflow.engines.embedded.tables import Tables
+from icflow.engines.embedded.tables import Reach, Tables
 from icflow.statistic import Data, binned, cstat
 
 Z = 0.05
@@ -103,22 +103,23 @@ def test_compiled_and_plain_estimates_agree() -> None:
     nodes = np.array([0.0, 1.0, 2.0])
     models = 50 + random.uniform(0, 5, (3, 30))
     data = Data(random.poisson(50, 30).astype(float), bins, bins + 1)
+    reach = Reach(np.arange(20), random.uniform(0, 1, (5, 20)), np.zeros(1, dtype=np.int64))
     hops = staircase.Hops(
-        np.sort(random.uniform(0, 2, 7)), random.normal(0, 1, (7, 20)), random.uniform(0, 1, 7)
+        np.sort(random.uniform(0, 2, 7)), random.uniform(0, 1, 7), random.integers(1, 5, 7)
     )
     slopes = random.normal(1, 0.2, (2, 30))
-    near, points, inverse = np.arange(20), np.linspace(0.05, 1.95, 9), np.eye(2) * 1e-3
-    fast = staircase.estimates((data, slopes), nodes, models, (near, hops), points, inverse)
+    points, inverse = np.linspace(0.05, 1.95, 9), np.eye(2) * 1e-3
+    fast = staircase.estimates((data, slopes), nodes, models, (reach, hops), points, inverse)
     close = staircase._Near(
         Data(data.counts[:20], bins[:20], bins[:20] + 1), models, slopes[:, :20]
     )
     beyond = Data(data.counts[20:], bins[20:], bins[20:] + 1)
     far = staircase._far.py_func(beyond, models, slopes[:, 20:])
-    plain = staircase._estimates.py_func(close, far, nodes, hops, points, inverse)
+    plain = staircase._estimates.py_func(close, far, nodes, reach.kernel, hops, points, inverse)
     np.testing.assert_allclose(fast, plain, rtol=1e-10)
     # At a node the model is known, whatever hops there are.
     nothing = np.zeros((2, 2))
-    at_node = staircase.estimates((data, slopes), nodes, models, (near, hops), nodes[1:2], nothing)
+    at_node = staircase.estimates((data, slopes), nodes, models, (reach, hops), nodes[1:2], nothing)
     assert at_node[0] == pytest.approx(cstat(data.counts, models[1]), rel=1e-12)
 
 

@@ -105,9 +105,7 @@ def test_a_mixture_is_put_together_again(pair: EmbeddedEngine, run: config.Confi
     model, parts = tables.mixture(shapes, theta, 3)
     assert [part.first for part in parts] == [0, len(model) // 2]
     for table, amounts, first in parts:
-        own = model[first : first + len(model) // 2]
-        folded.add_smooth(table, amounts, theta[3], own)
-        folded.add_lines(table, amounts, theta[3], own)
+        folded.add_mix(table, amounts, theta[3:4], first, model[None])
     np.testing.assert_allclose(model, model_counts(shapes, theta), rtol=1e-6)
 
 
