@@ -800,6 +800,16 @@ def test_a_shard_with_every_kind_of_trouble(
     assert len(read_spectra(tmp_path / "a.pha").index) == 5
 
 
+def test_fits_by_another_xspec_than_that_of_the_run_are_refused(
+    calls: Path, instrument: Instrument, tmp_path: Path
+) -> None:
+    write_shard(tmp_path / "a.pha", spectra(600))
+    settings = fit_settings(instrument).model_copy(update={"xspec": "12.9.1"})
+    with pytest.raises(IcflowError, match=r"XSPEC is 12\.99\.9 here and was 12\.9\.1 when the run"):
+        fit_stage.run(settings, tmp_path / "a.pha", tmp_path / "a.ecsv")
+    assert not (tmp_path / "a.ecsv").exists()
+
+
 def label(settings: FitSettings, folder: Path, name: str) -> list[str]:
     """Return the command that fits the spectra of a folder."""
     text = json.dumps(settings.model_dump(mode="json", exclude_none=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import site
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,12 @@ def test_xspec_has_a_home_of_its_own(
     wheel = "/x/site-packages/xspectrampoline/LibXSPEC_v6_35_1"
     monkeypatch.setenv("HEADAS", wheel)
     monkeypatch.setenv("PFILES", "/home/me/pfiles;/opt/heasoft/syspfiles")
+    monkeypatch.setattr(site, "getuserbase", lambda: "/home/me/.local")
+    monkeypatch.delenv("PYTHONUSERBASE", raising=False)
     environment = engine.process.environment()
     assert environment["HOME"] == str(engine.folder)
     assert environment["PFILES"] == f"{engine.folder};/opt/heasoft/syspfiles"
+    assert environment["PYTHONUSERBASE"] == "/home/me/.local", "which follows HOME otherwise"
     assert "HEADAS" not in environment
     monkeypatch.setenv("HEADAS", "/opt/heasoft")
     monkeypatch.delenv("PFILES")
