@@ -110,6 +110,22 @@ def test_a_headas_that_is_no_heasoft_does_not_count(headas: str) -> None:
     assert run.stdout.startswith("HEASoft 6")
 
 
+def test_beside_an_xspec_of_headas_the_library_is_that_of_the_wheel(tmp_path: Path) -> None:
+    (tmp_path / "headas-init.sh").touch()
+    program = (
+        "from icflow import heasoft; from icflow.models import library; library.prefer_wheel(); "
+        "print(library.version(), 'and', heasoft.folder())"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"HEADAS": str(tmp_path), "PATH": "", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout == f"{library.TRIED} and {tmp_path}\n"
+
+
 def test_models_without_their_data_are_told() -> None:
     definition = library.definitions()["mekal"]
     with pytest.raises(IcflowError, match=r"mekal reads data files .* use another model, such as"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
@@ -733,14 +734,25 @@ def test_without_xspec_three_ways_to_get_it(
     assert list(tmp_path.glob("*.partial*")) == []
 
 
-def test_the_process_and_its_files_go_with_the_engine(engine: PyXspecEngine) -> None:
-    folder, process = engine.folder, engine.process.process
-    assert process is not None
-    engine.process.stop()
-    assert process.poll() is not None
+def test_the_process_and_its_files_go_with_the_engine(calls: Path, instrument: Instrument) -> None:
+    engine = PyXspecEngine([instrument], AtomicData(folder="nowhere"))
+    folder, running = engine.folder, engine.process.process
+    assert running is not None
+    assert running.poll() is None
     assert folder.is_dir()
-    finalizers = list(pyxspec.weakref.finalize._registry)
-    assert any(finalizer.peek()[0] is engine for finalizer in finalizers)
+    del engine
+    gc.collect()
+    assert running.poll() is not None
+    assert not folder.exists()
+
+
+def test_models_beside_xspec_are_those_of_the_wheel(
+    calls: Path, instrument: Instrument, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(pyxspec.library, "prefer_wheel", lambda: asked.append(True))
+    PyXspecEngine([instrument], AtomicData(folder="nowhere"))
+    assert asked
 
 
 def test_xspec_is_imported_by_the_worker_and_to_ask_for_its_version(root: Path) -> None:
