@@ -45,6 +45,7 @@ FINISHED = (
     "test_random_kills.py",
     "test_reruns.py",
     "test_scans.py",
+    "test_wheel.py",
 )
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from icflow.errors import IcflowError
-from icflow.typing import Counts
+from icflow.typing import Counts, Floats
 
 _OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*)")
 
@@ -57,14 +57,54 @@ def number(value: Any, unit: Any, name: str) -> float:
     return plain
 
 
+def whole(value: Any, name: str) -> int:
+    """Return a whole number from 1.
+
+    Raises
+    ------
+    IcflowError
+        If it is none.
+    """
+    if not isinstance(value, (int, np.integer)) or value < 1:
+        raise IcflowError(f"{name} is {value!r}; give a whole number, 1 or more")
+    return int(value)
+
+
+def floats(values: Any, name: str) -> Floats:
+    """Return an array of numbers.
+
+    Raises
+    ------
+    IcflowError
+        If these are no numbers, or of no rectangular shape.
+    """
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise IcflowError(f"{name} is {values!r}; give an array of numbers") from None
+
+
+def mapping(values: Any, name: str) -> Mapping[str, Any]:
+    """Return a mapping from names.
+
+    Raises
+    ------
+    IcflowError
+        If it is none.
+    """
+    if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
+        raise IcflowError(f"{name} is {values!r}; give a dictionary, {{'name': value}}")
+    return values
+
+
 def _without_unit(quantity: Any, unit: Any, name: str) -> Any:
     from astropy import units
 
     if unit is None:
         raise IcflowError(f"{name} is {quantity}, and has no unit; give a plain number")
     try:
-        # Energies may be given as wavelengths or frequencies.
-        return quantity.to_value(unit, equivalencies=units.spectral())
+        # Energies may be given as wavelengths, frequencies or temperatures.
+        return quantity.to_value(unit, equivalencies=units.spectral() + units.temperature_energy())
     except units.UnitConversionError:
         raise IcflowError(
             f"{name} is {quantity}, which cannot be converted to {unit}; give a number or a "
@@ -80,17 +120,28 @@ def energies(pair: Any, name: str = "energies") -> list[float]:
     IcflowError
         If these are not two energies, the lower one first.
     """
-    try:
-        low, high = pair
-    except (TypeError, ValueError):
-        raise IcflowError(f"{name} is {pair!r}; give two energies, (low, high)") from None
-    limits = [number(low, "keV", name), number(high, "keV", name)]
+    limits = limits_of(pair, "keV", name, "energies")
     if not 0 <= limits[0] < limits[1]:
         raise IcflowError(
             f"{name} is {limits[0]:g} to {limits[1]:g} keV; give the lower energy first, and none "
             "below 0"
         )
     return limits
+
+
+def limits_of(pair: Any, unit: Any, name: str, what: str = "numbers") -> list[float]:
+    """Return two numbers, or quantities in a unit.
+
+    Raises
+    ------
+    IcflowError
+        If these are not two.
+    """
+    try:
+        low, high = pair
+    except (TypeError, ValueError):
+        raise IcflowError(f"{name} is {pair!r}; give two {what}, (low, high)") from None
+    return [number(low, unit, name), number(high, unit, name)]
 
 
 def counts(values: Any, n_channels: int, what: str) -> Counts:
@@ -107,7 +158,12 @@ def counts(values: Any, n_channels: int, what: str) -> Counts:
     IcflowError
         If the length is wrong, or they are not counts.
     """
-    rows = np.atleast_2d(np.asarray(values))
+    try:
+        rows = np.atleast_2d(np.asarray(values))
+    except ValueError:
+        raise IcflowError(
+            "counts has rows of different lengths; give all channels of each"
+        ) from None
     if rows.ndim != 2 or rows.shape[1] != n_channels:
         raise IcflowError(
             f"counts has the shape {np.shape(values)}, and {what} has {n_channels} channels; give "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icflow.api.arguments import energies as energies_of
-from icflow.api.arguments import in_python
+from icflow.api.arguments import in_python, number, whole
 from icflow.api.flux import STEP, Flux, band_flux
 from icflow.api.instrument import Name
 from icflow.api.printing import as_html
@@ -134,7 +134,7 @@ class Fit:
         import pandas as pd
         from scipy.stats import chi2
 
-        if not 0 < level < 1:
+        if not 0 < number(level, None, "level") < 1:
             raise IcflowError(f"level is {level}; give a probability between 0 and 1")
         library.configure(self.model.atomic_data)
         found = fitting.with_intervals(self._record, float(chi2.ppf(level, 1))).intervals
@@ -200,8 +200,7 @@ class Fit:
         >>> 0.05 < fit.goodness(50) < 0.95
         True
         """
-        if n < 1:
-            raise IcflowError(f"n is {n}; simulate one spectrum or more")
+        n = whole(n, "n")
         library.configure(self.model.atomic_data)
         engine, model = self._record.engine, self._record.model
         counts = Draws(seed, "goodness").of(engine.expected(model, self.values), n)

@@ -92,9 +92,14 @@ def engine_of(
     Raises
     ------
     IcflowError
-        If a file cannot be used, or several modules cannot be told apart.
+        If it is no instrument, a file cannot be used, or several modules cannot be told apart.
     """
-    modules = [instrument.module for instrument in listed(instruments)]
+    given = listed(instruments)
+    if not given or not all(isinstance(instrument, Instrument) for instrument in given):
+        raise IcflowError(
+            f"instrument is {instruments!r}; give icflow.Instrument(rmf, arf, exposure)"
+        )
+    modules = [instrument.module for instrument in given]
     names = [module.name for module in modules]
     if len(set(names)) < len(names) or (len(names) > 1 and not all(map(MODULE_NAME.match, names))):
         raise IcflowError(

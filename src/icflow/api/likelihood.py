@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from icflow.api.arguments import floats
 from icflow.config import FitModel
 from icflow.engines.embedded.direct import DIFFERENCE, DIFFERENCE_REDSHIFT
 from icflow.engines.embedded.folding import Behind
@@ -96,7 +97,11 @@ class Likelihood:
 
     def prior_transform(self, cube: Any) -> Floats:
         """Return parameters of a point of the unit cube: by their priors, else uniform."""
-        probability = np.asarray(cube, dtype=np.float64)
+        probability = floats(cube, "cube")
+        if probability.shape != self._free.shape or not np.all(
+            (probability >= 0) & (probability <= 1)
+        ):
+            raise IcflowError(f"cube is {cube}; give {len(self.names)} numbers from 0 to 1")
         low, high = self.limits.T
         values = low + probability * (high - low)
         for place, name in enumerate(self.names):
@@ -119,7 +124,7 @@ class Likelihood:
 
     def _theta(self, values: Any) -> Floats | None:
         """Return all parameters of the model, None outside of the limits."""
-        given = np.asarray(values, dtype=np.float64)
+        given = floats(values, "values")
         if given.shape != self._free.shape:
             raise IcflowError(
                 f"values has the shape {given.shape}; give the {len(self.names)} parameters "

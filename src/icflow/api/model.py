@@ -10,7 +10,15 @@ import numpy as np
 
 from icflow.api.arguments import counts as checked_counts
 from icflow.api.arguments import energies as energies_of
-from icflow.api.arguments import listed, number, python_words
+from icflow.api.arguments import (
+    floats,
+    limits_of,
+    listed,
+    mapping,
+    number,
+    python_words,
+    whole,
+)
 from icflow.api.fit import Fit
 from icflow.api.flux import band_flux
 from icflow.api.instrument import Instrument, Name, engine_of
@@ -93,9 +101,12 @@ class Model:
         folder = {} if atomdb is None else {"folder": fspath(atomdb)}
         physics = {"abundances": abundances, "cross_sections": cross_sections, **folder}
         self.atomic_data = checked(AtomicData, physics, "Model")
+        if not isinstance(expression, str):
+            raise IcflowError(f"expression is {expression!r}; give one, such as 'tbabs*apec'")
         fitting.check_expression(expression)
         self.expression = parse(expression).text
-        given = {name: self._setting(name, value) for name, value in (parameters or {}).items()}
+        named = {} if parameters is None else mapping(parameters, "parameters")
+        given = {name: self._setting(name, value) for name, value in named.items()}
         complete(parse(expression), _of_source(given), "parameters")
         for name, setting in given.items():
             if isinstance(setting, Link):
@@ -140,7 +151,7 @@ class Model:
         >>> icflow.Model("powerlaw").using({"powerlaw.PhoIndex": 2})
         <icflow.Model powerlaw; powerlaw.PhoIndex = 2; others free>
         """
-        merged: dict[str, Any] = {**self.settings, **parameters}
+        merged: dict[str, Any] = {**self.settings, **mapping(parameters, "parameters")}
         atomic = self.atomic_data
         model = Model(
             self.expression,
@@ -180,10 +191,7 @@ class Model:
                 return checked(FitModel, tree, "Model").parameters[name]
             return checked(Scenario, tree, "Model").parameters[name]
         if isinstance(value, tuple | list):
-            if len(value) != 2:
-                raise IcflowError(f"{where} is {value!r}; give two limits, (low, high)")
-            low, high = (number(limit, unit, where) for limit in value)
-            return checked(Free, {"free": [low, high]}, where)
+            return checked(Free, {"free": limits_of(value, unit, where, "limits")}, where)
         return number(value, unit, where)
 
     def _check_link(self, name: str, target: str, given: Mapping[str, Any]) -> None:
@@ -279,10 +287,9 @@ class Model:
         self, instrument: Instrument | Sequence[Instrument], n: int, seed: int
     ) -> tuple[DrawnCounts, dict[str, Floats]]:
         """Return spectra and their true parameters."""
-        if n < 1:
-            raise IcflowError(f"n is {n}; draw one spectrum or more")
+        indices = range(whole(n, "n"))
         engine = engine_of(instrument, self.atomic_data)
-        return engine.fake(self.expression, self._drawn(), seed, FAKE, range(n))
+        return engine.fake(self.expression, self._drawn(), seed, FAKE, indices)
 
     def flux(
         self, low: Any, high: Any, *, component: str | None = None, absorbed: bool = True
@@ -388,8 +395,8 @@ class Model:
         chosen = self._spectra(spectra, background)
         settings = self._fit_settings(
             chosen,
-            background_range=float(background_range),
-            cross_normalisation=[float(limit) for limit in cross_normalisation],
+            background_range=number(background_range, None, "background_range"),
+            cross_normalisation=limits_of(cross_normalisation, None, "cross_normalisation"),
             strategy=strategy,
             starts=starts,
         )
@@ -426,8 +433,8 @@ class Model:
         chosen = self._spectra(spectra, background)
         settings = self._fit_settings(
             chosen,
-            background_range=float(background_range),
-            cross_normalisation=[float(limit) for limit in cross_normalisation],
+            background_range=number(background_range, None, "background_range"),
+            cross_normalisation=limits_of(cross_normalisation, None, "cross_normalisation"),
             starts=STARTS,
         )
         library.configure(self.atomic_data)
@@ -491,12 +498,13 @@ class Model:
         engine = engine_of(instrument, self.atomic_data)
         rows = checked_counts(counts, engine.n_channels, "the instrument")
         low, high = energies_of(energies)
-        known = {name: self._known(name, v, len(rows)) for name, v in (frozen or {}).items()}
+        held = {} if frozen is None else mapping(frozen, "frozen")
+        known = {name: self._known(name, values, len(rows)) for name, values in held.items()}
         settings = self._settings(
             energies=[low, high],
             group_min=group_min,
             starts=starts,
-            background_range=float(background_range),
+            background_range=number(background_range, None, "background_range"),
         )
         model = fitting.model_of(settings, (low, high))
         return pd.DataFrame(columns_of(engine.fit(model, settings, rows, known, tuple(known))))
@@ -509,7 +517,7 @@ class Model:
                 f"frozen.{name}: {self.expression!r} has no such parameter; "
                 f"allowed: {', '.join(allowed)}"
             )
-        array = np.asarray(values, dtype=np.float64)
+        array = floats(values, f"frozen.{name}")
         if array.shape != (n,) or not np.all(np.isfinite(array)):
             raise IcflowError(
                 f"frozen.{name} has the shape {array.shape}, or is not finite; give a number for "

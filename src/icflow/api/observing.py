@@ -8,7 +8,7 @@ from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from icflow.api.arguments import number, python_words
+from icflow.api.arguments import mapping, number, python_words
 from icflow.api.instrument import Name
 from icflow.api.spectrum import Spectrum, as_spectra, common_choice
 from icflow.config import overlay, validate
@@ -122,7 +122,7 @@ def observe(
     entry = {
         "redshift": number(redshift, "", "redshift"),
         "nH": number(nH, "1e22 cm-2", "nH"),
-        **({} if radio is None else {"radio": dict(radio)}),
+        **({} if radio is None else {"radio": dict(mapping(radio, "radio"))}),
         **_spectra(chosen),
     }
     tree = read_tree(CONFIG)

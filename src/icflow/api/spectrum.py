@@ -230,6 +230,6 @@ def _read(path: str, rmf: str | None, arf: str | None, background: str | None) -
 
 
 def _least(group_min: Any) -> int:
-    if not isinstance(group_min, (int, np.integer)) or group_min < 0:
+    if isinstance(group_min, bool) or not isinstance(group_min, (int, np.integer)) or group_min < 0:
         raise IcflowError(f"group_min is {group_min!r}; give a whole number of counts, 0 for none")
     return int(group_min)

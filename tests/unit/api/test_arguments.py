@@ -16,6 +16,7 @@ def test_quantities_are_converted() -> None:
     assert arguments.number(2000 * units.eV, "keV", "kT") == 2.0
     assert arguments.number(12.398419843320026 * units.AA, "keV", "E") == pytest.approx(1.0)
     assert arguments.number(1e5 * units.s, "s", "exposure") == 1e5
+    assert arguments.number(1e8 * units.K, "keV", "kT") == pytest.approx(8.617333)
     assert arguments.energies((20, 80 * units.keV)) == [20.0, 80.0]
 
 
@@ -28,6 +29,14 @@ def test_quantities_are_converted() -> None:
         (lambda: arguments.number("five", None, "kT"), "kT is 'five'; give a number"),
         (lambda: arguments.energies((80, 3)), "energies is 80 to 3 keV; give the lower energy"),
         (lambda: arguments.energies(5), "energies is 5; give two energies"),
+        (lambda: arguments.limits_of(1.0, None, "cross"), "cross is 1.0; give two numbers"),
+        (lambda: arguments.whole(2.5, "n"), "n is 2.5; give a whole number, 1 or more"),
+        (lambda: arguments.whole(0, "n"), "n is 0; give a whole number"),
+        (lambda: arguments.floats("ab", "values"), "values is 'ab'; give an array of numbers"),
+        (lambda: arguments.floats([[1], [2, 3]], "values"), "give an array of numbers"),
+        (lambda: arguments.mapping([("a", 1)], "radio"), "radio is .*; give a dictionary"),
+        (lambda: arguments.mapping({3: 1}, "radio"), "radio is .*; give a dictionary"),
+        (lambda: arguments.counts([[1, 2], [3]], 2, "it"), "counts has rows of different lengths"),
         (
             lambda: arguments.counts(np.ones(3), 4, "it"),
             "counts has the shape .* it has 4",

@@ -1,10 +1,12 @@
 """The wheel, installed where its user cannot write, in an empty folder.
 
-What icflow requires is taken from the environment of the tests: it alone is installed anew.
+What icflow requires is taken from the environment of the tests: it alone is installed anew. That
+its workflow is the one of the clone is seen from a finished run, to which it has nothing to add.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
+from running import Project, nest
 
 from icflow import resources
 from icflow.ogip.spectra import read_spectra
@@ -25,6 +29,21 @@ SOURCES = [
     "resources/example",
 ]
 SHARD = "results/simulate/Coma/shard-0000.pha"
+# What is made anew on the way to Table 1: fits, a network, scores, the tables themselves.
+REMADE = (
+    "baseline/test_2T",
+    "train/ae/fold-0",
+    "score/ae/fold-0.ecsv",
+    "fluxes",
+    "evaluate",
+    "tables",
+)
+# A quick look at the example.
+QUICK = {
+    "observe/simulations": 20,
+    "observe/false_alarm": 0.1,
+    "observe/detectors/fit_discriminant/method": "cstat_rule",
+}
 
 
 @dataclass(frozen=True)
@@ -99,17 +118,75 @@ def test_the_installed_package_is_used_and_cannot_be_written(installed: Installe
     assert f"Data nustar_fpma.rmf: {installed.home}/data/nustar_fpma.rmf" in said
 
 
-def test_a_project_of_it_runs(installed: Installed, root: Path) -> None:
-    project = installed.home / "project"
+@pytest.fixture(scope="module")
+def project(installed: Installed) -> Path:
+    """A project with its data, in the home of the user."""
     installed.run("icflow", "init", "project")
-    fetched = installed.run("icflow", "fetch", folder=project)
+    folder = installed.home / "project"
+    fetched = installed.run("icflow", "fetch", folder=folder)
     assert fetched.count("fetched, checksum right") == len(resources.RESOURCES)
-    assert "valid" in installed.run("icflow", "validate", folder=project)
-    command = [sys.executable, "-m", "snakemake", "--cores", "2"]
-    installed.run(*command, SHARD, "--configfile", "config/tiny.yaml", folder=project)
+    assert "valid" in installed.run("icflow", "validate", folder=folder)
+    return folder
+
+
+def snakemake(installed: Installed, folder: Path, *words: str) -> str:
+    """Run Snakemake with the tiny configuration and return what it says."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile"]
+    return installed.run(*command, "config/tiny.yaml", "--", *words, folder=folder)
+
+
+def test_a_project_of_it_runs(installed: Installed, project: Path) -> None:
+    snakemake(installed, project, SHARD)
     spectra = read_spectra(project / SHARD)
     assert spectra.counts.shape[0] == 1 and spectra.counts.sum() > 1e6
     assert not list(installed.site.rglob("__pycache__"))
+
+
+def test_a_project_of_it_makes_table_1_of_the_clone(
+    installed: Installed, project: Path, finished: Project
+) -> None:
+    for name in ("results", ".snakemake"):
+        shutil.rmtree(project / name, ignore_errors=True)
+        shutil.copytree(finished.folder / name, project / name)
+    # Settings, versions and code of every job, as Snakemake has recorded them, are the same.
+    assert "Nothing to be done" in snakemake(installed, project, "evaluate")
+    for name in REMADE:
+        path = project / "results" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    said = snakemake(installed, project, "evaluate")
+    for rule in ("baseline_shard", "train_fold", "evaluate"):
+        assert rule in said
+    made = Project(project).contents()
+    for name, content in finished.contents().items():
+        assert not name.startswith(REMADE) or made[name] == content, name
+
+
+def test_it_looks_for_ic_in_the_example(installed: Installed, project: Path) -> None:
+    (project / "quick.yaml").write_text(yaml.safe_dump(nest(QUICK)))
+    configs = ("--config", "config.yaml", "config/observe-example.yaml", "quick.yaml")
+    said = installed.run("icflow", "observe", "example", *configs, folder=project)
+    summary = json.loads((project / "results/observe/example/summary.json").read_text())
+    assert summary["verdict"] in said
+    assert 0 < summary["false_alarm"] <= 1
+    assert (project / "results/observe/example/observation.pdf").stat().st_size > 10_000
+
+
+def test_the_sources_of_it_make_the_same_wheel(installed: Installed, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    installed.run("icflow", "source", str(source))
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    options = ["--no-deps", "--no-build-isolation", "--no-compile", "--target", "again"]
+    subprocess.run([*pip, "install", *options, str(source)], cwd=tmp_path, check=True)
+    files = {
+        folder: {
+            path.relative_to(folder): path.read_bytes()
+            for path in (folder / "icflow").rglob("*")
+            if path.is_file()
+        }
+        for folder in (installed.site, tmp_path / "again")
+    }
+    first, again = files.values()
+    assert len(first) > 200 and first == again
 
 
 def test_compiled_functions_are_kept_where_the_user_may_write(installed: Installed) -> None:
