@@ -64,6 +64,7 @@ class Lattice:
     def __init__(self, model: Model, tables: Tables) -> None:
         self.model, self.tables = model, tables
         self.sources = sources(tables.terms)
+        self._norms_free = np.isin(self.sources[:, NORM], model.free)
         backgrounds = tables.terms[tables.terms[:, KIND] == BACKGROUND]
         self.background_rows, self.background_norms = backgrounds[:, TABLE], backgrounds[:, NORM]
         n_t = len(tables.temperatures)
@@ -121,8 +122,7 @@ class Lattice:
 
     def _held(self, theta: Floats) -> Floats:
         """Return the norms of the sources that are not free, NaN for those that are."""
-        norms = self.sources[:, NORM]
-        return np.where(np.isin(norms, self.model.free), np.nan, theta[norms])
+        return np.where(self._norms_free, np.nan, theta[self.sources[:, NORM]])
 
     def _normal_equations(self, shapes: Shapes, data: Data, theta: Floats) -> tuple[Floats, Floats]:
         """Return the quadratic approximation of C/2 in the norms of all source rows.

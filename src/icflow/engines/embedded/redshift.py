@@ -17,7 +17,15 @@ from icflow.config import FitControl
 from icflow.engines.base import FitResult
 from icflow.engines.embedded import staircase
 from icflow.engines.embedded.descent import Minimum
-from icflow.engines.embedded.fitting import CLOSE, MOST_CLOSE, Fitter, Outcome, by_cstat, separate
+from icflow.engines.embedded.fitting import (
+    AGREE,
+    CLOSE,
+    MOST_CLOSE,
+    Fitter,
+    Outcome,
+    by_cstat,
+    separate,
+)
 from icflow.engines.embedded.parameters import Model
 from icflow.engines.embedded.shapes import Shapes, information
 from icflow.engines.embedded.tables import Tables
@@ -96,8 +104,9 @@ class RedshiftFitter(Fitter):
         outcome = self._at_redshift(data, coarse, theta, [theta])
         best, shapes = outcome.best, outcome.shapes
         for number in range(ROUNDS):
-            rivals = self._rivals(data, shapes, best, RIVAL, MOST_RIVALS)
-            best = rivals[0]
+            if number > 0:
+                best = self._settled(data, shapes, best)
+            rivals = [best, *self._others(coarse, shapes, best.theta)]
             error = FIRST_ERROR if number == 0 else LATER_ERROR
             end = self._down_stairs(data, shapes, rivals, reach, error)
             if number == 0 and end.cstat > POOR * len(data.counts):
@@ -107,6 +116,13 @@ class RedshiftFitter(Fitter):
             shapes = self.tables.exact(end.theta)
             (best,) = self._descend(shapes, data, self.others, [end.theta])
         return replace(outcome, best=self._fine(data, shapes, best))
+
+    def _others(self, coarse: Data, shapes: Shapes, theta: Floats) -> list[Minimum]:
+        """Return the minima in coarse bins of other combinations of temperature cells."""
+        blurred = self.tables.coarsen(shapes)
+        (here,) = self._descend(blurred, coarse, self.others, [theta])
+        rivals = self._rivals(coarse, blurred, here, RIVAL, MOST_RIVALS)
+        return [rival for rival in rivals if abs(rival.cstat - here.cstat) > AGREE]
 
     def _probe(self, data: Data, best: Minimum, reach: float) -> list[Minimum]:
         """Try steps all over the staircase, whatever they promise.

@@ -100,7 +100,7 @@ def survey(
     base, parts = tables.mixture(shapes, theta, position)
     reach = tables.reach[position]
     hops = _in_order(parts, reach, low, high)
-    size = hops.photons * reach.kernel.sum(axis=1)[hops.row]
+    size = hops.photons * reach.rates[hops.row]
     telling = hops.redshift[np.argsort(size, kind="stable")[::-1][:most]]
     edges = np.unique(np.concatenate([[low, high], telling]))
     middle = 0.5 * (edges[1:] + edges[:-1])

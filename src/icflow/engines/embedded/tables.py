@@ -72,12 +72,15 @@ class Reach(NamedTuple):
         Channels.
     kernel : ndarray, shape (n_rows, n_near)
         Counts/s in these per photon/cm²/s in each model bin.
+    rates : ndarray, shape (n_rows,)
+        Their sums.
     first : ndarray of int, shape (n_parts,)
         The first row of each part of `Tables.mixture`.
     """
 
     near: Integers
     kernel: Floats
+    rates: Floats
     first: Integers
 
 
@@ -181,16 +184,20 @@ class Tables:
         limits : dict
             By position of the temperature, the range that they span, keV.
         """
-        last = len(self.temperatures) - 1
-        wanted: set[int] = set()
-        limits = {}
-        for term in self.terms[self.terms[:, KIND] == PLASMA]:
-            position = int(term[FIRST])
-            cell = int(np.searchsorted(self.temperatures, theta[position], side="right")) - 1
-            low, high = max(min(cell, last - 1) - 1, 0), min(max(cell, 0) + 2, last)
-            wanted.update(range(low, high + 1))
-            limits[position] = (float(self.temperatures[low]), float(self.temperatures[high]))
-        return np.array(sorted(wanted), dtype=np.int64), limits
+        last, positions = len(self.temperatures) - 1, self._temperatures_of
+        cell = np.searchsorted(self.temperatures, theta[positions], side="right") - 1
+        low = np.maximum(np.minimum(cell, last - 1) - 1, 0)
+        high = np.minimum(np.maximum(cell, 0) + 2, last)
+        wanted = np.zeros(last + 1, dtype=np.bool_)
+        for first, final in zip(low.tolist(), high.tolist(), strict=True):
+            wanted[first : final + 1] = True
+        ends = zip(self.temperatures[low].tolist(), self.temperatures[high].tolist(), strict=True)
+        return np.flatnonzero(wanted), dict(zip(positions.tolist(), ends, strict=True))
+
+    @cached_property
+    def _temperatures_of(self) -> Integers:
+        """The parameters that are temperatures of plasmas."""
+        return np.unique(self.terms[self.terms[:, KIND] == PLASMA, FIRST])
 
     def mixture(self, shapes: Shapes, theta: Floats, position: int) -> tuple[Floats, list[Part]]:
         """Split the model counts into a part without, and tables with, one redshift.
@@ -228,7 +235,8 @@ class Tables:
                 kernels[-1][:, start : start + width] = table.kernel
         near = [first + np.arange(n) for first, n in zip(self.offsets, widths, strict=True)]
         rows = [len(kernel) for kernel in kernels[:-1]]
-        return Reach(np.concatenate(near), np.concatenate(kernels), np.cumsum([0, *rows]))
+        kernel = np.concatenate(kernels)
+        return Reach(np.concatenate(near), kernel, kernel.sum(axis=1), np.cumsum([0, *rows]))
 
     def _amounts(self, table: int, shapes: Shapes, theta: Floats) -> Floats:
         """Return how much of (A, B) of a plasma table the model holds at every temperature."""

@@ -103,7 +103,8 @@ def test_compiled_and_plain_estimates_agree() -> None:
     nodes = np.array([0.0, 1.0, 2.0])
     models = 50 + random.uniform(0, 5, (3, 30))
     data = Data(random.poisson(50, 30).astype(float), bins, bins + 1)
-    reach = Reach(np.arange(20), random.uniform(0, 1, (5, 20)), np.zeros(1, dtype=np.int64))
+    kernel = random.uniform(0, 1, (5, 20))
+    reach = Reach(np.arange(20), kernel, kernel.sum(axis=1), np.zeros(1, dtype=np.int64))
     hops = staircase.Hops(
         np.sort(random.uniform(0, 2, 7)), random.uniform(0, 1, 7), random.integers(1, 5, 7)
     )
