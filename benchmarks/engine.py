@@ -331,7 +331,9 @@ def search_widely(name: str, starts: int, rows: Sequence[int]) -> list[tuple[flo
     settings, counts = fit_settings(name), reference_counts()[rows]
     model, declared = settings.model, parse(settings.model.expression).parameters
     wide = {
-        parameter: Free(free=limits_of(parameter, declared[parameter], None, settings.energies))
+        parameter: Free(
+            free=list(limits_of(parameter, declared[parameter], None, settings.energies))
+        )
         for parameter, setting in model.parameters.items()
         if isinstance(setting, Free)
     }
