@@ -48,6 +48,10 @@ nb_output_stderr = "error"
 SCRATCH = Path(tempfile.mkdtemp(prefix="icflow-docs-"))
 for name in resources.RESOURCES:
     (SCRATCH / name).symlink_to(resources.ensure(name, ROOT))
+# The kernel need not warn of who listens: only this machine can.
+PROFILE = SCRATCH / "profile_default" / "ipython_kernel_config.py"
+PROFILE.parent.mkdir()
+PROFILE.write_text("get_config().IPKernelApp.log_level = 'ERROR'\n", encoding="utf-8")
 os.environ |= {
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     "ICFLOW_DATA": str(SCRATCH),
