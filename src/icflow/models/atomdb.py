@@ -11,6 +11,7 @@ from icflow.config import AtomicData
 from icflow.errors import IcflowError
 from icflow.files import reading
 from icflow.folders import data_folders
+from icflow.ogip.binary_table import read_first_table
 from icflow.typing import Floats
 
 # XSPEC's conversion of wavelength to energy (KEVTOA); not the CODATA value.
@@ -51,16 +52,14 @@ def _names(stem: str) -> list[str]:
 @cache
 def temperatures(atomic_data: AtomicData) -> Floats:
     """Temperatures of the tables, keV: between them `apec` is linear in kT."""
-    from astropy.io import fits  # slow to import, and needed by those who build tables alone
-
     path = f"{root(atomic_data)}_coco.fits"
-    with reading(path, WHOLE, REMEDY), fits.open(path, memmap=True) as file:
-        return np.asarray(file[1].data["kT"], dtype=np.float64)
+    with reading(path, WHOLE, REMEDY):
+        return read_first_table(path).vector("kT").astype(np.float64)
 
 
 def lines(atomic_data: AtomicData, temperatures: Floats) -> Floats:
     """Energies (keV) of every line that the tables hold at any of the temperatures."""
-    from astropy.io import fits
+    from astropy.io import fits  # slow to import, and needed by those who build tables alone
 
     path = f"{root(atomic_data)}_line.fits"
     with reading(path, WHOLE, REMEDY), fits.open(path, memmap=True) as file:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -164,11 +166,19 @@ def read_background(path: str | Path) -> tuple[BackgroundComponent, ...]:
             f"{path}: is {describe(read_tables(path))}; a background is described as a model here, "
             "as in resources/background/nustar_fpma.yaml"
         )
+    content = path.read_bytes() if path.is_file() else b""
+    return _components(path, hashlib.sha256(content).digest())
+
+
+# Checks, foldings and digests ask for the same files.
+@lru_cache(maxsize=32)
+def _components(path: Path, content: bytes) -> tuple[BackgroundComponent, ...]:
+    """Return what a file with the SHA-256 `content` describes."""
     try:
-        content = _File.model_validate(_mapping(path))
+        tree = _File.model_validate(_mapping(path))
     except ValidationError as error:
         raise IcflowError(f"{path}: {explain(error)}") from None
-    return tuple(_build(name, component, path) for name, component in content.components.items())
+    return tuple(_build(name, component, path) for name, component in tree.components.items())
 
 
 def _mapping(path: Path) -> dict[str, Any]:

@@ -368,6 +368,21 @@ def read_tables(path: str | Path) -> list[BinaryTable]:
         ]
 
 
+def read_first_table(path: str | Path) -> BinaryTable:
+    """Read the first binary table of a FITS file and nothing behind it.
+
+    Raises
+    ------
+    IcflowError
+        As `read_tables`, and if there is none.
+    """
+    with reading(path, "a complete FITS file", AGAIN), _open(path) as file:
+        for number, header in enumerate(read_headers(file)):
+            if header.is_table:
+                return _read_table(file, str(path), header, number)
+    raise IcflowError(f"{path}: holds no table; {AGAIN}")
+
+
 def is_fits(path: str | Path) -> bool:
     """Tell whether a file is a FITS file, plain or gzipped, by its first bytes."""
     try:

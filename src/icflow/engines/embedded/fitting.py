@@ -23,6 +23,7 @@ import numpy as np
 
 from icflow.config import FitControl
 from icflow.engines.base import FitResult
+from icflow.engines.embedded import sobol
 from icflow.engines.embedded.algebra import inverse
 from icflow.engines.embedded.cells import Cells, combine, promising
 from icflow.engines.embedded.descent import Minimum, descend, descents
@@ -306,11 +307,8 @@ class Fitter:
         model, unknown = self.model, [p for p in sorted(self.direct) if np.isnan(theta[p])]
         if not unknown:
             return [theta]
-        # Slow to import, and few models need it.
-        from scipy.stats import qmc
-
         points = []
-        for fractions in qmc.Sobol(len(unknown), scramble=False).random(SEEDS):
+        for fractions in sobol.points(SEEDS, len(unknown)):
             point = theta.copy()
             for p, fraction in zip(unknown, fractions, strict=True):
                 point[p] = _between(fraction, model.lower[p], model.upper[p])

@@ -1,0 +1,120 @@
+"""What it costs to start: commands, jobs and the workflow, in CPU seconds, and a job's memory.
+
+    python benchmarks/starts.py                 # every row
+    python benchmarks/starts.py --row validate  # one row
+
+CPU seconds, user and system together, of the process and all that it starts; the median of some
+runs after one that fills the caches. Rows are added to results/benchmarks.json. Beside each stands
+what merely importing the libraries takes that it cannot do without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from rows import OUTPUT, ROOT, save
+
+PYTHON = [sys.executable]
+ICFLOW = [sys.executable, "-m", "icflow.cli"]
+SNAKEMAKE = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "--cores", "2"]
+RESPONSES = [f"--{kind}=resources/responses/nustar_fpma.{kind}" for kind in ("rmf", "arf")]
+# What reads and checks a configuration, what fits, and what makes a graph of jobs.
+LIBRARIES = {
+    "validate": "numpy, pydantic, yaml",
+    "job": "numpy, pydantic, yaml, numba, scipy.linalg",
+    "dry_run": "numpy, pydantic, yaml, snakemake.cli",
+}
+# The test spectra of 100,000 in shards of 1,000.
+MANY = "datasets: {train_2T: {scenario: 2T, size: 50000}, test_2T: {scenario: 2T, size: 50000}}\n"
+# Runs the command line, then says how much memory is the process's own.
+OWN_MEMORY = """
+import sys
+from icflow import cli
+cli.main(sys.argv[1:])
+lines = open("/proc/self/smaps_rollup").read().splitlines()
+print(sum(int(x.split()[1]) for x in lines if x.startswith("Anonymous")) / 1024)
+"""
+
+
+def cpu_seconds(command: Sequence[str], folder: Path, runs: int) -> float:
+    """Return the CPU seconds of a command, the median of some runs after a first one."""
+    seconds = []
+    for _ in range(runs + 1):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return float(np.median(seconds[1:]))
+
+
+def project(folder: Path) -> Path:
+    """Make a project with a shard of three spectra."""
+    for name in ("Snakefile", "workflow", "profiles", "resources", "config.yaml", "config"):
+        (folder / name).symlink_to(ROOT / name)
+    shard = ["--dataset", "test_2T", "--shard-first", "0", "--count", "3"]
+    subprocess.run([*ICFLOW, "simulate", *shard, "--output", "three.pha"], cwd=folder, check=True)
+    (folder / "many.yaml").write_text(MANY)
+    return folder
+
+
+FIT_OF_SHARD = ["baseline", "--fit", "2T_fixed", "three.pha", "--output", "fits.ecsv"]
+FIT_OF_FILE = ["fit", "resources/example/observation.pha", "--expression", "powerlaw", *RESPONSES]
+# By row: command, most CPU seconds, and whose libraries are the limit.
+COMMANDS: dict[str, tuple[list[str], float, str]] = {
+    "help": ([*ICFLOW, "--help"], 0.3, ""),
+    "validate": ([*ICFLOW, "validate"], 0.8, "validate"),
+    "fit_of_file": ([*ICFLOW, *FIT_OF_FILE], 1.5, "job"),
+    "job": ([*ICFLOW, *FIT_OF_SHARD], 1.0, "job"),
+    "dry_run": (SNAKEMAKE, 3.0, "dry_run"),
+    "dry_run_100000": ([*SNAKEMAKE, "--configfile", "config.yaml", "many.yaml"], 10.0, "dry_run"),
+}
+
+
+def command(row: str, folder: Path, output: Path, runs: int) -> None:
+    """Measure the CPU seconds of a command."""
+    words, target, needed = COMMANDS[row]
+    limit = ""
+    if needed:
+        imports = cpu_seconds([*PYTHON, "-c", f"import {LIBRARIES[needed]}"], folder, runs)
+        limit = f"{imports:.2f} s to import {LIBRARIES[needed]}"
+    save(output, row, cpu_seconds(words, folder, runs), "CPU s", target, limit=limit)
+
+
+def memory(row: str, folder: Path, output: Path, runs: int) -> None:
+    """Measure the memory of a job that fits which no other process shares."""
+    words = [*PYTHON, "-c", OWN_MEMORY, *FIT_OF_SHARD]
+    done = subprocess.run(words, cwd=folder, check=True, capture_output=True, text=True)
+    save(output, row, float(done.stdout.split()[-1]), "MiB of its own", 150.0)
+
+
+ROWS: dict[str, Callable[[str, Path, Path, int], None]] = {
+    **dict.fromkeys(COMMANDS, command),
+    "private_memory": memory,
+}
+
+
+def main() -> None:
+    """Measure the rows that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--row", action="append", choices=ROWS, help="only this row (repeatable)")
+    parser.add_argument("--runs", type=int, default=5, help="runs that the median is of")
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    arguments = parser.parse_args()
+    output = arguments.output.resolve()
+    os.environ["TQDM_DISABLE"] = "1"
+    with tempfile.TemporaryDirectory() as name:
+        folder = project(Path(name))
+        for row in arguments.row or ROWS:
+            ROWS[row](row, folder, output, arguments.runs)
+
+
+if __name__ == "__main__":
+    main()
