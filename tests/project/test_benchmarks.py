@@ -59,6 +59,22 @@ def test_every_row_is_measured_and_kept(
     assert rows["expected_counts"]["value"] < 1e-4
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_starts_are_measured(
+    root: Path, rmf_path: Path, arf_path: Path, atomdb: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "benchmarks.json"
+    names = ("help", "validate", "job", "private_memory")
+    asked = [word for name in names for word in ("--row", name)]
+    said = run(root, "starts.py", *asked, "--runs", "1", "--output", output)
+    rows = json.loads(output.read_text())
+    assert set(rows) == set(names)
+    assert all(name in said for name in names)
+    assert 0 < rows["help"]["value"] < rows["validate"]["value"] < rows["job"]["value"]
+    assert "numba" in rows["job"]["limit"]
+    assert rows["private_memory"]["reached"]
+
+
 def test_evidences_are_compared_with_plain_importance_sampling(
     root: Path, rmf_path: Path, arf_path: Path, atomdb: Path, tmp_path: Path
 ) -> None:
