@@ -9,12 +9,9 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import urllib.error
-import urllib.request
 import zipfile
 import zlib
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -69,6 +66,10 @@ class Url:
 
     def download(self, name: str, output: Path) -> None:
         """As `Source`. The partial file stays beside `output` for the next attempt."""
+        # What speaks to the web is slow to import, and every start asks what could be fetched.
+        from http.client import HTTPException
+        from urllib.error import HTTPError
+
         part = output.with_name(self.url.rsplit("/", 1)[-1] + ".part")
         failures, furthest = 0, _size(part)
         while True:
@@ -76,7 +77,7 @@ class Url:
                 self._continue(part)
                 os.replace(part, output)
                 return
-            except (urllib.error.HTTPError, ValueError) as error:
+            except (HTTPError, ValueError) as error:
                 raise SourceError(f"{self.url}: {error}") from None
             except (OSError, HTTPException) as error:
                 if isinstance(error, OSError) and error.errno in NO_SPACE:
@@ -90,16 +91,19 @@ class Url:
 
     def _continue(self, part: Path) -> None:
         """Request the bytes after those in `part` and append them."""
+        from urllib.error import HTTPError
+        from urllib.request import Request, urlopen
+
         start = _size(part)
         # The address is one of the registry below, never a user's.
-        request = urllib.request.Request(  # noqa: S310
+        request = Request(  # noqa: S310
             self.url, headers={"User-Agent": "icflow"}
         )
         if start:
             request.add_header("Range", f"bytes={start}-")
         try:
-            response = urllib.request.urlopen(request, timeout=_CONNECT_TIMEOUT)  # noqa: S310
-        except urllib.error.HTTPError as error:
+            response = urlopen(request, timeout=_CONNECT_TIMEOUT)  # noqa: S310
+        except HTTPError as error:
             if error.code != 416 or not start:
                 raise
             # Nothing after `start`: the partial file is whole, or not of this file.
