@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from icflow.config.detection import Detector
+from icflow.config.detection import Detection, Detector
 from icflow.config.fits import Fit, FitControl, Integrated, Ratio
 from icflow.config.model import Dataset, FitModel, Link, Module, Scenario
 from icflow.config.references import FileName, marked
@@ -47,6 +47,7 @@ def check(config: Config) -> None:
     for name in config.scans:
         _check_points(config, name)
     _check_untouched(config)
+    _check_trained(config)
 
 
 def _check_names(config: Config) -> None:
@@ -157,19 +158,14 @@ def _check_truths(config: Config) -> None:
     uses += [(f"integrals.{name}", use, judged) for name, use in config.integrals.items()]
     uses += [(f"ratios.{name}", use, judged) for name, use in config.ratios.items()]
     for path, use, datasets in uses:
-        model: FitModel | Scenario
-        if isinstance(use, Fit):
-            where, model = f"fits.models.{use.model}", config.fits.models[use.model]
-        elif isinstance(use, Ratio):
-            where, model = f"scenarios.{use.thermal}", config.scenarios[use.thermal]
-        else:
-            where, model = f"scenarios.{use.scenario}", config.scenarios[use.scenario]
         for parameter in use.at_truth:
-            if parameter not in model.parameters:
-                raise ValueError(
-                    f"{path}.at_truth names {parameter!r}, which {where} does not have; allowed: "
-                    f"{', '.join(model.parameters)}{did_you_mean(parameter, model.parameters)}"
-                )
+            for where, model in _frozen(config, use).items():
+                if parameter not in model.parameters:
+                    raise ValueError(
+                        f"{path}.at_truth names {parameter!r}, which {where} does not have; "
+                        f"allowed: {', '.join(model.parameters)}"
+                        f"{did_you_mean(parameter, model.parameters)}"
+                    )
             for dataset in datasets:
                 if parameter not in config.simulated(dataset).parameters:
                     raise ValueError(
@@ -177,6 +173,14 @@ def _check_truths(config: Config) -> None:
                         f"{config.datasets[dataset].scenario!r} of dataset {dataset!r} does not "
                         "simulate"
                     )
+
+
+def _frozen(config: Config, use: Fit | Integrated | Ratio) -> dict[str, FitModel | Scenario]:
+    """Return the models in which parameters are frozen at the truth, by their keys."""
+    if isinstance(use, Fit):
+        return {f"fits.models.{use.model}": config.fits.models[use.model]}
+    names = [use.thermal, use.alternative] if isinstance(use, Ratio) else [use.scenario]
+    return {f"scenarios.{name}": config.scenarios[name] for name in names}
 
 
 def _check_sizes(config: Config) -> None:
@@ -208,14 +212,18 @@ def _check_points(config: Config, scan: str) -> None:
             _check_allowed(f"{path}.{point.name}.reads", detector, allowed)
 
 
-def _check_untouched(config: Config) -> None:
-    """Check that no spectrum is tested that something was learnt or chosen from."""
-    evaluations = {"detection": config.detection} | {
+def _evaluations(config: Config) -> dict[str, Detection]:
+    """Return the default evaluation and that at every point of every scan, by their keys."""
+    return {"detection": config.detection} | {
         f"scans.{name}.points.{point.name}": config.at_point(name, point.name)
         for name, scan in config.scans.items()
         for point in scan.points
     }
-    for path, detection in evaluations.items():
+
+
+def _check_untouched(config: Config) -> None:
+    """Check that no spectrum is tested that something was learnt or chosen from."""
+    for path, detection in _evaluations(config).items():
         for name in detection.test:
             for part in ("training", "training_ic", "validation"):
                 used = listed(getattr(detection, part))
@@ -223,4 +231,21 @@ def _check_untouched(config: Config) -> None:
                     raise ValueError(
                         f"{path}.test names {name!r}, which {path}.{part} uses; "
                         "test on a dataset of its own"
+                    )
+
+
+def _check_trained(config: Config) -> None:
+    """Check that ratios are asked about systematics that they know of, unless they say which."""
+    for path, detection in _evaluations(config).items():
+        for detector in detection.detectors.values():
+            ratio = config.ratios.get(detector.ratio or "")
+            if ratio is None or ratio.systematics is not None:
+                continue
+            for dataset in (*detection.test, *detection.validation):
+                own = config.datasets[dataset].systematics
+                if own is not None and any(own != m.systematics for m in config.modules):
+                    raise ValueError(
+                        f"{path} has ratios.{detector.ratio} judge the dataset {dataset!r}, whose "
+                        "systematics are not those of the instrument, which it is trained with; "
+                        f"say in ratios.{detector.ratio}.systematics which ones it shall know of"
                     )

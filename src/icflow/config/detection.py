@@ -98,9 +98,10 @@ class Scan(Section):
     """The same detectors at several points: other spectra, calibrated otherwise."""
 
     title: str = Field(description="what differs between the points")
-    figure: Literal["rates", "accuracy", "changes", "fluxes"] = Field(
+    figure: Literal["rates", "accuracy", "changes", "fluxes", "matrix"] = Field(
         description="figure: `rates`, the balanced `accuracy` alone, or `fluxes` of IC that are "
-        "needed for a detection, against the value, or `changes` from the first point"
+        "needed for a detection, against the value, `changes` from the first point, or a `matrix` "
+        "of detectors and points"
     )
     points: list[ScanPoint] = Field(
         min_length=2, description="the points; the first is what the others are compared with"

@@ -92,13 +92,11 @@ class Ratio(Section):
     exposure: Positive | None = Field(
         None, description="exposure of all modules (s; default: `instrument.exposure`)"
     )
-    spectra: int = Field(
-        8_000_000, ge=2000, description="simulated spectra that it learns from, each seen once"
-    )
-    batch: int = Field(1024, ge=2, description="spectra in a batch")
-    units: int = Field(256, ge=1, description="width of its layers")
-    layers: int = Field(3, ge=1, description="number of its layers")
-    learning_rate: Positive = Field(2e-3, description="highest learning rate")
+    spectra: int = Field(200_000, ge=2000, description="simulated spectra that it learns from")
+    batch: int = Field(512, ge=2, description="spectra in a batch")
+    units: int = Field(128, ge=1, description="width of its layers")
+    layers: int = Field(2, ge=1, description="number of its layers")
+    learning_rate: Positive = Field(5e-3, description="highest learning rate")
 
 
 class Integrated(Section):

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from icflow.config.detection import Detector
 from icflow.config.references import Name, NameOf
+from icflow.config.systematics import Systematics
 from icflow.models.priors import Prior
 from icflow.sections import Energies, Factors, Measured, Number, Positive, Section
 
@@ -132,6 +133,11 @@ class Observe(Section):
     false_alarm: Number = Field(
         gt=0, lt=0.5, description="IC counts as detected below this false-alarm probability"
     )
+    systematics: Systematics | None = Field(
+        None,
+        description="what is wrong with calibration and background of the simulated spectra, each "
+        "by its own (default: nothing)",
+    )
     decides: Annotated[str, NameOf("observe.detectors")] = Field(
         description="detector whose false-alarm probability decides"
     )
@@ -151,5 +157,14 @@ class Observe(Section):
             raise ValueError(
                 f"simulations is {self.simulations}, too few for a false-alarm probability below "
                 f"false_alarm, {self.false_alarm:g}; allowed: {least} and more"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _without_measurements(self) -> Observe:
+        if self.systematics is not None and self.systematics.known:
+            raise ValueError(
+                "systematics.known has no use here: redshift and column density are those that "
+                "the observation gives; leave it out"
             )
         return self

@@ -1,9 +1,13 @@
-"""A network that estimates the likelihood ratio of two hypotheses from spectra in coarse bins.
+"""A network that estimates the likelihood ratio of two hypotheses from rough fits of both.
 
 Who tells spectra of two populations apart as well as can be knows the ratio of their likelihoods,
 averaged over all that varies in them: a classifier's logit is ln of that ratio, if both are equally
-frequent. So the network learns to tell apart simulated spectra, of which none is seen twice, and
-what is wrong with calibration and background is averaged over by drawing it.
+frequent. So the network learns to tell apart simulated spectra, and what is wrong with calibration
+and background is averaged over by drawing it.
+
+A million counts hold models to a part in a thousand, which no network sees in them. A fit does, so
+the network is given the nearest spectrum of each hypothesis, the ratio of likelihoods averaged by
+few points about it, and what the fits leave over; what it learns is how far that ratio is off.
 """
 
 from __future__ import annotations
@@ -13,8 +17,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import cache
-from itertools import combinations_with_replacement
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,35 +32,53 @@ from icflow.files import atomic_path
 from icflow.networks.checkpoints import read_checkpoint
 from icflow.networks.training import CHECKPOINT_INTERVAL, fast_rate
 from icflow.settings import RatioSettings
-from icflow.typing import Booleans, Floats, Integers
+from icflow.typing import Booleans, Floats
 
-COMPONENTS = 40  # principal components of the bins that the network sees
-# Components of which polynomials of this degree foretell the others.
-LEADING, DEGREE = 7, 3
-PREPARED = 50_000  # spectra that whitening, calibration and limits are taken from, each
-VALIDATED = 20_000  # spectra of the loss in the history
-RECORDS = 50  # rows of the history
+COMPONENTS = 40  # principal components of the residuals that the network sees
+PREPARED = 10_000  # spectra that scales are taken from
+VALIDATED = 10_000  # spectra of the loss in the history
+CALIBRATED = 20_000  # spectra that calibration and limits are taken from
+PIECE, EPOCHS = 1000, 8  # spectra that are drawn together; how often each is seen
 LARGEST_GRADIENT = 1.0
 DECAY = 1e-4  # of the weights
-# Spectra farther out than all but this fraction of those that are drawn are unlike them.
+# Beyond this ln of a ratio the rough one enters by its logarithm, residuals by theirs beyond so
+# many sigmas.
+FAR, MANY = 10.0, 2.0
+# Spectra that fit worse than all but this fraction of those that are drawn are unlike them.
 UNLIKE = 1e-3
 # How far known parameters may lie outside of those drawn, as a fraction of their range.
 MARGIN = 0.02
 NEWTON_STEPS = 20
 
 
-class Spectra(NamedTuple):
-    """Spectra of both hypotheses.
+class Inputs(NamedTuple):
+    """What is known of spectra.
 
     Attributes
     ----------
-    counts : ndarray of int, shape (n, n_bins)
+    rough : ndarray, shape (n,)
+        ln of the likelihood ratio as it follows from the fits.
+    misfit : ndarray, shape (n,)
+        How badly the better of both hypotheses fits.
+    fits : ndarray, shape (n, n_fits)
+        What the fits return.
+    residuals : ndarray, shape (n, n_residuals)
+        What they leave over, in sigmas.
     known : ndarray, shape (n, n_known)
-    is_ic : ndarray of bool, shape (n,)
+        Parameters that are known.
     """
 
-    counts: Integers
+    rough: Floats
+    misfit: Floats
+    fits: Floats
+    residuals: Floats
     known: Floats
+
+
+class Spectra(NamedTuple):
+    """Spectra of both hypotheses, and which are of that with IC (n,)."""
+
+    inputs: Inputs
     is_ic: Booleans
 
 
@@ -65,132 +86,109 @@ class Spectra(NamedTuple):
 Draw = Callable[[int, np.random.Generator], Spectra]
 
 
-class RatioNetwork(nn.Module):
-    """From the counts of bins, and what is known of a spectrum, to ln of the likelihood ratio.
+class Sizes(NamedTuple):
+    """Numbers of columns of the inputs."""
 
-    Counts are stabilised (after the transformation of Anscombe noise is the same in every bin) and
-    turned into principal components, each in units of its own scatter. A few of them hold most of
-    what varies; that the others follow from them is bent, and what tells the hypotheses apart is
-    how the others depart from it. So they are given once more, less what a polynomial of the few
-    foretells.
+    fits: int
+    residuals: int
+    known: int
+
+    @classmethod
+    def of(cls, inputs: Inputs) -> Sizes:
+        """Return those of some inputs."""
+        return cls(inputs.fits.shape[1], inputs.residuals.shape[1], inputs.known.shape[1])
+
+
+class RatioNetwork(nn.Module):
+    """From what is known of a spectrum to ln of the likelihood ratio.
+
+    Principal components of the residuals, what the fits return and what is known go through
+    residual layers to one number, which is added to the rough ratio.
 
     Parameters
     ----------
-    bins, known : int
-        Numbers of bins, and of parameters that are known.
+    sizes : Sizes
     units, layers : int
         Width of the residual layers, and how many there are.
     """
 
-    def __init__(self, bins: int, known: int, units: int, layers: int) -> None:
+    def __init__(self, sizes: Sizes, units: int, layers: int) -> None:
         super().__init__()
-        components = min(COMPONENTS, bins)
-        self.leading = min(LEADING, components)
-        others = components - self.leading
-        self.inputs = nn.Linear(components + known + others, units)
+        components = min(COMPONENTS, sizes.residuals)
+        columns = 1 + sizes.fits + sizes.known + components
+        self.inputs = nn.Linear(columns, units)
         self.layers = nn.ModuleList([_Residual(units) for _ in range(layers)])
         self.output = nn.Sequential(nn.LayerNorm(units), nn.Linear(units, 1))
+        last = self.output[1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
         buffers = {
-            "mean": torch.zeros(bins),
-            "whitening": torch.zeros(bins, components),
-            "known_mean": torch.zeros(known),
-            "known_scale": torch.ones(known),
-            # Of the other components by the monomials, in units of what is left of each.
-            "foretold": torch.zeros(len(_monomials(self.leading + known)), others),
-            "left": torch.ones(others),
-            # Lowest and highest value of what is known; squared distances that few spectra exceed.
-            "known_range": torch.zeros(2, known),
-            "farthest": torch.zeros(2),
+            "basis": torch.zeros(sizes.residuals, components),
+            "middle": torch.zeros(columns),
+            "scale": torch.ones(columns),
+            # Lowest and highest value of what is known; the misfit that few spectra exceed.
+            "known_range": torch.zeros(2, sizes.known),
+            "farthest": torch.zeros(()),
             "calibration": torch.tensor([1.0, 0.0]),
         }
         for name, values in buffers.items():
             self.register_buffer(name, values)
-        self.mean: Tensor
-        self.whitening: Tensor
-        self.known_mean: Tensor
-        self.known_scale: Tensor
-        self.foretold: Tensor
-        self.left: Tensor
+        self.basis: Tensor
+        self.middle: Tensor
+        self.scale: Tensor
         self.known_range: Tensor
         self.farthest: Tensor
         self.calibration: Tensor
 
-    def adapt(self, spectra: Spectra) -> None:
-        """Find the whitening of counts, the scale of what is known and the polynomials."""
-        stabilised = _stabilised(spectra.counts).double()
-        self.mean.copy_(stabilised.mean(0))
-        centred = stabilised - stabilised.mean(0)
-        values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
-        # The largest first.
-        chosen = torch.arange(len(values)).flip(0)[: self.whitening.shape[1]]
-        self.whitening.copy_(vectors[:, chosen] / values[chosen].clamp(min=0.5).sqrt())
-        known = torch.from_numpy(spectra.known)
-        if len(known.T):
-            self.known_mean.copy_(known.mean(0))
-            self.known_scale.copy_(known.std(0).clamp(min=1e-12))
+    def adapt(self, inputs: Inputs) -> None:
+        """Find the principal components and the scale of every column."""
+        left = torch.asinh(_tensor(inputs.residuals) / MANY).double()
+        _, vectors = torch.linalg.eigh(left.T @ left / len(left))
+        self.basis.copy_(vectors.flip(1)[:, : self.basis.shape[1]])
+        columns = self.columns(inputs).double()
+        low, middle, high = torch.quantile(columns, columns.new_tensor([0.16, 0.5, 0.84]), dim=0)
+        self.middle.copy_(middle)
+        # A column that is the same for most, like slopes off the limits, in its own unit.
+        half = (high - low) / 2
+        self.scale.copy_(torch.where(half > 1e-6, half, torch.ones_like(half)))
+        if inputs.known.shape[1]:
+            known = _tensor(inputs.known)
             self.known_range.copy_(torch.stack([known.min(0).values, known.max(0).values]))
-        white, told = self._white(spectra.counts).double(), self._told(spectra.known).double()
-        terms, others = self._terms(white, told), white[:, self.leading :]
-        self.foretold.copy_(torch.linalg.lstsq(terms, others).solution)
-        self.left.copy_((others - terms @ self.foretold.double()).std(0))
 
-    def forward(self, counts: Integers, known: Floats) -> Tensor:
-        """Return ln of the likelihood ratio (n,), before its calibration."""
-        white, told = self._white(counts), self._told(known)
-        foretold = self._terms(white, told) @ self.foretold
-        departing = (white[:, self.leading :] - foretold) / self.left
-        features = self.inputs(torch.cat([white, told, departing], dim=1))
+    def forward(self, columns: Tensor) -> Tensor:
+        """Return ln of the likelihood ratio (n,), before its calibration, of `columns`."""
+        features = self.inputs(torch.asinh((columns - self.middle) / self.scale))
         for layer in self.layers:
             features = layer(features)
-        logits: Tensor = self.output(features)[:, 0]
-        return logits
+        correction: Tensor = self.output(features)[:, 0]
+        return FAR * torch.asinh(columns[:, 0] / FAR) + correction
 
-    def log_odds(self, counts: Integers, known: Floats) -> Floats:
+    def log_odds(self, inputs: Inputs) -> Floats:
         """Return ln of the likelihood ratio (n,), calibrated."""
         with torch.inference_mode():
             scale, offset = self.calibration.double()
-            return np.asarray((scale * self(counts, known).double() + offset).numpy())
+            return np.asarray((scale * self(self.columns(inputs)).double() + offset).numpy())
 
     def calibrate(self, spectra: Spectra) -> None:
         """Make the logits those of the frequencies among fresh spectra, and find its limits."""
         with torch.inference_mode():
-            logits = self(spectra.counts, spectra.known).double().numpy()
+            logits = self(self.columns(spectra.inputs)).double().numpy()
         self.calibration.copy_(torch.tensor(_logistic(logits, spectra.is_ic)))
-        distances = self._distances(spectra.counts)
-        self.farthest.copy_(torch.quantile(distances, 1 - UNLIKE, dim=0))
+        self.farthest.copy_(torch.tensor(np.quantile(spectra.inputs.misfit, 1 - UNLIKE)))
 
-    def unlike(self, counts: Integers, known: Floats) -> Booleans:
+    def unlike(self, inputs: Inputs) -> Booleans:
         """Tell which spectra are unlike all those that it was trained with, shape (n,)."""
-        low, high = self.known_range
+        low, high = self.known_range.numpy()
         margin = MARGIN * (high - low)
-        told = torch.from_numpy(known).float()
-        outside = ((told < low - margin) | (told > high + margin)).any(1)
-        far = (self._distances(counts) > self.farthest).any(1)
-        return np.asarray((outside | far).numpy())
+        outside = ((inputs.known < low - margin) | (inputs.known > high + margin)).any(axis=1)
+        return np.asarray(outside | (inputs.misfit > float(self.farthest)))
 
-    def _white(self, counts: Integers) -> Tensor:
-        return (_stabilised(counts) - self.mean) @ self.whitening
-
-    def _told(self, known: Floats) -> Tensor:
-        return (torch.from_numpy(known).float() - self.known_mean) / self.known_scale
-
-    def _terms(self, white: Tensor, told: Tensor) -> Tensor:
-        """Return the monomials of the leading components and of what is known."""
-        factors = torch.cat([torch.ones_like(white[:, :1]), white[:, : self.leading], told], dim=1)
-        first, *others = _monomials(factors.shape[1] - 1).T
-        terms = factors[:, first]
-        for chosen in others:
-            terms = terms * factors[:, chosen]
-        return terms
-
-    def _distances(self, counts: Integers) -> Tensor:
-        """Return squared distances from the mean spectrum: within the components, and beyond."""
-        with torch.inference_mode():
-            white = (_stabilised(counts) - self.mean).double()
-            inside = white @ self.whitening.double()
-            scale = self.whitening.double().square().sum(0).sqrt()
-            beyond = white.square().sum(1) - (inside / scale).square().sum(1)
-            return torch.stack([inside.square().sum(1), beyond], dim=1)
+    def columns(self, inputs: Inputs) -> Tensor:
+        """Return what the layers read, (n, n_columns): the rough ratio first."""
+        left = torch.asinh(_tensor(inputs.residuals) / MANY) @ self.basis
+        columns = (inputs.rough[:, None], inputs.fits, inputs.known)
+        return torch.cat([*(_tensor(column) for column in columns), left], dim=1)
 
 
 class _Residual(nn.Module):
@@ -207,14 +205,8 @@ class _Residual(nn.Module):
         return added
 
 
-@cache
-def _monomials(variables: int) -> Tensor:
-    """Return the factors of all monomials up to `DEGREE`, of which 0 is one and 1 the first."""
-    return torch.tensor(list(combinations_with_replacement(range(variables + 1), DEGREE)))
-
-
-def _stabilised(counts: Integers) -> Tensor:
-    return 2 * torch.sqrt(torch.from_numpy(counts).float() + 3 / 8)
+def _tensor(values: Floats) -> Tensor:
+    return torch.from_numpy(values).float()
 
 
 def _logistic(logits: Floats, is_ic: Booleans) -> tuple[float, float]:
@@ -239,9 +231,9 @@ def _logistic(logits: Floats, is_ic: Booleans) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Progress:
-    """One row of the history: cross entropies are means, of the spectra since the row before."""
+    """One row of the history, for each time that all spectra were seen; cross entropies."""
 
-    spectra: int
+    epoch: int
     train_loss: float
     validation_loss: float
     accuracy: float
@@ -263,10 +255,10 @@ def train(
     report: Callable[[str], None] = lambda _: None,
     interval: float = CHECKPOINT_INTERVAL,
 ) -> Trained:
-    """Train a network on spectra that are drawn for it, none of them twice.
+    """Train a network on spectra that are drawn for it.
 
-    Every batch has random numbers of its own, so a training that was interrupted goes on from its
-    checkpoint with the same result.
+    Every piece of them, and every order in which they are seen, has random numbers of its own, so
+    a training that was interrupted goes on from its checkpoint with the same result.
 
     Parameters
     ----------
@@ -292,51 +284,67 @@ def train(
 
 
 class _Trainer:
-    """State of a training between two batches."""
+    """State of a training between two batches, or two pieces that are drawn."""
 
     def __init__(self, settings: RatioSettings, draw: Draw) -> None:
         self.settings, self.draw = settings, draw
-        first = self._drawn("whitening", PREPARED)
+        first = self._drawn("scales", PREPARED).inputs
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seeds.number(settings.seed, "ratio", settings.name, "weights"))
-            network = RatioNetwork(
-                first.counts.shape[1], first.known.shape[1], settings.units, settings.layers
-            )
+            network = RatioNetwork(Sizes.of(first), settings.units, settings.layers)
         network.adapt(first)
-        self.validation = self._drawn("validation", VALIDATED)
         self.result, self.step, self.summed = Trained(network), 0, 0.0
+        self.validation = self._seen("validation", VALIDATED)
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=settings.learning_rate, weight_decay=DECAY, fused=True
         )
-        self.steps = max(1, settings.spectra // settings.batch)
-        self.every = max(1, self.steps // RECORDS)
+        # What was drawn, as the network reads it: columns and targets of each piece.
+        self.pieces: list[tuple[Tensor, Tensor]] = []
+        self.each = max(1, settings.spectra // settings.batch)
+        self._ordered = -1, torch.empty(0)
 
     def _drawn(self, purpose: str, number: int) -> Spectra:
         name = f"ratio/{self.settings.name}/{purpose}"
         return self.draw(number, seeds.generator(self.settings.seed, name))
 
+    def _seen(self, purpose: str, number: int) -> tuple[Tensor, Tensor]:
+        spectra = self._drawn(purpose, number)
+        columns = self.result.network.columns(spectra.inputs)
+        return columns, torch.from_numpy(spectra.is_ic).float()
+
     def run(self, checkpoint: Path | None, report: Callable[[str], None], interval: float) -> None:
-        """Take the steps that are left, and calibrate what has been learnt."""
-        written = time.monotonic()
-        while self.step < self.steps:
-            self._take_step()
-            if self.step % self.every == 0 or self.step == self.steps:
+        """Draw what is left to be drawn, take the steps that are left, and calibrate."""
+        saved = _Clock(interval, partial(self._save, checkpoint) if checkpoint else None)
+        wanted = -(-self.settings.spectra // PIECE)
+        while len(self.pieces) < wanted:
+            self.pieces.append(self._seen(f"piece {len(self.pieces)}", PIECE))
+            if len(self.pieces) % (-(-wanted // 10)) == 0:
+                report(f"{len(self.pieces) * PIECE} of {wanted * PIECE} spectra are drawn")
+            saved.tick()
+        columns, targets = (torch.cat(part) for part in zip(*self.pieces, strict=True))
+        while self.step < EPOCHS * self.each:
+            chosen = self._order(self.step // self.each, len(targets))[self.step % self.each]
+            self._take_step(columns[chosen], targets[chosen])
+            if self.step % self.each == 0:
                 self._record()
                 report(self._line())
-            due = checkpoint is not None and time.monotonic() - written >= interval
-            if due and self.step < self.steps:
-                assert checkpoint is not None
-                self._save(checkpoint)
-                written = time.monotonic()
-        self.result.network.calibrate(self._drawn("calibration", PREPARED))
+            saved.tick()
+        self.result.network.calibrate(self._drawn("calibration", CALIBRATED))
 
-    def _take_step(self) -> None:
+    def _order(self, epoch: int, number: int) -> Tensor:
+        """Return which spectra the batches of an epoch hold, (n_batches, batch)."""
+        if self._ordered[0] != epoch:
+            name = f"ratio/{self.settings.name}/epoch {epoch}"
+            order = seeds.generator(self.settings.seed, name).permutation(number)
+            batches = order[: self.each * self.settings.batch].reshape(self.each, -1)
+            self._ordered = epoch, torch.from_numpy(batches)
+        return self._ordered[1]
+
+    def _take_step(self, columns: Tensor, targets: Tensor) -> None:
         settings, network = self.settings, self.result.network
-        rate = fast_rate(self.step, self.steps, settings.learning_rate)
+        rate = fast_rate(self.step, EPOCHS * self.each, settings.learning_rate)
         self.optimizer.param_groups[0]["lr"] = rate
-        spectra = self._drawn(f"step {self.step}", settings.batch)
-        logits = network(spectra.counts, spectra.known)
-        loss = functional.binary_cross_entropy_with_logits(logits, _targets(spectra))
+        loss = functional.binary_cross_entropy_with_logits(network(columns), targets)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
@@ -350,37 +358,28 @@ class _Trainer:
             )
 
     def _record(self) -> None:
-        history, settings = self.result.history, self.settings
-        before = history[-1].spectra // settings.batch if history else 0
+        history, (columns, targets) = self.result.history, self.validation
         with torch.inference_mode():
-            logits = self.result.network(self.validation.counts, self.validation.known)
-            targets = _targets(self.validation)
+            logits = self.result.network(columns)
             loss = functional.binary_cross_entropy_with_logits(logits, targets)
             right = ((logits > 0) == (targets > 0.5)).double().mean()
-        history.append(
-            Progress(
-                self.step * settings.batch,
-                self.summed / (self.step - before),
-                float(loss),
-                float(right),
-                float(self.optimizer.param_groups[0]["lr"]),
-            )
-        )
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        mean = self.summed / self.each
+        history.append(Progress(len(history) + 1, mean, float(loss), float(right), rate))
         self.summed = 0.0
 
     def _line(self) -> str:
         row = self.result.history[-1]
         return (
-            f"{row.spectra} of {self.steps * self.settings.batch} spectra: cross entropy "
-            f"{row.train_loss:.4f}, of fresh spectra {row.validation_loss:.4f}, of which "
-            f"{row.accuracy:.4f} are told right"
+            f"epoch {row.epoch} of {EPOCHS}: cross entropy {row.train_loss:.4f}, of fresh spectra "
+            f"{row.validation_loss:.4f}, of which {row.accuracy:.4f} are told right"
         )
 
     # --- checkpoints ---------------------------------------------------------------
 
     @property
     def _identity(self) -> dict[str, str]:
-        drawn = hashlib.sha256(self.validation.counts.tobytes()).hexdigest()
+        drawn = hashlib.sha256(self.validation[0].numpy().tobytes()).hexdigest()
         settings = self.settings.json_text()
         return {"settings": settings, "spectra": drawn, "torch": str(torch.__version__)}
 
@@ -389,6 +388,7 @@ class _Trainer:
             "identity": self._identity,
             "network": self.result.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "pieces": self.pieces,
             "step": self.step,
             "summed": self.summed,
             "history": [asdict(row) for row in self.result.history],
@@ -403,10 +403,19 @@ class _Trainer:
             return reason
         self.result.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.summed = state["step"], state["summed"]
+        self.pieces, self.step, self.summed = state["pieces"], state["step"], state["summed"]
         self.result.history = [Progress(**row) for row in state["history"]]
-        return f"{path}: training goes on after {self.step * self.settings.batch} spectra"
+        return f"{path}: training goes on after {len(self.pieces) * PIECE} spectra were drawn"
 
 
-def _targets(spectra: Spectra) -> Tensor:
-    return torch.from_numpy(spectra.is_ic).float()
+class _Clock:
+    """Calls something at intervals."""
+
+    def __init__(self, interval: float, call: Callable[[], None] | None) -> None:
+        self.interval, self.call, self.last = interval, call, time.monotonic()
+
+    def tick(self) -> None:
+        """Call it, if it is time."""
+        if self.call is not None and time.monotonic() - self.last >= self.interval:
+            self.call()
+            self.last = time.monotonic()

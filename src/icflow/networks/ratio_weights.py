@@ -6,38 +6,62 @@ from pathlib import Path
 
 import numpy as np
 
+from icflow import seeds
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.population import Population, bins_of
+from icflow.engines.evidence.nearest import Neighbourhood
 from icflow.errors import IcflowError
 from icflow.files import sha256
 from icflow.models.systematics import as_known
-from icflow.networks.ratio import Draw, RatioNetwork, Spectra
+from icflow.networks.ratio import Inputs, RatioNetwork, Sizes, Spectra
 from icflow.networks.weights import load_tensors, save_tensors
 from icflow.ogip.spectra import SpectrumSet
 from icflow.settings import RatioSettings
 from icflow.typing import Floats, Integers
 
 
-def drawing(settings: RatioSettings) -> Draw:
-    """Return what draws spectra of both scenarios for a training.
+class Hypotheses:
+    """Both hypotheses of a ratio: draws spectra of them, and fits both to any.
 
     Raises
     ------
     IcflowError
         As `icflow.engines.embedded.population.Population`.
     """
-    engine = EmbeddedEngine(settings.modules, settings.atomic_data)
-    thermal, alternative = (
-        Population(engine, scenario, settings.energies, settings.at_truth)
-        for scenario in (settings.thermal, settings.alternative)
-    )
 
-    def draw(number: int, random: np.random.Generator) -> Spectra:
+    def __init__(self, settings: RatioSettings) -> None:
+        self.settings = settings
+        self.engine = EmbeddedEngine(settings.modules, settings.atomic_data)
+        self.populations = [
+            Population(self.engine, scenario, settings.energies, settings.at_truth)
+            for scenario in (settings.thermal, settings.alternative)
+        ]
+        name = f"ratio/{settings.name}/nearest"
+        self._neighbourhoods = [
+            Neighbourhood(population, seeds.generator(settings.seed, f"{name} {number}"))
+            for number, population in enumerate(self.populations)
+        ]
+
+    def draw(self, number: int, random: np.random.Generator) -> Spectra:
+        """Draw so many spectra, half of each hypothesis."""
+        thermal, alternative = self.populations
         parts = [thermal.draw(number // 2, random), alternative.draw(-(-number // 2), random)]
         counts, known = (np.concatenate(pair) for pair in zip(*parts, strict=True))
-        return Spectra(counts, known, np.arange(number) >= number // 2)
+        return Spectra(self.inputs(counts, known), np.arange(number) >= number // 2)
 
-    return draw
+    def inputs(self, counts: Integers, known: Floats) -> Inputs:
+        """Return what a network is given of spectra in bins."""
+        ends = [neighbourhood.fit(counts, known) for neighbourhood in self._neighbourhoods]
+        single = np.stack([part for end in ends for part in (end.cstat, end.effective)], axis=1)
+        gaussian = ends[1].gaussian - ends[0].gaussian
+        fits = [part for end in ends for part in (end.places, end.widths, end.slopes)]
+        return Inputs(
+            rough=ends[1].log_evidence - ends[0].log_evidence,
+            misfit=np.minimum(ends[0].cstat, ends[1].cstat),
+            fits=np.concatenate([gaussian[:, None], single, *fits], axis=1),
+            residuals=np.concatenate([end.residuals for end in ends], axis=1),
+            known=known,
+        )
 
 
 def save(path: Path, network: RatioNetwork, settings: RatioSettings, responses: list[str]) -> None:
@@ -68,8 +92,10 @@ def load(path: Path, settings: RatioSettings) -> RatioNetwork:
             "responses; delete it and train again"
         )
     try:
-        bins, known = len(state["mean"]), len(state["known_mean"])
-        network = RatioNetwork(bins, known, settings.units, settings.layers)
+        residuals, components = state["basis"].shape
+        known = state["known_range"].shape[1]
+        sizes = Sizes(len(state["middle"]) - components - known - 1, residuals, known)
+        network = RatioNetwork(sizes, settings.units, settings.layers)
         network.load_state_dict(state)
     except (KeyError, RuntimeError):
         raise IcflowError(
@@ -78,14 +104,15 @@ def load(path: Path, settings: RatioSettings) -> RatioNetwork:
     return network.eval()
 
 
-def in_bins(settings: RatioSettings, spectra: SpectrumSet, path: Path) -> tuple[Integers, Floats]:
-    """Return counts (n, n_bins) of simulated spectra, and what is known of them (n, n_known).
+def inputs_of(hypotheses: Hypotheses, spectra: SpectrumSet, path: Path) -> Inputs:
+    """Return what a network is given of simulated spectra.
 
     Raises
     ------
     IcflowError
         If the spectra have another exposure than those of the training, or lack a column.
     """
+    settings = hypotheses.settings
     for module, recorded in zip(settings.modules, spectra.modules, strict=True):
         if module.exposure != recorded.exposure:
             raise IcflowError(
@@ -96,9 +123,8 @@ def in_bins(settings: RatioSettings, spectra: SpectrumSet, path: Path) -> tuple[
     missing = [name for name in settings.at_truth if name not in spectra.truth]
     if missing:
         raise IcflowError(f"{path}: has no column {missing[0]}, which the ratio takes as known")
-    known = as_known(spectra.truth, settings.at_truth).values()
-    engine = EmbeddedEngine(settings.modules, settings.atomic_data)
-    selection = engine.selection(settings.energies)
+    known = list(as_known(spectra.truth, settings.at_truth).values())
+    selection = hypotheses.engine.selection(settings.energies)
     starts, _ = bins_of(selection)
     counts = np.concatenate(
         [
@@ -108,5 +134,5 @@ def in_bins(settings: RatioSettings, spectra: SpectrumSet, path: Path) -> tuple[
             for piece in spectra.pieces()
         ]
     )
-    told = np.stack(list(known), axis=1) if settings.at_truth else np.empty((len(counts), 0))
-    return counts, told
+    told = np.stack(known, axis=1) if known else np.empty((len(counts), 0))
+    return hypotheses.inputs(counts, told)

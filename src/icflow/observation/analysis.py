@@ -83,6 +83,9 @@ class Analysis:
         simulated with it fit no better (`goodness`).
     limits : dict of Limits
         On `norm` in the models with IC.
+    limits_if_right : Limits or None
+        On `norm` in the model with both, if nothing is wrong with calibration and background;
+        None where nothing is said to be.
     curve : tuple of ndarray, shape (CURVE,)
         Norms of IC, and C there.
     checks : dict of list of Check
@@ -97,7 +100,7 @@ class Analysis:
         self.networks = networks
         self.settings = settings
         self.observe, self.observation = settings.observe, settings.observation
-        self.modules, self.engine = observed_fits.open_source(settings)
+        self.modules, self.engine = observed_fits.open_source(settings, self.observe.systematics)
         self.models = {
             name: at_source(model, self.observation.redshift, self.observation.nH)
             for name, model in sorted(settings.models.items())
@@ -107,6 +110,7 @@ class Analysis:
         self.intervals: dict[str, dict[str, tuple[float, float]]] = {}
         self.goodness: dict[str, float] = {}
         self.limits: dict[str, Limits] = {}
+        self.limits_if_right: Limits | None = None
         self.curve = np.empty(0), np.empty(0)
         self.checks: dict[str, list[Check]] = {}
         self.spectra: dict[str, Spectra] = {}
@@ -164,6 +168,10 @@ class Analysis:
             name: profile.limits(self.fits[name], observe.simulations, self._draws(name, "/limits"))
             for name, profile in profiles.items()
         }
+        if observe.systematics is not None:
+            right = Profile(self.engine.right(), self.models[observe.both], self.norm)
+            draws = self._draws(observe.both, "/limits")
+            self.limits_if_right = right.limits(self.fits[observe.both], observe.simulations, draws)
         limits = self.limits[observe.both]
         norms = np.linspace(limits.lowest, 1.25 * limits.upper["3_sigma"], CURVE)
         self.curve = norms, profiles[observe.both].at(norms)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
 
-from icflow.config import AtomicData, FitControl, FitModel, Free, Module
+from icflow.config import AtomicData, FitControl, FitModel, Free, Module, Systematics
 from icflow.engines.base import BACKGROUND, FitResult
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.folding import FACTOR, Behind, Groups, term_photons
 from icflow.models.expression import parse
 from icflow.models.scenario import complete
+from icflow.models.systematics import Deviates
 from icflow.ogip.bins import Binned, binned, bins_of_counts, used_channels
 from icflow.ogip.observation import SpectrumFiles, observed_groups
 from icflow.ogip.response import FROM_ZERO, Rmf
@@ -39,6 +41,8 @@ class ObservedEngine:
         Of all fits.
     regroup : bool
         Whether to group by `control.group_min` even if a file holds a grouping.
+    systematics : Systematics, optional
+        What is wrong with simulated spectra.
 
     Attributes
     ----------
@@ -68,8 +72,10 @@ class ObservedEngine:
         control: FitControl,
         regroup: bool,
         atomic_data: AtomicData,
+        systematics: Systematics | None = None,
     ) -> None:
-        companions = [_companions(module) for module in modules]
+        companions = [_companions(module, systematics) for module in modules]
+        self.systematics = systematics
         engine = EmbeddedEngine(companions, atomic_data, control.energies)
         self.control, self.n_channels = control, engine.n_channels
         responses = [folding.response.rmf for folding in engine.foldings]
@@ -164,11 +170,33 @@ class ObservedEngine:
     def _with_behind(self, expected: Floats) -> Floats:
         return np.concatenate([expected, self.behind]) if len(self.behind) else expected
 
+    def right(self) -> ObservedEngine:
+        """Return an engine that simulates spectra that nothing is wrong with."""
+        right = copy.copy(self)
+        right.systematics = None
+        return right
+
     def expected_each(
-        self, model: FitModel, values: Sequence[Mapping[str, float]]
+        self,
+        model: FitModel,
+        values: Sequence[Mapping[str, float]],
+        deviates: Sequence[Deviates] = (),
     ) -> Iterator[Floats]:
-        """Yield what `expected` returns for each of many spectra, from folded tables."""
+        """Yield what `expected` returns for each of many spectra, from folded tables.
+
+        Parameters
+        ----------
+        deviates : sequence of Deviates
+            One for each spectrum, which what is wrong with it is drawn from, if there are
+            systematics.
+        """
         settings = complete(parse(model.expression), model.parameters, "parameters")
+        if self.systematics is not None:
+            # What background spectra say is not the instrument's, so nothing is wrong with it.
+            rest = self._behind_sources if len(self.behind) else 0.0
+            for total in self.engine.observed(model.expression, settings, values, deviates):
+                yield self._with_behind(total + rest)
+            return
         backgrounds = self.engine.backgrounds
         for given, total in zip(
             values, self.engine.sources(model.expression, settings, values), strict=True
@@ -275,14 +303,16 @@ def _binned(files: SpectrumFiles, rmf: Rmf, control: FitControl, regroup: bool) 
     return binned(files.spectrum, starts, stops, used, files.behind)
 
 
-def _companions(spectrum: SpectrumFiles) -> Module:
+def _companions(spectrum: SpectrumFiles, systematics: Systematics | None) -> Module:
     """Return what an observed spectrum is folded with, as engines read it."""
+    wrong = {} if systematics is None else {"systematics": systematics}
     return Module(
         name=spectrum.name,
         rmf=str(spectrum.rmf),
         arf=None if spectrum.arf is None else str(spectrum.arf),
         exposure=spectrum.spectrum.exposure,
         background=None if spectrum.background is None else str(spectrum.background),
+        **wrong,
     )
 
 

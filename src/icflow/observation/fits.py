@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icflow.config import FitModel, Free
+from icflow.config import FitModel, Free, Systematics
 from icflow.engines.base import BACKGROUND, FitResult
 from icflow.engines.embedded.profile import end_of_interval
 from icflow.errors import IcflowError
 from icflow.models.expression import parse
 from icflow.observation.engine import ObservedEngine
-from icflow.observation.simulations import Draws, cstat_of
+from icflow.observation.simulations import Draws, cstat_of, replicas
 from icflow.ogip.observation import SpectrumFiles, check_companions, read_observation
 from icflow.settings import SourceSettings
 from icflow.typing import Counts, Floats
@@ -40,8 +40,15 @@ CHECKED = {"Redshift": "redshift", "nH": "nH"}
 REDSHIFTS, COLUMNS = 0.03, 5.0
 
 
-def open_source(settings: SourceSettings) -> tuple[list[SpectrumFiles], ObservedEngine]:
+def open_source(
+    settings: SourceSettings, systematics: Systematics | None = None
+) -> tuple[list[SpectrumFiles], ObservedEngine]:
     """Read the spectra of an observation and load the engine for them.
+
+    Parameters
+    ----------
+    systematics : Systematics, optional
+        What is wrong with simulated spectra.
 
     Raises
     ------
@@ -58,15 +65,19 @@ def open_source(settings: SourceSettings) -> tuple[list[SpectrumFiles], Observed
         check_companions(module, low, high).files
         for module in read_observation(settings.name, settings.observation)
     ]
-    return modules, engine_for(settings, modules)
+    return modules, engine_for(settings, modules, systematics)
 
 
-def engine_for(settings: SourceSettings, modules: Sequence[SpectrumFiles]) -> ObservedEngine:
+def engine_for(
+    settings: SourceSettings,
+    modules: Sequence[SpectrumFiles],
+    systematics: Systematics | None = None,
+) -> ObservedEngine:
     """Load the engine for spectra of an observation."""
     regroup = settings.observation.group_min is not None
     # Intervals are found here.
     control = settings.model_copy(update={"errors": "hessian"})
-    return ObservedEngine(modules, control, regroup, settings.atomic_data)
+    return ObservedEngine(modules, control, regroup, settings.atomic_data, systematics)
 
 
 def best_fits(engine: ObservedEngine, models: Mapping[str, FitModel]) -> dict[str, FitResult]:
@@ -213,7 +224,7 @@ class Profile:
             Simulated spectra.
         """
         (at_limit,) = self.engine.fit(self.model, self.counts, {self.name: np.array([limit])})
-        simulated = draws.of(self.engine.expected(self.model, at_limit.values), number)
+        simulated = replicas(self.engine, self.model, at_limit, number, draws)
         roots = self._signed_roots(limit, simulated)
         sigmas = max(-float(np.quantile(roots, TAIL_90)), LEAST_SIGMAS)
         # Too few are simulated to see the tail beyond: it is taken for that of a normal

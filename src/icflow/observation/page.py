@@ -312,6 +312,13 @@ def _flux_lines(summary: Mapping[str, Any]) -> list[str]:
             f"below {flux['upper_limit_3_sigma'] / unit:.2f} (3 σ)   "
             f"{_power(unit)} {BAND_UNIT}"
         )
+        if summary["systematics"] is not None and model == summary["ic_flux"]["model"]:
+            without = summary["systematics"]["without"]
+            lines.append(
+                f"  if calibration and background were right:  below "
+                f"{without['upper_limit_90'] / unit:.2f} (90 %),  below "
+                f"{without['upper_limit_3_sigma'] / unit:.2f} (3 σ)"
+            )
     field = summary["magnetic_field"]
     if field is not None:
         lines.append(

@@ -10,6 +10,7 @@ import numpy as np
 from icflow.config import FitModel, Observe
 from icflow.engines.base import FitResult
 from icflow.models.priors import Prior
+from icflow.models.systematics import Deviates
 from icflow.observation.engine import ObservedEngine, draw_counts
 from icflow.seeds import of_spectrum
 from icflow.typing import Counts, DrawnCounts, Floats
@@ -118,6 +119,8 @@ def replicas(
     engine: ObservedEngine, model: FitModel, fit: FitResult, number: int, draws: Draws
 ) -> DrawnCounts:
     """Draw spectra from a best fit: the parametric bootstrap."""
+    if engine.systematics is not None:
+        return draw_each(engine, model, [fit.values] * number, draws)
     return draws.of(engine.expected(model, fit.values), number)
 
 
@@ -175,7 +178,8 @@ def draw_each(
     engine: ObservedEngine, model: FitModel, truth: Sequence[Mapping[str, float]], draws: Draws
 ) -> DrawnCounts:
     """Draw one spectrum for each set of parameters."""
-    return draws.of(list(engine.expected_each(model, truth)), len(truth))
+    deviates = [Deviates(draws.seed, draws.key, row) for row in range(len(truth))]
+    return draws.of(list(engine.expected_each(model, truth, deviates)), len(truth))
 
 
 def cstat_of(fits: Sequence[FitResult]) -> Floats:

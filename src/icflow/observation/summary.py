@@ -43,6 +43,7 @@ def summarise(analysis: Analysis) -> dict[str, Any]:
         "ic_added": {"delta_cstat": float(max(analysis.spectra[OBSERVED].added[0], 0.0))},
         "ic_flux": {"model": observe.both, **fluxes[observe.both]},
         "ic_flux_by_model": fluxes,
+        "systematics": _systematics(analysis),
         "magnetic_field": _field(analysis, fluxes[observe.both]),
         "cstat": {name: fit.cstat for name, fit in analysis.fits.items()},
         "fits": {name: _fit(analysis, name) for name in analysis.fits},
@@ -71,6 +72,18 @@ def _flux(analysis: Analysis, name: str) -> dict[str, Any]:
         **{f"upper_limit_{level}": limit * scale for level, limit in limits.upper.items()},
         "rise_of_cstat": limits.rises,
         "norm": limits.best,
+    }
+
+
+def _systematics(analysis: Analysis) -> dict[str, Any] | None:
+    """Return what is wrong with simulated spectra, and the limits of IC if nothing were."""
+    systematics, limits = analysis.observe.systematics, analysis.limits_if_right
+    if systematics is None or limits is None:
+        return None
+    scale = analysis.flux_per_norm(analysis.observe.both)
+    return {
+        "given": systematics.model_dump(mode="json", exclude_none=True),
+        "without": {f"upper_limit_{level}": limit * scale for level, limit in limits.upper.items()},
     }
 
 

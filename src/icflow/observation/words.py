@@ -36,7 +36,7 @@ def verdict(summary: Mapping[str, Any]) -> str:
         return (
             f"Inverse Compton emission is detected in {name}: only {chance} of simulated {thermal} "
             f"spectra look as much like it; its {band} flux is {value / unit:.2f} ({ends}, 90 %) "
-            f"× {power(unit)} erg/cm²/s"
+            f"× {power(unit)} erg/cm²/s{_deciding(summary)}"
         )
     if summary["false_alarm"] < HINT:
         opening = f"Inverse Compton emission is possible in {name}, but not established"
@@ -45,7 +45,19 @@ def verdict(summary: Mapping[str, Any]) -> str:
     return (
         f"{opening}: {chance} of simulated {thermal} spectra look as much like it; its {band} flux "
         f"is below {scientific(flux['upper_limit_90'])} erg/cm²/s (90 %), below "
-        f"{scientific(flux['upper_limit_3_sigma'])} (3 σ)"
+        f"{scientific(flux['upper_limit_3_sigma'])} (3 σ){_deciding(summary)}"
+    )
+
+
+def _deciding(summary: Mapping[str, Any]) -> str:
+    """Say that what is wrong with the instrument is in the numbers, and what they were without."""
+    if summary["systematics"] is None:
+        return ""
+    without = summary["systematics"]["without"]
+    return (
+        "; this decides, with calibration and background as wrong as observe.systematics says (if "
+        f"nothing were, the flux would be below {scientific(without['upper_limit_90'])}, 90 %, "
+        f"and {scientific(without['upper_limit_3_sigma'])}, 3 σ)"
     )
 
 

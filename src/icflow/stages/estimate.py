@@ -8,7 +8,7 @@ import numpy as np
 
 from icflow.ecsv import Columns
 from icflow.layout import Layout
-from icflow.networks.ratio_weights import in_bins, load
+from icflow.networks.ratio_weights import Hypotheses, inputs_of, load
 from icflow.ogip.modules import as_observed
 from icflow.ogip.spectra import read_spectra
 from icflow.settings import RatioSettings
@@ -33,9 +33,9 @@ def run(settings: RatioSettings, results: Path, spectra: Path, output: Path) -> 
     shard = read_spectra(spectra)
     as_observed(settings.modules, shard, spectra)
     network = load(Layout(results).ratio_weights(settings.name), settings)
-    counts, known = in_bins(settings, shard, spectra)
+    inputs = inputs_of(Hypotheses(settings), shard, spectra)
     table = Columns({"index": shard.index})
-    table.columns["log_ratio"] = rounded(list(network.log_odds(counts, known)), DIGITS)
-    table.columns["unlike"] = np.asarray(network.unlike(counts, known))
+    table.columns["log_ratio"] = rounded(list(network.log_odds(inputs)), DIGITS)
+    table.columns["unlike"] = np.asarray(network.unlike(inputs))
     table.meta.update(ratio=settings.name, dataset=shard.dataset, at_truth=list(settings.at_truth))
     write_table(output, table)

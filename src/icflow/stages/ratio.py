@@ -10,7 +10,7 @@ from astropy.table import Table
 from icflow.files import say, sha256
 from icflow.networks import devices, ratio
 from icflow.networks.checkpoints import CHECKPOINT, delete_checkpoint
-from icflow.networks.ratio_weights import drawing, save
+from icflow.networks.ratio_weights import Hypotheses, save
 from icflow.settings import RatioSettings
 from icflow.tables import write_table
 
@@ -32,7 +32,7 @@ def run(settings: RatioSettings, output: Path, threads: int = 1) -> None:
         If spectra of a scenario cannot be drawn in bins, or the training fails.
     """
     devices.prepare(threads)
-    trained = ratio.train(settings, drawing(settings), output / CHECKPOINT, report=say)
+    trained = ratio.train(settings, Hypotheses(settings).draw, output / CHECKPOINT, report=say)
     rows = [asdict(row) for row in trained.history]
     table = Table({name: [row[name] for row in rows] for name in rows[0]})
     table.meta.update(ratio=settings.name)

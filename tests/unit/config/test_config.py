@@ -129,6 +129,41 @@ REFUSED = [
 ]
 
 
+REFUSED_RATIOS: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
+    "a parameter that only the scenario with IC lacks": (
+        {"thermal": "2T", "alternative": "1T+IC", "at_truth": ["apec_3.kT"]},
+        {},
+        ["ratios.mine.at_truth names 'apec_3.kT'", "scenarios.1T+IC does not have", "apec.kT"],
+    ),
+    "a scenario that is not there": (
+        {"thermal": "2T", "alternative": "1T"},
+        {},
+        ["ratios.mine.alternative is '1T'", "1T+IC, 2T"],
+    ),
+    "spectra with other systematics than it knows of": (
+        {"thermal": "2T", "alternative": "1T+IC"},
+        {"background": 0.1},
+        ["detection has ratios.mine judge the dataset 'test_2T'", "ratios.mine.systematics"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_RATIOS)
+def test_a_bad_ratio_is_refused(default: dict[str, Any], case: str) -> None:
+    ratio, systematics, words = REFUSED_RATIOS[case]
+    detector = {"title": "Mine", "method": "ratio_estimator", "ratio": "mine"}
+    tree = changed(default, ("ratios",), {"mine": ratio})
+    tree = changed(tree, ("detection", "detectors", "mine"), detector)
+    if systematics:
+        tree = changed(tree, ("datasets", "test_2T", "systematics"), systematics)
+    with pytest.raises(IcflowError) as caught:
+        config.validate(tree, "config.yaml")
+    for word in words:
+        assert word in str(caught.value)
+    if systematics:
+        config.validate(changed(tree, ("ratios", "mine", "systematics"), {}), "config.yaml")
+
+
 @pytest.mark.parametrize(
     ("path", "value", "words"), REFUSED, ids=[f"{'.'.join(p)}={v}" for p, v, _ in REFUSED]
 )

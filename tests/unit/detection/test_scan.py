@@ -304,7 +304,7 @@ def write_points(folder: Path, settings: ScanSettings, size: int = 300) -> dict[
     return found
 
 
-@pytest.mark.parametrize("figure", ["rates", "accuracy", "changes", "fluxes"])
+@pytest.mark.parametrize("figure", ["rates", "accuracy", "changes", "fluxes", "matrix"])
 def test_the_table_and_the_figure_of_a_scan(figure: str, tmp_path: Path) -> None:
     settings = scan_settings(figure, ["cae", "fit_density"])
     points = write_points(tmp_path, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from icflow.networks import ratio
-from icflow.networks.ratio import RatioNetwork, Spectra, train
+from icflow.networks.ratio import Inputs, RatioNetwork, Spectra, train
 from icflow.settings import RatioSettings
 
 BINS = 20
@@ -28,7 +29,7 @@ def settings(**changes: object) -> RatioSettings:
         "thermal": model,
         "alternative": model,
         "at_truth": [],
-        "spectra": 300_000,
+        "spectra": 40_000,
         "batch": 500,
         "units": 32,
         "layers": 1,
@@ -37,13 +38,27 @@ def settings(**changes: object) -> RatioSettings:
     return RatioSettings.model_validate(given | changes)
 
 
+def inputs(counts: np.ndarray, known: np.ndarray) -> Inputs:
+    """Fit the brightness, and be wrong about the ratio: by a factor, and the more the brighter."""
+    bright = counts.sum(axis=1, keepdims=True) / FLAT.sum()
+    residuals = (counts - bright * FLAT) / np.sqrt(bright * FLAT)
+    misfit = (residuals**2).sum(axis=1)
+    rough = 0.5 * true_ratio(counts) + 3 * (bright - known)[:, 0]
+    return Inputs(rough, misfit, np.concatenate([bright, misfit[:, None]], 1), residuals, known)
+
+
 def draw(number: int, random: np.random.Generator) -> Spectra:
     """Draw flat and tilted spectra as bright as is known of each, but for a tenth."""
+    counts, known, is_ic = drawn(number, random)
+    return Spectra(inputs(counts, known), is_ic)
+
+
+def drawn(number: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     is_ic = np.arange(number) >= number // 2
     known = random.uniform(0.5, 1.5, (number, 1))
     bright = known * np.exp(0.1 * random.standard_normal((number, 1)))
     counts = random.poisson(bright * np.where(is_ic[:, None], TILTED, FLAT))
-    return Spectra(counts, known, is_ic)
+    return counts, known, is_ic
 
 
 def true_ratio(counts: np.ndarray) -> np.ndarray:
@@ -59,17 +74,19 @@ def network() -> RatioNetwork:
 
 
 def test_the_network_learns_the_likelihood_ratio(network: RatioNetwork) -> None:
-    spectra = draw(20_000, np.random.default_rng(2))
-    found, exact = network.log_odds(spectra.counts, spectra.known), true_ratio(spectra.counts)
-    near = (np.abs(exact) < 5) & (np.abs(found) < 5)
+    counts, known, is_ic = drawn(20_000, np.random.default_rng(2))
+    own, exact = inputs(counts, known), true_ratio(counts)
+    odds = network.log_odds(own)
+    near = (np.abs(exact) < 5) & (np.abs(odds) < 5)
     assert near.mean() > 0.9
-    assert np.corrcoef(found[near], exact[near])[0, 1] > 0.98
-    assert ((found > 0) == spectra.is_ic).mean() > ((exact > 0) == spectra.is_ic).mean() - 0.005
+    assert np.corrcoef(odds[near], exact[near])[0, 1] > 0.98 > np.corrcoef(own.rough, exact)[0, 1]
+    assert np.polyfit(exact[near], odds[near], 1) == pytest.approx([1.0, 0.0], abs=0.08)
+    assert ((odds > 0) == is_ic).mean() > ((exact > 0) == is_ic).mean() - 0.005
 
 
 def test_odds_are_frequencies(network: RatioNetwork) -> None:
     spectra = draw(40_000, np.random.default_rng(3))
-    p = 1 / (1 + np.exp(-network.log_odds(spectra.counts, spectra.known)))
+    p = 1 / (1 + np.exp(-network.log_odds(spectra.inputs)))
     for low in (0.0, 0.2, 0.4, 0.6, 0.8):
         here = (p >= low) & (p < low + 0.2)
         spread = 4 * np.sqrt(np.sum(p[here] * (1 - p[here]))) / here.sum()
@@ -77,14 +94,13 @@ def test_odds_are_frequencies(network: RatioNetwork) -> None:
 
 
 def test_spectra_unlike_those_drawn_are_told(network: RatioNetwork) -> None:
-    spectra = draw(20_000, np.random.default_rng(4))
-    assert network.unlike(spectra.counts, spectra.known).mean() < 0.005
-    # Of another shape, brighter, and with a known value outside of those drawn.
-    line = spectra.counts.copy()
+    counts, known, _ = drawn(20_000, np.random.default_rng(4))
+    assert network.unlike(inputs(counts, known)).mean() < 0.005
+    # Of another shape, and with a known value outside of those drawn.
+    line = counts.copy()
     line[:, 7] *= 3
-    assert network.unlike(line, spectra.known).mean() > 0.99
-    assert network.unlike(8 * spectra.counts, spectra.known).mean() > 0.99
-    assert network.unlike(spectra.counts, spectra.known + 2).all()
+    assert network.unlike(inputs(line, known)).mean() > 0.99
+    assert network.unlike(inputs(counts, known + 2)).all()
 
 
 def test_an_interrupted_training_goes_on_to_the_same_weights(
@@ -92,27 +108,45 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(
 ) -> None:
     monkeypatch.setattr(ratio, "PREPARED", 2000)
     monkeypatch.setattr(ratio, "VALIDATED", 1000)
-    own, checkpoint = settings(spectra=20_000), tmp_path / "checkpoint.pt"
+    monkeypatch.setattr(ratio, "CALIBRATED", 2000)
+    own, checkpoint = settings(spectra=10_000), tmp_path / "checkpoint.pt"
     whole = train(own, draw)
-    drawn = 0
+    calls = 0
 
-    def failing(number: int, random: np.random.Generator) -> Spectra:
-        nonlocal drawn
-        drawn += 1
-        if drawn == 25:
-            raise KeyboardInterrupt
-        return draw(number, random)
+    def interrupted(last: int) -> Callable[..., Spectra]:
+        def failing(number: int, random: np.random.Generator) -> Spectra:
+            nonlocal calls
+            calls += 1
+            if calls == last:
+                raise KeyboardInterrupt
+            return draw(number, random)
 
-    with pytest.raises(KeyboardInterrupt):
-        train(own, failing, checkpoint, interval=0.0)
+        return failing
+
+    # While spectra are drawn (the first two calls are for scales and validation) ...
     said: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        train(own, interrupted(8), checkpoint, interval=0.0)
+    # ... and while the network is trained.
+    with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
+        steps = iter(range(30))
+        take = ratio._Trainer._take_step
+
+        def failing_step(trainer: ratio._Trainer, *batch: torch.Tensor) -> None:
+            if next(steps, None) is None:
+                raise KeyboardInterrupt
+            take(trainer, *batch)
+
+        patch.setattr(ratio._Trainer, "_take_step", failing_step)
+        train(own, draw, checkpoint, said.append, interval=0.0)
+    assert "goes on after 5000 spectra were drawn" in said[0]
     resumed = train(own, draw, checkpoint, said.append)
-    assert "goes on after" in said[0]
+    assert any("goes on after 10000 spectra were drawn" in line for line in said)
     assert resumed.history == whole.history
     for name, tensor in whole.network.state_dict().items():
         assert torch.equal(tensor, resumed.network.state_dict()[name]), name
     other: list[str] = []
-    train(settings(spectra=20_000, learning_rate=1e-3), draw, checkpoint, other.append)
+    train(settings(spectra=10_000, learning_rate=1e-3), draw, checkpoint, other.append)
     assert "of another training" in other[0]
     checkpoint.write_bytes(b"PK damaged")
     damaged: list[str] = []

@@ -19,7 +19,7 @@ import icflow
 from icflow import config as configuration
 from icflow import settings as settings_of
 from icflow.cli import main
-from icflow.config import Config
+from icflow.config import Config, Systematics
 from icflow.errors import IcflowError
 from icflow.models.scenario import at_source
 from icflow.observation import analysis as observe
@@ -229,6 +229,42 @@ def test_the_page_is_drawn(made: Path, tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text("{")
     with pytest.raises(IcflowError, match="not the summary of an observation"):
         page.draw(tmp_path)
+
+
+def test_systematics_enter_what_is_simulated(folder: Path, summary: dict[str, Any]) -> None:
+    config = loaded(example={})
+    given = {"area": [[3.0, 0.05], [40.0, 0.05], [79.0, 0.2]], "background": {"focused": 0.5}}
+    own = config.observe.model_copy(update={"systematics": Systematics.model_validate(given)})
+    run = config.model_copy(update={"observe": own})
+    output = folder / "systematics"
+    observe.run(settings_of.observe(run, "example"), output)
+    wrong = summary_of(output)
+    flux, right = wrong["ic_flux"], wrong["systematics"]["without"]
+    assert wrong["systematics"]["given"] == given | {"known": {}}
+    # Without, all is as it is where none are given; with them, limits are higher by far.
+    for level in ("90", "3_sigma"):
+        key = f"upper_limit_{level}"
+        assert right[key] == pytest.approx(summary["ic_flux"][key], rel=1e-9)
+        assert flux[key] > 1.1 * right[key]
+    assert summary["systematics"] is None
+    # Replicas fit worse, so the observed spectrum, with which little is wrong, fits well.
+    assert wrong["fits"]["2T"]["goodness"] >= summary["fits"]["2T"]["goodness"]
+    assert "this decides, with calibration and background as wrong as" in wrong["verdict"]
+    shown = " ".join(text.get_text() for text in page.draw(output).findobj(Text))
+    assert "if calibration and background were right" in shown
+
+
+def test_what_is_wrong_must_be_of_the_observation(folder: Path) -> None:
+    with pytest.raises(IcflowError, match=r"observe\.systematics\.?.*known has no use here"):
+        tree = loaded().model_dump(mode="json", exclude_none=True)
+        tree["observe"]["systematics"] = {"known": {"apec.Redshift": 0.001}}
+        configuration.validate(tree, "config.yaml")
+    config = loaded(example={})
+    own = Systematics(background={"continum": 0.1})
+    observing = config.observe.model_copy(update={"systematics": own})
+    run = config.model_copy(update={"observe": observing})
+    with pytest.raises(IcflowError, match="'continum', which the background does not have"):
+        observe.run(settings_of.observe(run, "example"), folder / "bad")
 
 
 @pytest.mark.parametrize(("name", "rise"), [("C", "Δ$C$"), ("W", "Δ$W$"), ("W + C", "Δ$(W + C)$")])

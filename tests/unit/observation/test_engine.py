@@ -12,9 +12,10 @@ import pytest
 from icflow import config as configuration
 from icflow import settings as settings_of
 from icflow import statistic as cstat
-from icflow.config import AtomicData, FitModel, Free
+from icflow.config import AtomicData, FitModel, Free, Systematics
 from icflow.engines.base import FitResult
 from icflow.models.scenario import at_source
+from icflow.models.systematics import Deviates
 from icflow.observation.engine import ObservedEngine, draw_counts
 from icflow.ogip.grouping import group_counts
 from icflow.ogip.observation import SpectrumFiles
@@ -43,13 +44,9 @@ def settings() -> ObserveSettings:
 
 
 @pytest.fixture(scope="module")
-def engine(
-    settings: ObserveSettings,
-    tmp_path_factory: pytest.TempPathFactory,
-    rmf_path: Path,
-    arf_path: Path,
-    atomdb: Path,
-) -> ObservedEngine:
+def modules(
+    tmp_path_factory: pytest.TempPathFactory, rmf_path: Path, arf_path: Path
+) -> list[SpectrumFiles]:
     """Two spectra: the second has 0.9 times the area, 0.7 of the exposure and no lines."""
     folder = tmp_path_factory.mktemp("joint")
     arf = read_arf(arf_path)
@@ -60,12 +57,16 @@ def engine(
         text[: text.index("  lines:")] + text[text.index("  focused:") :]
     )
     spectrum = read_spectrum(example / "observation.pha")
-    modules = [
+    return [
         SpectrumFiles("A", "a", spectrum, rmf_path, arf_path, example / "background.yaml"),
         SpectrumFiles(
             "B", "b", replace(spectrum, exposure=7e5), rmf_path, folder / "b.arf", folder / "b.yaml"
         ),
     ]
+
+
+@pytest.fixture(scope="module")
+def engine(settings: ObserveSettings, modules: list[SpectrumFiles], atomdb: Path) -> ObservedEngine:
     return ObservedEngine(modules, settings, False, AtomicData(folder=str(atomdb)))
 
 
@@ -181,3 +182,39 @@ def test_less_than_nothing_is_drawn_as_nothing() -> None:
     # Matrices with slightly negative elements may lead there.
     counts = draw_counts(np.array([-1e-6, 5.0]), 1, "negative", range(3))
     assert not counts[:, 0].any() and counts[:, 1].any()
+
+
+def test_what_is_wrong_is_drawn_for_each_spectrum(
+    engine: ObservedEngine,
+    settings: ObserveSettings,
+    modules: list[SpectrumFiles],
+    atomdb: Path,
+    model: FitModel,
+    truth: dict[str, float],
+) -> None:
+    given = {"background": {"focused": 0.3}, "area": [[3.0, 0.02], [40.0, 0.02], [79.0, 0.1]]}
+    own = Systematics.model_validate(given | {"gain": {"offset": 60.0}})
+    wrong = ObservedEngine(modules, settings, False, AtomicData(folder=str(atomdb)), own)
+
+    def drawn(engine: ObservedEngine, number: int, values: dict[str, float]) -> Any:
+        deviates = [Deviates(1, "set", row) for row in range(number)]
+        return np.array(list(engine.expected_each(model, [values] * number, deviates)))
+
+    right = drawn(wrong.right(), 1, truth)[0]
+    np.testing.assert_array_equal(right, drawn(engine, 1, truth)[0])
+    rows = drawn(wrong, 150, truth)
+    np.testing.assert_array_equal(rows[:3], drawn(wrong, 3, truth))
+    band = wrong.used_channels()
+    soft, hard = band & (wrong.energies[:, 0] < 6), band & (wrong.energies[:, 0] > 70)
+    for part, scatter in ((soft, 0.015), (hard, 0.001)):
+        share = rows[:, part].sum(axis=1) / right[part].sum()
+        assert share.mean() == pytest.approx(1.0, abs=4 * share.std() / np.sqrt(150) + 1e-3)
+        assert share.std() > scatter
+    # The area is wrong in both modules alike.
+    first, second = (rows[:, soft & (wrong.module == name)].sum(axis=1) for name in ("A", "B"))
+    assert np.corrcoef(first, second)[0, 1] > 0.9
+    # Background norms of the fit are multiplied, not replaced.
+    norm = next(name for name in truth if name.endswith("lines"))
+    more = drawn(wrong, 1, truth | {norm: truth[norm] + 2})[0] - rows[0]
+    lines = wrong.engine.backgrounds[norm.removeprefix("background.")]
+    assert more.sum() == pytest.approx(2 * lines.sum(), rel=1e-3)

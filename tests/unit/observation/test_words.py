@@ -65,3 +65,21 @@ def test_the_verdict_is_printed_with_its_warnings() -> None:
         "Bins 12, 3 to 80 keV, statistic W",
         "Note: a.rmf: is odd",
     ]
+
+
+def test_the_verdict_says_what_decides() -> None:
+    flux = {"energies": [20.0, 80.0], "upper_limit_90": 3e-12, "upper_limit_3_sigma": 6e-12}
+    summary = {
+        "name": "a2256",
+        "decision": "no IC",
+        "false_alarm": 0.5,
+        "models": {"thermal": "2T"},
+        "ic_flux": flux,
+        "systematics": None,
+    }
+    plain = observed_words.verdict(summary)
+    assert plain.endswith("is below 3.00 × 10⁻¹² erg/cm²/s (90 %), below 6.00 × 10⁻¹² (3 σ)")
+    without = {"upper_limit_90": 1e-12, "upper_limit_3_sigma": 2e-12}
+    said = observed_words.verdict(summary | {"systematics": {"without": without}})
+    assert said.startswith(plain + "; this decides, with calibration and background as wrong as ")
+    assert said.endswith("the flux would be below 1.00 × 10⁻¹², 90 %, and 2.00 × 10⁻¹², 3 σ)")

@@ -19,7 +19,7 @@ from icflow.stages import estimate, ratio, simulate
 from icflow.tables import read_table
 
 # Enough to see that something is learnt, in seconds.
-FEW = {"spectra": 120_000, "units": 64, "layers": 1, "batch": 500}
+FEW = {"spectra": 2000, "units": 32, "layers": 1, "batch": 100}
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +41,9 @@ def run_config(root: Path, rmf_path: Path, arf_path: Path, atomdb: Path) -> Conf
 @pytest.fixture(scope="module")
 def results(run_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks, "PREPARED", 10_000)
-        patch.setattr(networks, "VALIDATED", 2000)
+        patch.setattr(networks, "PREPARED", 1000)
+        patch.setattr(networks, "VALIDATED", 500)
+        patch.setattr(networks, "CALIBRATED", 1000)
         root = tmp_path_factory.mktemp("ratio")
         own = settings_of.ratio(run_config, "known")
         ratio.run(own, Layout(root).ratio("known"))
@@ -61,8 +62,8 @@ def estimated(run_config: Config, results: Path, dataset: str) -> Any:
 
 def test_a_short_training_tells_most_spectra_apart(run_config: Config, results: Path) -> None:
     thermal, ic = (estimated(run_config, results, name) for name in ("test_2T", "test_1T+IC"))
-    assert np.mean(np.asarray(thermal["log_ratio"]) < 0) > 0.7
-    assert np.mean(np.asarray(ic["log_ratio"]) > 0) > 0.7
+    assert np.mean(np.asarray(thermal["log_ratio"]) < 0) > 0.9
+    assert np.mean(np.asarray(ic["log_ratio"]) > 0) > 0.9
     assert np.mean(np.asarray(thermal["unlike"])) < 0.1
     assert thermal["index"].tolist() == list(range(60))
 
@@ -70,15 +71,15 @@ def test_a_short_training_tells_most_spectra_apart(run_config: Config, results: 
 def test_the_folder_holds_weights_and_history_and_no_checkpoint(results: Path) -> None:
     folder = Layout(results).ratio("known")
     assert sorted(path.name for path in folder.iterdir()) == ["history.ecsv", "weights.safetensors"]
-    history = read_table(folder / "history.ecsv", ("spectra", "train_loss", "validation_loss"))
-    assert history["spectra"][-1] == 120_000
-    assert history["validation_loss"][-1] < 0.6 < history["validation_loss"][0] + 0.2
+    history = read_table(folder / "history.ecsv", ("epoch", "train_loss", "validation_loss"))
+    assert history["epoch"].tolist() == list(range(1, networks.EPOCHS + 1))
+    assert history["validation_loss"][-1] < 0.2
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"units": 32}, r"was trained with other settings of ratios\.known"),
+        ({"units": 16}, r"was trained with other settings of ratios\.known"),
         ({"at_truth": []}, r"was trained with other settings of ratios\.known"),
     ],
 )

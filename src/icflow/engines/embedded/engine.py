@@ -228,14 +228,14 @@ class EmbeddedEngine:
     def _drawn(self, settings: Mapping[str, Setting], deviates: Deviates) -> dict[str, float]:
         """Draw the parameters of one spectrum and what is wrong with it."""
         values = draw(settings, *deviates.key)
+        known = [folding.systematics.known for folding in self.foldings]
+        measurable = {name: error for each in known for name, error in each.items()}
+        return values | self._wrong(deviates) | measured(measurable, values, deviates)
+
+    def _wrong(self, deviates: Deviates) -> dict[str, float]:
+        """Draw what is wrong with calibration and background of one spectrum."""
         own = [(folding.module, folding.systematics) for folding in self.foldings]
-        measurable = {name: error for _, each in own for name, error in each.known.items()}
-        return (
-            values
-            | background_factors(self.scatters, deviates)
-            | calibration_errors(own, deviates)
-            | measured(measurable, values, deviates)
-        )
+        return background_factors(self.scatters, deviates) | calibration_errors(own, deviates)
 
     def _simulators(self, expression: str, settings: Mapping[str, Setting]) -> list[Simulator]:
         terms = parse(expression).terms
@@ -261,6 +261,30 @@ class EmbeddedEngine:
         simulators = self._simulators(expression, settings)
         for given in values:
             yield np.concatenate([simulator.expected(given) for simulator in simulators])
+
+    def observed(
+        self,
+        expression: str,
+        settings: Mapping[str, Setting],
+        values: Iterable[Mapping[str, float]],
+        deviates: Iterable[Deviates],
+    ) -> Iterator[Floats]:
+        """Yield the expected counts per channel of many spectra, background and errors included.
+
+        Parameters
+        ----------
+        settings, values
+            As of `sources`; values with the factors of all backgrounds, which those that are
+            drawn multiply.
+        deviates : iterable of Deviates
+            One for each spectrum, which what is wrong with it is drawn from.
+        """
+        simulators = self._simulators(expression, settings)
+        for given, own in zip(values, deviates, strict=True):
+            wrong = self._wrong(own)
+            scattered = {n: given[n] * f for n, f in wrong.items() if n.startswith(BACKGROUND)}
+            every = {**given, **wrong, **scattered}
+            yield np.concatenate([simulator.observed(every) for simulator in simulators])
 
     # --- fits ------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ move by less than can be seen from one to the next, each with its lines in their
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +68,7 @@ class _Seen(NamedTuple):
         Energies of the edges of the cells, keV, of one module after another; empty where all
         energy scales are right.
     modules : ndarray of int, shape (n_modules + 1,)
-        The first cell of each module, and the end of the last.
+        The first cell of each module, and the end of the last; empty like `edges`.
     starts, stops : ndarray of int, shape (n_bins,)
         First cell of each bin, and one after its last.
     """
@@ -94,6 +95,16 @@ class Population:
     known : sequence of str
         Parameters that are known of each spectrum.
 
+    Attributes
+    ----------
+    model : Model
+    priors : dict of int to Prior
+        Of the parameters that vary, by position.
+    scatters : dict of int to float
+        Relative scatter of the background norms that have one, by position.
+    redshift : int or None
+        The parameter that is the redshift.
+
     Raises
     ------
     IcflowError
@@ -107,26 +118,25 @@ class Population:
         energies: Sequence[float],
         known: Sequence[str],
     ) -> None:
-        self._foldings = engine.foldings
+        self._engine, self._foldings = engine, engine.foldings
         factors = {name: bounds_of(setting) for name, setting in engine.factors.items()}
         backgrounds = dict.fromkeys(engine.scatters, (1.0, 1.0))
         self.model = build_model(as_model(scenario), factors, backgrounds, [])
         position = self.model.position
-        self._priors = {
+        self.priors = {
             position[name]: prior
             for name, prior in {**scenario.parameters, **engine.factors}.items()
             if isinstance(prior, Prior)
         }
-        self._scatters = {position[n]: s for n, s in engine.scatters.items() if s > 0}
+        self.scatters = {position[n]: s for n, s in engine.scatters.items() if s > 0}
         self._known = [position[name] for name in known]
         errors = {n: e for f in engine.foldings for n, e in f.systematics.known.items()}
         self._errors = np.array([errors.get(name, 0.0) for name in known])
         gains = [folding.systematics.gain for folding in self._foldings]
         # Of slope and offset (keV) of each module.
         self._scales = np.array([(g.slope, g.offset / 1000) if g else (0.0, 0.0) for g in gains])
-        inner = engine.selection(energies)
-        wide = engine.selection(self._reached(energies)) if self._scales.any() else inner
-        tables = build_tables(self.model, engine.foldings, wide, engine.atomic_data)
+        self._selection = engine.selection(energies)
+        self._tables = tables = self._folded(self._selection)
         if tables.direct.terms:
             raise IcflowError(
                 f"{scenario.expression!r} has a term that no table holds, of which spectra cannot "
@@ -137,24 +147,50 @@ class Population:
                 f"{scenario.expression!r} has several redshifts, of which spectra cannot be drawn "
                 "by the million; link them"
             )
-        self._redshift = tables.redshift_of[0] if tables.redshift_of else None
+        self.redshift = tables.redshift_of[0] if tables.redshift_of else None
         self._nodes = self._redshifts()
-        self._seen = self._tabulated(tables, inner, wide)
 
     @property
     def n_bins(self) -> int:
         """How many bins its spectra have."""
-        return len(self._seen.starts)
+        return len(bins_of(self._selection)[0])
+
+    @property
+    def exact(self) -> dict[int, int]:
+        """Parameters that are known exactly, by position: which of those known."""
+        return {
+            position: column
+            for column, position in enumerate(self._known)
+            if self._errors[column] == 0
+        }
+
+    def shapes(self) -> tuple[Shapes, Floats]:
+        """Return the shapes of its bins, nothing wrong in them, and the redshifts they are for.
+
+        Where the redshift is known exactly, these are those that spectra are drawn at, one after
+        the other. Elsewhere there are none, and the shapes are smooth in redshift.
+        """
+        if self.redshift is not None and self.redshift not in self.exact:
+            return self._tables.smooth(), np.empty(0)
+        return self._binned, self._nodes
+
+    def shapes_at(self, redshifts: Floats) -> Shapes:
+        """Return the shapes of its bins at some redshifts, as `shapes` at those it draws."""
+        selection = self._selection
+        starts, last = bins_of(selection)
+        first = np.append(selection.offsets, selection.stops[-1])
+        cells = np.array([starts, last + 1])
+        return self._shapes(self._tables, cells, np.searchsorted(starts, first), redshifts)
 
     def draw(self, number: int, random: np.random.Generator) -> Drawn:
         """Draw so many spectra, each with parameters, errors and noise of its own."""
         thetas = np.repeat(self.model.start[None], number, axis=0)
-        for position, prior in self._priors.items():
+        for position, prior in self.priors.items():
             thetas[:, position] = prior.quantile(random.random(number))
         nodes = random.integers(len(self._nodes), size=number)
-        if self._redshift is not None:
-            thetas[:, self._redshift] = self._nodes[nodes]
-        for position, scatter in self._scatters.items():
+        if self.redshift is not None:
+            thetas[:, self.redshift] = self._nodes[nodes]
+        for position, scatter in self.scatters.items():
             spread = np.sqrt(np.log1p(scatter**2))
             thetas[:, position] = np.exp(spread * random.standard_normal(number) - spread**2 / 2)
         area = random.standard_normal((number, self._seen.area.shape[1]))
@@ -173,45 +209,58 @@ class Population:
 
     def _redshifts(self) -> Floats:
         """Return the redshifts that spectra are drawn at, each as likely as the others."""
-        if self._redshift is None:
+        if self.redshift is None:
             return np.zeros(1)
-        prior = self._priors.get(self._redshift)
+        prior = self.priors.get(self.redshift)
         if prior is None:
-            return self.model.start[[self._redshift]]
+            return self.model.start[[self.redshift]]
         return prior.quantile((np.arange(REDSHIFTS) + 0.5) / REDSHIFTS)
 
-    def _tabulated(self, tables: Tables, inner: Selection, wide: Selection) -> _Seen:
-        first = np.append(wide.offsets, wide.stops[-1])
-        starts, stops = bins_of(inner)
-        starts, stops = (np.searchsorted(wide.channels, inner.channels[i]) for i in (starts, stops))
-        stops += 1
-        area, edges = self._area(wide), np.empty(0)
-        cells = np.array([starts, stops])
-        if self._scales.any():
-            edges = np.concatenate(
-                [
-                    folding.response.channel_edges[part.start : part.stop + 1]
-                    for folding, part in zip(self._foldings, wide.slices, strict=True)
-                ]
-            )
-            channels = np.arange(len(wide.channels))
-            cells = np.array([channels, channels + 1])
-        else:
-            # The bins are the cells.
-            area = _sums(area.T, cells).T / (stops - starts)[:, None]
-            first = np.searchsorted(starts, first)
-            starts = np.arange(len(starts))
-            stops = starts + 1
-        shapes = self._shapes(tables, cells, first)
-        optics, rest = self._split(shapes)
-        return _Seen(optics, rest, area, edges, first, starts, stops)
+    def _folded(self, selection: Selection) -> Tables:
+        engine = self._engine
+        return build_tables(self.model, engine.foldings, selection, engine.atomic_data)
 
-    def _shapes(self, tables: Tables, cells: Integers, first: Integers) -> Shapes:
-        """Return the shapes at all redshifts, in cells."""
+    @cached_property
+    def _binned(self) -> Shapes:
+        """The shapes in bins."""
+        return self.shapes_at(self._nodes)
+
+    @cached_property
+    def _seen(self) -> _Seen:
+        inner = self._selection
+        if self._scales.any():
+            return self._seen_by_channel(self._engine.selection(self._reached(inner.energies)))
+        optics, rest = self._split(self._binned)
+        starts, last = bins_of(inner)
+        cells = np.array([starts, last + 1])
+        area = _sums(self._area(inner).T, cells).T / (cells[1] - cells[0])[:, None]
+        bins = np.arange(len(starts))
+        return _Seen(optics, rest, area, np.empty(0), np.empty(0, int), bins, bins + 1)
+
+    def _seen_by_channel(self, wide: Selection) -> _Seen:
+        inner, channels = self._selection, np.arange(len(wide.channels))
+        starts, last = (np.searchsorted(wide.channels, inner.channels[i]) for i in bins_of(inner))
+        first = np.append(wide.offsets, wide.stops[-1])
+        shapes = self._shapes(
+            self._folded(wide), np.array([channels, channels + 1]), first, self._nodes
+        )
+        optics, rest = self._split(shapes)
+        edges = np.concatenate(
+            [
+                folding.response.channel_edges[part.start : part.stop + 1]
+                for folding, part in zip(self._foldings, wide.slices, strict=True)
+            ]
+        )
+        return _Seen(optics, rest, self._area(wide), edges, first, starts, last + 1)
+
+    def _shapes(
+        self, tables: Tables, cells: Integers, first: Integers, redshifts: Floats
+    ) -> Shapes:
+        """Return the shapes at redshifts, in cells."""
         plasma, theta = [], self.model.start.copy()
-        for redshift in self._nodes:
-            if self._redshift is not None:
-                theta[self._redshift] = redshift
+        for redshift in redshifts:
+            if self.redshift is not None:
+                theta[self.redshift] = redshift
             exact = tables.exact(theta)
             plasma.append(_sums(exact.plasma, cells))
         modules = exact.modules.copy()
@@ -286,7 +335,7 @@ def expected_counts(
     scratch, optics, rest = np.empty((6, n_cells)), np.empty(n_cells), np.empty(n_cells)
     result = np.zeros((len(thetas), len(seen.starts)))
     for i in range(len(thetas)):
-        here = _at_redshift(seen.optics, nodes[i])
+        here = at_redshift(seen.optics, nodes[i])
         expected(here, thetas[i], find_cells(here, thetas[i]), slot, scratch, optics, none)
         expected(seen.rest, thetas[i], find_cells(here, thetas[i]), slot, scratch, rest, none)
         for c in range(n_cells):
@@ -306,12 +355,13 @@ def expected_counts(
 
 
 @jit
-def _at_redshift(shapes: Shapes, node: int) -> Shapes:
+def at_redshift(shapes: Shapes, node: int, number: int = 1) -> Shapes:
+    """Return the shapes at one of the redshifts that they are for, or at several."""
     return Shapes(
         shapes.terms,
         shapes.rows,
         shapes.curves,
-        shapes.plasma[:, node : node + 1],
+        shapes.plasma[:, node : node + number],
         shapes.temperatures,
         shapes.redshifts,
         shapes.modules,

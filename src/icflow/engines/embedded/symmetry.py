@@ -82,7 +82,7 @@ def orders(groups: Sequence[Integers], positions: Sequence[int]) -> list[Integer
     return found
 
 
-def _lower(points: Floats | Integers, others: Floats | Integers) -> Booleans:
+def precedes(points: Floats | Integers, others: Floats | Integers) -> Booleans:
     """Tell which points come before others: by the first coordinate in which they differ."""
     difference = points - others
     first = np.argmax(difference != 0, axis=1)
@@ -93,7 +93,7 @@ def is_first(points: Integers, images: Sequence[Integers]) -> Booleans:
     """Tell which points come before all their images, or are the same."""
     first = np.ones(len(points), dtype=np.bool_)
     for order in images[1:]:
-        first &= ~_lower(points[:, order], points)
+        first &= ~precedes(points[:, order], points)
     return first
 
 
@@ -102,5 +102,5 @@ def first_image(points: Floats, images: Sequence[Integers]) -> Floats:
     best = points
     for order in images[1:]:
         image = points[:, order]
-        best = np.where(_lower(image, best)[:, None], image, best)
+        best = np.where(precedes(image, best)[:, None], image, best)
     return best

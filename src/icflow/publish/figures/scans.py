@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 TITLES = {"false_alarm": "False-alarm rate", "recall": "Recall"}
 ACCURACY = {"bacc": "Balanced accuracy"}
+# Titles of the panels of a matrix, and the numbers that are darkest and brightest there.
+MATRIX = {"bacc": ("Balanced accuracy", 0.5, 1.0), "false_alarm": ("False-alarm rate", 0.5, 0.0)}
 # Ends of axes that are not left to the numbers.
 ENDS = {"false_alarm": {"bottom": 0.0}, "recall": {"top": 1.0}}
 STEP = 0.8  # of the distance of two points, over which the detectors are spread
@@ -43,6 +46,7 @@ def draw(settings: ScanSettings, folder: Path) -> style.Figure:
         "accuracy": partial(_against_value, ACCURACY),
         "changes": _changes,
         "fluxes": _fluxes,
+        "matrix": _matrix,
     }
     return kinds[settings.scan.figure](settings, table)
 
@@ -163,6 +167,43 @@ def _mark_changes(panel: style.Axes, title: str, points: int) -> None:
     panel.set_xlabel(f"{title}: change")
     panel.xaxis.set_major_locator(MaxNLocator(5))
     panel.tick_params(axis="y", which="both", left=False, right=False)
+
+
+# --- detectors by points ------------------------------------------------------------
+
+
+def _matrix(settings: ScanSettings, table: Table) -> style.Figure:
+    """Draw balanced accuracy and false alarms as numbers: rows are detectors, columns points."""
+    points, names = settings.scan.points, in_order(settings.detectors)
+    rows = _rows(table, threshold_for=shown(settings))
+    height = 1.3 + 0.26 * 2 * len(names)
+    figure, axes = style.grid(len(MATRIX), 1, style.DOUBLE_COLUMN, height, sharex=True)
+    for panel, (quantity, (title, worst, best)) in zip(axes[:, 0], MATRIX.items(), strict=True):
+        values = np.array(
+            [
+                [_rows(rows, detector=name, point=point.name)[quantity][0] for point in points]
+                for name in names
+            ],
+            dtype=float,
+        )
+        # Without IC there is no accuracy.
+        goodness = np.nan_to_num(np.clip((values - worst) / (best - worst), 0, 1))
+        panel.imshow(goodness, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+        for (row, column), value in np.ndenumerate(values):
+            color = style.BLACK if goodness[row, column] > 0.5 else "white"
+            text = f"{value:.3f}" if math.isfinite(value) else "–"
+            look: style.Look = {"ha": "center", "va": "center", "fontsize": 6.5, "color": color}
+            panel.text(column, row, text, **look)
+        panel.set_yticks(range(len(names)), [settings.detectors[name].title for name in names])
+        panel.set_title(title)
+        panel.tick_params(which="both", length=0)
+    axes[-1, 0].set_xticks(range(len(points)), [_wrapped(point.label) for point in points])
+    axes[-1, 0].set_xlabel(settings.scan.title)
+    return figure
+
+
+def _wrapped(label: str) -> str:
+    return "\n".join(textwrap.wrap(label, 14))
 
 
 # --- fluxes that are needed ---------------------------------------------------------

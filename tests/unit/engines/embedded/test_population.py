@@ -51,7 +51,7 @@ def test_bins_hold_what_the_channels_do(
     position, random = population.model.position, np.random.default_rng(5)
     for node in (0, 299, 599):
         theta = population.model.start.copy()
-        for place, prior in population._priors.items():
+        for place, prior in population.priors.items():
             theta[place] = prior.quantile(random.random())
         theta[position["apec.Redshift"]] = population._nodes[node]
         values = {n: float(theta[position[n]]) for n in settings}

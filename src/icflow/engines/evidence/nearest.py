@@ -1,0 +1,427 @@
+"""The nearest spectra of a scenario: rough fits in coarse bins, thousands in a second.
+
+A fit is only as good as it must be to say how far a spectrum is from a scenario, and where in its
+priors: tables are smooth in redshift, in bins half as wide as the resolution, and descents start
+from the likeliest of spectra drawn beforehand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from icflow.compiled import jit
+from icflow.engines.embedded.descent import descend
+from icflow.engines.embedded.population import Population, at_redshift
+from icflow.engines.embedded.shapes import (
+    BACKGROUND,
+    KIND,
+    NORM,
+    TABLE,
+    Box,
+    Shapes,
+    information,
+    model_counts,
+    sources,
+)
+from icflow.engines.embedded.symmetry import exchangeable, orders, precedes
+from icflow.engines.evidence.norms import MOST as MOST_NORMS
+from icflow.engines.evidence.norms import Norms, log_integrals
+from icflow.models.priors import Prior
+from icflow.statistic import channels
+from icflow.typing import Floats, Integers
+
+DRAWN = 1000  # spectra to start from
+# Which of them descents start from, the likeliest first; of one plasma there is one minimum.
+RANKS, SINGLE = np.array([0, 1, 2, 3, 5, 9, 20, 50]), np.array([0, 4])
+MOST = 20  # iterations of each
+SAMPLED, FREEDOM = 64, 4  # points about a minimum, of a t distribution with so many degrees
+PIECE = 250  # spectra that are fitted together
+POINTS = 2000  # of the tables of priors
+UNIFORM = 12.0  # one over the variance of a uniform prior of width 1
+# How far background norms may lie from 1: in units of their scatter, at most.
+REACH, MOST_REACH = 4.0, 0.95
+
+
+class Nearest(NamedTuple):
+    """What the fits of a scenario return.
+
+    Attributes
+    ----------
+    cstat : ndarray, shape (n,)
+    gaussian : ndarray, shape (n,)
+        ln of the evidence of a Gaussian about the minimum, as wide as the priors at most.
+    log_evidence, effective : ndarray, shape (n,)
+        The same by sampling, and ln of the fraction of points that count.
+    places : ndarray, shape (n, n_free)
+        Where the parameters lie in their priors, as probabilities of lower values.
+    widths : ndarray, shape (n, n_free)
+        Logarithms of their standard deviations, each with the others fixed, in widths of the
+        priors.
+    slopes : ndarray, shape (n, n_free)
+        Half the derivatives of C, by places.
+    residuals : ndarray, shape (n, n_bins)
+        Counts less what is expected, in units of the square root of that.
+    """
+
+    cstat: Floats
+    gaussian: Floats
+    log_evidence: Floats
+    effective: Floats
+    places: Floats
+    widths: Floats
+    slopes: Floats
+    residuals: Floats
+
+
+class Neighbourhood:
+    """Rough fits of one scenario, any number of spectra.
+
+    Parameters
+    ----------
+    population : Population
+        Its parameters are fitted inside their priors, but for those known exactly. Background
+        norms that scatter are fitted too, held by their scatter.
+    random : numpy.random.Generator
+        Draws the spectra that descents start from.
+    """
+
+    def __init__(self, population: Population, random: np.random.Generator) -> None:
+        model, priors, scatters = population.model, population.priors, population.scatters
+        self._population = population
+        self._known, self._redshift = population.exact, population.redshift
+        fitted = [p for p in priors if p not in self._known]
+        self._box = _box({p: priors[p] for p in fitted}, scatters)
+        shapes, self._redshifts = population.shapes()
+        self._shapes = _held(shapes, scatters)
+        self._together = 1 if len(self._redshifts) else shapes.plasma.shape[1]
+        self._held = np.array([1 / scatter**2 for scatter in scatters.values()])
+        places = [_places(priors[p]) for p in fitted]
+        self._places = np.array([*places, *map(_held_places, scatters.values())])
+        uniform = [p for p in fitted if priors[p].flat and p in norms_of(self._shapes.terms)]
+        self._norms = _norms(uniform[:MOST_NORMS], priors, scatters)
+        self._sampled = np.array([p for p in fitted if p not in uniform[:MOST_NORMS]], dtype=int)
+        self._points = _points(len(self._sampled), random)
+        alike = exchangeable(self._shapes.terms, self._box, {p: priors[p] for p in fitted})
+        self._images = orders(alike, self._box.free.tolist())
+        self._starts = np.repeat(model.start[None], DRAWN, axis=0)
+        for position, prior in priors.items():
+            self._starts[:, position] = prior.quantile(random.random(DRAWN))
+        if len(self._redshifts) and self._redshift is not None:
+            self._starts[:, self._redshift] = random.choice(self._redshifts, DRAWN)
+        _, nodes = self._at(self._starts)
+        drawn = [
+            model_counts(at_redshift(self._shapes, node, self._together), start)
+            for node, start in zip(nodes, self._starts, strict=True)
+        ]
+        bins = self._shapes.rows.shape[1] - len(self._held)
+        self._expected = np.array(drawn)[:, :bins]
+
+    def fit(self, counts: Integers, known: Floats) -> Nearest:
+        """Fit spectra.
+
+        Parameters
+        ----------
+        counts : ndarray of int, shape (n, n_bins)
+        known : ndarray, shape (n, n_known)
+            The parameters that are known exactly are set to them.
+        """
+        pieces = range(0, len(counts), PIECE)
+        parts = [self._fit(counts[i : i + PIECE], known[i : i + PIECE]) for i in pieces]
+        return Nearest(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+    def _fit(self, counts: Integers, known: Floats) -> Nearest:
+        starts = self._starts[self._likeliest(counts)]
+        for position, column in self._known.items():
+            starts[:, :, position] = known[:, [column]]
+        held = np.broadcast_to(self._held, (len(counts), len(self._held)))
+        whole = np.concatenate([counts.astype(np.float64), held], axis=1)
+        shapes, nodes = self._at(starts[:, 0])
+        theta, lowest, info, slope, model = _fits(
+            shapes, nodes, self._together, self._box, whole, starts
+        )
+        bins = counts.shape[1]
+        residuals = (counts - model[:, :bins]) / np.sqrt(np.maximum(model[:, :bins], 1.0))
+        nearest, places, precision = self._nearest(theta, lowest, info, slope, residuals)
+        chosen = np.flatnonzero(np.isin(self._box.free, self._sampled))
+        covariance = np.linalg.inv(precision)[:, chosen[:, None], chosen]
+        cholesky = np.linalg.cholesky(covariance)
+        centres = Centres(self._sampled, theta, places[:, chosen], cholesky)
+        sampled, effective = _sampled(
+            self._without(shapes),
+            nodes,
+            self._together,
+            self._norms,
+            self._places[chosen],
+            counts.astype(np.float64),
+            centres,
+            self._points,
+        )
+        log_det = np.log(np.einsum("nii->ni", cholesky)).sum(axis=1)
+        # Like plasmas exchanged for one another are as likely.
+        log_evidence = sampled + log_det + math.log(len(self._images))
+        return nearest._replace(log_evidence=log_evidence, effective=effective)
+
+    def _without(self, shapes: Shapes) -> Shapes:
+        """Return shapes without the bins that hold background norms."""
+        if not len(self._held):
+            return shapes
+        bins = shapes.rows.shape[1] - len(self._held)
+        rows, plasma = shapes.rows[:, :bins], shapes.plasma[..., :bins]
+        return shapes._replace(rows=np.ascontiguousarray(rows), plasma=np.ascontiguousarray(plasma))
+
+    def _at(self, thetas: Floats) -> tuple[Shapes, Integers]:
+        """Return shapes, and which of the redshifts that they are for spectra have.
+
+        A line is in one bin of the model or the next, so a redshift nearby is not good enough.
+        """
+        if self._redshift is None or not len(self._redshifts):
+            return self._shapes, np.zeros(len(thetas), dtype=np.int64)
+        redshifts = thetas[:, self._redshift]
+        nodes = np.searchsorted(self._redshifts, redshifts)
+        nodes = np.minimum(nodes, len(self._redshifts) - 1)
+        if np.array_equal(self._redshifts[nodes], redshifts):
+            return self._shapes, nodes
+        shapes = _held(self._population.shapes_at(redshifts), self._population.scatters)
+        return shapes, np.arange(len(thetas))
+
+    def _likeliest(self, counts: Integers) -> Integers:
+        """Return which drawn spectra to start from, shape (n, n_starts)."""
+        heights = counts.astype(np.float32) @ np.log(self._expected).T.astype(np.float32)
+        heights -= self._expected.sum(axis=1).astype(np.float32)
+        ranks = RANKS if len(self._images) > 1 else SINGLE
+        most = ranks[-1] + 1
+        near = np.argpartition(-heights, most, axis=1)[:, :most]
+        order = np.argsort(-np.take_along_axis(heights, near, axis=1), axis=1, kind="stable")
+        return np.take_along_axis(near, order, axis=1)[:, ranks]
+
+    def _nearest(
+        self, theta: Floats, cstat: Floats, info: Floats, slope: Floats, residuals: Floats
+    ) -> tuple[Nearest, Floats, Floats]:
+        """Return what is known without sampling; places as fitted, and precisions of them."""
+        values = theta[:, self._box.free]
+        pairs = [_place(own, values[:, i]) for i, own in enumerate(self._places)]
+        places, width = (np.stack(part, axis=1) for part in zip(*pairs, strict=True))
+        slopes = slope * width
+        at_limit = (values <= self._box.lower) | (values >= self._box.upper)
+        precision = info * width[:, :, None] * width[:, None, :]
+        diagonal = np.arange(len(self._places))
+        precision[:, diagonal, diagonal] += UNIFORM
+        widths = -0.5 * np.log(precision[:, diagonal, diagonal])
+        # At a limit the likelihood falls as an exponential.
+        precision[:, diagonal, diagonal] += np.where(at_limit, slopes, 0.0) ** 2
+        _, log_det = np.linalg.slogdet(precision)
+        constant = 0.5 * len(diagonal) * np.log(2 * np.pi)
+        gaussian = constant - 0.5 * (cstat + log_det)
+        ordered = _ordered(self._images, places, widths, slopes)
+        none = np.zeros(len(cstat))
+        nearest = Nearest(cstat, gaussian, none, none, *ordered, residuals)
+        return nearest, places, precision
+
+
+class Points(NamedTuple):
+    """Points of a standard t distribution, (n_points, n_free), and ln of its density there."""
+
+    values: Floats
+    log_density: Floats
+
+
+class Centres(NamedTuple):
+    """What is sampled about.
+
+    Attributes
+    ----------
+    free : ndarray of int, shape (n_sampled,)
+        Positions of the parameters.
+    theta : ndarray, shape (n, n_parameters)
+        The minima.
+    places : ndarray, shape (n, n_sampled)
+    cholesky : ndarray, shape (n, n_sampled, n_sampled)
+        Factors of the covariance of places.
+    """
+
+    free: Integers
+    theta: Floats
+    places: Floats
+    cholesky: Floats
+
+
+def _points(dimensions: int, random: np.random.Generator) -> Points:
+    """Return points that fill a t distribution evenly."""
+    from scipy.stats import chi2, multivariate_t, norm, qmc
+
+    sobol = qmc.Sobol(dimensions + 1, seed=random).random(SAMPLED)
+    normal = norm.ppf(sobol[:, :-1])
+    values = normal * np.sqrt(FREEDOM / chi2.ppf(sobol[:, -1:], FREEDOM))
+    density = multivariate_t(np.zeros(dimensions), np.eye(dimensions), FREEDOM).logpdf(values)
+    return Points(values, np.atleast_1d(density))
+
+
+def _places(prior: Prior) -> Floats:
+    """Return values of a prior and the probabilities of lower ones, (2, POINTS)."""
+    probabilities = np.linspace(0, 1, POINTS)
+    return np.array([prior.quantile(probabilities), probabilities])
+
+
+def _held_places(scatter: float) -> Floats:
+    """Return those of a factor about 1, as of a uniform prior with the same scatter."""
+    offsets = np.linspace(-2, 2, POINTS)
+    return np.array([1 + scatter * math.sqrt(UNIFORM) * offsets, 0.5 + offsets])
+
+
+def _place(own: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """Return the places of values, and how fast values rise there with their place."""
+    places = np.interp(values, *own)
+    return places, np.interp(places, own[1], np.gradient(*own))
+
+
+def _box(priors: Mapping[int, Prior], scatters: Mapping[int, float]) -> Box:
+    limits = {position: prior.bounds for position, prior in priors.items()}
+    for position, scatter in scatters.items():
+        reach = min(REACH * scatter, MOST_REACH)
+        limits[position] = 1 - reach, 1 + reach
+    low, high = np.array(list(limits.values())).reshape(-1, 2).T
+    return Box(np.array(list(limits), dtype=np.int64), low.copy(), high.copy())
+
+
+def norms_of(terms: Integers) -> list[int]:
+    """Return the norms of the source, each of one term alone."""
+    norms = sources(terms)[:, NORM].tolist()
+    return [p for p in norms if norms.count(p) == 1]
+
+
+def _norms(
+    bounded: Sequence[int], priors: Mapping[int, Prior], scatters: Mapping[int, float]
+) -> Norms:
+    low, high = np.array([priors[p].bounds for p in bounded]).reshape(-1, 2).T
+    return Norms(
+        np.array(bounded, dtype=np.int64),
+        low.copy(),
+        high.copy(),
+        np.array(list(scatters), dtype=np.int64),
+        np.array(list(scatters.values())),
+    )
+
+
+def _held(shapes: Shapes, scatters: Mapping[int, float]) -> Shapes:
+    """Add a bin for each background norm that scatters, in which it alone is expected.
+
+    As many counts as one over the square of the scatter hold it as well.
+    """
+    more = len(scatters)
+    rows = np.pad(shapes.rows, ((0, 0), (0, more)))
+    for place, (position, scatter) in enumerate(scatters.items()):
+        for term in shapes.terms:
+            if term[KIND] == BACKGROUND and term[NORM] == position:
+                rows[term[TABLE], place - more] = 1 / scatter**2
+    wider = ((0, 0),) * (shapes.plasma.ndim - 1) + ((0, more),)
+    plasma = np.ascontiguousarray(np.pad(shapes.plasma, wider))
+    return shapes._replace(rows=np.ascontiguousarray(rows), plasma=plasma)
+
+
+def _ordered(images: Sequence[Integers], *columns: Floats) -> list[Floats]:
+    """Return columns of parameters with like plasmas in order, by the places that come first."""
+    best = list(columns)
+    for order in images[1:]:
+        other = [part[:, order] for part in columns]
+        lower = precedes(other[0], best[0])[:, None]
+        best = [np.where(lower, a, b) for a, b in zip(other, best, strict=True)]
+    return best
+
+
+@jit
+def _fits(
+    shapes: Shapes, nodes: Integers, together: int, box: Box, counts: Floats, starts: Floats
+) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """Descend from all starts of each spectrum; return what is where C is lowest.
+
+    Parameters
+    ----------
+    nodes : ndarray of int, shape (n,)
+        The redshifts that shapes are for.
+    together : int
+        1, or how many redshifts smooth shapes are for.
+    counts : ndarray, shape (n, n_bins)
+    starts : ndarray, shape (n, n_starts, n_parameters)
+
+    Returns
+    -------
+    theta : ndarray, shape (n, n_parameters)
+    cstat : ndarray, shape (n,)
+    info : ndarray, shape (n, n_free, n_free)
+    slope : ndarray, shape (n, n_free)
+        Half the derivatives of C.
+    model : ndarray, shape (n, n_bins)
+    """
+    n, free = len(counts), len(box.free)
+    theta, cstat = np.empty((n, starts.shape[2])), np.full(n, math.inf)
+    info, slope = np.empty((n, free, free)), np.empty((n, free))
+    model = np.empty(counts.shape)
+    for i in range(n):
+        data = channels(counts[i])
+        here = at_redshift(shapes, nodes[i], together)
+        theta[i] = starts[i, 0]
+        for k in range(starts.shape[1]):
+            end = descend(here, data, box, starts[i, k], MOST)
+            if end.cstat < cstat[i]:
+                theta[i], cstat[i] = end.theta, end.cstat
+        info[i], slope[i] = information(here, data, box, theta[i])
+        model[i] = model_counts(here, theta[i])
+    return theta, cstat, info, slope, model
+
+
+@jit
+def _sampled(
+    shapes: Shapes,
+    nodes: Integers,
+    together: int,
+    norms: Norms,
+    places: Floats,
+    counts: Floats,
+    centres: Centres,
+    points: Points,
+) -> tuple[Floats, Floats]:
+    """Sample shape parameters about minima; likelihoods are averaged over norms at each point.
+
+    Parameters
+    ----------
+    places : ndarray, shape (n_sampled, 2, POINTS)
+        Values of the parameters and their places.
+
+    Returns
+    -------
+    log_mean : ndarray, shape (n,)
+        ln of the mean of likelihoods over densities of the points.
+    effective : ndarray, shape (n,)
+        ln of the fraction of points that count.
+    """
+    n, free, number = len(counts), len(centres.free), len(points.values)
+    log_mean, effective = np.empty(n), np.empty(n)
+    thetas, density = np.empty((number, centres.theta.shape[1])), np.empty(number)
+    for i in range(n):
+        kept = 0
+        for k in range(number):
+            thetas[kept] = centres.theta[i]
+            inside = True
+            for a in range(free):
+                place = centres.places[i, a]
+                for b in range(a + 1):
+                    place += centres.cholesky[i, a, b] * points.values[k, b]
+                inside = inside and 0.0 <= place <= 1.0
+                spot = min(max(place, 0.0), 1.0) * (POINTS - 1)
+                cell = min(int(spot), POINTS - 2)
+                low, high = places[a, 0, cell], places[a, 0, cell + 1]
+                thetas[kept, centres.free[a]] = low + (spot - cell) * (high - low)
+            density[kept] = points.log_density[k]
+            kept += 1 if inside else 0
+        here = at_redshift(shapes, nodes[i], together)
+        heights = log_integrals(here, counts[i], norms, thetas[:kept]) - density[:kept]
+        highest = heights.max() if kept else -1e6
+        weights = np.exp(heights - highest)
+        log_mean[i] = highest + math.log(max(weights.sum(), 1e-300) / number)
+        weighed = weights.sum() ** 2 / max((weights**2).sum(), 1e-300)
+        effective[i] = math.log(max(weighed, 1.0) / number)
+    return log_mean, effective
