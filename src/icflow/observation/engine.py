@@ -305,14 +305,13 @@ def _binned(files: SpectrumFiles, rmf: Rmf, control: FitControl, regroup: bool) 
 
 def _companions(spectrum: SpectrumFiles, systematics: Systematics | None) -> Module:
     """Return what an observed spectrum is folded with, as engines read it."""
-    wrong = {} if systematics is None else {"systematics": systematics}
     return Module(
         name=spectrum.name,
         rmf=str(spectrum.rmf),
         arf=None if spectrum.arf is None else str(spectrum.arf),
         exposure=spectrum.spectrum.exposure,
         background=None if spectrum.background is None else str(spectrum.background),
-        **wrong,
+        systematics=systematics or Systematics(),
     )
 
 

@@ -216,10 +216,12 @@ class Neighbourhood:
         _, log_det = np.linalg.slogdet(precision)
         constant = 0.5 * len(diagonal) * np.log(2 * np.pi)
         gaussian = constant - 0.5 * (cstat + log_det)
-        ordered = _ordered(self._images, places, widths, slopes)
+        # As fitted, for what is sampled about them.
+        centres = places
+        places, widths, slopes = _ordered(self._images, places, widths, slopes)
         none = np.zeros(len(cstat))
-        nearest = Nearest(cstat, gaussian, none, none, *ordered, residuals)
-        return nearest, places, precision
+        nearest = Nearest(cstat, gaussian, none, none, places, widths, slopes, residuals)
+        return nearest, centres, precision
 
 
 class Points(NamedTuple):
