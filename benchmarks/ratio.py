@@ -5,9 +5,10 @@
     python benchmarks/ratio.py --spectra 200  # fewer
     python benchmarks/ratio.py --configfile config/systematics.yaml  # as many as the run had
 
-Spectra are the first ones of the test datasets, simulated channel by channel. The exact ratio is
-that of the evidences of both classes with the redshift known, which know of nothing that is wrong
-with calibration and background. Results go to results/ratio.json.
+Spectra are the first ones of the test datasets, simulated channel by channel. The rough ratio is
+that of the fits, before anything is learnt. The exact ratio is that of the evidences of both
+classes with the redshift known, which know of nothing that is wrong with calibration and
+background. Results go to results/ratio.json.
 """
 
 from __future__ import annotations
@@ -117,9 +118,15 @@ def main() -> None:
         row["false_alarms"] = float((odds[~is_ic] > 0).mean())
         row["ms_a_spectrum"] = 1e3 * (time.process_time() - started) / len(odds)
         row["unlike"] = float(np.concatenate([network.unlike(each) for each in given]).mean())
+        rough = np.concatenate([each.rough for each in given])
+        row |= {f"{key}_rough": value for key, value in measured(rough, is_ic).items()}
         near = (np.abs(odds) < NEAR) & (np.abs(truth) < NEAR)
         if own.at_truth:
             row["correlation_near"] = float(np.corrcoef(odds[near], truth[near])[0, 1])
+            exact_near = np.abs(truth) < NEAR
+            row["correlation_near_rough"] = float(
+                np.corrcoef(rough[exact_near], truth[exact_near])[0, 1]
+            )
         fresh = hypotheses.draw(FRESH, np.random.default_rng(own.seed + 1))
         fresh_odds = network.log_odds(fresh.inputs)
         row["calibration_error"] = calibration_error(fresh_odds, fresh.is_ic)
