@@ -41,6 +41,7 @@ MOST = 20  # iterations of each
 SAMPLED, FREEDOM = 64, 4  # points about a minimum, of a t distribution with so many degrees
 PIECE = 250  # spectra that are fitted together
 POINTS = 2000  # of the tables of priors
+NOWHERE = -9e5  # the logarithm of a mean is below this where no point lies in the priors
 UNIFORM = 12.0  # one over the variance of a uniform prior of width 1
 # How far background norms may lie from 1: in units of their scatter, at most.
 REACH, MOST_REACH = 4.0, 0.95
@@ -163,6 +164,7 @@ class Neighbourhood:
         log_det = np.log(np.einsum("nii->ni", cholesky)).sum(axis=1)
         # Like plasmas exchanged for one another are as likely.
         log_evidence = sampled + log_det + math.log(len(self._images))
+        log_evidence = np.where(sampled > NOWHERE, log_evidence, nearest.gaussian)
         return nearest._replace(log_evidence=log_evidence, effective=effective)
 
     def _without(self, shapes: Shapes) -> Shapes:
