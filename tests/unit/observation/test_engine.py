@@ -204,12 +204,13 @@ def test_what_is_wrong_is_drawn_for_each_spectrum(
     np.testing.assert_array_equal(right, drawn(engine, 1, truth)[0])
     rows = drawn(wrong, 150, truth)
     np.testing.assert_array_equal(rows[:3], drawn(wrong, 3, truth))
-    band = wrong.used_channels()
-    soft, hard = band & (wrong.energies[:, 0] < 6), band & (wrong.energies[:, 0] > 70)
-    for part, scatter in ((soft, 0.015), (hard, 0.001)):
+    low = np.where(wrong.used_channels(), wrong.energies[:, 0], -1.0)
+    soft, hard = (low > 0) & (low < 6), low > 70
+    # The area is that of the source: where particles are all there is, it changes next to nothing.
+    for part, least, most in ((soft, 0.015, 0.03), (hard, 5e-5, 1e-3)):
         share = rows[:, part].sum(axis=1) / right[part].sum()
         assert share.mean() == pytest.approx(1.0, abs=4 * share.std() / np.sqrt(150) + 1e-3)
-        assert share.std() > scatter
+        assert least < share.std() < most
     # The area is wrong in both modules alike.
     first, second = (rows[:, soft & (wrong.module == name)].sum(axis=1) for name in ("A", "B"))
     assert np.corrcoef(first, second)[0, 1] > 0.9
