@@ -94,10 +94,11 @@ def test_they_reach_the_minima_of_thorough_fits(
     assert np.mean(above < 0.1) >= 0.9
     # The evidence is that of integrals that take their time, but for a few.
     randoms = (of_spectrum(1, "set", row, "test") for row in range(12))
-    exact = engine.integrate(scenario, ENERGIES, counts[:12], truth, KNOWN, randoms)
-    difference = nearest.log_evidence[:12] - [integral.log for integral in exact]
+    integrals = engine.integrate(scenario, ENERGIES, counts[:12], truth, KNOWN, randoms)
+    exact = np.array([integral.log for integral in integrals])
+    difference = nearest.log_evidence[:12] - exact
     assert np.median(np.abs(difference)) < 0.4
-    worse = nearest.gaussian[:12] - [integral.log for integral in exact]
+    worse = nearest.gaussian[:12] - exact
     assert np.abs(difference).mean() < np.abs(worse).mean()
 
 
