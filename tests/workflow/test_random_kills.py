@@ -57,6 +57,8 @@ def start(project: Project) -> Any:
 
 @pytest.mark.kills
 def test_runs_killed_at_random_end_with_the_same_bytes(finished: Project, fresh: Project) -> None:
+    # Whoever runs these tests in the background has interrupts ignored, which children inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     chance, expected, done = random.Random(SEED), finished.contents(), Counter[str]()
     process: subprocess.Popen[str] | None = None
     rounds, hurt = 0, False
