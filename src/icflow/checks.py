@@ -307,10 +307,11 @@ def _check_pairs(changed: Mapping[str, Detector], path: str) -> None:
 
 def _check_axis(path: str, scan: Scan) -> None:
     """Check that the figure of a scan has a place for each of its points."""
-    if scan.figure != "changes" and any(point.value is None for point in scan.points):
+    named = scan.figure in ("changes", "matrix")
+    if not named and any(point.value is None for point in scan.points):
         raise IcflowError(
             f"{path}: its figure is drawn against the value, which a point lacks; give "
-            "every point one, or draw `changes`"
+            "every point one, or draw `changes` or a `matrix`"
         )
     if scan.figure == "fluxes" and any((point.value or 0) <= 0 for point in scan.points):
         raise IcflowError(

@@ -91,3 +91,26 @@ def test_new_environments_install_the_icflow_that_runs_snakemake(
     if name == "heasoft":
         assert (prefix / "bin/icflow").is_symlink()
         assert f"={prefix}/bin/python" in (prefix / "etc/conda/activate.d/icflow.sh").read_text()
+
+
+def test_the_image_has_all_that_the_package_is_built_from(root: Path, tmp_path: Path) -> None:
+    recipe = (root / "containers/icflow.def").read_text(encoding="utf-8")
+    files = recipe.partition("%files")[2].partition("%post")[0].split()[::2]
+    for name in files:
+        # Links stay links, as in an image: some lead to what is not copied.
+        copy = tmp_path / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if (root / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+            shutil.copytree(root / name, copy, symlinks=True, ignore=ignored)
+        else:
+            shutil.copy(root / name, copy)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+    built = subprocess.run(
+        [*command, "--no-build-isolation", "--wheel-dir", tmp_path / "wheels", tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    assert len(list((tmp_path / "wheels").glob("icflow-*.whl"))) == 1
