@@ -30,15 +30,20 @@ LOST = (
     "report.html",
 )
 
-# What is killed, during which subcommand, on the way to which target.
+# What is killed, how, during which subcommand, on the way to which target.
 KILLS = [
-    ("snakemake", "simulate", "simulate"),
-    ("job", "label", "label"),
-    ("snakemake", "baseline", "baseline"),
-    ("job", "train", "train"),
-    ("snakemake", "train", "train"),
-    ("snakemake", "evaluate", "evaluate"),
-    ("job", "figures", "all"),
+    ("group", signal.SIGTERM, "simulate", "simulate"),
+    ("snakemake", signal.SIGKILL, "simulate", "simulate"),
+    ("group", signal.SIGINT, "label", "label"),
+    ("job", signal.SIGKILL, "label", "label"),
+    ("group", signal.SIGKILL, "baseline", "baseline"),
+    ("snakemake", signal.SIGKILL, "baseline", "baseline"),
+    ("group", signal.SIGTERM, "integrate", "integrate"),
+    ("job", signal.SIGKILL, "train", "train"),
+    ("group", signal.SIGINT, "train", "train"),
+    ("snakemake", signal.SIGKILL, "train", "train"),
+    ("snakemake", signal.SIGKILL, "evaluate", "evaluate"),
+    ("job", signal.SIGKILL, "figures", "all"),
 ]
 
 
@@ -55,9 +60,11 @@ def find_job(snakemake: psutil.Process, subcommand: str) -> psutil.Process | Non
     return None
 
 
-def kill_during(project: Project, victim: str, subcommand: str, target: str) -> str:
-    """Start Snakemake and kill it, or its job, during a stage; return what it said."""
-    process = project.start(target)
+def kill_during(
+    project: Project, victim: str, number: signal.Signals, subcommand: str, target: str
+) -> str:
+    """Start Snakemake and kill it, its group or its job in a stage; return what it said."""
+    process = project.start(target, around=("setsid",))
     snakemake = psutil.Process(process.pid)
     job = None
     while job is None and process.poll() is None:
@@ -66,10 +73,13 @@ def kill_during(project: Project, victim: str, subcommand: str, target: str) -> 
     assert job is not None, f"no job {subcommand} ran: {process.communicate()[0]}"
     if victim == "snakemake":
         # Its jobs outlive it and go on beside those of the next one.
-        snakemake.send_signal(signal.SIGKILL)
+        snakemake.send_signal(number)
         process.wait()
         return ""
-    job.send_signal(signal.SIGKILL)
+    if victim == "group":
+        os.killpg(process.pid, number)
+    else:
+        job.send_signal(number)
     output, _ = process.communicate()
     return str(output)
 
@@ -89,8 +99,10 @@ def test_killed_runs_go_on_and_end_with_the_same_bytes(finished: Project, copied
     lost = lose(copied)
     folders = {path.name for path in finished.results.iterdir() if path.is_dir()}
     assert {name.split("/")[0] for name in lost} >= folders - {"logs", "benchmarks"}
-    for victim, subcommand, target in KILLS:
-        output = kill_during(copied, victim, subcommand, target)
+    # Whoever runs these tests in the background has interrupts ignored, which children inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for victim, number, subcommand, target in KILLS:
+        output = kill_during(copied, victim, number, subcommand, target)
         if victim == "job":
             assert "Error in rule" in output
             assert "Traceback" not in output
