@@ -404,19 +404,9 @@ class Bench:
         self.run(make_shard, missing)
         return paths
 
-    def save(
-        self,
-        row: str,
-        value: float,
-        unit: str,
-        target: float,
-        at_least: bool = False,
-        limit: str = "",
-        **more: Any,
-    ) -> None:
-        """Add a row to the output and print it; `limit` says what the machine would allow."""
-        own = {"scale": self.scale, **more}
-        rows.save(self.output, row, value, unit, target, at_least=at_least, limit=limit, **own)
+    def save(self, row: str, value: float, unit: str, target: float, **more: Any) -> None:
+        """Add a row to the output and print it; see `rows.save`."""
+        rows.save(self.output, row, value, unit, target, scale=self.scale, **more)
 
 
 def table(headings: Sequence[str], lines: Iterable[Sequence[object]]) -> None:

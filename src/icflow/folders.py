@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,12 @@ def data_folders() -> Iterator[Path]:
     headas = heasoft.folder()
     if headas:
         yield from (Path(os.path.normpath(Path(headas, name))) for name in MODEL_DATA)
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment of a Python process that finds this library from any folder."""
+    paths = [os.path.abspath(path) for path in sys.path]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _user_folder() -> Path:

@@ -20,6 +20,7 @@ import numpy as np
 
 from icflow.config import AtomicData, from_json
 from icflow.errors import IcflowError
+from icflow.folders import child_environment
 from icflow.typing import Floats
 
 PATIENCE = 120  # s for one call
@@ -41,6 +42,7 @@ class Apart:
     def __init__(self, atomic_data: AtomicData) -> None:
         self._settings = atomic_data.model_dump_json()
         self._process: subprocess.Popen[bytes] | None = None
+        atexit.register(self.stop)
 
     def evaluate(self, name: str, edges: Floats, values: Floats, where: str) -> Floats:
         """Return what a model gives, in its own units, shape (n_bins,).
@@ -82,14 +84,12 @@ class Apart:
             self._process = None
 
     def _start(self) -> subprocess.Popen[bytes]:
-        atexit.register(self.stop)
-        paths = [os.path.abspath(path) for path in sys.path]
         return subprocess.Popen(  # noqa: S603 - a fixed command
             [sys.executable, "-m", __name__, self._settings],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+            env=child_environment(),
         )
 
     def _failed(self, where: str, how: str) -> IcflowError:

@@ -10,7 +10,6 @@ before it does, and what came of it is kept among the caches.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from functools import cache
 
 from icflow.errors import IcflowError
 from icflow.files import write_json
-from icflow.folders import cache_folder
+from icflow.folders import cache_folder, child_environment
 
 PATIENCE = 120  # s
 WORKS = "works"
@@ -62,17 +61,11 @@ def _outcome(name: str) -> str:
         # Some write files into the folder in which they run.
         try:
             done = subprocess.run(  # noqa: S603 - a fixed command
-                command, cwd=folder, capture_output=True, timeout=PATIENCE, env=_environment()
+                command, cwd=folder, capture_output=True, timeout=PATIENCE, env=child_environment()
             )
         except subprocess.TimeoutExpired:
             return f"does not end within {PATIENCE} s"
     return WORKS if done.returncode >= 0 else f"ends the process (signal {-done.returncode})"
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment of a process that finds this library from any folder."""
-    paths = [os.path.abspath(path) for path in sys.path]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 
 from icflow.errors import IcflowError
 from icflow.files import read_json
+from icflow.folders import child_environment
 from icflow.models import library, trial
 
 # Each by itself is tried; those that are offered must not disturb one another either.
@@ -73,7 +74,7 @@ def test_every_model_that_is_offered_gives_an_answer_and_leaves_no_file(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        env=trial._environment(),
+        env=child_environment(),
     )
     assert done.returncode == 0, done.stderr[-500:]
     number, left = done.stdout.split(maxsplit=1)
