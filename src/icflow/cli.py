@@ -84,7 +84,7 @@ COMMANDS: list[Command] = [
         "cache",
         BEFORE,
         "show what is kept between runs",
-        "--clear  remove the tables that are made again when they are needed",
+        "--clear  remove tables and compiled functions, which are made again when they are needed",
     ),
     OfSettings(
         "responses",

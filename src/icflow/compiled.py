@@ -5,16 +5,16 @@ of several copies, each optimised next to its caller, is taken by the name that
 they share: which one depends on what was compiled or loaded first, and sums in
 another order differ in their last digits. A rerun has to give the same bytes.
 
-Compiled functions are kept beside their sources or, where these cannot be written
-(a package that an administrator has installed), below the user's cache. An edit of
-a function compiles it anew, and its callers, wherever they stand; one process
+Compiled functions are kept in the user's cache under the content of their source: every
+clone, installation and project of the same code shares them, and versions lie side by side.
+An edit of a function compiles it anew, and its callers, wherever they stand; one process
 compiles, others that need the same function wait.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
+import pickle
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache, wraps
@@ -25,23 +25,20 @@ from typing import Any, TypeVar, cast
 import numba
 import numpy as np
 from numba import njit
-from numba.core.caching import FunctionCache
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.dispatcher import Dispatcher
 
 from icflow.files import process_lock
 from icflow.folders import cache_folder
 
-_PACKAGE = Path(__file__).parent
-_SETTINGS: Any = numba.config
+# Characters of the SHA-256 of a source that make the name of what is compiled from it.
+_DIGEST = 16
 
 
 def compiled_folder() -> Path:
-    """Return the folder below which compiled functions are kept."""
-    return Path(_SETTINGS.CACHE_DIR or _PACKAGE)
-
-
-if not _SETTINGS.CACHE_DIR and not os.access(_PACKAGE, os.W_OK):
-    _SETTINGS.CACHE_DIR = str(cache_folder() / "compiled")
+    """Return the folder of compiled functions: NUMBA_CACHE_DIR, else below the user's cache."""
+    given = cast(Any, numba.config).CACHE_DIR
+    return Path(given) if given else cache_folder() / "compiled"
 
 
 @cache
@@ -78,9 +75,44 @@ def _text(value: Any) -> str:
     return repr(getattr(value, "_fields", None))
 
 
+@cache
+def _source(file: str) -> bytes:
+    return hashlib.sha256(Path(file).read_bytes()).digest()
+
+
+class _Place(_CacheLocator):
+    """Where the machine code of a function lies: not by its path, but by its source's content."""
+
+    def __init__(self, function: FunctionType, file: str) -> None:
+        self._stamp = _source(file)
+        self._line = function.__code__.co_firstlineno
+
+    @classmethod
+    def from_function(cls, py_func: FunctionType, py_file: str) -> _Place:
+        """Return the place of a function."""
+        return cls(py_func, py_file)
+
+    def get_cache_path(self) -> str:
+        """Return the folder."""
+        return str(compiled_folder())
+
+    def get_source_stamp(self) -> bytes:
+        """Return what the machine code belongs to."""
+        return self._stamp
+
+    def get_disambiguator(self) -> str:
+        """Return what tells functions of one name apart."""
+        return f"{self._line}-{self._stamp.hex()[:_DIGEST]}"
+
+
+class _Results(CompileResultCacheImpl):
+    _locator_classes = [_Place]  # noqa: RUF012 (numba's own declaration)
+
+
 class _Kernels(FunctionCache):
     """The machine code of a function on disk, by argument types."""
 
+    _impl_class = _Results
     lock: Any = None
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
@@ -88,15 +120,31 @@ class _Kernels(FunctionCache):
         key = super()._index_key(sig, codegen)  # type: ignore[no-untyped-call]
         return (*key, fingerprint(self._py_func))
 
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep the machine code, where the folder can be written."""
+        with suppress(OSError):
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the machine code; None if this process has to make it, while others wait."""
-        kernel = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        kernel = self._load(sig, target_context)
         if kernel is None:
             with suppress(OSError):  # a file system without locks
-                self.lock = process_lock(f"{self.cache_path}/{self._impl.filename_base}.lock")
-                self.lock.acquire()
-            kernel = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+                lock = process_lock(f"{self.cache_path}/{self._impl.filename_base}.lock")
+                lock.acquire()
+                self.lock = lock
+            kernel = self._load(sig, target_context)
         return kernel
+
+    def _load(self, sig: Any, target_context: Any) -> Any:
+        """Return the machine code that is kept; None if there is none that can be read."""
+        try:
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        except OSError:
+            return None
+        except (pickle.UnpicklingError, EOFError, ValueError, AttributeError, IndexError):
+            self.flush()  # type: ignore[no-untyped-call]
+            return None
 
     def release(self) -> None:
         """Let the others go on, whether or not the machine code could be made."""

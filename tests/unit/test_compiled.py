@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import pkgutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
+import pytest
 from numba.core.dispatcher import Dispatcher
 
 import icflow
@@ -52,10 +54,12 @@ print(json.dumps([outer(3.0), sorted(Compilations.names)]))
 """
 
 
-def calculate(folder: Path, processes: int) -> list[Any]:
+def calculate(folder: Path, processes: int, kept: Path) -> list[Any]:
     """Call the outer function in processes that start at once; return what each of them says."""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(kept)}
+    command = [sys.executable, "main.py"]
     running = [
-        subprocess.Popen([sys.executable, "main.py"], cwd=folder, stdin=PIPE, stdout=PIPE)
+        subprocess.Popen(command, cwd=folder, env=environment, stdin=PIPE, stdout=PIPE)
         for _ in range(processes)
     ]
     for process in running:
@@ -85,18 +89,48 @@ def test_compiled_functions_are_put_into_their_callers() -> None:
 
 
 def test_an_edit_of_what_is_called_compiles_the_caller_anew(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
     write(tmp_path, inner=INNER, outer=OUTER, main=MAIN)
-    assert calculate(tmp_path, 1) == [[70.0, ["inner", "outer"]]]
-    assert calculate(tmp_path, 1) == [[70.0, []]]
+    assert calculate(tmp_path, 1, kept) == [[70.0, ["inner", "outer"]]]
+    assert calculate(tmp_path, 1, kept) == [[70.0, []]]
     write(tmp_path, inner=INNER.replace("+ 1.0", "+ 2.0"))
-    assert calculate(tmp_path, 1) == [[80.0, ["inner", "outer"]]]
+    assert calculate(tmp_path, 1, kept) == [[80.0, ["inner", "outer"]]]
     write(tmp_path, inner=INNER.replace("SCALE = 2.0", "SCALE = 3.0"))
-    assert calculate(tmp_path, 1) == [[100.0, ["inner", "outer"]]]
+    assert calculate(tmp_path, 1, kept) == [[100.0, ["inner", "outer"]]]
+    # What was there before is there still.
+    write(tmp_path, inner=INNER)
+    assert calculate(tmp_path, 1, kept) == [[70.0, []]]
+
+
+def test_copies_of_the_same_code_share_what_is_compiled(tmp_path: Path) -> None:
+    for name, compiled in (("first", ["inner", "outer"]), ("second", [])):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, inner=INNER, outer=OUTER, main=MAIN)
+        assert calculate(tmp_path / name, 1, tmp_path / "kept") == [[70.0, compiled]]
+
+
+def test_functions_are_compiled_where_nothing_can_be_kept(tmp_path: Path) -> None:
+    write(tmp_path, inner=INNER, outer=OUTER, main=MAIN)
+    nowhere = tmp_path / "main.py/kept"
+    assert calculate(tmp_path, 1, nowhere) == [[70.0, ["inner", "outer"]]]
+
+
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+def test_what_is_damaged_is_compiled_anew(tmp_path: Path, kind: str) -> None:
+    kept = tmp_path / "kept"
+    write(tmp_path, inner=INNER, outer=OUTER, main=MAIN)
+    calculate(tmp_path, 1, kept)
+    (damaged,) = kept.glob(f"outer*.{kind}")
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    (value, names), *_ = calculate(tmp_path, 1, kept)
+    assert value == 70.0 and "outer" in names
+    assert calculate(tmp_path, 1, kept) == [[70.0, []]]
 
 
 def test_one_process_compiles_and_the_other_waits(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
     write(tmp_path, inner=INNER, outer=OUTER, main=MAIN)
-    results = calculate(tmp_path, 2)
+    results = calculate(tmp_path, 2, kept)
     assert [value for value, _ in results] == [70.0, 70.0]
     assert sorted(name for _, names in results for name in names) == ["inner", "outer"]
-    assert not list(tmp_path.rglob("*.lock"))
+    assert list(kept.glob("*.nbi")) and not list(kept.glob("*.lock"))

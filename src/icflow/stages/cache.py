@@ -17,16 +17,18 @@ def run(clear: bool = False) -> str:
     Parameters
     ----------
     clear : bool
-        Whether to remove the tables first. Fetched files stay: they would have
-        to be fetched again.
+        Whether to remove tables and compiled functions first. Fetched files stay:
+        they would have to be fetched again.
     """
+    compiled = compiled_folder()
     if clear:
         cache.trim(largest=0)
-    compiled = compiled_folder()
+        for path in compiled.glob("*.nb[ci]"):
+            path.unlink(missing_ok=True)
     rows = (
         ("fetched files", data_folder(), (data_folder() / name for name in RESOURCES)),
         ("folded tables", cache.folder(), (path for path, _ in cache.tables())),
-        ("compiled functions", compiled, compiled.rglob("*.nb[ci]")),
+        ("compiled functions", compiled, compiled.glob("*.nb[ci]")),
     )
     return "\n".join(f"{what}: {_sizes(files)} in {folder}" for what, folder, files in rows)
 
