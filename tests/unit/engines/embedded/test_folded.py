@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ from icflow.config import AtomicData
 from icflow.engines.embedded import folded
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.models.expression import parse
+from icflow.typing import Floats
 
 
 def test_a_smooth_curve_is_tabulated_to_its_tolerance() -> None:
     x = np.linspace(1, 10, 30)
-    table = folded.sampled(lambda index: x**-index, 1.0, 3.0)
+    table = folded.sampled(lambda indices: x ** -np.array(indices)[:, None], 1.0, 3.0)
     assert table is not None and table.first == 1.0
     assert len(table.nodes) in folded.CURVE_NODES
     assert table.first + table.step * (len(table.nodes) - 1) == pytest.approx(3.0)
@@ -24,7 +26,23 @@ def test_a_smooth_curve_is_tabulated_to_its_tolerance() -> None:
 
 def test_what_is_not_smooth_has_no_table() -> None:
     x = np.linspace(1, 10, 30)
-    assert folded.sampled(lambda phase: 2 + np.sin(1e4 * phase * x), 2.0, 7.0) is None
+
+    def waves(phases: Sequence[float]) -> Floats:
+        return 2 + np.sin(1e4 * np.outer(phases, x))
+
+    assert folded.sampled(waves, 2.0, 7.0) is None
+
+
+def test_no_value_is_asked_for_twice_or_beside_too_many() -> None:
+    x, asked = np.linspace(1, 10, 30), []
+
+    def rates(indices: Sequence[float]) -> Floats:
+        assert len(indices) <= folded.TOGETHER
+        asked.extend(indices)
+        return x ** -np.array(indices)[:, None]
+
+    assert folded.sampled(rates, 1.0, 3.0) is not None
+    assert len(asked) == len(set(asked)) > folded.TOGETHER
 
 
 @pytest.fixture(scope="module")

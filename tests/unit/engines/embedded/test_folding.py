@@ -53,6 +53,8 @@ def test_photons_are_redistributed() -> None:
     np.testing.assert_allclose(
         made.fold(np.array([4.0, 8.0]), np.array([2.0, 0.5])), [4.0, 5.0, 3.0]
     )
+    several = np.random.default_rng(1).random((5, 2))
+    assert np.array_equal(made.fold(several), [made.fold(photons) for photons in several])
 
 
 def test_a_range_of_the_background_file_goes_before_that_of_fits(
