@@ -13,6 +13,7 @@ import numpy as np
 
 from icflow.cache import cached
 from icflow.engines.base import Module
+from icflow.engines.embedded.redistribution import Runs, redistribute, runs_of
 from icflow.errors import IcflowError
 from icflow.models import library
 from icflow.models.background import BackgroundComponent, read_background
@@ -72,7 +73,8 @@ class Response:
         self.energies = self.rmf.energies
         self.n_channels = len(rmf.channel)
         self.area = area[self.wide]
-        digest = hashlib.sha256((self.rmf.digest or digest_of(self.rmf.matrix)).encode())
+        self._digest = self.rmf.digest or digest_of(self.rmf.matrix)
+        digest = hashlib.sha256(self._digest.encode())
         for part in (self.energies, self.area):
             digest.update(np.ascontiguousarray(part).data)
         self.key = digest.hexdigest()
@@ -83,8 +85,7 @@ class Response:
         Parameters
         ----------
         photons : ndarray, shape (n_energies,) or (n_models, n_energies)
-            Photons/cm²/s per model bin. Several models at once take a quarter of the time: the
-            matrix is read once for all of them.
+            Photons/cm²/s per model bin. Several models at once take half of the time each.
         area : ndarray, shape (n_energies,), optional
             Instead of the ARF, cm².
 
@@ -92,8 +93,15 @@ class Response:
         -------
         ndarray, shape (n_channels,) or (n_models, n_channels)
         """
-        detected = photons * (self.area if area is None else area)
-        return np.asarray(self.rmf.matrix.T @ np.ascontiguousarray(detected.T)).T
+        area = self.area if area is None else area
+        detected = np.ascontiguousarray(np.atleast_2d(photons * area))
+        counts = np.zeros((len(detected), self.n_channels))
+        redistribute(self._runs, detected, counts)
+        return counts if photons.ndim > 1 else counts[0]
+
+    @cached_property
+    def _runs(self) -> Runs:
+        return runs_of(self.rmf.matrix, self._digest)
 
     def scaled(self, areas: Floats) -> Response:
         """Return the response with every channel multiplied by a factor, shape (n_channels,)."""
