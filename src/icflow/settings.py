@@ -273,6 +273,7 @@ class FitSpectrumSettings(ModelSettings, FitControl):
     background: list[str] = Field([])
     energies: Energies = Field([3.0, 80.0])
     group_min: Annotated[int, Field(ge=0)] = 0
+    strategy: Literal["thorough", "plain"] = "thorough"
     max_iterations: int = 500
     freeze: dict[str, Number]
     link: dict[str, str]

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,17 @@ from icflow.errors import IcflowError
 from icflow.typing import Counts, Floats
 
 _OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*)")
+# Options of `icflow fit` that are one argument of `icflow.Model`.
+_OF_PARAMETERS = {"freeze", "link", "limits", "start"}
 
 
 def in_python(text: str) -> str:
     """Return a sentence that names arguments where the command line has options."""
-    return _OPTION.sub(lambda match: match[1].replace("-", "_"), text)
+
+    def argument(match: re.Match[str]) -> str:
+        return "parameters" if match[1] in _OF_PARAMETERS else match[1].replace("-", "_")
+
+    return _OPTION.sub(argument, text)
 
 
 @contextmanager
@@ -37,7 +44,7 @@ def number(value: Any, unit: Any, name: str) -> float:
     ----------
     value : number or astropy.units.Quantity
     unit : str or astropy.units.Unit or None
-        None where a quantity has no meaning.
+        None for a plain number; a quantity is dimensionless then.
     name : str
         Of the argument, for errors.
 
@@ -70,14 +77,47 @@ def whole(value: Any, name: str) -> int:
     return int(value)
 
 
-def floats(values: Any, name: str) -> Floats:
-    """Return an array of numbers.
+def seed(value: Any) -> int:
+    """Return the seed of random numbers.
 
     Raises
     ------
     IcflowError
-        If these are no numbers, or of no rectangular shape.
+        If it is no whole number from 0.
     """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise IcflowError(f"seed is {value!r}; give a whole number, 0 or more")
+    return int(value)
+
+
+def path(value: Any, name: str) -> str:
+    """Return the name of a file or a folder as text.
+
+    Raises
+    ------
+    IcflowError
+        If it is none.
+    """
+    if not isinstance(value, (str, PathLike)):
+        raise IcflowError(f"{name} is {value!r}; give the name of a file, or a path")
+    return str(fspath(value))
+
+
+def optional_path(value: Any, name: str) -> str | None:
+    """Return the same, or None."""
+    return None if value is None else path(value, name)
+
+
+def floats(values: Any, name: str, unit: Any = None) -> Floats:
+    """Return an array of numbers, of a quantity in a unit.
+
+    Raises
+    ------
+    IcflowError
+        If these are no numbers, of no rectangular shape, or in a wrong unit.
+    """
+    if hasattr(values, "unit"):
+        values = _without_unit(values, unit, name)
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
@@ -100,11 +140,13 @@ def mapping(values: Any, name: str) -> Mapping[str, Any]:
 def _without_unit(quantity: Any, unit: Any, name: str) -> Any:
     from astropy import units
 
-    if unit is None:
+    if unit is None and not quantity.unit.is_equivalent(units.one):
         raise IcflowError(f"{name} is {quantity}, and has no unit; give a plain number")
     try:
         # Energies may be given as wavelengths, frequencies or temperatures.
-        return quantity.to_value(unit, equivalencies=units.spectral() + units.temperature_energy())
+        return quantity.to_value(
+            unit or units.one, equivalencies=units.spectral() + units.temperature_energy()
+        )
     except units.UnitConversionError:
         raise IcflowError(
             f"{name} is {quantity}, which cannot be converted to {unit}; give a number or a "
@@ -158,6 +200,8 @@ def counts(values: Any, n_channels: int, what: str) -> Counts:
     IcflowError
         If the length is wrong, or they are not counts.
     """
+    if hasattr(values, "unit"):
+        values = _without_unit(values, "ct", "counts")
     try:
         rows = np.atleast_2d(np.asarray(values))
     except ValueError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,8 @@ import numpy as np
 
 from icflow.api.arguments import energies as energies_of
 from icflow.api.arguments import in_python, number, whole
+from icflow.api.arguments import path as path_of
+from icflow.api.arguments import seed as seed_of
 from icflow.api.flux import STEP, Flux, band_flux
 from icflow.api.instrument import Name
 from icflow.api.printing import as_html
@@ -186,7 +187,9 @@ class Fit:
     def goodness(self, n: int = 400, seed: int = 1) -> float:
         """Return the fraction of spectra simulated with the best fit that fit no better.
 
-        Each is fitted anew. The observed spectrum counts as one of them, so that it is never 0.
+        Each is fitted anew. The observed spectrum counts as one of them, so that it is never 0;
+        where all others fit better by far, it is how probable such a spectrum is as C of these
+        scatters.
 
         Parameters
         ----------
@@ -200,7 +203,7 @@ class Fit:
         >>> 0.05 < fit.goodness(50) < 0.95
         True
         """
-        n = whole(n, "n")
+        n, seed = whole(n, "n"), seed_of(seed)
         library.configure(self.model.atomic_data)
         engine, model = self._record.engine, self._record.model
         counts = Draws(seed, "goodness").of(engine.expected(model, self.values), n)
@@ -231,7 +234,7 @@ class Fit:
         IcflowError
             If the suffix is another one, or XSPEC cannot load a name with a blank.
         """
-        target = Path(fspath(path))
+        target = Path(path_of(path, "path"))
         if target.suffix == ".json":
             write_json(target, as_json(self._record))
         elif target.suffix == ".xcm":

@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from os import PathLike, fspath
+from os import PathLike
 from typing import Any
 
-from icflow.api.arguments import listed, number
+from icflow.api.arguments import energies as energies_of
+from icflow.api.arguments import listed, number, optional_path, path
 from icflow.config import AtomicData, Module, checked
 from icflow.config.model import MODULE_NAME
 from icflow.engines.embedded.engine import EmbeddedEngine
@@ -19,6 +20,8 @@ from icflow.typing import Floats
 
 # A file.
 Name = str | PathLike[str]
+# Energies that are fitted where none are chosen, keV.
+DEFAULT = (3.0, 80.0)
 # Engines that are kept: their responses take a second to read.
 KEPT = 4
 
@@ -69,10 +72,10 @@ class Instrument:
     def module(self) -> Module:
         """The same as a configuration has it."""
         given = {
-            "rmf": fspath(self.rmf),
-            "arf": None if self.arf is None else fspath(self.arf),
+            "rmf": path(self.rmf, "rmf"),
+            "arf": optional_path(self.arf, "arf"),
             "exposure": number(self.exposure, "s", "exposure"),
-            "background": None if self.background is None else fspath(self.background),
+            "background": optional_path(self.background, "background"),
             "systematics": dict(self.systematics or {}),
             "name": self.name,
         }
@@ -110,6 +113,28 @@ def engine_of(
     # The model library has one state for all engines.
     library.configure(atomic_data)
     return engine
+
+
+def energies_in(engine: EmbeddedEngine, energies: Any) -> tuple[float, float]:
+    """Return the energies to fit, keV: those given, or all from 3 to 80.
+
+    Raises
+    ------
+    IcflowError
+        If those given reach outside a response.
+    """
+    if energies is None:
+        return DEFAULT
+    low, high = energies_of(energies)
+    rmfs = [folding.response.rmf for folding in engine.foldings]
+    first = max(float(rmf.e_min.min()) for rmf in rmfs)
+    last = min(float(rmf.e_max.max()) for rmf in rmfs)
+    if low < first or high > last:
+        raise IcflowError(
+            f"the energies {low:g} to {high:g} keV reach outside the response, whose channels "
+            f"cover {first:g} to {last:g} keV; set energies inside"
+        )
+    return low, high
 
 
 @lru_cache(KEPT)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from os import fspath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,12 +15,14 @@ from icflow.api.arguments import (
     listed,
     mapping,
     number,
+    path,
     python_words,
     whole,
 )
+from icflow.api.arguments import seed as seed_of
 from icflow.api.fit import Fit
 from icflow.api.flux import band_flux
-from icflow.api.instrument import Instrument, Name, engine_of
+from icflow.api.instrument import Instrument, Name, energies_in, engine_of
 from icflow.api.likelihood import Likelihood
 from icflow.api.printing import as_html
 from icflow.api.spectrum import Spectrum, as_spectra, common_choice
@@ -74,8 +75,8 @@ class Model:
     Raises
     ------
     IcflowError
-        If the expression or a name is wrong, a value is not finite or outside XSPEC's hard
-        limits, or a unit does not fit.
+        If the expression, a name or a table of abundances is wrong, a value is not finite or
+        outside XSPEC's hard limits, or a unit does not fit.
 
     Examples
     --------
@@ -98,9 +99,10 @@ class Model:
         cross_sections: str = "vern",
         atomdb: Name | None = None,
     ) -> None:
-        folder = {} if atomdb is None else {"folder": fspath(atomdb)}
+        folder = {} if atomdb is None else {"folder": path(atomdb, "atomdb")}
         physics = {"abundances": abundances, "cross_sections": cross_sections, **folder}
         self.atomic_data = checked(AtomicData, physics, "Model")
+        library.configure(self.atomic_data)
         if not isinstance(expression, str):
             raise IcflowError(f"expression is {expression!r}; give one, such as 'tbabs*apec'")
         fitting.check_expression(expression)
@@ -183,10 +185,16 @@ class Model:
         where, unit = f"parameters.{name}", self._unit(name)
         if isinstance(value, Link | Free | Prior):
             return value
+        if name.startswith(FACTOR) and isinstance(value, str | Mapping | tuple | list):
+            raise IcflowError(
+                f"{where} is {value!r}; give a number, or limits of all factors with "
+                "cross_normalisation where spectra are fitted"
+            )
         if isinstance(value, str):
             return Link(link=value)
         if isinstance(value, Mapping):
-            tree = {"expression": self.expression, "parameters": {name: dict(value)}}
+            plain = {key: _plain(given, unit, where) for key, given in value.items()}
+            tree = {"expression": self.expression, "parameters": {name: plain}}
             if "free" in value:
                 return checked(FitModel, tree, "Model").parameters[name]
             return checked(Scenario, tree, "Model").parameters[name]
@@ -287,7 +295,7 @@ class Model:
         self, instrument: Instrument | Sequence[Instrument], n: int, seed: int
     ) -> tuple[DrawnCounts, dict[str, Floats]]:
         """Return spectra and their true parameters."""
-        indices = range(whole(n, "n"))
+        indices, seed = range(whole(n, "n")), seed_of(seed)
         engine = engine_of(instrument, self.atomic_data)
         return engine.fake(self.expression, self._drawn(), seed, FAKE, indices)
 
@@ -449,7 +457,7 @@ class Model:
         counts: Any,
         instrument: Instrument | Sequence[Instrument],
         *,
-        energies: Any = (3.0, 80.0),
+        energies: Any = None,
         group_min: int = 0,
         frozen: Mapping[str, Any] | None = None,
         background_range: float = 0.0,
@@ -463,11 +471,11 @@ class Model:
             All channels of every spectrum, as `fake` gives them.
         instrument : Instrument or list of Instrument
             What they were observed with.
-        energies : pair of float or Quantity
-            Lowest and highest energy to fit, keV.
+        energies : pair of float or Quantity, optional
+            Lowest and highest energy to fit, keV; by default 3 to 80 where there are channels.
         group_min : int
             Least counts in a bin.
-        frozen : mapping of str to array_like, shape (n,), optional
+        frozen : mapping of str to array_like or Quantity, shape (n,), optional
             Parameters that are known of each spectrum, such as its redshift.
         background_range, starts
             As of `fit`.
@@ -481,7 +489,8 @@ class Model:
         Raises
         ------
         IcflowError
-            If arrays have the wrong length or are no counts, or the model cannot be used.
+            If arrays have the wrong length or are no counts, the energies reach outside the
+            response, what is known is outside XSPEC's hard limits, or the model cannot be used.
 
         Examples
         --------
@@ -497,7 +506,7 @@ class Model:
 
         engine = engine_of(instrument, self.atomic_data)
         rows = checked_counts(counts, engine.n_channels, "the instrument")
-        low, high = energies_of(energies)
+        low, high = energies_in(engine, energies)
         held = {} if frozen is None else mapping(frozen, "frozen")
         known = {name: self._known(name, values, len(rows)) for name, values in held.items()}
         settings = self._settings(
@@ -511,18 +520,14 @@ class Model:
 
     def _known(self, name: str, values: Any, n: int) -> Floats:
         """Return what is known of each spectrum."""
-        allowed = list(parse(self.expression).parameters)
-        if name not in allowed:
-            raise IcflowError(
-                f"frozen.{name}: {self.expression!r} has no such parameter; "
-                f"allowed: {', '.join(allowed)}"
-            )
-        array = floats(values, f"frozen.{name}")
+        array = floats(values, f"frozen.{name}", self._unit(name))
         if array.shape != (n,) or not np.all(np.isfinite(array)):
             raise IcflowError(
                 f"frozen.{name} has the shape {array.shape}, or is not finite; give a number for "
                 f"each of the {n} spectra"
             )
+        for extreme in (array.min(), array.max()) if n else ():
+            complete(parse(self.expression), {name: float(extreme)}, "frozen")
         return array
 
     def _spectra(self, spectra: Any, background: Any) -> list[Spectrum]:
@@ -563,6 +568,13 @@ class Model:
 def _of_source(settings: Mapping[str, Setting]) -> dict[str, Setting]:
     """Return the parameters of the source, without the factors between spectra."""
     return {name: s for name, s in settings.items() if not name.startswith(FACTOR)}
+
+
+def _plain(value: Any, unit: Any, name: str) -> Any:
+    """Return numbers of the quantities in a mapping of a configuration."""
+    if isinstance(value, tuple | list):
+        return [_plain(part, unit, name) for part in value]
+    return number(value, unit, name) if hasattr(value, "unit") else value
 
 
 def _words(setting: float | Link | Free | Prior) -> str:

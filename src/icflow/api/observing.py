@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icflow.api.arguments import mapping, number, python_words
+from icflow.api.arguments import path as path_of
 from icflow.api.instrument import Name
 from icflow.api.spectrum import Spectrum, as_spectra, common_choice
 from icflow.config import overlay, validate
@@ -37,7 +37,7 @@ class Verdict:
     """
 
     def __init__(self, folder: Name) -> None:
-        self.folder = Path(fspath(folder))
+        self.folder = Path(path_of(folder, "folder"))
         self.summary: dict[str, Any] = page.read_summary(self.folder / page.FILES[0])
 
     @property
@@ -120,16 +120,17 @@ def observe(
     check_files()
     chosen = as_spectra(spectra)
     entry = {
-        "redshift": number(redshift, "", "redshift"),
+        "redshift": number(redshift, None, "redshift"),
         "nH": number(nH, "1e22 cm-2", "nH"),
         **({} if radio is None else {"radio": dict(mapping(radio, "radio"))}),
         **_spectra(chosen),
     }
     tree = read_tree(CONFIG)
     if config is not None:
-        tree = overlay(tree, dict(config) if isinstance(config, Mapping) else read_tree(config))
+        own = config if isinstance(config, Mapping) else read_tree(path_of(config, "config"))
+        tree = overlay(tree, dict(own))
     checked = validate(overlay(tree, {"observations": {name: entry}}), "observe")
-    place = Path("observe", name) if folder is None else Path(fspath(folder))
+    place = Path("observe", name) if folder is None else Path(path_of(folder, "folder"))
     run(checked, name, place)
     return Verdict(place)
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from os import fspath
 
+from icflow.api.arguments import path as path_of
 from icflow.api.arguments import python_words
-from icflow.api.instrument import Name
+from icflow.api.instrument import DEFAULT, Name
 from icflow.api.model import Model
 from icflow.api.spectrum import Spectrum, read_spectrum
 from icflow.errors import IcflowError
 from icflow.models.save_file import SavedModel, SavedSpectrum, SaveFile, read_save_file
 
-# Energies that are fitted where none are chosen, keV.
-DEFAULT = (3.0, 80.0)
 _OUTSIDE = re.compile(r"\*\*-(\d+\.\d*) (\d+\.\d*)-\*\*")
 
 
@@ -33,8 +31,9 @@ def read_xcm(path: Name) -> tuple[Model, list[Spectrum]]:
         That of source 1 in the first data group: parameters that were frozen have their values,
         others are free within their limits and start at theirs.
     spectra : list of Spectrum
-        With the files and the energies that the save file names; models of further sources, such
-        as a described background, are left out, and a note says so.
+        With the files and the energies that the save file names, and the bins that
+        `icflow.Fit.save` notes in it; models of further sources, such as a described background,
+        are left out, and a note says so.
 
     Raises
     ------
@@ -50,7 +49,7 @@ def read_xcm(path: Name) -> tuple[Model, list[Spectrum]]:
     >>> abs(model.fit(spectrum).cstat - fit.cstat) < 0.01
     True
     """
-    saved = read_save_file(fspath(path))
+    saved = read_save_file(path_of(path, "path"))
     source = next((model for model in saved.models.values() if model.source == 1), None)
     if source is None:
         raise IcflowError(f"{saved.path}: holds no model of source 1; save it with its model")
@@ -82,7 +81,13 @@ def _spectrum(saved: SaveFile, one: SavedSpectrum) -> Spectrum:
     rmf, arf, background = (
         name if name is None or name.lower() == "none" else saved.find(name) for name in by_hand
     )
-    spectrum = read_spectrum(saved.find(one.name), rmf=rmf, arf=arf, background=background)
+    spectrum = read_spectrum(
+        saved.find(one.name),
+        rmf=rmf,
+        arf=arf,
+        background=background,
+        group_min=saved.group_min,
+    )
     energies = _energies(one.ignored)
     if energies is not None and energies != DEFAULT:
         low, high = energies

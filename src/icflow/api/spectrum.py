@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from os import PathLike, fspath
+from os import PathLike
 from typing import Any
 
 import numpy as np
 
 from icflow.api.arguments import energies as energies_of
-from icflow.api.arguments import in_python, listed, python_words
+from icflow.api.arguments import in_python, listed, optional_path, python_words
+from icflow.api.arguments import path as path_of
 from icflow.api.instrument import Instrument, Name
 from icflow.config import ObservedSpectrum
 from icflow.errors import IcflowError
@@ -23,7 +24,7 @@ from icflow.typing import Counts, Floats
 EVERYTHING = 0.0, 1e9
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Spectrum:
     """An observed spectrum, its response and its background, and what of it is fitted.
 
@@ -98,9 +99,9 @@ class Spectrum:
         if background is not None:
             files = _read(
                 self.path,
-                fspath(files.rmf),
-                None if files.arf is None else fspath(files.arf),
-                fspath(background),
+                str(files.rmf),
+                "none" if files.arf is None else str(files.arf),
+                path_of(background, "background"),
             )
         return replace(
             self,
@@ -178,8 +179,9 @@ def read_spectrum(
     """
     if not isinstance(path, (str, PathLike)):
         raise IcflowError(f"a spectrum is {path!r}; give the name of a PHA file")
-    given = [None if name is None else fspath(name) for name in (rmf, arf, background)]
-    spectrum = Spectrum(_read(fspath(path), *given))
+    companions = {"rmf": rmf, "arf": arf, "background": background}
+    given = [optional_path(value, name) for name, value in companions.items()]
+    spectrum = Spectrum(_read(path_of(path, "spectrum"), *given))
     chosen = spectrum.using(energies=energies, group_min=group_min)
     low, high = chosen.energies or EVERYTHING
     checked = check_companions(spectrum.files, low, high, cut=chosen.energies is None)

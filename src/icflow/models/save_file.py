@@ -30,10 +30,13 @@ WITHOUT_EFFECT = (
     *("lmod", "show", "fit", "xset"),
 )
 SETTINGS = ("abund", "xsect")
+# What icflow says where it has fitted in other bins than those of the files, which XSPEC takes.
+OWN_BINS = "fitted in bins of at least {} counts, which are not those of the file"
 AGAIN = "load it in XSPEC and write it again with `save all NAME.xcm`"
 
 PLACE = re.compile(r"(?:(\d+):)?(\d+)")
 MODEL = re.compile(r"model\s+(?:(\d+):(\w+)\s+)?(.+)")
+_OWN_BINS = re.compile("# " + OWN_BINS.format(r"(\d+)"))
 REFERENCE = re.compile(r"(?:(\w+):)?\bp(\d+)\b")
 PARAMETER = re.compile(r"=|[-+.\d]")
 # Value, step, hard and soft lower limit, soft and hard upper limit; of a switch the value alone.
@@ -113,12 +116,15 @@ class SaveFile:
         By name.
     settings : dict of str to str
         ``abund`` and ``xsect``.
+    group_min : int or None
+        Least counts in the bins that icflow has fitted; None for those of the files.
     """
 
     path: Path
     spectra: dict[int, SavedSpectrum] = field(default_factory=dict)
     models: dict[str, SavedModel] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
+    group_min: int | None = None
 
     def find(self, name: str) -> Path:
         """Return where a file is that the save file names: beside it, here, or as written.
@@ -277,6 +283,8 @@ def read_save_file(path: str | Path) -> SaveFile:
     for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
         where = f"{path}: line {number}"
         if not line or line.startswith("#"):
+            own_bins = _OWN_BINS.fullmatch(line)
+            saved.group_min = int(own_bins[1]) if own_bins else saved.group_min
             continue
         if PARAMETER.match(line) and model is not None:
             if len(line.split()) == 1 and not line.startswith("="):

@@ -17,6 +17,7 @@ from icflow.errors import IcflowError
 from icflow.files import write_text
 from icflow.models import saving
 from icflow.models.background import BackgroundComponent, read_background
+from icflow.models.save_file import OWN_BINS
 from icflow.observation.fit_output import Fit
 from icflow.ogip.matching import matched
 from icflow.ogip.names import plain
@@ -70,7 +71,7 @@ def save(fit: Fit, path: Path) -> None:
         If a background component wants an identity that its response cannot have.
     """
     settings = fit.settings
-    least = settings.group_min if "group_min" in settings.model_fields_set else 0
+    regrouped = "group_min" in settings.model_fields_set
     spectra = [
         _fitted(fit, file, folding.factor, path)
         for file, folding in zip(fit.files, fit.engine.engine.foldings, strict=True)
@@ -84,9 +85,7 @@ def save(fit: Fit, path: Path) -> None:
         settings.energies,
         settings.cross_normalisation,
         settings.atomic_data,
-        comment=f"fitted in bins of at least {least} counts, which are not those of the file"
-        if least
-        else "",
+        comment=OWN_BINS.format(settings.group_min) if regrouped else "",
     )
     write_text(path, saving.save_file(content))
 

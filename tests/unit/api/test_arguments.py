@@ -18,6 +18,9 @@ def test_quantities_are_converted() -> None:
     assert arguments.number(1e5 * units.s, "s", "exposure") == 1e5
     assert arguments.number(1e8 * units.K, "keV", "kT") == pytest.approx(8.617333)
     assert arguments.energies((20, 80 * units.keV)) == [20.0, 80.0]
+    assert arguments.number(2.3 * units.percent, None, "redshift") == pytest.approx(0.023)
+    assert arguments.floats([1, 2] * units.eV, "kT", "keV").tolist() == [1e-3, 2e-3]
+    assert arguments.counts([1, 2] * units.ct, 2, "it").tolist() == [[1, 2]]
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,12 @@ def test_quantities_are_converted() -> None:
         (lambda: arguments.whole(2.5, "n"), "n is 2.5; give a whole number, 1 or more"),
         (lambda: arguments.whole(0, "n"), "n is 0; give a whole number"),
         (lambda: arguments.floats("ab", "values"), "values is 'ab'; give an array of numbers"),
+        (lambda: arguments.floats([1] * units.s, "kT", "keV"), "which cannot be converted to keV"),
+        (lambda: arguments.floats([1] * units.s, "values"), "has no unit; give a plain number"),
+        (lambda: arguments.counts([1, 2] * units.keV, 2, "it"), "cannot be converted to ct"),
+        (lambda: arguments.seed("x"), "seed is 'x'; give a whole number, 0 or more"),
+        (lambda: arguments.seed(-1), "seed is -1; give a whole number"),
+        (lambda: arguments.path(3, "arf"), "arf is 3; give the name of a file"),
         (lambda: arguments.floats([[1], [2, 3]], "values"), "give an array of numbers"),
         (lambda: arguments.mapping([("a", 1)], "radio"), "radio is .*; give a dictionary"),
         (lambda: arguments.mapping({3: 1}, "radio"), "radio is .*; give a dictionary"),
@@ -59,5 +68,6 @@ def test_counts_have_a_row_for_each_spectrum() -> None:
 def test_errors_name_arguments_in_place_of_options() -> None:
     text = "give one with --group-min, as /tmp/a--b.pha and --rmf have"
     assert arguments.in_python(text) == "give one with group_min, as /tmp/a--b.pha and rmf have"
+    assert arguments.in_python("widen these with --limits") == "widen these with parameters"
     with pytest.raises(IcflowError, match="use energies"), arguments.python_words():
         raise IcflowError("use --energies")

@@ -31,7 +31,7 @@ def test_it_is_that_of_the_command(
     printed = capsys.readouterr().out
     written = [json.loads(Path(f"{name}.json").read_text()) for name in ("python", "command")]
     assert written[0] == written[1]
-    assert repr(fit) == printed.rstrip("\n").replace("--limits", "limits")
+    assert repr(fit) == printed.rstrip("\n").replace("--limits", "parameters")
 
 
 def test_fit_of_two_spectra(folder: Path) -> None:
@@ -41,7 +41,7 @@ def test_fit_of_two_spectra(folder: Path) -> None:
     assert joint.parameters.loc["factor.TOY2", ["low", "high"]].tolist() == [0.8, 1.25]
     alone = MODEL.using({"factor.TOY2": 1.0}).fit(["spec.pha", "other.pha"])
     assert alone.values["factor.TOY2"] == 1.0 and alone.cstat > joint.cstat + 100
-    with pytest.raises(icflow.IcflowError, match=r"freeze factor\.B: 'powerlaw' has no such"):
+    with pytest.raises(icflow.IcflowError, match=r"parameters factor\.B: 'powerlaw' has no such"):
         MODEL.using({"factor.B": 1.0}).fit("spec.pha")
     assert set(joint.intervals(0.68).index) == set(joint.covariance.index)
 
@@ -93,6 +93,8 @@ def test_figures(fit: icflow.Fit, folder: Path) -> None:
     [
         (lambda fit: fit.intervals(90), "level is 90; give a probability"),
         (lambda fit: fit.goodness(0), "n is 0"),
+        (lambda fit: fit.goodness(9, seed="x"), "seed is 'x'"),
+        (lambda fit: fit.save(3), "path is 3; give the name of a file"),
         (lambda fit: fit.flux(2, 10, component="apec"), "component is 'apec'"),
         (lambda fit: fit.save("fit.txt"), "choose one of these suffixes"),
     ],

@@ -25,6 +25,7 @@ def test_what_it_is(folder: Path) -> None:
     ("instrument", "sentence"),
     [
         (icflow.Instrument("gone.rmf"), "gone.rmf"),
+        (icflow.Instrument(None), "rmf is None; give the name of a file"),  # type: ignore[arg-type]
         (icflow.Instrument("resp.rmf", "area.arf", exposure=-1), "exposure"),
         (icflow.Instrument("resp.rmf", "area.arf", exposure=3 * units.m), "cannot be converted"),
         ([icflow.Instrument("resp.rmf")] * 2, "several instruments are named '', ''"),

@@ -25,6 +25,7 @@ def test_what_parameters_do() -> None:
             "powerlaw_3.PhoIndex": "powerlaw.PhoIndex",
             "powerlaw.norm": {"log_uniform": [1e-3, 1.0]},
             "gaussian.LineE": (6.4 * units.keV, 7.0),
+            "gaussian.Sigma": {"free": [0, 100 * units.eV], "start": 10 * units.eV},
         },
     )
     table = model.parameters
@@ -32,6 +33,7 @@ def test_what_parameters_do() -> None:
     assert table.loc["powerlaw.PhoIndex", ["value", "low", "high"]].tolist() == [1.5, 1.0, 3.0]
     assert table.loc["powerlaw_3.PhoIndex", "link"] == "powerlaw.PhoIndex"
     assert table.loc["gaussian.LineE", "high"] == 7.0
+    assert table.loc["gaussian.Sigma", ["value", "low", "high"]].tolist() == [0.01, 0.0, 0.1]
     assert "= powerlaw.PhoIndex" in repr(model) and "log-uniform 0.001–1" in repr(model)
     assert "<table" in model._repr_html_()
     assert model.using({"powerlaw.norm": None}).settings.keys() == model.settings.keys() - {
@@ -53,11 +55,20 @@ def test_what_parameters_do() -> None:
         ("powerlaw", {"powerlaw.norm": 2 * units.keV}, "cannot be converted"),
         ("powerlaw", {"powerlaw.PhoIndex": "powerlaw.PhoIndex"}, "that is not linked itself"),
         ("powerlaw", {"powerlaw.PhoIndex": {"uniform": [3, 1]}}, "must be below"),
+        ("powerlaw", {"powerlaw.norm": {"uniform": [0, 1 * units.keV]}}, "cannot be converted"),
+        ("powerlaw", {"factor.B": (0.5, 2)}, "limits of all factors with cross_normalisation"),
     ],
 )
 def test_what_a_model_cannot_be(expression: str, parameters: dict[str, Any], sentence: str) -> None:
     with pytest.raises(icflow.IcflowError, match=sentence):
         icflow.Model(expression, parameters)
+
+
+def test_physics_that_there_is_not() -> None:
+    with pytest.raises(icflow.IcflowError, match="'lodders' is not a table of XSPEC"):
+        icflow.Model("powerlaw", abundances="lodders")
+    with pytest.raises(icflow.IcflowError, match="atomdb is 3; give the name of a file"):
+        icflow.Model("powerlaw", atomdb=3)  # type: ignore[arg-type]
 
 
 def test_predicted_counts(folder: Path) -> None:
@@ -105,6 +116,21 @@ def test_what_is_known_of_each_spectrum_is_not_fitted(folder: Path) -> None:
     assert "powerlaw.PhoIndex_error" not in fits
 
 
+def test_what_is_known_of_each_spectrum_may_have_a_unit(folder: Path) -> None:
+    fits = icflow.Model("tbabs*powerlaw").fit_many(
+        FIXED.fake(TOY, n=2),
+        TOY,
+        energies=(2, 30),
+        frozen={"TBabs.nH": [1e20, 2e20] / units.cm**2},
+    )
+    assert fits["TBabs.nH"].tolist() == pytest.approx([0.01, 0.02])
+
+
+def test_energies_by_default_are_those_of_a_fit(folder: Path) -> None:
+    free = icflow.Model("powerlaw", {"powerlaw.PhoIndex": (1, 3)})
+    assert free.fit_many(FIXED.fake(TOY), TOY).loc[0, "bins"] == free.fit("spec.pha").bins
+
+
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
@@ -117,7 +143,13 @@ def test_what_is_known_of_each_spectrum_is_not_fitted(folder: Path) -> None:
             lambda: FIXED.fit_many(np.ones((2, toy.N)), TOY, frozen={"powerlaw.norm": [1]}),
             "each of the 2 spectra",
         ),
-        (lambda: FIXED.fit_many(np.ones((2, toy.N)), TOY, energies=(90, 100)), "no channel"),
+        (lambda: FIXED.fit_many(np.ones((2, toy.N)), TOY, energies=(3, 80)), "reach outside the r"),
+        (
+            lambda: FIXED.fit_many(np.ones((2, toy.N)), TOY, frozen={"powerlaw.norm": [1, -1]}),
+            "frozen.powerlaw.norm: -1 lies outside XSPEC's hard limits",
+        ),
+        (lambda: FIXED.fake(TOY, seed=-1), "seed is -1"),
+        (lambda: FIXED.fit("spec.pha", strategy="seeded"), "should be 'thorough' or 'plain'"),
         (lambda: FIXED.flux(80, 20), "give the lower energy first"),
         (lambda: FIXED.fit([]), "give spectra that read_spectrum returns"),
         (lambda: FIXED.fit("spec.pha", background=["a", "b"]), "background names 2 files for 1"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import toy
 
@@ -23,6 +24,21 @@ def test_a_fit_comes_back(folder: Path) -> None:
     assert again.settings["powerlaw_2.norm"] == 0.1
     refitted = again.fit(other)
     assert (refitted.statistic, refitted.cstat) == ("W", pytest.approx(fit.cstat, abs=1e-3))
+
+
+@pytest.mark.parametrize("least", [0, 40])
+def test_own_bins_come_back(folder: Path, least: int) -> None:
+    grouping = np.where(np.arange(toy.N) % 10, -1, 1)
+    column = toy.fits.Column("GROUPING", "I", array=grouping)
+    toy.save(folder / "grouped.pha", toy.pha(columns=[column]))
+    spectrum = icflow.read_spectrum("grouped.pha", energies=(2, 30), group_min=least)
+    fit = icflow.Model("powerlaw", {"powerlaw.PhoIndex": (1, 3)}).fit(spectrum)
+    fit.save("fit.xcm")
+    model, (again,) = icflow.read_xcm("fit.xcm")
+    assert again.group_min == least
+    refitted = model.fit(again)
+    assert refitted.bins == fit.bins
+    assert refitted.cstat == pytest.approx(fit.cstat, abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,20 @@ def test_another_choice_leaves_the_rest(folder: Path) -> None:
     assert other.files.behind is not None and spectrum.files.behind is None
 
 
+def test_a_companion_that_is_not_used_stays_away(folder: Path) -> None:
+    """The header names an area; a response that holds it goes without."""
+    toy.save(folder / "back.pha", toy.pha(counts=np.ones(toy.N, int)))
+    spectrum = icflow.read_spectrum("spec.pha", arf="none")
+    assert spectrum.files.arf is None
+    assert spectrum.using(background="back.pha").files.arf is None
+
+
+def test_spectra_are_the_same_or_not(folder: Path) -> None:
+    first, second = icflow.read_spectrum("spec.pha"), icflow.read_spectrum("spec.pha")
+    assert first == first and first != second and len({first, second}) == 2
+    assert repr(pickle.loads(pickle.dumps(first))) == repr(first)
+
+
 def test_what_is_odd_is_noted(folder: Path) -> None:
     quality = np.zeros(toy.N, int)
     quality[100] = 5
@@ -49,6 +64,7 @@ def test_what_is_odd_is_noted(folder: Path) -> None:
         ({"energies": (3 * units.m, 80)}, "energies"),
         ({"energies": (3 * units.s, 80)}, "cannot be converted to keV"),
         ({"group_min": -1}, "group_min is -1; give a whole number"),
+        ({"arf": 3}, "arf is 3; give the name of a file"),
         ({"rmf": "gone.rmf"}, r"gone\.rmf"),
         ({"background": "file"}, "BACKFILE names no file; give one with background"),
     ],
