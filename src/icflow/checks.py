@@ -26,6 +26,7 @@ from icflow.config import (
     Scan,
     Scenario,
 )
+from icflow.config.references import InFigures, marked
 from icflow.detection import detectors
 from icflow.detection.base import (
     FITS,
@@ -44,7 +45,7 @@ from icflow.engines.registry import ENGINES
 from icflow.errors import IcflowError, did_you_mean
 from icflow.layout import Layout
 from icflow.models.expression import parse
-from icflow.models.library import check_data
+from icflow.models.library import check_abundances, check_data
 from icflow.models.priors import Prior
 from icflow.models.scenario import at_source, complete
 from icflow.networks.data import split
@@ -88,6 +89,7 @@ def check(config: Config, contents: bool = False) -> Inputs:
     _check_integrals(config)
     _check_detection(config)
     _check_batch(config)
+    _check_mathematics(config)
     observations = {name: check_observation(config, name) for name in config.observations}
     found = Inputs(inputs.digests(config), observations)
     if contents:
@@ -110,6 +112,25 @@ def _check_engine(config: Config) -> None:
         )
 
 
+def _check_mathematics(config: Config) -> None:
+    """Check that figures can show what stands between dollars in titles."""
+    for path, text, marker in marked(config):
+        if not isinstance(marker, InFigures) or "$" not in text:
+            continue
+        from matplotlib.cbook import is_math_text  # slow to import, and few titles need it
+        from matplotlib.mathtext import MathTextParser
+
+        try:
+            if is_math_text(text):
+                MathTextParser("path").parse(text)
+        except ValueError as error:
+            why = str(error).splitlines()[-1].split(",")[0]
+            raise IcflowError(
+                f"{'.'.join(path)} is {text!r}, and figures cannot show what is between its "
+                f"dollars ({why}); correct it, or write \\$ for a dollar"
+            ) from None
+
+
 # --- models -------------------------------------------------------------------------
 
 
@@ -124,6 +145,8 @@ def _check_models(config: Config) -> None:
             if dataset.parameters
         },
     }
+    if config.engine == "embedded":
+        check_abundances(config.atomic_data)
     for key, model in models.items():
         try:
             expression = parse(model.expression)
@@ -193,6 +216,12 @@ def _varying(model: Scenario | FitModel) -> list[str]:
 def _check_detection(config: Config) -> None:
     """Check the default run and every point of every scan."""
     _check_evaluation(config, config.detection, "detection")
+    classes = with_ic(config.datasets, config.detection.training)
+    if len({classes[dataset] for dataset in config.detection.test}) < 2:
+        raise IcflowError(
+            "detection.test names datasets of one class, and detectors are to tell two apart; add "
+            "one of the other"
+        )
     _check_reads(config, config.detection.detectors, "detection.detectors")
     for name, scan in config.scans.items():
         for point in scan.points:

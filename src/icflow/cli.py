@@ -16,6 +16,7 @@ import click
 import icflow
 from icflow.commands import Command, OfConfig, OfOptions, OfSettings
 from icflow.errors import IcflowError
+from icflow.files import inputs_kept
 from icflow.layout import Layout
 
 # What commands of earlier versions are called now.
@@ -453,7 +454,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = words[:1] == ["--debug"]
     _end_in_order()
     try:
-        with GROUP.make_context("icflow", words) as context:
+        with inputs_kept(), GROUP.make_context("icflow", words) as context:
             GROUP.invoke(context)
         sys.stdout.flush()
     except click.exceptions.Exit as stop:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from icflow.errors import IcflowError
+from icflow.files import check_output
 
 if TYPE_CHECKING:
     from icflow.config import Config
@@ -71,6 +72,8 @@ VALUES: dict[str, Callable[[str], Any]] = {
     "OTHER": str,
 }
 PATH = click.Path(path_type=Path)
+# Options that name what is written.
+OUTPUTS = ("output", "save", "plot", "figure")
 KINDS: dict[str, Any] = {
     "N": click.IntRange(0, 2**63 - 1),
     "N>0": click.IntRange(1, 10**7),
@@ -184,9 +187,19 @@ class Command(click.Command):
     def execute(self, **values: Any) -> None:
         """Run the stage, which is imported last, and print what it returns."""
         function, *arguments = self.call(values)
+        self._check_outputs(values)
         result = _named(f"{self.stage}.{function}")(*arguments, **values)
         for line in [result] if isinstance(result, str) else result or []:
             click.echo(line, nl=not str(line).endswith("\n"))
+
+    def _check_outputs(self, values: Mapping[str, Any]) -> None:
+        """Check that what is to be written can be, before long work starts."""
+        for parameter in self.params:
+            if parameter.name not in OUTPUTS:
+                continue
+            given = values.get(parameter.name)
+            for path in given if isinstance(given, list | tuple) else filter(None, [given]):
+                check_output(path / "of-it" if parameter.metavar == "DIR" else path)
 
     def call(self, values: dict[str, Any]) -> list[Any]:
         """Return which function of the stage to call, and what comes before `values`.

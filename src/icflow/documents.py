@@ -7,7 +7,7 @@ billions of values; nesting without end; a date where a number was meant.
 
 from __future__ import annotations
 
-import stat
+import re
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from icflow.errors import IcflowError
+from icflow.files import check_regular
 
 # More than any file of settings holds.
 LARGEST = 1 << 20  # bytes
@@ -42,6 +43,8 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith("timestamp")]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+# What YAML 1.1 reads as a number of another value than it seems to have: 010 (8), 1:30 (90).
+_OTHER_NUMBER = re.compile(r"[-+]?(?:0[0-9_]+|[0-9_]+(?::[0-9_]+)+)(?:\.[0-9_]*)?")
 
 
 class _NotAllowedError(ValueError):
@@ -67,17 +70,18 @@ def read_yaml(path: str | Path) -> Any:
         raise IcflowError(f"{path}: {error}") from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         # ValueError: bytes that are not UTF-8, numbers of thousands of digits.
-        raise IcflowError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        why = " ".join(str(error).split())
+        hint = "; write what holds \\ in single quotes" if "escape character" in why else ""
+        raise IcflowError(f"{path}: not valid YAML: {why}{hint}") from None
     except RecursionError:
         raise IcflowError(f"{path}: nested more than {DEEPEST} levels deep") from None
 
 
 def _text(path: Path) -> str:
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise _NotAllowedError("is not a file")
-    if status.st_size > LARGEST:
-        raise _NotAllowedError(f"has {status.st_size} bytes, expected at most {LARGEST}")
+    check_regular(path)
+    size = path.stat().st_size
+    if size > LARGEST:
+        raise _NotAllowedError(f"has {size} bytes, expected at most {LARGEST}")
     return path.read_text(encoding="utf-8")
 
 
@@ -93,6 +97,16 @@ def _load(text: str) -> Any:
         loader.dispose()
 
 
+def _check_number(node: yaml.Node) -> None:
+    """Refuse a number that means another one."""
+    is_number = node.tag.endswith((":int", ":float"))
+    if is_number and _OTHER_NUMBER.fullmatch(node.value):
+        raise _NotAllowedError(
+            f"line {node.start_mark.line + 1}: {node.value} is another number to YAML; write it "
+            "without zeros in front and colons, or in quotes if it is a text"
+        )
+
+
 def _measure(node: yaml.Node, depth: int, sizes: dict[int, int]) -> int:
     """Return how many values a node unfolds to; refuse too many and too deep."""
     if depth > DEEPEST:
@@ -104,6 +118,8 @@ def _measure(node: yaml.Node, depth: int, sizes: dict[int, int]) -> int:
         below = [value for _, value in node.value]
     elif isinstance(node, yaml.SequenceNode):
         below = list(node.value)
+    else:
+        _check_number(node)
     size = 1 + sum(_measure(value, depth + 1, sizes) for value in below)
     if size > MOST:
         raise _NotAllowedError(f"unfolds to more than {MOST} values")

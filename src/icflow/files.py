@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -25,8 +26,27 @@ if TYPE_CHECKING:
 LARGE = 1 << 20
 _TICK = 2_000_000_000  # ns; longer than any file system's time stamps are apart
 _REMEMBERED = 100  # files
-# In the names of temporary files.
+# In the names of temporary files, which leave room for what else stands there.
 _MACHINE = re.sub(r"[^A-Za-z0-9]", "_", platform.node())[:64]
+_MOST_OF_STEM = 60
+# What the command that runs has read, with links followed; None where no command does.
+_inputs: set[str] | None = None
+# Errors of an output that another name mends.
+_ANOTHER_NAME = (
+    *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
+)
+
+
+@contextmanager
+def inputs_kept() -> Iterator[None]:
+    """Let nothing that is read within be replaced by what is written within."""
+    global _inputs
+    before, _inputs = _inputs, set()
+    try:
+        yield
+    finally:
+        _inputs = before
 
 
 @contextmanager
@@ -77,6 +97,46 @@ def check_regular(path: str | os.PathLike[str]) -> None:
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
         raise IcflowError(f"{path}: is {kind}, not a file; give a file")
+    if _inputs is not None:
+        _inputs.add(os.path.realpath(path))
+
+
+def check_output(path: str | os.PathLike[str]) -> Path:
+    """Check that a file may be written, before there is anything to write; return its path.
+
+    Returns
+    -------
+    Path
+        With links followed: what a link leads to is written, and the link stays.
+
+    Raises
+    ------
+    IcflowError
+        If `path` is there and no file (a device, a pipe, a folder), was read by the command
+        that writes it (`inputs_kept`), or is below a file.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        regular = stat.S_ISREG(os.lstat(target).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        regular = True
+    except (OSError, ValueError) as error:
+        raise _unwritable(path, error) from None
+    if not regular:
+        raise IcflowError(f"{path}: is there and not a file, so it is not replaced; name another")
+    above = next(folder for folder in target.parents if os.path.lexists(folder))
+    if not above.is_dir():
+        raise IcflowError(f"{path}: cannot be written below {above}, a file; name another")
+    if _inputs and str(target) in _inputs:
+        raise IcflowError(f"{path}: is read, so it is not replaced; name another")
+    return target
+
+
+def _unwritable(path: str | os.PathLike[str], error: OSError | ValueError) -> IcflowError:
+    why = getattr(error, "strerror", None) or str(error)
+    return IcflowError(
+        f"{path}: cannot be written ({why}); name another file, in a folder of yours"
+    )
 
 
 @contextmanager
@@ -90,15 +150,17 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     IcflowError
-        If `path` is there and no file: a device, a pipe, a folder.
+        As `check_output`, and if its folder cannot be written.
     """
-    target = Path(path)
-    if target.exists() and not target.is_file():
-        raise IcflowError(f"{target}: is there and not a file, so it is not replaced; name another")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        prefix=f".{target.stem}-{_MACHINE}-{os.getpid()}-", suffix=target.suffix, dir=target.parent
-    )
+    target = check_output(path)
+    prefix = f".{target.stem[:_MOST_OF_STEM]}-{_MACHINE}-{os.getpid()}-"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=target.suffix, dir=target.parent)
+    except OSError as error:
+        if error.errno in _ANOTHER_NAME:
+            raise _unwritable(path, error) from None
+        raise
     os.close(handle)
     temporary = Path(name)
     # mkstemp makes the file private; give it the permissions of a plain open().
@@ -244,7 +306,7 @@ def remembered(
     # A file that has just changed may change again within one tick of the clock.
     if time.time_ns() - state.st_ctime_ns > _TICK:
         latest = [*((name, kept) for name, kept in measured.items() if name != key)][-_REMEMBERED:]
-        with suppress(OSError):
+        with suppress(OSError, IcflowError):
             write_text(memory, json.dumps(dict(latest) | {key: [*mark, text]}))
     return text
 

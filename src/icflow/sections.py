@@ -77,6 +77,8 @@ def _known(value: Any) -> Any:
     return value
 
 
+# More spectra, starts, iterations … than any run has; units of layers; resolution of bitmaps.
+MOST, WIDEST, FINEST = 10**7, 10_000, 2400
 Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_finite)]
 # The last validator is asked first.
 Measured = Annotated[float, BeforeValidator(_finite), BeforeValidator(_known)]

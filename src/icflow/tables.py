@@ -40,6 +40,8 @@ _LATEX_SPECIAL = {
 }
 
 
+_MATHEMATICS = re.compile(r"(\$[^$]+\$)")
+
 # What to do about a table that is not whole.
 AGAIN = "delete it and run the workflow again"
 _NO_CHECKSUM = b"0" * 64
@@ -288,5 +290,8 @@ def markdown(frame: pd.DataFrame, words: int = 1) -> str:
 
 
 def latex_text(text: str) -> str:
-    """Return text in which LaTeX finds nothing special."""
-    return "".join(_LATEX_SPECIAL.get(letter, letter) for letter in text)
+    """Return text in which LaTeX finds nothing special but mathematics, as figures do."""
+    # As matplotlib, which takes one dollar too many for a dollar, and all others with it.
+    parts = _MATHEMATICS.split(text) if text.count("$") % 2 == 0 else [text]
+    plain = ["".join(_LATEX_SPECIAL.get(letter, letter) for letter in part) for part in parts[::2]]
+    return "".join(a + b for a, b in zip(plain, [*parts[1::2], ""], strict=True))

@@ -59,6 +59,15 @@ def training(**keys: Any) -> dict[str, Any]:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "mathematics": (
+        {"detection": {"detectors": {"cae": {"title": r"$\frobnicate$"}}}},
+        r"detection.detectors.cae.title is '$\\frobnicate$', and figures cannot show",
+    ),
+    "abundances": (
+        {"atomic_data": {"abundances": "nope"}},
+        "atomic_data.abundances: 'nope' is not a table of XSPEC; allowed: angr",
+    ),
+    "one class": ({"detection": {"test": ["test_2T"]}}, "detection.test names datasets of one cl"),
     # models
     "expression": ({"scenarios": {"2T": {"expression": "tbabs*(apec+apc)"}}}, "scenarios.2T.expr"),
     "model without its data": (
@@ -280,7 +289,7 @@ OBSERVED: dict[str, tuple[dict[str, Any], str]] = {
         "observe.simulations is 30, too few for observe.detectors.fit_discriminant to learn",
     ),
     "grouping": (
-        {"observations": {"example": {"group_min": 10**9}}},
+        {"observations": {"example": {"group_min": 10**7}}},
         "observations.example: the energies 3 to 80 keV select no channel",
     ),
     "energies": (

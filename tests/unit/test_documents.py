@@ -27,6 +27,9 @@ REFUSED = {
     "object": ("seed: !!python/object/apply:os.system [ls]\n", "not valid YAML"),
     "not closed": ("seed: [1\n", "not valid YAML"),
     "control characters": ("seed: \x00\n", "not valid YAML"),
+    "octal": ("size: 0100\n", "line 1: 0100 is another number to YAML"),
+    "sexagesimal": ("a: {b: [1:30]}\n", "line 1: 1:30 is another number to YAML"),
+    "escape": ('title: "$\\Delta C$"\n', "write what holds \\ in single quotes"),
     "itself": ("a: &a [*a]\n", "nested more than 30 levels deep"),
 }
 
@@ -47,7 +50,7 @@ def test_what_is_no_text_file_is_refused(tmp_path: Path) -> None:
     latin.write_bytes("réponse: 1".encode("latin-1"))
     os.mkfifo(fifo)
     large.write_text("#" * (documents.LARGEST + 1))
-    for path, words in ((latin, "not valid YAML"), (fifo, "is not a file"), (large, "at most")):
+    for path, words in ((latin, "not valid YAML"), (fifo, "not a file"), (large, "at most")):
         with pytest.raises(IcflowError, match=words):
             read_yaml(path)
     with pytest.raises(IcflowError, match=r"cannot be read \(No such file or directory\)"):
@@ -59,5 +62,7 @@ def test_aliases_merges_and_dates(tmp_path: Path) -> None:
     path.write_text("a: &a {x: 1}\nb: {<<: *a, y: 2}\nc: *a\nseed: 2024-10-16\nname: réponse\n")
     tree = {"a": {"x": 1}, "b": {"x": 1, "y": 2}, "c": {"x": 1}}
     assert read_yaml(path) == tree | {"seed": "2024-10-16", "name": "réponse"}
+    path.write_text("[10, 0, -5, 0.10, 1_000, '0100', 08]")
+    assert read_yaml(path) == [10, 0, -5, 0.1, 1000, "0100", "08"]
     path.write_text("")
     assert read_yaml(path) is None

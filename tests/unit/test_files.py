@@ -86,6 +86,50 @@ def test_only_files_are_replaced(tmp_path):
     assert fifo.is_fifo()
 
 
+def test_what_a_command_has_read_is_not_replaced(tmp_path):
+    mine, link = tmp_path / "mine", tmp_path / "link"
+    mine.write_text("kept")
+    link.symlink_to(mine)
+    with files.inputs_kept():
+        with files.reading(link, "a file", "make it again"):
+            pass
+        for target in (mine, link):
+            with pytest.raises(IcflowError, match=f"{target}: is read"), atomic_path(target):
+                pass
+        write_json(tmp_path / "other", 1)
+    assert mine.read_text() == "kept"
+    write_json(mine, 1)
+    assert mine.read_text() == "1\n"
+
+
+def test_what_a_link_leads_to_is_written_and_the_link_stays(tmp_path):
+    for name in ("there", "not-yet"):
+        (tmp_path / f"{name}.link").symlink_to(tmp_path / name)
+    (tmp_path / "there").touch()
+    for name in ("there", "not-yet"):
+        write_json(tmp_path / f"{name}.link", name)
+        assert (tmp_path / f"{name}.link").is_symlink()
+        assert (tmp_path / name).read_text() == f'"{name}"\n'
+
+
+def test_what_cannot_be_written_is_said_with_its_own_name(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    cases = {
+        "file/below/a": "below",
+        "loop": "not a file",
+        "a" * 300: "File name too long",
+        "\0": "cannot be written",
+    }
+    for name, words in cases.items():
+        with pytest.raises(IcflowError, match=words) as caught, atomic_path(tmp_path / name):
+            pass
+        assert str(caught.value).startswith(f"{tmp_path / name}: ")
+    # As long as names can be, and so would be no longer with what stands in temporary names.
+    write_json(tmp_path / ("b" * 255), 1)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_json_depends_on_the_content_alone(tmp_path):
     assert canonical_json({"b": 1, "a": "é"}) == canonical_json({"a": "é", "b": 1})
     write_json(tmp_path / "new" / "a.json", {"b": [1, 2]})

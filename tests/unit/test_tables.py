@@ -148,6 +148,11 @@ def test_markdown_escapes_bars_and_takes_equal_headings():
     assert tables.markdown(frame, words=2).splitlines()[1] == "| --- | --- | ---: |"
 
 
+def test_latex_keeps_mathematics():
+    assert tables.latex_text(r"50 % $\Delta C_{IC}$ & $x$") == r"50 \% $\Delta C_{IC}$ \& $x$"
+    assert tables.latex_text(r"$\Delta$ for 5 $") == r"\$\textbackslash{}Delta\$ for 5 \$"
+
+
 def test_latex_escapes_what_is_special():
     assert tables.latex_text(r"50 % of a_b\c – Δ") == (
         r"50 \% of a\_b\textbackslash{}c -- $\Delta$"

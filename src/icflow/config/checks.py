@@ -7,13 +7,14 @@ or files, are in `icflow.checks`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from icflow.config.detection import Detection, Detector
 from icflow.config.fits import Fit, FitControl, Integrated, Ratio
 from icflow.config.model import Dataset, FitModel, Link, Module, Scenario
-from icflow.config.references import FileName, marked
+from icflow.config.references import FileName, InFigures, marked
 from icflow.config.systematics import Systematics
 from icflow.errors import did_you_mean
 from icflow.sections import check_name, listed
@@ -21,6 +22,8 @@ from icflow.sections import check_name, listed
 if TYPE_CHECKING:
     from icflow.config.tree import Config
 
+# Of a dataset: each is a job of every stage.
+MOST_SHARDS = 10_000
 ROLES = ("test", "validation", "training", "training_ic")
 
 
@@ -51,11 +54,14 @@ def check(config: Config) -> None:
 
 
 def _check_names(config: Config) -> None:
-    """Check every key that names another part, and every name that files are named after."""
+    """Check keys that name other parts, names that files are named after, and what is shown."""
     for path, text, marker in marked(config):
         key = ".".join(path)
         if isinstance(marker, FileName):
             check_name(text, f"{key} has the name {text!r}; names")
+        elif isinstance(marker, InFigures):
+            if not text.strip() or not text.isprintable():
+                raise ValueError(f"{key} is {text!r}; figures show it, so give one line of text")
         # How observations are analysed matters only if there are some.
         elif path[0] != "observe" or config.observations:
             _check_allowed(key, text, {n for k in marker.keys for n in _names_at(config, k)})
@@ -191,6 +197,13 @@ def _check_sizes(config: Config) -> None:
             f"autoencoder.training.spectra is {spectra}, allowed: up to "
             f"{config.datasets[name].size}, the size of the dataset {name!r}"
         )
+    for name, dataset in config.datasets.items():
+        shards = math.ceil(dataset.size / config.shard_size)
+        if shards > MOST_SHARDS:
+            raise ValueError(
+                f"datasets.{name}.size is {dataset.size}, which makes {shards} files of shard_size "
+                f"{config.shard_size}, allowed: {MOST_SHARDS}; raise shard_size"
+            )
     for name in config.detection.test:
         if config.figures.example >= config.datasets[name].size:
             raise ValueError(
@@ -222,8 +235,13 @@ def _evaluations(config: Config) -> dict[str, Detection]:
 
 
 def _check_untouched(config: Config) -> None:
-    """Check that no spectrum is tested that something was learnt or chosen from."""
+    """Check that no spectrum is tested twice, or something was learnt or chosen from."""
     for path, detection in _evaluations(config).items():
+        for part in ("test", "validation"):
+            names = getattr(detection, part)
+            twice = [name for name in names if names.count(name) > 1]
+            if twice:
+                raise ValueError(f"{path}.{part} names {twice[0]!r} twice; name it once")
         for name in detection.test:
             for part in ("training", "training_ic", "validation"):
                 used = listed(getattr(detection, part))

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from icflow.config.references import Name, NameOf
-from icflow.sections import Energies, Fraction, Number, Section
+from icflow.config.references import Name, NameOf, Shown
+from icflow.sections import MOST, Energies, Fraction, Number, Section
 
 DatasetName = Annotated[str, NameOf("datasets")]
 DetectorName = Annotated[str, NameOf("detection.detectors")]
@@ -18,7 +18,7 @@ LikelihoodName = Annotated[str, NameOf("fits.baseline", "integrals")]
 class Detector(Section):
     """A row of Table 1: a method of the registry and what it reads."""
 
-    title: str = Field(description="name in tables and figures")
+    title: Shown = Field(description="name in tables and figures")
     method: str = Field(description="method of the score")
     network: Annotated[str, NameOf("autoencoder.networks")] | None = Field(
         None, description="network that it reads, for methods that need one"
@@ -44,6 +44,7 @@ class Detection(Section):
     )
     fitted: int = Field(
         ge=10,
+        le=MOST,
         description="spectra of each of them, the first ones, that are fitted for detectors that "
         "learn from fits",
     )
@@ -51,7 +52,9 @@ class Detection(Section):
         min_length=1, description="datasets that choose thresholds and calibrate scores"
     )
     test: list[DatasetName] = Field(min_length=1, description="datasets of the final evaluation")
-    bootstrap: int = Field(ge=100, description="resamplings behind the 68 % intervals")
+    bootstrap: int = Field(
+        ge=100, le=1_000_000, description="resamplings behind the 68 % intervals"
+    )
     recalls: list[Fraction] = Field(description="recalls at which the false-alarm rate is measured")
     false_alarms: list[Fraction] = Field(
         description="false-alarm rates at which the recall is measured"
@@ -74,7 +77,7 @@ class ScanPoint(Section):
     """One evaluation of the detectors; what is not given is as in the default run."""
 
     name: str = Field(description="name of its files; each point has one of its own")
-    label: str = Field(description="what is different, in tables and figures")
+    label: Shown = Field(description="what is different, in tables and figures")
     value: Number | None = Field(None, description="where it is drawn, if the scan has an axis")
     series: str = Field(
         "", description="which points belong together, if there are several at one value"
@@ -97,7 +100,7 @@ class ScanPoint(Section):
 class Scan(Section):
     """The same detectors at several points: other spectra, calibrated otherwise."""
 
-    title: str = Field(description="what differs between the points")
+    title: Shown = Field(description="what differs between the points")
     figure: Literal["rates", "accuracy", "changes", "fluxes", "matrix"] = Field(
         description="figure: `rates`, the balanced `accuracy` alone, or `fluxes` of IC that are "
         "needed for a detection, against the value, `changes` from the first point, or a `matrix` "

@@ -9,7 +9,7 @@ from pydantic import Field
 from icflow.config.model import FitModel
 from icflow.config.references import Name, NameOf
 from icflow.config.systematics import ByComponent, Systematics
-from icflow.sections import Energies, Factors, Number, Positive, Section
+from icflow.sections import MOST, WIDEST, Energies, Factors, Number, Positive, Section
 
 Errors = Literal["hessian", "profile"]
 
@@ -32,7 +32,9 @@ class FitControl(Section):
     """Settings that all fits share."""
 
     energies: Energies = Field(description="energies that are fitted (keV)")
-    group_min: int = Field(ge=0, description="lowest number of counts in a group of channels")
+    group_min: int = Field(
+        ge=0, le=MOST, description="lowest number of counts in a group of channels"
+    )
     background_range: Number = Field(
         ge=0,
         lt=1,
@@ -47,10 +49,13 @@ class FitControl(Section):
     )
     starts: int = Field(
         ge=1,
+        le=MOST,
         description="starting points per fit; the best minimum is kept (with `seeded`, those of "
         "the embedded engine)",
     )
-    max_iterations: int = Field(ge=1, description="most iterations from one starting point")
+    max_iterations: int = Field(
+        ge=1, le=MOST, description="most iterations from one starting point"
+    )
     errors: Errors = Field(
         "hessian",
         description="errors: `hessian`, from the curvature at the minimum, or `profile`, "
@@ -92,10 +97,12 @@ class Ratio(Section):
     exposure: Positive | None = Field(
         None, description="exposure of all modules (s; default: `instrument.exposure`)"
     )
-    spectra: int = Field(200_000, ge=2000, description="simulated spectra that it learns from")
-    batch: int = Field(512, ge=2, description="spectra in a batch")
-    units: int = Field(128, ge=1, description="width of its layers")
-    layers: int = Field(2, ge=1, description="number of its layers")
+    spectra: int = Field(
+        200_000, ge=2000, le=MOST, description="simulated spectra that it learns from"
+    )
+    batch: int = Field(512, ge=2, le=MOST, description="spectra in a batch")
+    units: int = Field(128, ge=1, le=WIDEST, description="width of its layers")
+    layers: int = Field(2, ge=1, le=100, description="number of its layers")
     learning_rate: Positive = Field(5e-3, description="highest learning rate")
 
 

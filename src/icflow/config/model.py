@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from icflow.config.references import NameOf
 from icflow.config.systematics import Systematics
 from icflow.models.priors import Prior, forms
-from icflow.sections import Interval, Number, Positive, Section
+from icflow.sections import MOST, Interval, Number, Positive, Section
 
 # Several lines of a YAML block are one expression.
 ExpressionText = Annotated[str, AfterValidator(lambda text: " ".join(text.split()))]
@@ -79,7 +79,7 @@ class Dataset(Section):
     """Simulated spectra of one scenario."""
 
     scenario: Annotated[str, NameOf("scenarios")] = Field(description="name under `scenarios`")
-    size: int = Field(ge=1, description="number of spectra")
+    size: int = Field(ge=1, le=MOST, description="number of spectra")
     like: Annotated[str, NameOf("datasets")] | None = Field(
         None,
         description="dataset of the same sources, drawn with the same random numbers; what is not "

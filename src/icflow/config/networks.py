@@ -7,21 +7,21 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, model_validator
 
-from icflow.config.references import Name
-from icflow.sections import Energies, Number, Positive, Section
+from icflow.config.references import Name, Shown
+from icflow.sections import MOST, WIDEST, Energies, Number, Positive, Section
 
 
 class Architecture(Section):
     """Shape of the published autoencoder."""
 
-    widths: list[Annotated[int, Field(ge=1)]] = Field(
+    widths: list[Annotated[int, Field(ge=1, le=WIDEST)]] = Field(
         min_length=1, description="channels after each convolutional stage"
     )
-    dense: list[Annotated[int, Field(ge=1)]] = Field(
+    dense: list[Annotated[int, Field(ge=1, le=WIDEST)]] = Field(
         description="units of the encoder's dense layers"
     )
-    latents: int = Field(ge=1, description="number of latents")
-    kernel: int = Field(ge=1, description="width of the convolution kernels")
+    latents: int = Field(ge=1, le=WIDEST, description="number of latents")
+    kernel: int = Field(ge=1, le=999, description="width of the convolution kernels")
 
     @model_validator(mode="after")
     def _odd_kernel(self) -> Architecture:
@@ -68,7 +68,7 @@ def _sources(labels: dict[str, str]) -> dict[str, str]:
     return labels
 
 
-Labels = Annotated[dict[str, str], AfterValidator(_sources)]
+Labels = Annotated[dict[Shown, str], AfterValidator(_sources)]
 
 
 class Network(Section):
@@ -83,26 +83,31 @@ class Network(Section):
         ge=0, description="weight of the latents' distance from the labels in the loss"
     )
     labels: Labels | None = Field(None, description="labels of its latents, if not the common ones")
-    latents: int | None = Field(None, ge=1, description="number of latents, if not the common one")
-    epochs: int | None = Field(None, ge=1, description="epochs, if not the common number")
+    latents: int | None = Field(
+        None, ge=1, le=WIDEST, description="number of latents, if not the common one"
+    )
+    epochs: int | None = Field(None, ge=1, le=MOST, description="epochs, if not the common number")
 
 
 class Training(Section):
     """Optimiser, schedule and cross-validation."""
 
     recipe: Literal["paper", "fast"] = Field(description="optimiser and learning rate schedule")
-    spectra: int = Field(ge=2, description="spectra used, the first ones of the training dataset")
+    spectra: int = Field(
+        ge=2, le=MOST, description="spectra used, the first ones of the training dataset"
+    )
     folds: int = Field(
         ge=3,
+        le=1000,
         description="folds of the cross-validation: one chooses the epoch, one the threshold, "
         "the rest train",
     )
     folds_trained: int = Field(ge=1, description="folds that are trained, the first ones")
-    epochs: int = Field(ge=1, description="passes over the training spectra")
-    batch: int = Field(ge=2, description="spectra in a batch")
+    epochs: int = Field(ge=1, le=MOST, description="passes over the training spectra")
+    batch: int = Field(ge=2, le=MOST, description="spectra in a batch")
     learning_rate: Positive = Field(description="learning rate: initial (paper), highest (fast)")
     patience: int = Field(
-        ge=1, description="recipe paper: epochs without improvement before the rate falls"
+        ge=1, le=MOST, description="recipe paper: epochs without improvement before the rate falls"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(description="where networks are trained")
     precision: Literal["float32", "bfloat16"] = Field(

@@ -11,7 +11,7 @@ from icflow.config.detection import Detector
 from icflow.config.references import Name, NameOf
 from icflow.config.systematics import Systematics
 from icflow.models.priors import Prior
-from icflow.sections import Energies, Factors, Measured, Number, Positive, Section
+from icflow.sections import MOST, Energies, Factors, Measured, Number, Positive, Section
 
 ModelName = Annotated[str, NameOf("fits.models")]
 FittedName = Annotated[str, NameOf("observe.thermal", "observe.with_ic", "observe.both")]
@@ -75,6 +75,7 @@ class Observation(_Companions):
     group_min: int | None = Field(
         None,
         ge=0,
+        le=MOST,
         description="lowest number of counts in a group of channels (default: the grouping in the "
         "file, or fits.group_min if it has none)",
     )
@@ -128,7 +129,7 @@ class Observe(Section):
     ic: str = Field(description="component of these models that is the IC emission")
     ic_energies: Energies = Field(description="energies of its flux (keV)")
     simulations: int = Field(
-        ge=20, description="simulated spectra of each kind behind every distribution"
+        ge=20, le=MOST, description="simulated spectra of each kind behind every distribution"
     )
     false_alarm: Number = Field(
         gt=0, lt=0.5, description="IC counts as detected below this false-alarm probability"

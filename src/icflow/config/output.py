@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from icflow.config.references import NameOf
-from icflow.sections import Section
+from icflow.sections import FINEST, Section
 
 
 class Figures(Section):
@@ -16,14 +16,14 @@ class Figures(Section):
     formats: list[Literal["pdf", "png", "svg"]] = Field(
         min_length=1, description="file formats of each figure"
     )
-    dpi: int = Field(ge=50, description="resolution of bitmaps (dots per inch)")
+    dpi: int = Field(ge=50, le=FINEST, description="resolution of bitmaps (dots per inch)")
     example: int = Field(ge=0, description="index of the spectra shown as examples")
     cluster: Annotated[str, NameOf("datasets")] | None = Field(
         None,
         description="dataset of a cluster: Figure 1 shows its first spectrum, Figure 8 marks where "
         "that lies",
     )
-    bins: int = Field(ge=2, description="bins of parameters in the figures that bin them")
+    bins: int = Field(ge=2, le=1000, description="bins of parameters in the figures that bin them")
 
 
 def _text(value: Any) -> Any:

@@ -33,7 +33,16 @@ class FileName:
     """Marks text that files are named after."""
 
 
+@dataclass(frozen=True)
+class InFigures:
+    """Marks text that figures and tables show."""
+
+
 Name = Annotated[str, FileName()]
+Shown = Annotated[str, InFigures()]
+
+
+_MARKERS = (NameOf, FileName, InFigures)
 
 
 class Marked(NamedTuple):
@@ -41,7 +50,7 @@ class Marked(NamedTuple):
 
     path: tuple[str, ...]
     text: str
-    marker: NameOf | FileName
+    marker: NameOf | FileName | InFigures
 
 
 def marked(section: Section, path: tuple[str, ...] = ()) -> Iterator[Marked]:
@@ -63,7 +72,7 @@ def _in_value(hint: Any, value: Any, path: tuple[str, ...]) -> Iterator[Marked]:
         yield from marked(value, path)
     elif origin is Annotated:
         if isinstance(value, str):
-            markers = [m for m in arguments[1:] if isinstance(m, NameOf | FileName)]
+            markers = [m for m in arguments[1:] if isinstance(m, _MARKERS)]
             yield from (Marked(path, value, marker) for marker in markers)
         yield from _in_value(arguments[0], value, path)
     elif origin in (Union, UnionType):

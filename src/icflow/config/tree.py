@@ -25,7 +25,7 @@ from icflow.config.observe import Observation, Observe
 from icflow.config.output import Archival, Containers, Figures
 from icflow.config.references import Name
 from icflow.errors import did_you_mean
-from icflow.sections import Section, listed
+from icflow.sections import MOST, Section, listed
 
 
 class Config(Section):
@@ -33,7 +33,7 @@ class Config(Section):
 
     engine: EngineName = Field(description="what simulates and fits spectra")
     seed: int = Field(ge=0, description="seed of every random number")
-    shard_size: int = Field(ge=1, description="spectra in one file, and in one job")
+    shard_size: int = Field(ge=1, le=MOST, description="spectra in one file, and in one job")
     atomic_data: AtomicData = Field(description="settings of the model library")
     instrument: Modules = Field(
         description="response, exposure and background of a single module; or a list of modules, "

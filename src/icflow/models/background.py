@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +13,14 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import yaml
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from icflow.config import explain
 from icflow.documents import read_yaml
@@ -24,13 +31,14 @@ from icflow.models.scenario import complete, resolve
 from icflow.ogip.binary_table import is_fits, read_tables
 from icflow.ogip.kinds import describe
 from icflow.ogip.matching import rows_at, same_rows
-from icflow.ogip.response import read_arf
+from icflow.ogip.response import MOST_AREA, read_arf
 from icflow.sections import Number, Positive, Section, check_name
 from icflow.typing import Floats
 
 _Name = Annotated[str, AfterValidator(lambda name: check_name(name, f"{name!r}: such names"))]
 NotNegative = Annotated[Number, Field(ge=0)]
-Node = Annotated[list[Positive], Field(min_length=2, max_length=2)]
+# Energy (keV) and area (cm²); no energy and no area is as large.
+Node = Annotated[list[Annotated[Positive, Field(lt=MOST_AREA)]], Field(min_length=2, max_length=2)]
 
 
 class AreaNodes(Section):
@@ -38,7 +46,7 @@ class AreaNodes(Section):
 
     nodes: Annotated[list[Node], Field(min_length=2)]
     interpolation: Literal["loglog", "transmission"]
-    above: Number | None = None
+    above: Positive | None = None
 
     @model_validator(mode="after")
     def _in_order(self) -> AreaNodes:
@@ -62,12 +70,45 @@ class ResponseFile(Section):
     file: str
 
 
+def _form(value: Any) -> str:
+    """Tell which form a response is given in; brackets keep these apart from keys in errors."""
+    if not isinstance(value, Mapping):
+        return "<word>"
+    return "<nodes>" if "nodes" in value else "<file>"
+
+
+def _entry(value: Any) -> str:
+    return "<word>" if isinstance(value, str) else "<number>"
+
+
+_Entry = Annotated[
+    Annotated[str, Tag("<word>")] | Annotated[Number, Tag("<number>")], Discriminator(_entry)
+]
+
+
+def _folding(value: Any) -> str:
+    return "<file>" if isinstance(value, Mapping) else "<word>"
+
+
+Redistribution = Annotated[
+    Annotated[Literal["source", "identity"], Tag("<word>")]
+    | Annotated[ResponseFile, Tag("<file>")],
+    Discriminator(_folding),
+]
+Area = Annotated[
+    Annotated[Literal["none"], Tag("<word>")]
+    | Annotated[AreaNodes, Tag("<nodes>")]
+    | Annotated[AreaFile, Tag("<file>")],
+    Discriminator(_form),
+]
+
+
 class _Component(Section):
-    redistribution: Literal["source", "identity"] | ResponseFile
-    area: Literal["none"] | AreaNodes | AreaFile
+    redistribution: Redistribution
+    area: Area
     expression: str | None = None
     parameters: dict[str, Number] | None = None
-    sum: list[dict[str, str | Number]] | None = None
+    sum: list[dict[str, _Entry]] | None = None
     range: NotNegative | None = None
     detectors: Annotated[list[NotNegative], Field(min_length=1)] | None = None
     focused: bool = False
@@ -235,8 +276,8 @@ def _from_sum(
 ) -> tuple[Expression, dict[str, float]]:
     """Turn a list of models with their parameters into an expression with parameters."""
     names = [model.get("model") for model in models]
-    if not all(isinstance(name, str) for name in names):
-        raise IcflowError(f"{where}.sum: every entry needs `model:`, the name of an XSPEC model")
+    if not all(isinstance(name, str) and name.isidentifier() for name in names):
+        raise IcflowError(f"{where}.sum: every entry needs `model:`, the name of one XSPEC model")
     expression = parse("+".join(map(str, names)))
     given: dict[str, float] = {}
     for component, model in zip(expression.components, models, strict=True):

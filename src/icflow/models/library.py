@@ -267,6 +267,8 @@ def _load() -> Any:
     return libraries
 
 
+# Abundance tables that XSPEC has.
+ABUNDANCES = ("angr", "aspl", "feld", "aneb", "grsa", "wilm", "lodd", "lpgp", "lpgs")
 _configured: AtomicData | None = None
 # Of the AtomDB tables that the library reads; they are looked for when a model needs them.
 _tables: str | None = None
@@ -293,11 +295,27 @@ def configure(atomic_data: AtomicData) -> None:
             function.argtypes = [ctypes.c_char_p, ctypes.POINTER(ctypes.c_int)]
             function(os.fsencode(text), ctypes.byref(ctypes.c_int(0)))
     if library.FGSOLR().decode().lower() != atomic_data.abundances.lower():
-        raise IcflowError(
-            f"atomic_data.abundances: {atomic_data.abundances!r} is not a table of XSPEC; "
-            "allowed: angr, aspl, feld, aneb, grsa, wilm, lodd, lpgp, lpgs"
-        )
+        raise _unknown_abundances(atomic_data)
     _configured, _tables = atomic_data, None
+
+
+def check_abundances(atomic_data: AtomicData) -> None:
+    """Check the name of the abundance table, without the library.
+
+    Raises
+    ------
+    IcflowError
+        If XSPEC has none of this name.
+    """
+    if atomic_data.abundances.lower() not in ABUNDANCES:
+        raise _unknown_abundances(atomic_data)
+
+
+def _unknown_abundances(atomic_data: AtomicData) -> IcflowError:
+    return IcflowError(
+        f"atomic_data.abundances: {atomic_data.abundances!r} is not a table of XSPEC; "
+        f"allowed: {', '.join(ABUNDANCES)}"
+    )
 
 
 def _point_to_tables() -> None:

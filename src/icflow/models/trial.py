@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from functools import cache
 
 from icflow.errors import IcflowError
@@ -47,7 +48,9 @@ def check(name: str, version: str) -> None:
     key = f"{version}: {name}"
     if key not in outcomes:
         outcomes[key] = _outcome(name)
-        write_json(memory, outcomes)
+        # Where it cannot be written, each process tries for itself.
+        with suppress(OSError, IcflowError):
+            write_json(memory, outcomes)
     if outcomes[key] != WORKS:
         raise IcflowError(
             f"{name} {outcomes[key]} when it is tried at XSPEC's defaults ({version}), so it is "

@@ -25,7 +25,7 @@ from icflow.observation.engine import ObservedEngine
 from icflow.observation.fit_output import Fit
 from icflow.ogip.binary_table import is_fits
 from icflow.ogip.names import plain
-from icflow.ogip.observation import SpectrumFiles, check_companions, read_files
+from icflow.ogip.observation import SpectrumFiles, check_companions, check_distinct, read_files
 from icflow.settings import FitSpectrumSettings
 from icflow.typing import Floats
 
@@ -147,6 +147,7 @@ def together(
 
     Energies that were not chosen are cut to those that they have.
     """
+    check_distinct(asked)
     chosen = "energies" in settings.model_fields_set
     low, high = settings.energies
     checked = [check_companions(files, low, high, cut=not chosen) for files in asked]

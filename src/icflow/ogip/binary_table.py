@@ -269,6 +269,11 @@ class BinaryTable:
                     f"{form!r}, which is not FITS; write the file again"
                 )
             stored, variable = _storage(int(match[1] or 1), match[2], match[3])
+            if stored.itemsize and name and name.upper() in columns:
+                raise IcflowError(
+                    f"{self.path}: the extension {self.name} has two columns {name}; write the "
+                    "file again with one"
+                )
             if stored.itemsize:
                 columns[name.upper()] = _Column(number, offset, stored, variable)
             offset += stored.itemsize

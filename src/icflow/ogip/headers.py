@@ -15,6 +15,8 @@ from typing import IO, Any, NamedTuple
 BLOCK, CARD = 2880, 80  # bytes
 # Blocks of the longest header; in what is no FITS file an end is not looked for without end.
 MOST_BLOCKS = 4000
+# Keywords that name other files.
+FILES = ("RESPFILE", "ANCRFILE", "BACKFILE")
 _COMMENTARY = ("", "COMMENT", "HISTORY", "CONTINUE")
 _VALUE = re.compile(
     r"\s*(?:'(?P<text>(?:[^']|'')*)'"
@@ -25,20 +27,47 @@ _VALUE = re.compile(
 )
 
 
+class Keywords(dict[str, Any]):
+    """The keywords of a header; of one that stands twice the first.
+
+    Asking for one raises ValueError where the second is another number or another file.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._others: dict[str, Any] = {}
+
+    def add(self, name: str, value: Any) -> None:
+        """Add a keyword, unless it is there."""
+        first = self.setdefault(name, value)
+        matters = isinstance(value, int | float) or name in FILES
+        if matters and first != value:
+            self._others.setdefault(name, value)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.get(name) if name in self else super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the value of a keyword."""
+        if name in self._others:
+            values = f"{super().get(name)!r} and {self._others[name]!r}"
+            raise ValueError(f"the keyword {name} stands twice, as {values}")
+        return super().get(name, default)
+
+
 class Header(NamedTuple):
     """One header.
 
     Attributes
     ----------
-    keywords : dict
-        Text, numbers and truth values; of a keyword that stands twice the first. Cards that break
-        the standard (a quote that is not closed, say) are common in real files and are left out:
-        what needs them says that it is missing.
+    keywords : Keywords
+        Text, numbers and truth values. Cards that break the standard (a quote that is not closed,
+        say) are common in real files and are left out: what needs them says that it is missing.
     start, size : int
         First byte of the data, and their number.
     """
 
-    keywords: dict[str, Any]
+    keywords: Keywords
     start: int
     size: int
 
@@ -96,8 +125,8 @@ def _cards(file: IO[bytes], block: bytes) -> list[str]:
     raise ValueError("header without END")
 
 
-def _keywords(cards: list[str]) -> dict[str, Any]:
-    keywords: dict[str, Any] = {}
+def _keywords(cards: list[str]) -> Keywords:
+    keywords = Keywords()
     for number, card in enumerate(cards):
         name, rest = card[:8].strip().upper(), card[9:]
         if name == "HIERARCH":
@@ -105,13 +134,13 @@ def _keywords(cards: list[str]) -> dict[str, Any]:
             name = name.strip()
         elif card[8:9] != "=":
             continue
-        if name in _COMMENTARY or name in keywords:
+        if name in _COMMENTARY:
             continue
         value = _value(rest)
         if isinstance(value, str) and value.endswith("&"):
             value = _continued(value, cards[number + 1 :])
         if value is not None:
-            keywords[name] = value
+            keywords.add(name, value)
     return keywords
 
 
@@ -147,7 +176,7 @@ def _continued(value: str, cards: list[str]) -> str:
     return value
 
 
-def _size(keywords: dict[str, Any]) -> int:
+def _size(keywords: Keywords) -> int:
     """Return the bytes of the data that follow a header."""
     n_axes = _whole(keywords, "NAXIS")
     axes = [_whole(keywords, f"NAXIS{n}") for n in range(1, min(n_axes, 999) + 1)]
@@ -160,7 +189,7 @@ def _size(keywords: dict[str, Any]) -> int:
     return number * abs(bits) // 8
 
 
-def _whole(keywords: dict[str, Any], name: str, default: int | None = None) -> int:
+def _whole(keywords: Keywords, name: str, default: int | None = None) -> int:
     value = keywords.get(name, default)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError(f"{name} is {value!r}")

@@ -52,7 +52,7 @@ class Row:
 
     def scale(self, key: str, notes: list[str]) -> Scale | None:
         """Return AREASCAL or BACKSCAL; None if absent. 0 counts as 1, as in XSPEC."""
-        values = self.channels(key)
+        values, value = self.channels(key), None
         if values is None:
             value = self._value(key)
             with np.errstate(over="ignore"):  # infinite in single precision, and refused
@@ -62,7 +62,8 @@ class Row:
         values = values.astype(np.float64)
         bad = values[~((values >= 0) & (values < MOST))]
         if bad.size:
-            raise IcflowError(f"{self.path}: {key} is {bad[0]}, not a positive number; correct it")
+            stated = bad[0] if value is None else repr(value)
+            raise IcflowError(f"{self.path}: {key} is {stated}, not a positive number; correct it")
         if not values.all():
             notes.append(f"{self.path}: {key} is 0, which is taken for 1")
             values = np.where(values == 0, 1.0, values)
@@ -108,6 +109,8 @@ class Row:
 
     @staticmethod
     def _number(value: Any) -> float:
+        if isinstance(value, bool | np.bool_):  # a truth value is no number
+            return math.nan
         try:
             return float(value)
         except (TypeError, ValueError, OverflowError):

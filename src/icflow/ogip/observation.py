@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,13 +90,35 @@ def read_observation(name: str, observation: Observation) -> list[SpectrumFiles]
     Raises
     ------
     IcflowError
-        As `read_files`.
+        As `read_files`, and `check_distinct`.
     """
     key = f"observations.{name}"
-    return [
+    files = [
         read_files(given, module, f"{key}.spectra.{module}" if module else key)
         for module, given in observation.modules().items()
     ]
+    check_distinct(files, f"{key}: ")
+    return files
+
+
+def check_distinct(files: Sequence[SpectrumFiles], where: str = "") -> None:
+    """Check that no spectrum is fitted twice, which would make errors too small.
+
+    Raises
+    ------
+    IcflowError
+        If two hold the same counts in every channel; `where` begins the sentence.
+    """
+    for first, second in itertools.combinations([file.spectrum for file in files], 2):
+        if _same_counts(first, second):
+            raise IcflowError(
+                f"{where}{first.path} and {second.path} hold the same counts in every channel; "
+                "give each spectrum once"
+            )
+
+
+def _same_counts(spectrum: Spectrum, other: Spectrum) -> bool:
+    return spectrum.exposure == other.exposure and np.array_equal(spectrum.counts, other.counts)
 
 
 def read_files(given: ObservedSpectrum, name: str = "", key: str = "") -> SpectrumFiles:
@@ -167,6 +190,11 @@ def _background(
         return path, None
     behind = read_background(spectrum, path)
     check_origin(spectrum, behind)
+    if _same_counts(behind, spectrum):
+        raise IcflowError(
+            f"{spectrum.path}: has the same counts in every channel as its background, {path}; "
+            f"give the spectrum of a background with {option}"
+        )
     notes += behind.notes
     return None, behind
 

@@ -56,6 +56,8 @@ MOST_AREA = 1e8
 NO_X_RAYS = 150.0
 # Units of areas, and of what begins so (cm**2 ct/photon).
 SQUARE_CM = {"cm2": 1.0, "m2": 1e4, "mm2": 1e-2}
+# Peaks of the matrix that mostly lie further than this factor from their photons are worth a note.
+FAR = 1.25
 KEV = {"": 1.0, "kev": 1.0, "ev": 1e-3, "mev": 1e3, "gev": 1e6}
 
 
@@ -192,7 +194,7 @@ def read_rmf(path: str | os.PathLike[str]) -> Rmf:
         if not Path(file).is_file() or os.stat(file).st_size < LARGE:
             return _rmf(path, name, read_tables(file))
         key = {
-            "table": "rmf",
+            "table": "rmf, with what is odd about EBOUNDS",
             "file": remembered_sha256(file, cache_folder() / "digests.json"),
             "part": [name.extension, name.version, name.number],
         }
@@ -244,12 +246,13 @@ def _rmf(path: str | os.PathLike[str], name: FileName, tables: list[BinaryTable]
             )
         matrices = [matrices[name.number - 1]]
     notes: list[str] = []
-    channel, e_min, e_max = _read_ebounds(name.path, tables)
+    channel, e_min, e_max = _read_ebounds(name.path, tables, notes)
     energy_lo, energy_hi, _ = _read_energies(matrices[0], notes)
     grid = energy_lo, energy_hi
     matrix = sum(_read_matrix(table, channel, grid, notes) for table in matrices)
     if not np.any(matrix.data):
         raise IcflowError(f"{name.path}: every element of its matrix is 0; make the RMF again")
+    _compare_with_bounds(name.path, matrix, grid, (e_min, e_max), notes)
     if len(matrices) > 1:
         notes.append(
             f"{name.path}: the sum of its {len(matrices)} matrices is used; "
@@ -602,7 +605,9 @@ def _are_keV(table: BinaryTable, *names: str) -> bool:
     return all(KEV[table.unit(name).lower()] == 1 for name in names)
 
 
-def _read_ebounds(name: str, tables: list[BinaryTable]) -> tuple[Integers, Floats, Floats]:
+def _read_ebounds(
+    name: str, tables: list[BinaryTable], notes: list[str]
+) -> tuple[Integers, Floats, Floats]:
     table = next(filter(is_bounds, tables), None)
     if table is None:
         raise IcflowError(f"{name}: has no EBOUNDS extension; give a complete RMF file")
@@ -623,7 +628,58 @@ def _read_ebounds(name: str, tables: list[BinaryTable]) -> tuple[Integers, Float
             f"{name}: the energies of EBOUNDS neither rise nor fall from channel to channel; make "
             "the RMF again"
         )
+    _check_bounds(name, low, high, notes)
     return channel, low, high
+
+
+def _check_bounds(name: str, low: Floats, high: Floats, notes: list[str]) -> None:
+    """Check the energies of channels, which say which ones are fitted, and nothing else."""
+    width = high - low
+    if not np.any(width > 0) or high.max() <= 0:
+        raise IcflowError(
+            f"{name}: the channels of EBOUNDS have no width, or no energies above 0; make the RMF "
+            "again"
+        )
+    odd = []
+    if not np.all(width > 0):
+        odd.append(f"{int((width <= 0).sum())} channels without width")
+    if low.min() < 0:
+        odd.append(f"negative energies, from {low.min():g} keV")
+    rising = np.argsort(low + high, kind="stable")
+    step = low[rising][1:] - high[rising][:-1]
+    room = _ROUNDING * high.max() + _WIDTH_FRACTION * width[rising][:-1]
+    odd += [
+        f"{what} at {high[rising][int(np.argmax(bad))]:.6g} keV"
+        for what, bad in (("a gap", step > room), ("an overlap", step < -room))
+        if bad.any()
+    ]
+    if odd:
+        notes.append(
+            f"{name}: EBOUNDS have {', '.join(odd)}; which channels lie between the energies "
+            "of a fit is as they say"
+        )
+
+
+def _compare_with_bounds(
+    name: str,
+    matrix: csr_array,
+    grid: tuple[Floats, Floats],
+    bounds: tuple[Floats, Floats],
+    notes: list[str],
+) -> None:
+    """Note where photons do not lead to channels of about their energies."""
+    photon, channel = (0.5 * (low + high) for low, high in (grid, bounds))
+    peak = channel[np.asarray(matrix.argmax(axis=1)).ravel()]
+    there = (photon > bounds[0].min()) & (photon < bounds[1].max()) & (peak > 0)
+    there &= np.asarray(matrix.max(axis=1).todense()).ravel() > 0
+    peak, photon = peak[there], photon[there]
+    off = np.abs(np.log(peak / photon))
+    if off.size and np.median(off) > np.log(FAR):
+        most = int(np.argmax(off))
+        notes.append(
+            f"{name}: photons of {photon[most]:.3g} keV mostly lead to channels of "
+            f"{peak[most]:.3g} keV; check its EBOUNDS, and ENERG_LO and ENERG_HI of its matrix"
+        )
 
 
 def _check_areas(name: str, area: Floats) -> None:

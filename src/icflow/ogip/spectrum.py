@@ -262,7 +262,17 @@ def _odd(row: Row) -> list[str]:
         notes.append(f"{row.path}: POISSERR is F; the counts are taken for Poisson counts")
     if row.text("CORRFILE") is not None and row.table.number("CORRSCAL"):
         notes.append(f"{row.path}: CORRFILE names a correction, which is not applied")
+    if _any(row, "SYS_ERR"):
+        notes.append(f"{row.path}: SYS_ERR gives systematic errors, which C-stat does not know of")
     return notes
+
+
+def _any(row: Row, key: str) -> bool:
+    """Tell whether a keyword that is a number, or a column of that name, is anything but 0."""
+    values, stated = row.channels(key), row.table.header.get(key)
+    if values is not None:
+        return bool(np.any(values))
+    return isinstance(stated, int | float) and stated != 0
 
 
 def read_background(source: Spectrum, path: str | os.PathLike[str]) -> Spectrum:

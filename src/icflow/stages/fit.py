@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from icflow.errors import IcflowError
-from icflow.files import write_json
+from icflow.files import check_output, write_json
 from icflow.observation import fitting
 from icflow.observation.fit_output import as_json, as_text
 from icflow.publish.figures import style
@@ -45,9 +44,9 @@ def run(
     if plot is not None:
         style.check_suffix(plot)
     files, energies = fitting.read(settings, spectra)
+    # Now that all has been read that is not to be replaced.
     for path in filter(None, (output, save, plot)):
-        if path.exists() and any(path.samefile(name) for file in files for name in file.files):
-            raise IcflowError(f"{path}: is read, so it is not replaced; name another")
+        check_output(path)
     if save is not None:
         from icflow.observation import fit_saving  # slow to import, and often not needed
 

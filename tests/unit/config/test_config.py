@@ -85,6 +85,20 @@ REFUSED = [
         ["datasets.test_2T.parameters.apec.kT.link", "'apec.k'"],
     ),
     (("datasets", "a/b"), {"scenario": "2T", "size": 1}, ["datasets", "'a/b'", "letters"]),
+    # more than any run has, found when a stage has begun otherwise
+    (("shard_size",), 10**8, ["shard_size", "less than or equal to 10000000"]),
+    (("datasets", "test_2T", "size"), 10**12, ["datasets.test_2T.size", "10000000"]),
+    (("detection", "bootstrap"), 10**12, ["detection.bootstrap", "1000000"]),
+    (("figures", "dpi"), 10**9, ["figures.dpi", "2400"]),
+    (("figures", "bins"), 10**9, ["figures.bins", "1000"]),
+    (("autoencoder", "architecture", "widths"), [10**9], ["architecture.widths.0", "10000"]),
+    (("autoencoder", "training", "epochs"), 10**12, ["training.epochs", "10000000"]),
+    # what figures cannot show
+    (("detection", "detectors", "cae", "title"), "", ["cae.title is ''", "give one line"]),
+    (("detection", "detectors", "cae", "title"), "a\nb", ["cae.title is 'a\\nb'", "one line"]),
+    (("autoencoder", "labels"), {"\t": "fit:apec.kT"}, ["autoencoder.labels", "one line of text"]),
+    # the same twice
+    (("detection", "test"), ["test_2T", "test_2T"], ["detection.test names 'test_2T' twice"]),
     # references to what is not there
     (("datasets", "train_2T", "scenario"), "3T", ["datasets.train_2T.scenario", "'3T'", "1T+IC"]),
     (("fits", "label", "model"), "3T", ["fits.label.model", "'3T'", "1T+IC"]),
@@ -331,3 +345,9 @@ def test_the_paper_is_at_full_scale() -> None:
     # The text has 0.01, with which all latents die in the first epoch (docs/notes/networks.md).
     assert training.learning_rate == 0.001
     assert training.recipe == "paper"
+
+
+def test_a_dataset_of_too_many_files_is_refused(default: dict[str, Any]) -> None:
+    small = changed(default, ("shard_size",), 1)
+    with pytest.raises(IcflowError, match=r"datasets\.train_2T\.size is 10001, .*raise shard_size"):
+        config.validate(changed(small, ("datasets", "train_2T", "size"), 10_001), "c")

@@ -56,6 +56,30 @@ def test_fpmb_has_the_lines_of_fpma_with_other_norms(root: Path) -> None:
     )
 
 
+AREAS = {
+    "{nodes: [[1, 5], [1, 3]], interpolation: loglog}": "area: energies of the nodes must increase",
+    "{nodes: [[1, 5], [2, -3]], interpolation: loglog}": "area.nodes.1.1: is -3",
+    "{nodes: [[1, 5], [2, 1.0e+300]], interpolation: loglog}": "area.nodes.1.1: is 1e+300",
+    "{nodes: [[1, 5], [2, 3]], interpolation: loglog, above: -1}": "area.above: is -1",
+    "mine.arf": "area: is 'mine.arf'; input should be 'none'",
+    "{fil: mine.arf}": "area.fil: unknown key, did you mean file",
+}
+
+
+@pytest.mark.parametrize("area, words", AREAS.items(), ids=AREAS.values())
+def test_only_what_is_wrong_with_an_area_is_said(tmp_path: Path, area: str, words: str) -> None:
+    path = tmp_path / "a.yaml"
+    model = "sum: [{model: powerlaw, norm: 1}]"
+    path.write_text(
+        f"name: a\ncomponents: {{sky: {{redistribution: source, area: {area}, {model}}}}}"
+    )
+    with pytest.raises(IcflowError) as caught:
+        read_background(path)
+    assert str(caught.value).startswith(f"{path}: components.sky.{words}")
+    # Nothing of the forms that it does not have.
+    assert str(caught.value).count("components.sky") == 1
+
+
 @pytest.mark.parametrize(("name", "file"), [("aperture", "be.arf"), ("focused", "fcxb.arf")])
 def test_areas_are_those_used_with_xspec(
     root: Path, reference: Path, rmf_path: Path, name: str, file: str

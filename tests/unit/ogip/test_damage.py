@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import toy
+from astropy.io import fits
 
 from icflow.errors import IcflowError
 from icflow.ogip import binary_table
@@ -48,6 +50,18 @@ CASES: dict[str, tuple[Callable[[], list[Any]], Callable[[Path], Any], str]] = {
     "region": (lambda: [toy.pha(BACKSCAL=1e30)], read_spectrum, "not a positive number"),
     "quality": (lambda: [toy.pha(QUALITY=1e300)], read_spectrum, "not a whole number"),
     "empty": (lambda: [toy.pha(np.empty(0, int))], read_spectrum, "holds no channels"),
+    "truth value": (lambda: [toy.pha(EXPOSURE=True)], read_spectrum, "EXPOSURE is True, not a pos"),
+    "no scale": (lambda: [toy.pha(AREASCAL="x")], read_spectrum, "AREASCAL is 'x', not a positive"),
+    "bounds without width": (
+        lambda: toy.rmf(bounds=(toy.LOW, toy.LOW)),
+        read_rmf,
+        "channels of EBOUNDS have no width",
+    ),
+    "bounds below zero": (
+        lambda: toy.rmf(bounds=(toy.LOW - 50, toy.HIGH - 50)),
+        read_rmf,
+        "no energies above 0",
+    ),
     "negative": (lambda: [column("COUNTS", -1)], read_spectrum, "are negative"),
 }
 
@@ -96,3 +110,50 @@ def test_what_unfolds_to_more_than_any_spectrum_is_refused(
     (tmp_path / "a.pha").write_bytes(gzip.compress(bytes(2 << 20)))
     with pytest.raises(IcflowError, match=r"a\.pha: unfolds to more than"):
         read_spectrum(tmp_path / "a.pha")
+
+
+@pytest.mark.parametrize(
+    "bounds, words",
+    [
+        ((toy.LOW, toy.HIGH), None),
+        ((toy.LOW[::-1], toy.HIGH[::-1]), "photons of"),
+        ((toy.LOW + 5 * (toy.LOW > 20), toy.HIGH + 5 * (toy.LOW > 20)), "have a gap at 20"),
+        ((toy.LOW, toy.HIGH + 3), "have an overlap at 4.1 keV"),
+        ((toy.LOW - 10, toy.HIGH - 10), "have negative energies, from -9 keV"),
+        ((toy.LOW / 2, toy.HIGH / 2), "photons of .* keV mostly lead to channels of"),
+    ],
+    ids=["right", "fall", "gap", "overlap", "negative", "half"],
+)
+def test_channels_whose_energies_are_odd(tmp_path: Path, bounds: Any, words: str | None) -> None:
+    toy.save(tmp_path / "a.rmf", *toy.rmf(bounds=bounds))
+    notes = " ".join(read_rmf(tmp_path / "a.rmf").notes)
+    assert (not notes) if words is None else re.search(words, notes), notes
+
+
+def test_systematic_errors_are_not_left_out_in_silence(tmp_path: Path) -> None:
+    errors = fits.Column("SYS_ERR", "E", array=np.full(toy.N, 0.1))
+    for table, noted in (
+        (toy.pha(columns=[errors]), True),
+        (toy.pha(SYS_ERR=0.1), True),
+        (toy.pha(SYS_ERR=0), False),
+        (toy.pha(), False),
+    ):
+        toy.save(tmp_path / "a.pha", table)
+        assert any("SYS_ERR" in note for note in read_spectrum(tmp_path / "a.pha").notes) == noted
+
+
+def test_what_stands_twice_is_not_chosen_from(tmp_path: Path) -> None:
+    path = tmp_path / "a.pha"
+    toy.save(path, toy.pha(TWICE=2.0, ELSE="x"))
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"TWICE   =", b"EXPOSURE="))
+    with pytest.raises(IcflowError, match=r"EXPOSURE stands twice, as 10000\.0 and 2\.0"):
+        read_spectrum(path)
+    # Of names that decide nothing the first is taken.
+    path.write_bytes(whole.replace(b"ELSE    =", b"TELESCOP="))
+    assert read_spectrum(path).telescope == "MADEUP"
+    second = fits.Column("COUNTX", "J", array=np.ones(toy.N))
+    toy.save(path, toy.pha(columns=[second]))
+    path.write_bytes(path.read_bytes().replace(b"'COUNTX", b"'COUNTS"))
+    with pytest.raises(IcflowError, match="has two columns COUNTS"):
+        read_spectrum(path)

@@ -82,18 +82,28 @@ def test_values_of_every_kind(tmp_path: Path) -> None:
     assert (first.name, second.name) == ("ONE", "TWO")
 
 
-def test_the_first_of_two_counts_and_broken_cards_are_left_out() -> None:
-    content = written(("AAA", 1), ("BBB", "text"), ("CCC", 3.0), ("DDD", 4))
+def test_the_first_of_two_counts_unless_they_are_two_numbers() -> None:
+    content = written(("AAA", "x"), ("BBB", 3), ("CCC", 4), ("DDD", "y"), ("EEE", 3), ("FFF", 5))
+    for old, new in ((b"DDD     =", b"AAA     ="), (b"EEE     =", b"BBB     =")):
+        content = content.replace(old, new, 1)
+    keywords = tables_of(content.replace(b"FFF     =", b"CCC     =", 1))[0].keywords
+    assert (keywords["AAA"], keywords["BBB"]) == ("x", 3)
+    for asked in (keywords.__getitem__, keywords.get):
+        with pytest.raises(ValueError, match="the keyword CCC stands twice, as 4 and 5"):
+            asked("CCC")
+
+
+def test_broken_cards_are_left_out() -> None:
+    content = written(("AAA", 1), ("BBB", "text"), ("CCC", 3.0))
     for old, new in (
         (b"BBB     = 'text    '", b"BBB     = 'text     "),  # not closed
-        (b"DDD     =", b"AAA     ="),
         (card("CCC", "3.0"), card("CCC", "3.0.0")),
     ):
         assert old in content
         content = content.replace(old, new, 1)
     keywords = tables_of(content)[0].keywords
     assert keywords["AAA"] == 1
-    assert keywords.keys().isdisjoint(("BBB", "CCC", "DDD"))
+    assert keywords.keys().isdisjoint(("BBB", "CCC"))
 
 
 def test_numbers_as_fortran_writes_them() -> None:

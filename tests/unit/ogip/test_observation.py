@@ -264,6 +264,9 @@ def test_several_spectra_are_checked_one_by_one(folder: Path) -> None:
     }
     keys = {"spectrum": None, "rmf": None, "arf": None, "background": None, "spectra": spectra}
     config = observing(keys)
+    with pytest.raises(IcflowError, match=r"mine: mine\.pha and other\.pha hold the same counts"):
+        check(config)
+    edit("other.pha", lambda hdu: hdu.data["COUNTS"].__setitem__(200, 7))
     check(config)
     assert list(config.observations["mine"].modules()) == ["FPMA", "FPMB"]
     edit("other.pha", lambda hdu: hdu.header.set("INSTRUME", "FPMB"))

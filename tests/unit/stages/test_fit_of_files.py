@@ -573,3 +573,29 @@ def test_a_background_spectrum_of_another_kind_is_told(tmp_path: Path, fit: Fit)
     assert found["background_spectrum"] == str(tmp_path / "back.pha")
     error = fit("--background", str(tmp_path / "resp.rmf"), status=1)["error"]
     assert "not a spectrum but a redistribution matrix" in error
+
+
+def test_the_same_counts_are_not_used_twice(tmp_path: Path, fit: Fit) -> None:
+    spectrum = toy.write(tmp_path)
+    shutil.copy(spectrum, tmp_path / "copy.pha")
+    copy = str(tmp_path / "copy.pha")
+    said = fit(copy, status=1)["error"]
+    assert f"{spectrum} and {copy} hold the same counts in every channel" in said
+    said = fit("--background", copy, status=1)["error"]
+    assert f"{spectrum}: has the same counts in every channel as its background, {copy}" in said
+
+
+@pytest.mark.parametrize("command", ["predict", "fake"])
+def test_what_other_commands_read_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, capsys: Any
+) -> None:
+    toy.write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    whole = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    words = ["predict", "powerlaw", "--rmf", "resp.rmf", "--arf", "area.arf", "--exposure", "1"]
+    if command == "fake":
+        words = ["fake", "spec.pha", "--expression", "powerlaw"]
+    for name in ("resp.rmf", "area.arf", "spec.pha")[: 2 if command == "predict" else 3]:
+        assert main([*words, "--output", name]) == 1
+        assert f"{name}: is read, so it is not replaced" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == whole

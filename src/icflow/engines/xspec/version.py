@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from icflow.engines.xspec.home import temporary
+from icflow.errors import IcflowError
 from icflow.files import write_json
 
 PYTHON = "ICFLOW_XSPEC_PYTHON"
@@ -88,7 +89,7 @@ def known(memory: Path, image: str | None = None) -> str:
     found, _ = ask(command)
     if not found:
         return version
-    with suppress(OSError):
+    with suppress(OSError, IcflowError):
         write_json(memory, {"asked": key, "version": found})
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -128,7 +129,7 @@ def _draw(axes_of: Callable[[Table, Booleans, int], list[Axis]], data: FigureDat
 def _wrapped(title: str) -> str:
     """Return a title in lines short enough for a low panel."""
     lines = [""]
-    for word in title.split():
+    for word in re.findall(r"(?:\$[^$]*\$|\S)+", title):  # mathematics is one word
         if lines[-1] and len(lines[-1]) + len(word) > 12:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
