@@ -60,6 +60,8 @@ os.environ |= {
 
 # --- the Python reference ---------------------------------------------------------------
 
+# Two dashes begin an option.
+smartquotes = False
 default_role = "py:obj"
 add_module_names = False
 autodoc_typehints = "none"

@@ -20,7 +20,14 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
 
-from icflow.files import LARGE, atomic_path, canonical_json, locked, remembered
+from icflow.files import (
+    LARGE,
+    atomic_path,
+    canonical_json,
+    check_writable,
+    locked,
+    remembered,
+)
 from icflow.folders import cache_folder
 from icflow.typing import AnyArray
 
@@ -89,7 +96,7 @@ _recent: dict[Path, Arrays] = {}
 
 
 def _make_cache(path: Path, make: Callable[[], Arrays]) -> Arrays:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(path.parent, "set ICFLOW_CACHE to a folder of yours")
     lock = path.with_suffix(".lock")
     with locked(lock):
         arrays = _read_cache(path)

@@ -240,7 +240,7 @@ class OfConfig(Command):
 
     def call(self, values: dict[str, Any]) -> list[Any]:
         """Return the configuration."""
-        files = _texts(values.pop("config")) or ["config.yaml"]
+        files = _texts(values.pop("config")) or [_own_config()]
         config = _load(files)
         self.choose(config, values)
         values["files"] = files
@@ -288,7 +288,7 @@ class OfSettings(OfConfig):
             if given:
                 raise click.UsageError(f"--settings says what {' and '.join(given)} would say")
             return ["run", config.from_json(_named(self.settings), text)]
-        loaded = _load(files or ["config.yaml"])
+        loaded = _load(files or [_own_config()])
         chosen = self.choose(loaded, names)
         if self.whole:
             return ["whole", loaded, *chosen]
@@ -303,6 +303,16 @@ def _named(name: str) -> Any:
 
 def _texts(paths: Sequence[Path]) -> list[str]:
     return [str(path) for path in paths]
+
+
+def _own_config() -> str:
+    """Return the configuration of the project that this folder is."""
+    if not Path("config.yaml").exists():
+        raise IcflowError(
+            "config.yaml: is not here; go to the folder of a project, or make one with `icflow "
+            "init FOLDER`"
+        )
+    return "config.yaml"
 
 
 def _load(files: Sequence[str]) -> Config:

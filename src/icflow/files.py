@@ -174,6 +174,27 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_writable(folder: str | os.PathLike[str], remedy: str) -> None:
+    """Make a folder, and check that files can be written there.
+
+    Parameters
+    ----------
+    remedy : str
+        What to do if they cannot, for the error.
+
+    Raises
+    ------
+    IcflowError
+        If they cannot.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise IcflowError(f"{folder}: cannot be written ({error.strerror}); {remedy}") from None
+
+
 @contextmanager
 def new_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary folder beside `folder`, renamed to it on success.

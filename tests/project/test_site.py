@@ -111,6 +111,7 @@ def test_everything_that_can_be_used_is_in_the_reference(site: Path) -> None:
         for option in command.params:
             if isinstance(option, click.Option):
                 assert option.opts[0] in commands
+    assert "instead of --config" in commands
     keys = text_of(site / "config/README.html")
     for key in Config.model_fields:
         assert key in keys

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from icflow import cache
+from icflow.errors import IcflowError
 
 
 def test_tables_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,6 +32,12 @@ def test_tables_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert cache.cached({"name": "x"}, make)["rows"].tolist() == [0, 1, 2]
     cache.cached({"name": "y"}, make)
     assert len(made) == 3
+
+
+def test_a_cache_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "cache_folder", lambda: Path("/proc/none"))
+    with pytest.raises(IcflowError, match=r"cannot be written .* set ICFLOW_CACHE to a folder"):
+        cache.cached({"name": "nowhere"}, lambda: {"rows": np.arange(3.0)})
 
 
 def test_damage_heals_and_the_least_used_go(

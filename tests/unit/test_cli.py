@@ -147,6 +147,18 @@ def test_validate_names_a_parameter_that_xspec_does_not_know(
     assert "apec.kT" in error
 
 
+@pytest.mark.parametrize("command", [["validate"], ["observe", "coma"]])
+def test_outside_of_a_project_it_says_how_to_make_one(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(command) == 1
+    assert "or make one with `icflow init FOLDER`" in capsys.readouterr().err
+
+
 def test_validate_accepts_the_default(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,6 +62,15 @@ def test_a_new_folder_is_there_as_a_whole_or_not_at_all(tmp_path):
     assert [path.name for path in (tmp_path / "deep").rglob("*")] == ["empty", "whole"]
 
 
+def test_where_nothing_can_be_written_is_known_before(tmp_path):
+    files.check_writable(tmp_path / "new/folder", "name another")
+    assert list((tmp_path / "new/folder").iterdir()) == []
+    (tmp_path / "file").touch()
+    for folder in ("file", "file/below", "/proc/none"):
+        with pytest.raises(IcflowError, match=r"cannot be written \(.*\); name another"):
+            files.check_writable(tmp_path / folder, "name another")
+
+
 def test_no_folder_and_no_file_is_overwritten(tmp_path):
     (tmp_path / "mine").touch()
     for target in (tmp_path, tmp_path / "mine"):

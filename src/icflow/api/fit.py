@@ -19,7 +19,7 @@ from icflow.api.units import shown
 from icflow.config import Free
 from icflow.engines.embedded.folding import FACTOR
 from icflow.errors import IcflowError
-from icflow.files import write_json
+from icflow.files import check_writable, write_json
 from icflow.models import library
 from icflow.models.expression import parse
 from icflow.observation import fit_figure, fitting
@@ -232,9 +232,11 @@ class Fit:
         Raises
         ------
         IcflowError
-            If the suffix is another one, or XSPEC cannot load a name with a blank.
+            If the suffix is another one, the file cannot be written, or XSPEC cannot load a name
+            with a blank.
         """
         target = Path(path_of(path, "path"))
+        check_writable(target.parent, "name another folder")
         if target.suffix == ".json":
             write_json(target, as_json(self._record))
         elif target.suffix == ".xcm":

@@ -24,6 +24,9 @@ class Flux(NamedTuple):
     value: float
     error: float
 
+    def __repr__(self) -> str:
+        return f"({self.value:.4g} +/- {self.error:.2g}) erg/cm2/s"
+
 
 def band_flux(
     expression: str,

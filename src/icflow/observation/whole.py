@@ -7,6 +7,7 @@ from pathlib import Path
 from icflow import checks
 from icflow import settings as settings_of
 from icflow.config import Config
+from icflow.files import check_writable
 from icflow.layout import TRAINED_OBSERVED
 from icflow.observation import analysis, networks, page
 from icflow.publish.figures import style
@@ -21,9 +22,11 @@ def run(config: Config, name: str, folder: Path) -> str:
     Raises
     ------
     IcflowError
-        If an input is missing or cannot be used, or a fit is impossible.
+        If an input is missing or cannot be used, the folder cannot be written, or a fit is
+        impossible.
     """
     checks.check_observation(config, name)
+    check_writable(folder, "name another one")
     settings = settings_of.observe(config, name)
     trained = networks_of(settings, folder)
     for network, path in trained.items():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -74,16 +76,41 @@ def test_flux_and_its_error_are_those_of_fits_to_many(fit: icflow.Fit, folder: P
     assert np.std(fluxes) == pytest.approx(error, rel=0.3)
 
 
+def test_fluxes_of_a_fit_with_links(folder: Path) -> None:
+    given = {"TBabs.nH": 5, "powerlaw_3.PhoIndex": "powerlaw.PhoIndex", "powerlaw.norm": 0.5}
+    model = icflow.Model("tbabs*(powerlaw+powerlaw)", given | {"powerlaw_3.norm": 0.5})
+    fit = model.fit(icflow.read_spectrum("spec.pha", energies=(3, 30)))
+    assert fit.best.settings["powerlaw_3.PhoIndex"].link == "powerlaw.PhoIndex"
+    value, error = fit.flux(2, 10)
+    assert value == pytest.approx(fit.best.flux(2, 10))
+    assert fit.flux(2, 10, absorbed=False).value > 1.2 * value
+    assert fit.flux(2, 10, component="powerlaw").value == pytest.approx(value / 2)
+    # The index of both: no other parameter is free.
+    index, sigma = fit.parameters.loc["powerlaw.PhoIndex", ["value", "error"]]
+    moved = model.using({"powerlaw.PhoIndex": index + sigma}).flux(2, 10)
+    assert error == pytest.approx(abs(moved - value), rel=0.02)
+    assert repr(fit.flux(2, 10)) == f"({value:.4g} +/- {error:.2g}) erg/cm2/s"
+
+
 def test_goodness_of_a_model_that_does_not_fit(fit: icflow.Fit, folder: Path) -> None:
     assert fit.goodness(40) > 0.02
     assert fit.goodness(40) == fit.goodness(40)
+    assert len({fit.goodness(40, seed=seed) for seed in range(4)}) > 1
+    assert (fit.goodness(7) * 8) % 1 == pytest.approx(0)
     wrong = icflow.Model("powerlaw", {"powerlaw.PhoIndex": 2.2}).fit("spec.pha")
     assert wrong.goodness(40) < 0.02
 
 
+def test_a_fit_can_be_copied_and_kept(fit: icflow.Fit) -> None:
+    again = pickle.loads(pickle.dumps(copy.deepcopy(fit)))
+    assert repr(again) == repr(fit)
+    assert again.flux(2, 10) == fit.flux(2, 10)
+    assert again.goodness(10) == fit.goodness(10)
+
+
 def test_figures(fit: icflow.Fit, folder: Path) -> None:
     figure = fit.plot(unfolded=True)
-    assert len(figure.axes) == 3
+    assert len(figure.axes) == 3 and len(fit.plot().axes) == 2
     fit.save("fit.png")
     assert (folder / "fit.png").read_bytes().startswith(b"\x89PNG")
 
@@ -95,6 +122,7 @@ def test_figures(fit: icflow.Fit, folder: Path) -> None:
         (lambda fit: fit.goodness(0), "n is 0"),
         (lambda fit: fit.goodness(9, seed="x"), "seed is 'x'"),
         (lambda fit: fit.save(3), "path is 3; give the name of a file"),
+        (lambda fit: fit.save("/proc/none/fit.json"), "cannot be written"),
         (lambda fit: fit.flux(2, 10, component="apec"), "component is 'apec'"),
         (lambda fit: fit.save("fit.txt"), "choose one of these suffixes"),
     ],

@@ -43,12 +43,21 @@ def test_it_asks_for_what_a_configuration_says(folder: Path, asked: dict[str, An
             config={"observe": {"simulations": 100}},
         )
     (observation,) = asked["config"].observations.values()
-    assert observation.nH == pytest.approx(0.00858) and observation.radio.frequency == 1400
+    assert observation.redshift == 0.023 and observation.nH == pytest.approx(0.00858)
+    assert observation.radio.frequency == 1400
     assert (asked["name"], asked["folder"]) == ("Coma", Path("observe/Coma"))
     assert asked["config"].observe.simulations == 100
     assert observation.energies == [3.0, 30.0] and observation.group_min is None
     backgrounds = {name: one.background for name, one in observation.modules().items()}
     assert backgrounds == {"TOY": "none", "TOY2": "file"}
+
+
+def test_a_folder_and_a_file_of_settings_may_be_named(folder: Path, asked: dict[str, Any]) -> None:
+    (folder / "mine.yaml").write_text("observe: {simulations: 150}\n")
+    with pytest.raises(icflow.IcflowError, match="asked for"):
+        icflow.observe("spec.pha", redshift=0.1, nH=0.1, folder="there", config="mine.yaml")
+    assert asked["folder"] == Path("there")
+    assert asked["config"].observe.simulations == 150
 
 
 @pytest.mark.parametrize(
@@ -61,6 +70,9 @@ def test_it_asks_for_what_a_configuration_says(folder: Path, asked: dict[str, An
         ({"spectra": "gone.pha"}, r"gone\.pha"),
         ({"config": {"observe": {"simulations": 5}}}, "simulations"),
         ({"config": "gone.yaml"}, r"gone\.yaml"),
+        ({"config": 3}, "config is 3; give the name of a file"),
+        ({"folder": 3}, "folder is 3; give the name of a file"),
+        ({"redshift": 3 * units.keV}, "redshift is 3.0 keV, and has no unit"),
     ],
 )
 def test_what_cannot_be_observed(

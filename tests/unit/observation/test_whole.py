@@ -8,8 +8,18 @@ from typing import Any
 
 import pytest
 
+from icflow.errors import IcflowError
 from icflow.layout import TRAINED_OBSERVED
 from icflow.observation import whole
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_analysis(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(whole.checks, "check_observation", lambda *_: None)
+    config: Any = None
+    with pytest.raises(IcflowError, match="cannot be written"):
+        whole.run(config, "Coma", Path("/proc/none"))
 
 
 def test_networks_are_trained_once_and_then_used(
