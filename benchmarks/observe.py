@@ -40,6 +40,7 @@ from icflow.files import write_json
 from icflow.models.background import read_background
 from icflow.models.expression import parse
 from icflow.models.scenario import at_source, complete, draw
+from icflow.models.systematics import Deviates
 from icflow.observation import fits as observed_fits
 from icflow.observation import scores as observed_scores
 from icflow.observation.engine import ObservedEngine, draw_counts, expected_background
@@ -61,8 +62,16 @@ N = 200  # simulated observations
 REGION = 4.0  # how much larger the regions of background spectra are
 SIMULATIONS = 40  # behind each limit and each false-alarm probability
 FAINT = 2e-4  # IC norm, where its error is not known
-MODELS_OF = {"1T+IC": ("1T+IC", "2T+IC"), "2T+IC": ("2T+IC",)}  # of limits, by scenario
-MODELS_WITH_FILE = {"1T+IC": ("1T+IC",)}  # the same where the background is in a file
+# Cases, as the names of rows end: calibration and background right, the background in a file,
+# both wrong and the simulations behind probabilities and limits likewise, and these right.
+PLAIN, FILE, WRONG, UNAWARE = "", "_with_background_file", "_with_systematics", "_unaware"
+# Models of limits, by scenario.
+MODELS_OF = {
+    PLAIN: {"1T+IC": ("1T+IC", "2T+IC"), "2T+IC": ("2T+IC",)},
+    FILE: {"1T+IC": ("1T+IC",)},
+    WRONG: {"1T+IC": ("2T+IC",)},
+    UNAWARE: {"1T+IC": ("2T+IC",)},
+}
 # What source-free regions see of the background of the example, as a tenth of its exposure would.
 SHARES = (0.005, 0.008)
 CHECKED = 40  # observations with a wrong redshift or column density
@@ -81,19 +90,29 @@ def scenarios() -> dict[str, Scenario]:
 
 
 @functools.cache
-def engine() -> ObservedEngine:
+def engine(wrong: bool = False) -> ObservedEngine:
+    """Return the engine of the example, wrong as `config/systematics.yaml` says or right."""
     (module,) = read_observation("example", settings().observation)
-    return ObservedEngine([module], settings(), False, settings().atomic_data)
+    systematics = None
+    if wrong:
+        run = config.load(ROOT / "config.yaml", ROOT / "config/systematics.yaml")
+        given = run.modules[0].systematics
+        scatters = {name: given.scatter_of(name) for name in engine().engine.backgrounds}
+        systematics = given.model_copy(update={"background": scatters})
+    return ObservedEngine([module], settings(), False, settings().atomic_data, systematics)
 
 
 def model_of(name: str, redshift: float = REDSHIFT, nH: float = COLUMN) -> FitModel:
     return at_source(settings().models[name], redshift, nH)
 
 
-def simulated(scenario: str, index: int) -> tuple[NDArray[np.int32], dict[str, float]]:
+def simulated(
+    scenario: str, index: int, wrong: bool = False
+) -> tuple[NDArray[np.int32], dict[str, float]]:
     """Return one simulated observation, shape (1, n_channels), and its truth.
 
-    2T+IC has the plasmas of the scenario 2T and the IC emission of 1T+IC.
+    Where something is wrong, it is drawn for each. 2T+IC has the plasmas of the scenario 2T and
+    the IC emission of 1T+IC.
     """
     key = f"observations/{scenario}"
     truth: dict[str, float] = {}
@@ -102,7 +121,8 @@ def simulated(scenario: str, index: int) -> tuple[NDArray[np.int32], dict[str, f
         given = complete(parse(model.expression), model.parameters, "parameters")
         truth |= draw(given | {"apec.Redshift": REDSHIFT}, SEED, key, index)
     backgrounds = {BACKGROUND + name: 1.0 for name in engine().engine.backgrounds}
-    expected = engine().expected_each(model_of(scenario), [truth | backgrounds])
+    deviates = [Deviates(SEED, key, index)]
+    expected = engine(wrong).expected_each(model_of(scenario), [truth | backgrounds], deviates)
     return draw_counts(list(expected), SEED, key, [index]), truth
 
 
@@ -121,6 +141,16 @@ def with_background_spectrum(
     return made, made.counts[None]
 
 
+def observed(
+    scenario: str, index: int, case: str
+) -> tuple[ObservedEngine, NDArray[np.int64], dict[str, float]]:
+    """Return what analyses one simulated observation, its counts and its truth."""
+    counts, truth = simulated(scenario, index, case in (WRONG, UNAWARE))
+    if case == FILE:
+        return *with_background_spectrum(counts, scenario, index), truth
+    return engine(case == WRONG), counts.astype(np.int64), truth
+
+
 @functools.cache
 def behind_engine() -> ObservedEngine:
     """Return the engine of the example with a background spectrum instead of a description."""
@@ -133,21 +163,16 @@ def behind_engine() -> ObservedEngine:
 # --- one observation -------------------------------------------------------------------
 
 
-def limits_of(
-    scenario: str, index: int, background_file: bool = False
-) -> dict[str, tuple[bool, bool, bool]]:
+def limits_of(scenario: str, index: int, case: str = PLAIN) -> dict[str, tuple[bool, bool, bool]]:
     """Tell for each model whether limits and interval of the IC norm hold the truth, at 90 %.
 
     They are the upper limit, that by Wilks' theorem, and the interval. A limit holds the truth if
     C rises less up to there.
     """
-    counts, truth = simulated(scenario, index)
-    used: ObservedEngine = engine()
-    if background_file:
-        used, counts = with_background_spectrum(counts, scenario, index)
+    used, counts, truth = observed(scenario, index, case)
     norm = truth["powerlaw.norm"]
     found = {}
-    for name in (MODELS_WITH_FILE if background_file else MODELS_OF)[scenario]:
+    for name in MODELS_OF[case][scenario]:
         model = model_of(name)
         (fit,) = used.fit(model, counts)
         (there,) = used.fit(model, counts, {"powerlaw.norm": np.array([norm])})
@@ -165,15 +190,12 @@ def limits_of(
     return found
 
 
-def false_alarms_of(index: int, background_file: bool = False) -> dict[str, tuple[float, int]]:
+def false_alarms_of(index: int, case: str = PLAIN) -> dict[str, tuple[float, int]]:
     """Return the false-alarm probabilities of a 2T observation, and its goodness.
 
     Each comes with the number of ranks that it is one of.
     """
-    counts, _ = simulated("2T", index)
-    used: ObservedEngine = engine()
-    if background_file:
-        used, counts = with_background_spectrum(counts, "2T", index)
+    used, counts, _ = observed("2T", index, case)
     chosen, roles = settings().observe, ("2T", "1T+IC", "2T+IC")
     models = {role: model_of(role) for role in roles}
     fits = {role: used.fit(model, counts)[0] for role, model in models.items()}
@@ -271,23 +293,23 @@ class Bench:
         print(f"{row}: {value:.4g} {unit} (target {target}; {mark}; {n} spectra)")
 
 
-def limits(bench: Bench, background_file: bool = False) -> None:
-    n, suffix = bench.number(N), "_with_background_file" if background_file else ""
-    for scenario, models in (MODELS_WITH_FILE if background_file else MODELS_OF).items():
-        found = bench.run(limits_of, [scenario] * n, range(n), [background_file] * n)
+def limits(bench: Bench, case: str = PLAIN) -> None:
+    n = bench.number(N)
+    for scenario, models in MODELS_OF[case].items():
+        found = bench.run(limits_of, [scenario] * n, range(n), [case] * n)
         for name in models:
             shares = 100 * np.mean([one[name] for one in found], axis=0)
             for kind, share in zip(("limit", "limit_by_wilks", "interval"), shares, strict=True):
                 bench.keep(
-                    f"ic_{kind}_{name}_of_{scenario}{suffix}", share, "% hold the truth at 90 %",
+                    f"ic_{kind}_{name}_of_{scenario}{case}", share, "% hold the truth at 90 %",
                     "90 ± 4" if kind == "limit" else "any",
                     kind != "limit" or abs(share - 90) <= 4, n,
                 )  # fmt: skip
 
 
-def false_alarms(bench: Bench, background_file: bool = False) -> None:
-    n, suffix = bench.number(N), "_with_background_file" if background_file else ""
-    found = bench.run(false_alarms_of, range(n), [background_file] * n)
+def false_alarms(bench: Bench, case: str = PLAIN) -> None:
+    n = bench.number(N)
+    found = bench.run(false_alarms_of, range(n), [case] * n)
     random = np.random.default_rng(SEED)
     for name in found[0]:
         values, ranks = np.array([one[name] for one in found]).T
@@ -299,7 +321,7 @@ def false_alarms(bench: Bench, background_file: bool = False) -> None:
         spread = values - random.random(n) / ranks
         chance = kstest(spread, "uniform").pvalue
         bench.keep(
-            f"false_alarm_{name}{suffix}", chance, "probability of a distribution less uniform",
+            f"false_alarm_{name}{case}", chance, "probability of a distribution less uniform",
             "≥ 0.05", chance >= 0.05, n,
         )  # fmt: skip
 
@@ -332,13 +354,10 @@ def regions(bench: Bench) -> None:
 
 
 ROWS: dict[str, Callable[[Bench], None]] = {
-    "limits": limits,
-    "limits_with_background_file": functools.partial(limits, background_file=True),
-    "false_alarms": false_alarms,
-    "false_alarms_with_background_file": functools.partial(false_alarms, background_file=True),
-    "checks": checks,
-    "regions": regions,
-}
+    f"{row.__name__}{case}": functools.partial(row, case=case)
+    for case in MODELS_OF
+    for row in (limits, false_alarms)
+} | {"checks": checks, "regions": regions}
 
 
 def main() -> None:

@@ -213,6 +213,7 @@ class ObserveNetworkSettings(SourceSettings):
     scenario: str
     model: FitModel
     simulations: int
+    systematics: Systematics | None = None
     score: ScoreSettings
 
 
@@ -539,6 +540,7 @@ def observe_network(config: Config, name: str, network: str) -> ObserveNetworkSe
         scenario=config.observe.thermal,
         model=config.fits.models[config.observe.thermal],
         simulations=config.observe.simulations,
+        systematics=config.observe.systematics,
         score=_score_observed(config, network),
     )
 

@@ -283,6 +283,14 @@ OBSERVED: dict[str, tuple[dict[str, Any], str]] = {
         {"observe": {"detectors": {"delta_cstat": {"method": "bayes_factor"}}}},
         "observe.detectors.delta_cstat.method is 'bayes_factor', which reads integrals",
     ),
+    "ratio": (
+        {
+            "ratios": {"z": {"thermal": "2T", "alternative": "1T+IC"}},
+            "observe": {"detectors": {"delta_cstat": {"method": "ratio_estimator", "ratio": "z"}}},
+        },
+        "observe.detectors.delta_cstat.method is 'ratio_estimator', which reads ratios; they are "
+        "not made for observations",
+    ),
     "component": ({"observe": {"ic": "bknpower"}}, "observe.ic is 'bknpower', which fits.models."),
     "few to learn from": (
         {"observe": {"simulations": 30, "false_alarm": 0.04}},

@@ -98,7 +98,7 @@ class Ratio(Section):
         None, description="exposure of all modules (s; default: `instrument.exposure`)"
     )
     spectra: int = Field(
-        200_000, ge=2000, le=MOST, description="simulated spectra that it learns from"
+        20_000, ge=2000, le=MOST, description="simulated spectra that it learns from"
     )
     batch: int = Field(512, ge=2, le=MOST, description="spectra in a batch")
     units: int = Field(128, ge=1, le=WIDEST, description="width of its layers")

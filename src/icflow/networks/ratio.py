@@ -35,9 +35,9 @@ from icflow.settings import RatioSettings
 from icflow.typing import Booleans, Floats
 
 COMPONENTS = 40  # principal components of the residuals that the network sees
-PREPARED = 10_000  # spectra that scales are taken from
-VALIDATED = 10_000  # spectra of the loss in the history
-CALIBRATED = 20_000  # spectra that calibration and limits are taken from
+PREPARED = 2000  # spectra that scales are taken from
+VALIDATED = 5000  # spectra of the loss in the history
+CALIBRATED = 10_000  # spectra that calibration and limits are taken from
 PIECE, EPOCHS = 1000, 8  # spectra that are drawn together; how often each is seen
 LARGEST_GRADIENT = 1.0
 DECAY = 1e-4  # of the weights

@@ -32,6 +32,8 @@ SPECTRA = "training.pha"
 def run(settings: ObserveNetworkSettings, output: Path, threads: int = 1) -> None:
     """Simulate spectra without IC that the observed one allows, and train a network with them.
 
+    What is wrong with calibration and background is drawn for each, as in the analysis.
+
     Parameters
     ----------
     output : path
@@ -46,7 +48,7 @@ def run(settings: ObserveNetworkSettings, output: Path, threads: int = 1) -> Non
     from icflow.networks import fold
 
     check(settings.score, f"autoencoder.networks.{settings.score.train.network}")
-    modules, engine = observed_fits.open_source(settings)
+    modules, engine = observed_fits.open_source(settings, settings.systematics)
     truth = _truth(settings, engine)
     repeated = [truth[row % len(truth)] for row in range(settings.score.train.training.spectra)]
     draws = Draws(settings.seed, f"observations/{settings.name}/{TRAINING}")

@@ -22,6 +22,7 @@ from icflow.cli import main
 from icflow.config import Config, Systematics
 from icflow.errors import IcflowError
 from icflow.models.scenario import at_source
+from icflow.networks import fold
 from icflow.observation import analysis as observe
 from icflow.observation import fits as observed_fits
 from icflow.observation import networks as observed_networks
@@ -252,6 +253,22 @@ def test_systematics_enter_what_is_simulated(folder: Path, summary: dict[str, An
     assert "this decides, with calibration and background as wrong as" in wrong["verdict"]
     shown = " ".join(text.get_text() for text in page.draw(output).findobj(Text))
     assert "if calibration and background were right" in shown
+
+
+def test_networks_are_trained_with_systematics(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fold, "run", lambda *_: None)
+    config, shares = with_network(loaded(example={}), "ae"), []
+    given = Systematics.model_validate({"area": [[3.0, 0.3], [79.0, 0.3]]})
+    for number, wrong in enumerate((None, given)):
+        observing = config.observe.model_copy(update={"systematics": wrong})
+        run = config.model_copy(update={"observe": observing})
+        output = tmp_path / str(number)
+        observed_networks.run(settings_of.observe_network(run, "example", "ae"), output)
+        counts = read_spectra(output / observed_networks.SPECTRA).counts.sum(axis=1)
+        shares.append(counts / counts.mean())
+    assert shares[0].std() < 0.02 < 0.1 < shares[1].std()
 
 
 def test_what_is_wrong_must_be_of_the_observation(folder: Path) -> None:

@@ -29,7 +29,8 @@ from icflow.engines.embedded.shapes import (
 )
 from icflow.engines.embedded.symmetry import exchangeable, orders, precedes
 from icflow.engines.evidence.norms import MOST as MOST_NORMS
-from icflow.engines.evidence.norms import Norms, log_integrals
+from icflow.engines.evidence.norms import Norms
+from icflow.engines.evidence.rounds import NOWHERE, Centres, Cube, deviates, log_means
 from icflow.models.priors import Prior
 from icflow.statistic import channels
 from icflow.typing import Floats, Integers
@@ -37,11 +38,10 @@ from icflow.typing import Floats, Integers
 DRAWN = 1000  # spectra to start from
 # Which of them descents start from, the likeliest first; of one plasma there is one minimum.
 RANKS, SINGLE = np.array([0, 1, 2, 3, 5, 9, 20, 50]), np.array([0, 4])
+ROUNDS, SINGLE_ROUNDS = 4, 2  # of points about a minimum, likewise
 MOST = 20  # iterations of each
-SAMPLED, FREEDOM = 64, 4  # points about a minimum, of a t distribution with so many degrees
 PIECE = 250  # spectra that are fitted together
 POINTS = 2000  # of the tables of priors
-NOWHERE = -9e5  # the logarithm of a mean is below this where no point lies in the priors
 UNIFORM = 12.0  # one over the variance of a uniform prior of width 1
 # How far background norms may lie from 1: in units of their scatter, at most.
 REACH, MOST_REACH = 4.0, 0.95
@@ -105,9 +105,14 @@ class Neighbourhood:
         uniform = [p for p in fitted if priors[p].flat and p in norms_of(self._shapes.terms)]
         self._norms = _norms(uniform[:MOST_NORMS], priors, scatters)
         self._sampled = np.array([p for p in fitted if p not in uniform[:MOST_NORMS]], dtype=int)
-        self._points = _points(len(self._sampled), random)
         alike = exchangeable(self._shapes.terms, self._box, {p: priors[p] for p in fitted})
         self._images = orders(alike, self._box.free.tolist())
+        single = len(self._images) == 1
+        self._cube = Cube(
+            self._places[np.isin(self._box.free, self._sampled)],
+            np.array(orders(alike, self._sampled.tolist())),
+            deviates(SINGLE_ROUNDS if single else ROUNDS, len(self._sampled), random),
+        )
         self._starts = np.repeat(model.start[None], DRAWN, axis=0)
         for position, prior in priors.items():
             self._starts[:, position] = prior.quantile(random.random(DRAWN))
@@ -148,23 +153,18 @@ class Neighbourhood:
         residuals = (counts - model[:, :bins]) / np.sqrt(np.maximum(model[:, :bins], 1.0))
         nearest, places, precision = self._nearest(theta, lowest, info, slope, residuals)
         chosen = np.flatnonzero(np.isin(self._box.free, self._sampled))
-        covariance = np.linalg.inv(precision)[:, chosen[:, None], chosen]
-        cholesky = np.linalg.cholesky(covariance)
-        centres = Centres(self._sampled, theta, places[:, chosen], cholesky)
-        sampled, effective = _sampled(
+        covariances = np.asarray(np.linalg.inv(precision), dtype=np.float64)
+        covariances = covariances[:, chosen[:, None], chosen]
+        sampled, effective = log_means(
             self._without(shapes),
             nodes,
             self._together,
             self._norms,
-            self._places[chosen],
             counts.astype(np.float64),
-            centres,
-            self._points,
+            Centres(self._sampled, theta, places[:, chosen], covariances),
+            self._cube,
         )
-        log_det = np.log(np.einsum("nii->ni", cholesky)).sum(axis=1)
-        # Like plasmas exchanged for one another are as likely.
-        log_evidence = sampled + log_det + math.log(len(self._images))
-        log_evidence = np.where(sampled > NOWHERE, log_evidence, nearest.gaussian)
+        log_evidence = np.where(sampled > NOWHERE, sampled, nearest.gaussian)
         return nearest._replace(log_evidence=log_evidence, effective=effective)
 
     def _without(self, shapes: Shapes) -> Shapes:
@@ -224,44 +224,6 @@ class Neighbourhood:
         none = np.zeros(len(cstat))
         nearest = Nearest(cstat, gaussian, none, none, places, widths, slopes, residuals)
         return nearest, centres, precision
-
-
-class Points(NamedTuple):
-    """Points of a standard t distribution, (n_points, n_free), and ln of its density there."""
-
-    values: Floats
-    log_density: Floats
-
-
-class Centres(NamedTuple):
-    """What is sampled about.
-
-    Attributes
-    ----------
-    free : ndarray of int, shape (n_sampled,)
-        Positions of the parameters.
-    theta : ndarray, shape (n, n_parameters)
-        The minima.
-    places : ndarray, shape (n, n_sampled)
-    cholesky : ndarray, shape (n, n_sampled, n_sampled)
-        Factors of the covariance of places.
-    """
-
-    free: Integers
-    theta: Floats
-    places: Floats
-    cholesky: Floats
-
-
-def _points(dimensions: int, random: np.random.Generator) -> Points:
-    """Return points that fill a t distribution evenly."""
-    from scipy.stats import chi2, multivariate_t, norm, qmc
-
-    sobol = qmc.Sobol(dimensions + 1, seed=random).random(SAMPLED)
-    normal = norm.ppf(sobol[:, :-1])
-    values = normal * np.sqrt(FREEDOM / chi2.ppf(sobol[:, -1:], FREEDOM))
-    density = multivariate_t(np.zeros(dimensions), np.eye(dimensions), FREEDOM).logpdf(values)
-    return Points(values, np.atleast_1d(density))
 
 
 def _places(prior: Prior) -> Floats:
@@ -375,57 +337,3 @@ def _fits(
         info[i], slope[i] = information(here, data, box, theta[i])
         model[i] = model_counts(here, theta[i])
     return theta, cstat, info, slope, model
-
-
-@jit
-def _sampled(
-    shapes: Shapes,
-    nodes: Integers,
-    together: int,
-    norms: Norms,
-    places: Floats,
-    counts: Floats,
-    centres: Centres,
-    points: Points,
-) -> tuple[Floats, Floats]:
-    """Sample shape parameters about minima; likelihoods are averaged over norms at each point.
-
-    Parameters
-    ----------
-    places : ndarray, shape (n_sampled, 2, POINTS)
-        Values of the parameters and their places.
-
-    Returns
-    -------
-    log_mean : ndarray, shape (n,)
-        ln of the mean of likelihoods over densities of the points.
-    effective : ndarray, shape (n,)
-        ln of the fraction of points that count.
-    """
-    n, free, number = len(counts), len(centres.free), len(points.values)
-    log_mean, effective = np.empty(n), np.empty(n)
-    thetas, density = np.empty((number, centres.theta.shape[1])), np.empty(number)
-    for i in range(n):
-        kept = 0
-        for k in range(number):
-            thetas[kept] = centres.theta[i]
-            inside = True
-            for a in range(free):
-                place = centres.places[i, a]
-                for b in range(a + 1):
-                    place += centres.cholesky[i, a, b] * points.values[k, b]
-                inside = inside and 0.0 <= place <= 1.0
-                spot = min(max(place, 0.0), 1.0) * (POINTS - 1)
-                cell = min(int(spot), POINTS - 2)
-                low, high = places[a, 0, cell], places[a, 0, cell + 1]
-                thetas[kept, centres.free[a]] = low + (spot - cell) * (high - low)
-            density[kept] = points.log_density[k]
-            kept += 1 if inside else 0
-        here = at_redshift(shapes, nodes[i], together)
-        heights = log_integrals(here, counts[i], norms, thetas[:kept]) - density[:kept]
-        highest = heights.max() if kept else -1e6
-        weights = np.exp(heights - highest)
-        log_mean[i] = highest + math.log(max(weights.sum(), 1e-300) / number)
-        weighed = weights.sum() ** 2 / max((weights**2).sum(), 1e-300)
-        effective[i] = math.log(max(weighed, 1.0) / number)
-    return log_mean, effective
