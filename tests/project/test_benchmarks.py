@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from astropy.table import Table
 
 from icflow import config as configuration
 from icflow import settings as settings_of
+from icflow.models.priors import Uniform
 from icflow.networks.data import LabelScale
 from icflow.networks.network import create
 from icflow.networks.weights import Description, save_weights
@@ -106,6 +107,40 @@ def test_strategies_end_where_they_are_said_to(
     assert above["thorough"] < 1
     assert abs(above["seeded"]) < 0.01
     assert evaluations["seeded"] < 0.5 * evaluations["plain"]
+
+
+def test_ranks_tell_odds_that_are_no_frequencies(root: Path) -> None:
+    benchmark = module(root, "ratio.py")
+
+    def population(tilt: float) -> SimpleNamespace:
+        def draw(number: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+            bright = 100 * 10 ** random.random(number)
+            shift = random.normal(tilt, 1.0, number)
+            return np.stack([bright, shift], axis=1), np.empty((number, 0))
+
+        return SimpleNamespace(
+            draw=draw, priors={0: Uniform(uniform=[1.0, 10.0])}, exact={}, scatters={},
+            model=SimpleNamespace(position={"apec.kT": 0}),
+        )  # fmt: skip
+
+    def inputs(counts: np.ndarray, known: np.ndarray) -> SimpleNamespace:
+        place = (np.argsort(np.argsort(counts[:, 1])) + 0.5) / len(counts)
+        return SimpleNamespace(fits=np.stack([place] * 3, axis=1), shift=counts[:, 1])
+
+    hypotheses = SimpleNamespace(
+        populations=[population(-1.0), population(1.0)], inputs=inputs,
+        settings=SimpleNamespace(modules=[SimpleNamespace(exposure=10.0)]),
+    )  # fmt: skip
+    found = {}
+    for factor in (2.0, 6.0):
+        network = SimpleNamespace(log_odds=lambda given, f=factor: f * given.shift)
+        fresh, groups = benchmark.calibration(network, hypotheses, np.random.default_rng(1))
+        assert {group["of"] for group in groups} == {"rate (1/s)", "kT of 1T+IC (keV)"}
+        found[factor] = fresh, min(group["ks_probability"] for group in groups)
+    right, wrong = found[2.0], found[6.0]
+    assert right[0]["calibration_error"] < 0.01 < 0.03 < wrong[0]["calibration_error"]
+    assert right[0]["ranks_ks_probability"] > 0.01 > 1e-6 > wrong[0]["ranks_ks_probability"]
+    assert right[1] > 1e-3 > 1e-6 > wrong[1]
 
 
 # --- the autoencoders -----------------------------------------------------------------
