@@ -257,8 +257,10 @@ def train(
 ) -> Trained:
     """Train a network on spectra that are drawn for it.
 
-    Every piece of them, and every order in which they are seen, has random numbers of its own, so
-    a training that was interrupted goes on from its checkpoint with the same result.
+    The weights kept are those of the epoch that told fresh spectra apart best, or none, where
+    nothing is to be learnt beyond the fits. Every piece of them, and every order in which they are
+    seen, has random numbers of its own, so a training that was interrupted goes on from its
+    checkpoint with the same result.
 
     Parameters
     ----------
@@ -295,6 +297,8 @@ class _Trainer:
         network.adapt(first)
         self.result, self.step, self.summed = Trained(network), 0, 0.0
         self.validation = self._seen("validation", VALIDATED)
+        # What told fresh spectra apart best so far, and its loss: the fits alone, at first.
+        self.best, self.lowest = self._state(), self._loss()[0]
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=settings.learning_rate, weight_decay=DECAY, fused=True
         )
@@ -329,7 +333,21 @@ class _Trainer:
                 self._record()
                 report(self._line())
             saved.tick()
+        self.result.network.load_state_dict(self.best)
         self.result.network.calibrate(self._drawn("calibration", CALIBRATED))
+
+    def _state(self) -> dict[str, Tensor]:
+        """Return a copy of what the network has learnt."""
+        state = self.result.network.state_dict()
+        return {name: tensor.clone() for name, tensor in state.items()}
+
+    def _loss(self) -> tuple[float, float]:
+        """Return cross entropy and accuracy of fresh spectra."""
+        columns, targets = self.validation
+        with torch.inference_mode():
+            logits = self.result.network(columns)
+            loss = functional.binary_cross_entropy_with_logits(logits, targets)
+            return float(loss), float(((logits > 0) == (targets > 0.5)).double().mean())
 
     def _order(self, epoch: int, number: int) -> Tensor:
         """Return which spectra the batches of an epoch hold, (n_batches, batch)."""
@@ -358,14 +376,12 @@ class _Trainer:
             )
 
     def _record(self) -> None:
-        history, (columns, targets) = self.result.history, self.validation
-        with torch.inference_mode():
-            logits = self.result.network(columns)
-            loss = functional.binary_cross_entropy_with_logits(logits, targets)
-            right = ((logits > 0) == (targets > 0.5)).double().mean()
+        history, (loss, right) = self.result.history, self._loss()
+        if loss < self.lowest:
+            self.best, self.lowest = self._state(), loss
         rate = float(self.optimizer.param_groups[0]["lr"])
         mean = self.summed / self.each
-        history.append(Progress(len(history) + 1, mean, float(loss), float(right), rate))
+        history.append(Progress(len(history) + 1, mean, loss, right, rate))
         self.summed = 0.0
 
     def _line(self) -> str:
@@ -388,6 +404,8 @@ class _Trainer:
             "identity": self._identity,
             "network": self.result.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "best": self.best,
+            "lowest": self.lowest,
             "pieces": self.pieces,
             "step": self.step,
             "summed": self.summed,
@@ -403,6 +421,7 @@ class _Trainer:
             return reason
         self.result.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.best, self.lowest = state["best"], state["lowest"]
         self.pieces, self.step, self.summed = state["pieces"], state["step"], state["summed"]
         self.result.history = [Progress(**row) for row in state["history"]]
         return f"{path}: training goes on after {len(self.pieces) * PIECE} spectra were drawn"

@@ -93,6 +93,20 @@ def test_odds_are_frequencies(network: RatioNetwork) -> None:
         assert spectra.is_ic[here].mean() == pytest.approx(p[here].mean(), abs=spread + 0.01)
 
 
+def test_nothing_is_unlearnt_where_fits_know_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ratio, "CALIBRATED", 20_000)
+
+    def known(number: int, random: np.random.Generator) -> Spectra:
+        counts, values, is_ic = drawn(number, random)
+        return Spectra(inputs(counts, values)._replace(rough=true_ratio(counts)), is_ic)
+
+    network = train(settings(spectra=2000, batch=50), known).network
+    counts, values, _ = drawn(5000, np.random.default_rng(5))
+    exact = true_ratio(counts)
+    odds = network.log_odds(inputs(counts, values)._replace(rough=exact))
+    assert np.corrcoef(odds, exact)[0, 1] > 0.998
+
+
 def test_spectra_unlike_those_drawn_are_told(network: RatioNetwork) -> None:
     counts, known, _ = drawn(20_000, np.random.default_rng(4))
     assert network.unlike(inputs(counts, known)).mean() < 0.005

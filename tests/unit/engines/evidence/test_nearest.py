@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from icflow import config
-from icflow.config import AtomicData, Config, Instrument, Systematics
+from icflow.config import AtomicData, Config, Instrument, Module, Systematics
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.fitting import Fitter
 from icflow.engines.embedded.parameters import as_model, build_model
@@ -127,3 +127,18 @@ def test_like_plasmas_come_in_order(engine: EmbeddedEngine, run: Config) -> None
     names = [population.model.names[p] for p in population.priors if p not in population.exact]
     first, second = names.index("apec.kT"), names.index("apec_3.kT")
     assert np.all(nearest.places[:, first] <= nearest.places[:, second])
+
+
+def test_modules_are_fitted_together(instrument: Instrument, atomdb: Path, run: Config) -> None:
+    given = instrument.model_dump(exclude_none=True)
+    first = Module(**given, name="FPMA")
+    factor = {"uniform": [0.97, 1.03]}
+    second = Module(**given | {"exposure": 5e5}, name="FPMB", cross_normalisation=factor)
+    both = EmbeddedEngine([first, second], AtomicData(folder=str(atomdb)))
+    population, _, nearest = fitted(both, run, "1T+IC", "1T+IC", KNOWN)
+    dof = population.n_bins - nearest.places.shape[1]
+    assert nearest.residuals.shape == (NUMBER, population.n_bins)
+    assert nearest.cstat.mean() == pytest.approx(dof, abs=5 * np.sqrt(2 * dof / NUMBER) + 2)
+    # The factor of the second is known from the counts.
+    names = [population.model.names[p] for p in population.priors if p not in population.exact]
+    assert np.median(nearest.widths[:, names.index("factor.FPMB")]) < np.log(0.1)
