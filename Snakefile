@@ -71,12 +71,15 @@ rule label:
 
 rule baseline:
     input:
-        fits(detectors.fits_read(CONFIG)),
+        shards_of(RESULTS.fits, detectors.fits_read(CONFIG)),
 
 
 rule integrate:
     input:
-        integrals(detectors.integrals_needed(CONFIG.detection, CONFIG.datasets)),
+        shards_of(
+            RESULTS.integrals,
+            detectors.integrals_needed(CONFIG.detection, CONFIG.datasets),
+        ),
 
 
 rule ratio:
@@ -86,7 +89,10 @@ rule ratio:
 
 rule estimate:
     input:
-        estimates(detectors.ratios_needed(CONFIG.detection, CONFIG.datasets)),
+        shards_of(
+            RESULTS.estimates,
+            detectors.ratios_needed(CONFIG.detection, CONFIG.datasets),
+        ),
 
 
 rule train:

@@ -112,30 +112,21 @@ def labels(number=None):
     return [RESULTS.labels(dataset, shard) for shard in CONFIG.shards(dataset, number)]
 
 
-def fits(wanted):
-    """Files of fits: {(dataset, fit): number of spectra}."""
+def shards_of(file, wanted):
+    """Files of fits, integrals or estimates: {(dataset, name of it): number of spectra}."""
     return [
-        RESULTS.fits(dataset, fit, shard)
-        for (dataset, fit), number in wanted.items()
+        file(dataset, name, shard)
+        for (dataset, name), number in wanted.items()
         for shard in CONFIG.shards(dataset, number)
     ]
 
 
-def integrals(wanted):
-    """Files of integrals: {(dataset, integral): number of spectra}."""
+def read_by(detection):
+    """Files of fits, integrals and estimates that detectors read."""
     return [
-        RESULTS.integrals(dataset, integral, shard)
-        for (dataset, integral), number in wanted.items()
-        for shard in CONFIG.shards(dataset, number)
-    ]
-
-
-def estimates(wanted):
-    """Files of likelihood ratios: {(dataset, ratio): number of spectra}."""
-    return [
-        RESULTS.estimates(dataset, ratio, shard)
-        for (dataset, ratio), number in wanted.items()
-        for shard in CONFIG.shards(dataset, number)
+        *shards_of(RESULTS.fits, detectors.fits_needed(detection, CONFIG.datasets)),
+        *shards_of(RESULTS.integrals, detectors.integrals_needed(detection, CONFIG.datasets)),
+        *shards_of(RESULTS.estimates, detectors.ratios_needed(detection, CONFIG.datasets)),
     ]
 
 
@@ -157,9 +148,7 @@ def point_inputs(wildcards):
     scores = [RESULTS.scores("{network}", "{fold}", scan) for scan in scans]
     return [
         *truths(detection.test),
-        *fits(detectors.fits_needed(detection, CONFIG.datasets)),
-        *integrals(detectors.integrals_needed(detection, CONFIG.datasets)),
-        *estimates(detectors.ratios_needed(detection, CONFIG.datasets)),
+        *read_by(detection),
         *per_fold(scores, needed.networks),
     ]
 

@@ -29,9 +29,7 @@ rule fluxes:
 rule evaluate:
     input:
         truths(CONFIG.detection.test),
-        fits(detectors.fits_needed(CONFIG.detection, CONFIG.datasets)),
-        integrals(detectors.integrals_needed(CONFIG.detection, CONFIG.datasets)),
-        estimates(detectors.ratios_needed(CONFIG.detection, CONFIG.datasets)),
+        read_by(CONFIG.detection),
         per_fold(SCORE),
         RESULTS.fluxes(),
     output:

@@ -30,7 +30,7 @@ rule report:
         RESULTS.tables,
         FIGURES,
         labels(),
-        fits(detectors.fits_read(CONFIG)),
+        shards_of(RESULTS.fits, detectors.fits_read(CONFIG)),
         RESULTS.metrics,
         RESULTS.record,
     output:
