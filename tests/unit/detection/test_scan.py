@@ -27,7 +27,7 @@ from icflow.stages import scan as stage
 from icflow.typing import Floats
 
 ROOT = Path(__file__).parents[3]
-PUBLISHED = ("background", "prior", "exposure")
+PUBLISHED = ("seen", "background", "prior", "exposure")
 OVERLAYS = sorted(path.stem for path in (ROOT / "config/scans").glob("*.yaml"))
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
