@@ -18,6 +18,18 @@ from icflow.cli import main
 MODEL = icflow.Model("powerlaw", {"powerlaw.PhoIndex": (1, 3)})
 
 
+# A flat background of two counts per channel.
+FLAT = """
+name: flat
+components:
+  flat:
+    redistribution: identity
+    area: none
+    sum:
+      - {model: powerlaw, PhoIndex: 0.0, norm: 2.0e-3}
+"""
+
+
 @pytest.fixture
 def fit(folder: Path) -> icflow.Fit:
     return MODEL.fit(icflow.read_spectrum("spec.pha", energies=(2, 30), group_min=20))
@@ -48,10 +60,47 @@ def test_fit_of_two_spectra(folder: Path) -> None:
     assert set(joint.intervals(0.68).index) == set(joint.covariance.index)
 
 
+def test_factors_stay_between_their_limits(folder: Path) -> None:
+    toy.save(folder / "other.pha", toy.pha(counts=toy.draw(norm=1.1), INSTRUME="TOY2"))
+    joint = MODEL.fit(["spec.pha", "other.pha"], cross_normalisation=(0.9, 1.05))
+    assert joint.values["factor.TOY2"] == 1.05
+    assert joint.parameters.loc["factor.TOY2", ["low", "high"]].tolist() == [0.9, 1.05]
+    assert MODEL.likelihood(["spec.pha", "other.pha"], cross_normalisation=(0.9, 1.05)).limits[
+        -1
+    ].tolist() == [0.9, 1.05]
+
+
+def test_backgrounds_of_a_fit(folder: Path, fit: icflow.Fit) -> None:
+    """Given where the fit is made, they count; their norms are as free as is said."""
+    toy.save(folder / "back.pha", toy.pha(counts=toy.draw() // 50))
+    assert MODEL.fit("spec.pha", background="back.pha").statistic == "W"
+    (folder / "flat.yaml").write_text(FLAT)
+    spectrum = icflow.read_spectrum("spec.pha", energies=(2, 30), background="flat.yaml")
+    known = MODEL.fit(spectrum)
+    assert known.values["background.flat"] == 1.0
+    assert known.values["powerlaw.PhoIndex"] > fit.values["powerlaw.PhoIndex"]
+    free = MODEL.fit(spectrum, background_range=0.2)
+    assert free.parameters.loc["background.flat", ["low", "high"]].tolist() == [0.8, 1.2]
+    assert free.cstat < known.cstat
+    bright = MODEL.using({"powerlaw.PhoIndex": 2, "powerlaw.norm": 1}).predict(spectrum.instrument)
+    dark = MODEL.using({"powerlaw.PhoIndex": 2, "powerlaw.norm": 1}).predict(
+        icflow.Instrument("resp.rmf", "area.arf", toy.EXPOSURE)
+    )
+    np.testing.assert_allclose(bright - dark, 2.0, rtol=1e-3)
+
+
+def test_a_plain_fit_may_end_above_the_lowest_minimum(folder: Path) -> None:
+    spectrum = icflow.read_spectrum("spec.pha", energies=(2, 30))
+    plain = MODEL.fit(spectrum, strategy="plain")
+    assert "1 of 1 starts" in repr(plain)
+    assert plain.cstat == pytest.approx(MODEL.fit(spectrum).cstat, abs=0.01)
+
+
 def test_numbers_of_a_fit(fit: icflow.Fit) -> None:
     table = fit.parameters
     assert table.columns.tolist() == ["value", "error", "low", "high", "free", "unit"]
     assert table.loc["powerlaw.PhoIndex", ["low", "high", "free"]].tolist() == [1.0, 3.0, True]
+    assert table["unit"].tolist() == MODEL.parameters["unit"].tolist() != ["", ""]
     assert table["error"].pow(2).to_numpy() == pytest.approx(np.diag(fit.covariance))
     assert fit.dof == fit.bins - 2 and fit.converged and fit.statistic == "C"
     assert "<table" in fit._repr_html_()

@@ -21,6 +21,16 @@ def test_what_it_is(folder: Path) -> None:
     assert engine_of(instrument, AtomicData()) is engine_of(instrument, AtomicData())
 
 
+def test_what_is_wrong_with_each_spectrum_is_drawn(folder: Path) -> None:
+    model = icflow.Model("powerlaw", {"powerlaw.PhoIndex": 2, "powerlaw.norm": 1.0})
+    right = icflow.Instrument("resp.rmf", "area.arf", exposure=toy.EXPOSURE)
+    area = {"area": [[1.0, 0.2], [41.0, 0.2]]}
+    wrong = icflow.Instrument("resp.rmf", "area.arf", exposure=toy.EXPOSURE, systematics=area)
+    sums = [model.fake(instrument, n=40).sum(axis=1) for instrument in (right, wrong)]
+    assert sums[0].std() / sums[0].mean() < 0.005
+    assert 0.05 < sums[1].std() / sums[1].mean() < 0.5
+
+
 @pytest.mark.parametrize(
     ("instrument", "sentence"),
     [

@@ -64,6 +64,15 @@ def test_what_a_model_cannot_be(expression: str, parameters: dict[str, Any], sen
         icflow.Model(expression, parameters)
 
 
+def test_another_choice_leaves_the_physics(tmp_path: Path) -> None:
+    model = icflow.Model(
+        "powerlaw", abundances="wilm", cross_sections="bcmc", atomdb=tmp_path / "tables"
+    )
+    other = model.using({"powerlaw.PhoIndex": 2})
+    assert other.atomic_data == model.atomic_data
+    assert other.atomic_data.folder == str(tmp_path / "tables")
+
+
 def test_physics_that_there_is_not() -> None:
     with pytest.raises(icflow.IcflowError, match="'lodders' is not a table of XSPEC"):
         icflow.Model("powerlaw", abundances="lodders")

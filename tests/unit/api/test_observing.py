@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,22 @@ def test_a_folder_and_a_file_of_settings_may_be_named(folder: Path, asked: dict[
         icflow.observe("spec.pha", redshift=0.1, nH=0.1, folder="there", config="mine.yaml")
     assert asked["folder"] == Path("there")
     assert asked["config"].observe.simulations == 150
+
+
+def test_what_a_verdict_says(tmp_path: Path) -> None:
+    summary = {
+        "name": "Coma",
+        "verdict": "No IC in Coma & around",
+        "decision": "no IC",
+        "false_alarm": 0.25,
+        "warnings": ["the norm is < 0"],
+    }
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    verdict = icflow.Verdict(tmp_path)
+    assert (verdict.decision, verdict.false_alarm) == ("no IC", 0.25)
+    assert verdict.warnings == ["the norm is < 0"]
+    shown = verdict._repr_html_()
+    assert "Coma &amp; around" in shown and "the norm is &lt; 0" in shown
 
 
 @pytest.mark.parametrize(

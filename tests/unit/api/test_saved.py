@@ -59,6 +59,20 @@ def test_what_cannot_be_read(folder: Path, words: str, sentence: str) -> None:
         icflow.read_xcm("bad.xcm")
 
 
+def test_limits_and_physics_come_back(folder: Path) -> None:
+    given = {"TBabs.nH": 0.5, "powerlaw.PhoIndex": (1.3, 2.7), "powerlaw.norm": (0.1, 7.0)}
+    model = icflow.Model("tbabs*powerlaw", given, abundances="wilm", cross_sections="bcmc")
+    fit = model.fit("spec.pha")
+    fit.save("fit.xcm")
+    again, _ = icflow.read_xcm("fit.xcm")
+    assert again.parameters["low"].tolist()[1:] == [1.3, 0.1]
+    assert again.parameters["high"].tolist()[1:] == [2.7, 7.0]
+    started = again.parameters["value"].to_numpy()
+    assert started == pytest.approx([fit.values[name] for name in again.parameters.index])
+    assert again.atomic_data.abundances == "wilm"
+    assert again.atomic_data.cross_sections == "bcmc"
+
+
 def test_models_of_further_sources_are_noted(folder: Path) -> None:
     words = "data 1:1 spec.pha\nresponse 2:1 resp.rmf\nmodel powerlaw\n"
     words += "2 0.01 -3 -3 9 10\n1 0.1 0 0 9 10\nmodel 2:sky powerlaw\n"
