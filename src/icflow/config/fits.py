@@ -103,7 +103,7 @@ class Ratio(Section):
     batch: int = Field(512, ge=2, le=MOST, description="spectra in a batch")
     units: int = Field(128, ge=1, le=WIDEST, description="width of its layers")
     layers: int = Field(2, ge=1, le=100, description="number of its layers")
-    learning_rate: Positive = Field(5e-3, description="highest learning rate")
+    learning_rate: Positive = Field(2e-3, description="highest learning rate")
 
 
 class Integrated(Section):

@@ -34,13 +34,13 @@ from icflow.networks.training import CHECKPOINT_INTERVAL, fast_rate
 from icflow.settings import RatioSettings
 from icflow.typing import Booleans, Floats
 
-COMPONENTS = 40  # principal components of the residuals that the network sees
+COMPONENTS = 20  # principal components of the residuals that the network sees
 PREPARED = 2000  # spectra that scales are taken from
 VALIDATED = 5000  # spectra of the loss in the history
 CALIBRATED = 10_000  # spectra that calibration and limits are taken from
 PIECE, EPOCHS = 1000, 8  # spectra that are drawn together; how often each is seen
 LARGEST_GRADIENT = 1.0
-DECAY = 1e-4  # of the weights
+DECAY = 1e-2  # of the weights
 # Beyond this ln of a ratio the rough one enters by its logarithm, residuals by theirs beyond so
 # many sigmas.
 FAR, MANY = 10.0, 2.0
@@ -48,7 +48,7 @@ FAR, MANY = 10.0, 2.0
 UNLIKE = 1e-3
 # How far known parameters may lie outside of those drawn, as a fraction of their range.
 MARGIN = 0.02
-NEWTON_STEPS = 20
+NEWTON_STEPS, MOST_HALVINGS = 50, 20
 
 
 class Inputs(NamedTuple):
@@ -130,6 +130,8 @@ class RatioNetwork(nn.Module):
             # Lowest and highest value of what is known; the misfit that few spectra exceed.
             "known_range": torch.zeros(2, sizes.known),
             "farthest": torch.zeros(()),
+            # Scale and offset of the rough ratio, and of the result.
+            "trust": torch.tensor([1.0, 0.0]),
             "calibration": torch.tensor([1.0, 0.0]),
         }
         for name, values in buffers.items():
@@ -139,10 +141,12 @@ class RatioNetwork(nn.Module):
         self.scale: Tensor
         self.known_range: Tensor
         self.farthest: Tensor
+        self.trust: Tensor
         self.calibration: Tensor
 
-    def adapt(self, inputs: Inputs) -> None:
-        """Find the principal components and the scale of every column."""
+    def adapt(self, spectra: Spectra) -> None:
+        """Find the principal components, the scale of every column and how far fits are right."""
+        inputs = spectra.inputs
         left = torch.asinh(_tensor(inputs.residuals) / MANY).double()
         _, vectors = torch.linalg.eigh(left.T @ left / len(left))
         self.basis.copy_(vectors.flip(1)[:, : self.basis.shape[1]])
@@ -155,6 +159,8 @@ class RatioNetwork(nn.Module):
         if inputs.known.shape[1]:
             known = _tensor(inputs.known)
             self.known_range.copy_(torch.stack([known.min(0).values, known.max(0).values]))
+        rough = FAR * np.arcsinh(inputs.rough / FAR)
+        self.trust.copy_(torch.tensor(_logistic(rough, spectra.is_ic)))
 
     def forward(self, columns: Tensor) -> Tensor:
         """Return ln of the likelihood ratio (n,), before its calibration, of `columns`."""
@@ -162,7 +168,8 @@ class RatioNetwork(nn.Module):
         for layer in self.layers:
             features = layer(features)
         correction: Tensor = self.output(features)[:, 0]
-        return FAR * torch.asinh(columns[:, 0] / FAR) + correction
+        scale, offset = self.trust
+        return scale * FAR * torch.asinh(columns[:, 0] / FAR) + offset + correction
 
     def log_odds(self, inputs: Inputs) -> Floats:
         """Return ln of the likelihood ratio (n,), calibrated."""
@@ -210,16 +217,28 @@ def _tensor(values: Floats) -> Tensor:
 
 
 def _logistic(logits: Floats, is_ic: Booleans) -> tuple[float, float]:
-    """Return scale and offset of logits under which outcomes are the likeliest, by Newton steps."""
+    """Return scale and offset of logits under which outcomes are the likeliest.
+
+    By Newton steps from 0, halved where a whole one leads up.
+    """
     columns = np.stack([logits, np.ones_like(logits)], axis=1)
-    weights = np.array([1.0, 0.0])
+
+    def loss(weights: Floats) -> float:
+        z = columns @ weights
+        return float(np.mean(np.logaddexp(0.0, z) - is_ic * z))
+
+    weights = np.zeros(2)
+    lowest = loss(weights)
     for _ in range(NEWTON_STEPS):
         p = 1 / (1 + np.exp(-np.clip(columns @ weights, -500, 500)))
         slope = columns.T @ (is_ic - p)
         curvature = (columns * (p * (1 - p))[:, None]).T @ columns
         step = np.linalg.solve(curvature + 1e-9 * np.eye(2), slope)
-        weights += step
-        if np.abs(step).max() < 1e-9:
+        tried = (0.5**halvings for halvings in range(MOST_HALVINGS))
+        part = next((part for part in tried if loss(weights + part * step) < lowest), 0.0)
+        weights = weights + part * step
+        before, lowest = lowest, loss(weights)
+        if not before - lowest > 1e-12:
             break
     scale, offset = weights.tolist()
     # Of no use where a network has learnt nothing, or tells all apart.
@@ -290,10 +309,10 @@ class _Trainer:
 
     def __init__(self, settings: RatioSettings, draw: Draw) -> None:
         self.settings, self.draw = settings, draw
-        first = self._drawn("scales", PREPARED).inputs
+        first = self._drawn("scales", PREPARED)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seeds.number(settings.seed, "ratio", settings.name, "weights"))
-            network = RatioNetwork(Sizes.of(first), settings.units, settings.layers)
+            network = RatioNetwork(Sizes.of(first.inputs), settings.units, settings.layers)
         network.adapt(first)
         self.result, self.step, self.summed = Trained(network), 0, 0.0
         self.validation = self._seen("validation", VALIDATED)

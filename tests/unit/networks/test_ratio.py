@@ -107,6 +107,17 @@ def test_nothing_is_unlearnt_where_fits_know_all(monkeypatch: pytest.MonkeyPatch
     assert np.corrcoef(odds, exact)[0, 1] > 0.998
 
 
+def test_odds_that_are_far_too_sure_are_calibrated() -> None:
+    random = np.random.default_rng(6)
+    logits = random.normal(0.0, 2.0, 20_000) - 1.0
+    is_ic = random.random(20_000) < 1 / (1 + np.exp(-logits))
+    # Newton's whole steps lead away from here.
+    scale, offset = ratio._logistic(40 * logits + 60, is_ic)
+    assert scale == pytest.approx(1 / 40, rel=0.05)
+    assert offset == pytest.approx(-60 / 40, abs=0.1)
+    assert ratio._logistic(np.zeros(100), np.arange(100) < 50) == (1.0, 0.0)
+
+
 def test_spectra_unlike_those_drawn_are_told(network: RatioNetwork) -> None:
     counts, known, _ = drawn(20_000, np.random.default_rng(4))
     assert network.unlike(inputs(counts, known)).mean() < 0.005
