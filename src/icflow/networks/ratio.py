@@ -167,9 +167,10 @@ class RatioNetwork(nn.Module):
         features = self.inputs(torch.asinh((columns - self.middle) / self.scale))
         for layer in self.layers:
             features = layer(features)
-        correction: Tensor = self.output(features)[:, 0]
         scale, offset = self.trust
-        return scale * FAR * torch.asinh(columns[:, 0] / FAR) + offset + correction
+        trusted = scale * FAR * torch.asinh(columns[:, 0] / FAR) + offset
+        logits: Tensor = trusted + self.output(features)[:, 0]
+        return logits
 
     def log_odds(self, inputs: Inputs) -> Floats:
         """Return ln of the likelihood ratio (n,), calibrated."""

@@ -123,11 +123,13 @@ class Population:
         backgrounds = dict.fromkeys(engine.scatters, (1.0, 1.0))
         self.model = build_model(as_model(scenario), factors, backgrounds, [])
         position = self.model.position
-        self.priors = {
+        priors = {
             position[name]: prior
             for name, prior in {**scenario.parameters, **engine.factors}.items()
             if isinstance(prior, Prior)
         }
+        # In the order of the model: draws and columns do not depend on that of the configuration.
+        self.priors = dict(sorted(priors.items()))
         self.scatters = {position[n]: s for n, s in engine.scatters.items() if s > 0}
         self._known = [position[name] for name in known]
         errors = {n: e for f in engine.foldings for n, e in f.systematics.known.items()}

@@ -93,6 +93,19 @@ def test_draws_are_as_noisy_as_counts_are(
         assert a.std() == pytest.approx(b.std(), rel=0.15)
 
 
+def test_draws_do_not_depend_on_the_order_of_the_configuration(
+    engine: EmbeddedEngine, run: Config
+) -> None:
+    given = run.scenarios["2T"]
+    turned = given.model_copy(update={"parameters": dict(reversed(list(given.parameters.items())))})
+    first, second = (
+        Population(engine, scenario, ENERGIES, ["apec.Redshift"]).draw(20, np.random.default_rng(1))
+        for scenario in (given, turned)
+    )
+    np.testing.assert_array_equal(first.known, second.known)
+    np.testing.assert_array_equal(first.counts, second.counts)
+
+
 def test_refuses_what_no_table_holds(engine: EmbeddedEngine) -> None:
     scenario = Scenario.model_validate(
         {
