@@ -63,8 +63,19 @@ def _installed() -> Iterator[str]:
         yield f"Engine {name}: {_engine(name)}"
     yield f"GPU: {device_name()}"
     for name in RESOURCES:
-        yield f"Data {name}: {find(name) or 'not there; run `icflow fetch`'}"
+        yield f"Data {name}: {_data(name)}"
     yield from (f"Kept: {line}" for line in cache.run().splitlines())
+
+
+def _data(name: str) -> str:
+    """Say where a file is that can be fetched, and whether it has its size."""
+    path, size = find(name), RESOURCES[name].size
+    if path is None:
+        return "not there; run `icflow fetch`"
+    there = path.stat().st_size
+    if there == size:
+        return str(path)
+    return f"{path}, {there} of {size} bytes: delete it and run `icflow fetch`"
 
 
 def _engine(name: str) -> str:

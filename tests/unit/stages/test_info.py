@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from astropy.io import fits
 
 import icflow
 from icflow.cli import main
+from icflow.resources import RESOURCES
 
 
 def test_files_are_told_of_with_what_is_odd(
@@ -62,7 +64,9 @@ def test_without_files_it_tells_what_is_installed(
     monkeypatch.setenv("ICFLOW_CACHE", str(tmp_path))
     monkeypatch.setenv("ICFLOW_XSPEC_PYTHON", "/no/python/of/xspec")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "nustar_fpma.rmf").touch()
+    for name in ("nustar_fpma.rmf", "nustar_fpma.arf"):
+        (tmp_path / name).touch()
+    os.truncate(tmp_path / "nustar_fpma.rmf", RESOURCES["nustar_fpma.rmf"].size)
     assert main(["info"]) == 0
     lines = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
     assert lines["icflow"].startswith(icflow.__version__)
@@ -70,4 +74,6 @@ def test_without_files_it_tells_what_is_installed(
     assert lines["Engine embedded"].startswith("model functions of HEASoft")
     assert lines["Engine xspec"].startswith("not here")
     assert lines["Data nustar_fpma.rmf"] == str(tmp_path / "nustar_fpma.rmf")
+    half = f"{tmp_path / 'nustar_fpma.arf'}, 0 of 63360 bytes: delete it and run `icflow fetch`"
+    assert lines["Data nustar_fpma.arf"] == half
     assert "GPU" in lines and lines["Kept"].startswith("compiled functions")
