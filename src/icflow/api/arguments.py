@@ -56,6 +56,8 @@ def number(value: Any, unit: Any, name: str) -> float:
     if hasattr(value, "unit"):
         value = _without_unit(value, unit, name)
     try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
         plain = float(value)
     except (TypeError, ValueError):
         raise IcflowError(f"{name} is {value!r}; give a number") from None
@@ -217,6 +219,11 @@ def counts(values: Any, n_channels: int, what: str) -> Counts:
     if not numeric or not np.all(np.isfinite(rows)) or np.any(rows < 0) or np.any(rows % 1):
         raise IcflowError("counts holds NaN, negative numbers or fractions; give whole counts")
     return np.asarray(rows, dtype=np.int64)
+
+
+def is_listed(value: Any) -> bool:
+    """Tell whether it is a list of numbers or of quantities, or an array of one dimension."""
+    return isinstance(value, tuple | list) or getattr(value, "ndim", 0) == 1
 
 
 def listed(values: Any) -> list[Any]:

@@ -11,6 +11,7 @@ from icflow.api.arguments import counts as checked_counts
 from icflow.api.arguments import energies as energies_of
 from icflow.api.arguments import (
     floats,
+    is_listed,
     limits_of,
     listed,
     mapping,
@@ -185,7 +186,7 @@ class Model:
         where, unit = f"parameters.{name}", self._unit(name)
         if isinstance(value, Link | Free | Prior):
             return value
-        if name.startswith(FACTOR) and isinstance(value, str | Mapping | tuple | list):
+        if name.startswith(FACTOR) and (isinstance(value, str | Mapping) or is_listed(value)):
             raise IcflowError(
                 f"{where} is {value!r}; give a number, or limits of all factors with "
                 "cross_normalisation where spectra are fitted"
@@ -198,7 +199,7 @@ class Model:
             if "free" in value:
                 return checked(FitModel, tree, "Model").parameters[name]
             return checked(Scenario, tree, "Model").parameters[name]
-        if isinstance(value, tuple | list):
+        if is_listed(value):
             return checked(Free, {"free": limits_of(value, unit, where, "limits")}, where)
         return number(value, unit, where)
 
@@ -572,7 +573,7 @@ def _of_source(settings: Mapping[str, Setting]) -> dict[str, Setting]:
 
 def _plain(value: Any, unit: Any, name: str) -> Any:
     """Return numbers of the quantities in a mapping of a configuration."""
-    if isinstance(value, tuple | list):
+    if is_listed(value):
         return [_plain(part, unit, name) for part in value]
     return number(value, unit, name) if hasattr(value, "unit") else value
 

@@ -30,6 +30,7 @@ def test_quantities_are_converted() -> None:
         (lambda: arguments.number(3 * units.m, None, "index"), "index is 3.0 m, and has no unit"),
         (lambda: arguments.number(float("nan"), None, "kT"), "kT is nan; give a finite number"),
         (lambda: arguments.number("five", None, "kT"), "kT is 'five'; give a number"),
+        (lambda: arguments.number(True, None, "kT"), "kT is True; give a number"),
         (lambda: arguments.energies((80, 3)), "energies is 80 to 3 keV; give the lower energy"),
         (lambda: arguments.energies(5), "energies is 5; give two energies"),
         (lambda: arguments.limits_of(1.0, None, "cross"), "cross is 1.0; give two numbers"),

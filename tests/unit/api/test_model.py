@@ -25,6 +25,7 @@ def test_what_parameters_do() -> None:
             "powerlaw_3.PhoIndex": "powerlaw.PhoIndex",
             "powerlaw.norm": {"log_uniform": [1e-3, 1.0]},
             "gaussian.LineE": (6.4 * units.keV, 7.0),
+            "gaussian.norm": [0, 3e4] * units.ph / units.m**2 / units.s,
             "gaussian.Sigma": {"free": [0, 100 * units.eV], "start": 10 * units.eV},
         },
     )
@@ -33,6 +34,7 @@ def test_what_parameters_do() -> None:
     assert table.loc["powerlaw.PhoIndex", ["value", "low", "high"]].tolist() == [1.5, 1.0, 3.0]
     assert table.loc["powerlaw_3.PhoIndex", "link"] == "powerlaw.PhoIndex"
     assert table.loc["gaussian.LineE", "high"] == 7.0
+    assert table.loc["gaussian.norm", "high"] == pytest.approx(3.0)
     assert table.loc["gaussian.Sigma", ["value", "low", "high"]].tolist() == [0.01, 0.0, 0.1]
     assert "= powerlaw.PhoIndex" in repr(model) and "log-uniform 0.001–1" in repr(model)
     assert "<table" in model._repr_html_()
