@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import os
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -113,14 +114,20 @@ def _numbers(stream: IO[bytes], count: int) -> Floats:
 
 
 def serve(requests: IO[bytes], replies: IO[bytes]) -> None:
-    """Answer requests until there are no more."""
+    """Answer requests until there are no more.
+
+    A call that does not end ends the process, in case that nobody is left who would.
+    """
     from icflow.models import library
 
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     while head := requests.read(HEAD.size):
         length, n_edges, n_values = HEAD.unpack(head)
         definition = library.definitions()[_whole(requests, length).decode()]
         edges, values = _numbers(requests, n_edges), _numbers(requests, n_values)
+        signal.alarm(int(PATIENCE) + 1)
         flux = library.evaluate_here(definition, edges, values)
+        signal.alarm(0)
         replies.write(SIZE.pack(len(flux)) + flux.tobytes())
         replies.flush()
 

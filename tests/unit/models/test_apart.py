@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +58,21 @@ def test_a_model_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(apart, "PATIENCE", 0.0)
     with pytest.raises(IcflowError, match="powerlaw: XSPEC's function does not answer within"):
         apart.Apart(AtomicData()).evaluate("powerlaw", EDGES, np.array([2.0]), "powerlaw")
+
+
+def test_a_call_that_does_not_end_ends_with_the_process_that_nobody_waits_for() -> None:
+    code = """
+import sys
+from icflow.models import apart, library
+def endless(*arguments):
+    while True:
+        pass
+apart.PATIENCE, library.evaluate_here = 0, endless
+apart.serve(sys.stdin.buffer, sys.stdout.buffer)
+"""
+    request = apart.HEAD.pack(8, 2, 1) + b"powerlaw" + np.array([1.0, 2.0, 1.7]).tobytes()
+    done = subprocess.run([sys.executable, "-c", code], input=request, timeout=60)
+    assert done.returncode == -signal.SIGALRM
 
 
 def test_a_reply_that_is_cut_ends_the_call(tmp_path: Path) -> None:
