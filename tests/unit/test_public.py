@@ -21,6 +21,8 @@ def test_importing_takes_nothing_with_it() -> None:
 
 def test_every_public_name_is_there() -> None:
     assert set(icflow.__all__) < set(dir(icflow))
+    # What completion offers, and nothing of how it is made.
+    assert {name for name in dir(icflow) if not name.startswith("_")} == set(icflow.__all__)
     for name in icflow.__all__:
         assert getattr(icflow, name).__module__.startswith("icflow.")
     with pytest.raises(AttributeError, match="no attribute 'nosuch'"):
