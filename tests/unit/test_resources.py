@@ -12,6 +12,7 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -276,6 +277,21 @@ def test_two_processes_fetch_once(project: Path, server: Server) -> None:
     assert [process.wait() for process in running] == [0, 0]
     assert (project / "x" / "table.fits").read_bytes() == CONTENT
     assert len(server.requests) == 1
+
+
+def test_what_another_process_has_fetched_meanwhile_is_not_fetched_again(
+    project: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(Url(server.url("release.tar.bz2"), member="table.fits"))
+
+    @contextmanager
+    def locked(path: Path, _: str) -> Iterator[None]:
+        (path.parent / "table.fits").write_bytes(CONTENT)
+        yield
+
+    monkeypatch.setattr(resources, "locked", locked)
+    assert resources.ensure("table.fits", project).read_bytes() == CONTENT
+    assert server.requests == []
 
 
 # --- web -----------------------------------------------------------------------------

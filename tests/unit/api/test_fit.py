@@ -8,9 +8,11 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 import toy
+from matplotlib import pyplot
 
 import icflow
 from icflow.cli import main
@@ -158,7 +160,9 @@ def test_a_fit_can_be_copied_and_kept(fit: icflow.Fit) -> None:
 
 
 def test_figures(fit: icflow.Fit, folder: Path) -> None:
+    before = dict(matplotlib.rcParams)
     figure = fit.plot(unfolded=True)
+    assert dict(matplotlib.rcParams) == before and not pyplot.get_fignums()
     assert len(figure.axes) == 3 and len(fit.plot().axes) == 2
     fit.save("fit.png")
     assert (folder / "fit.png").read_bytes().startswith(b"\x89PNG")

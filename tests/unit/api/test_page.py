@@ -15,9 +15,9 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def test_the_code_of_the_page_runs(root: Path, folder: Path, recwarn: Any) -> None:
-    for name, instrument in (("nuA01_sr", "FPMA"), ("nuB01_sr", "FPMB")):
+    for name, instrument, norm in (("nuA01_sr", "FPMA", 1.0), ("nuB01_sr", "FPMB", 1.05)):
         files = {"RESPFILE": f"{name}.rmf", "ANCRFILE": f"{name}.arf", "INSTRUME": instrument}
-        toy.save(folder / f"{name}.pha", toy.pha(**files))
+        toy.save(folder / f"{name}.pha", toy.pha(toy.draw(norm=norm), **files))
         matrix = toy.rmf()
         for table in matrix:
             table.header["INSTRUME"] = instrument
