@@ -18,6 +18,16 @@ N, EXPOSURE, AREA, SIGMA = 400, 1.0e4, 50.0, 0.15
 EDGES = 1.0 + 0.1 * np.arange(N + 1)
 LOW, HIGH = EDGES[:-1], EDGES[1:]
 ORIGIN = {"TELESCOP": "MADEUP", "INSTRUME": "TOY"}
+# A flat background of two counts per channel.
+FLAT = """
+name: flat
+components:
+  flat:
+    redistribution: identity
+    area: none
+    sum:
+      - {model: powerlaw, PhoIndex: 0.0, norm: 2.0e-3}
+"""
 
 
 def redistribution() -> Any:

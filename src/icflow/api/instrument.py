@@ -9,14 +9,19 @@ from functools import lru_cache
 from os import PathLike
 from typing import Any
 
+import numpy as np
+
 from icflow.api.arguments import energies as energies_of
 from icflow.api.arguments import listed, number, optional_path, path
 from icflow.config import AtomicData, Module, checked
 from icflow.config.model import MODULE_NAME
 from icflow.engines.embedded.engine import EmbeddedEngine
+from icflow.engines.embedded.folding import Binning, Groups
 from icflow.errors import IcflowError
 from icflow.models import library
-from icflow.typing import Floats
+from icflow.ogip.bins import bins_of_counts
+from icflow.ogip.noticed import noticed_channels
+from icflow.typing import Counts, Floats
 
 # A file.
 Name = str | PathLike[str]
@@ -135,6 +140,38 @@ def energies_in(engine: EmbeddedEngine, energies: Any) -> tuple[float, float]:
             f"cover {first:g} to {last:g} keV; set energies inside"
         )
     return low, high
+
+
+def bins_in(engine: EmbeddedEngine, energies: Sequence[float], least: int) -> Binning:
+    """Return what makes the bins of spectra that are arrays: those that fits of their files have.
+
+    Parameters
+    ----------
+    energies : sequence of float
+        Lowest and highest, keV.
+    least : int
+        Counts in a bin.
+    """
+    rmfs = [folding.response.rmf for folding in engine.foldings]
+    inside = [noticed_channels(rmf.e_min, rmf.e_max, *energies) for rmf in rmfs]
+    first = np.cumsum([0, *map(len, inside)])
+
+    def bins(counts: Counts) -> Groups:
+        parts = []
+        for noticed, start in zip(inside, first, strict=False):
+            own = counts[start : start + len(noticed)]
+            held = int(own[noticed].sum())
+            if held < least:
+                raise IcflowError(
+                    f"holds {held} counts between the energies, and bins have at least {least}; "
+                    "lower group_min"
+                )
+            starts, stops = bins_of_counts(own, noticed, least)
+            parts.append((starts + start, stops + start))
+        starts, stops = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return starts, stops
+
+    return bins
 
 
 @lru_cache(KEPT)

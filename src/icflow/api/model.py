@@ -23,7 +23,7 @@ from icflow.api.arguments import (
 from icflow.api.arguments import seed as seed_of
 from icflow.api.fit import Fit
 from icflow.api.flux import band_flux
-from icflow.api.instrument import Instrument, Name, energies_in, engine_of
+from icflow.api.instrument import Instrument, Name, bins_in, energies_in, engine_of
 from icflow.api.likelihood import Likelihood
 from icflow.api.printing import as_html
 from icflow.api.spectrum import Spectrum, as_spectra, common_choice
@@ -475,7 +475,7 @@ class Model:
         energies : pair of float or Quantity, optional
             Lowest and highest energy to fit, keV; by default 3 to 80 where there are channels.
         group_min : int
-            Least counts in a bin.
+            Least counts in a bin, made as `fit` makes them.
         frozen : mapping of str to array_like or Quantity, shape (n,), optional
             Parameters that are known of each spectrum, such as its redshift.
         background_range, starts
@@ -517,7 +517,9 @@ class Model:
             background_range=number(background_range, None, "background_range"),
         )
         model = fitting.model_of(settings, (low, high))
-        return pd.DataFrame(columns_of(engine.fit(model, settings, rows, known, tuple(known))))
+        bins = bins_in(engine, (low, high), settings.group_min)
+        results = engine.fit(model, settings, rows, known, tuple(known), bins)
+        return pd.DataFrame(columns_of(results))
 
     def _known(self, name: str, values: Any, n: int) -> Floats:
         """Return what is known of each spectrum."""

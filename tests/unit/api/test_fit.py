@@ -20,18 +20,6 @@ from icflow.cli import main
 MODEL = icflow.Model("powerlaw", {"powerlaw.PhoIndex": (1, 3)})
 
 
-# A flat background of two counts per channel.
-FLAT = """
-name: flat
-components:
-  flat:
-    redistribution: identity
-    area: none
-    sum:
-      - {model: powerlaw, PhoIndex: 0.0, norm: 2.0e-3}
-"""
-
-
 @pytest.fixture
 def fit(folder: Path) -> icflow.Fit:
     return MODEL.fit(icflow.read_spectrum("spec.pha", energies=(2, 30), group_min=20))
@@ -76,7 +64,7 @@ def test_backgrounds_of_a_fit(folder: Path, fit: icflow.Fit) -> None:
     """Given where the fit is made, they count; their norms are as free as is said."""
     toy.save(folder / "back.pha", toy.pha(counts=toy.draw() // 50))
     assert MODEL.fit("spec.pha", background="back.pha").statistic == "W"
-    (folder / "flat.yaml").write_text(FLAT)
+    (folder / "flat.yaml").write_text(toy.FLAT)
     spectrum = icflow.read_spectrum("spec.pha", energies=(2, 30), background="flat.yaml")
     known = MODEL.fit(spectrum)
     assert known.values["background.flat"] == 1.0

@@ -119,6 +119,28 @@ def test_many_fits_are_those_of_each(folder: Path) -> None:
     assert pulls.abs().max() < 4
 
 
+def test_bins_and_backgrounds_of_many_fits(folder: Path) -> None:
+    counts = FIXED.fake(TOY, n=2)
+    free = icflow.Model("powerlaw", {"powerlaw.PhoIndex": (1, 3)})
+    toy.save(folder / "second.pha", toy.pha(counts=counts[1]))
+    alone = free.fit(icflow.read_spectrum("second.pha", energies=(2, 30), group_min=500))
+    fits = free.fit_many(counts, TOY, energies=(2, 30), group_min=500)
+    assert fits.loc[1, "bins"] == alone.bins < 280
+    assert fits.loc[1, "cstat"] == pytest.approx(alone.cstat, abs=1e-6)
+    few = free.fit_many(counts // 20000, TOY, energies=(2, 30), group_min=500)
+    assert few["status"].str.contains("bins have at least 500; lower group_min").all()
+    (folder / "flat.yaml").write_text(toy.FLAT)
+    behind = icflow.Instrument("resp.rmf", "area.arf", toy.EXPOSURE, "flat.yaml")
+    known, moved = (
+        free.fit_many(FIXED.fake(behind, n=2), behind, energies=(2, 30), background_range=fraction)
+        for fraction in (0.0, 0.5)
+    )
+    assert known["background.flat"].tolist() == [1.0, 1.0]
+    assert (moved["background.flat"] != 1).all() and moved["background.flat"].between(
+        0.5, 1.5
+    ).all()
+
+
 def test_what_is_known_of_each_spectrum_is_not_fitted(folder: Path) -> None:
     fits = icflow.Model("powerlaw").fit_many(
         FIXED.fake(TOY, n=2), TOY, energies=(2, 30), frozen={"powerlaw.PhoIndex": [1.9, 2.1]}

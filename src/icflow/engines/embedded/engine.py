@@ -16,7 +16,14 @@ from icflow.config import AtomicData, FitControl, FitModel, Scenario
 from icflow.engines.base import BACKGROUND, FitResult, Module, check_counts, checked, failed_fit
 from icflow.engines.embedded.fake import Simulator
 from icflow.engines.embedded.fitting import Fitter
-from icflow.engines.embedded.folding import FACTOR, Behind, Folding, Groups, Selection
+from icflow.engines.embedded.folding import (
+    FACTOR,
+    Behind,
+    Binning,
+    Folding,
+    Groups,
+    Selection,
+)
 from icflow.engines.embedded.parameters import Model, as_model, build_model
 from icflow.engines.embedded.plain import PlainFitter
 from icflow.engines.embedded.redshift import RedshiftFitter
@@ -58,14 +65,15 @@ class Task:
         self,
         counts: Counts,
         fixed: Mapping[int, float],
-        groups: Groups | None,
+        groups: Groups | Binning | None,
         behind: Behind | None = None,
         row: int = 0,
     ) -> FitResult:
         """Fit one spectrum; a bad one gives a flagged result."""
         try:
             check_counts(counts)
-            data, channels = self.selection.data(counts, self.group_min, groups, behind, row)
+            own = groups(counts) if callable(groups) else groups
+            data, channels = self.selection.data(counts, self.group_min, own, behind, row)
             return checked(self.fitter.fit(data, channels, fixed))
         except IcflowError as error:
             model = self.model
@@ -347,7 +355,7 @@ class EmbeddedEngine:
         counts: CountsByRow,
         truth: Mapping[str, Floats],
         at_truth: Sequence[str],
-        groups: Groups | None = None,
+        groups: Groups | Binning | None = None,
         behind: Behind | None = None,
     ) -> Iterator[FitResult]:
         """Fit spectra one after the other; a bad one gives a flagged result.
@@ -360,9 +368,10 @@ class EmbeddedEngine:
             parameters `at_truth`.
         at_truth : sequence of str
             Parameters to freeze at their true values.
-        groups : tuple of ndarray of int, optional
+        groups : tuple of ndarray of int, or callable, optional
             First channels and ends of the bins of all spectra, between the
-            energies; by default each spectrum is grouped by its own counts.
+            energies, or what makes them of the counts of each; by default
+            each spectrum is grouped by its own counts as grppha and XSPEC do.
         behind : Behind, optional
             Their background spectra, in bins that are given: then the
             statistic is W.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,8 @@ from icflow.typing import Counts, Floats, Integers
 FACTOR = "factor."
 # Bins as half-open ranges of channels: first channels, and one after the last.
 Groups = tuple[Integers, Integers]
+# What makes the bins of a spectrum from the counts in all its channels.
+Binning = Callable[[Counts], Groups]
 
 
 @dataclass(frozen=True)
