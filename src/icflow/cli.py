@@ -478,13 +478,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if sentence is None:
             raise
         return _fail(debug, sentence)
+    finally:
+        if arguments is None:  # the process ends: who tells it to is late
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)
     return 0
 
 
 def _end_in_order() -> None:
     """On SIGTERM leave as on an error, so that temporary files and other processes go too."""
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        signal.signal(signal.SIGTERM, _leave)
+
+
+def _leave(*_: object) -> None:
+    # Whoever ends a group of processes often says so twice; once is enough to leave.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + signal.SIGTERM)
 
 
 def _fail(debug: bool, sentence: str, status: int = 1) -> int:

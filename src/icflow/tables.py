@@ -51,13 +51,19 @@ _CHECKSUM = re.compile(rb"^# .*checksum: '?([0-9a-f]{64})", re.MULTILINE)
 # --- files --------------------------------------------------------------------------
 
 
-def read_table(path: str | os.PathLike[str], columns: Iterable[str] = ()) -> Table:
+def read_table(path: str | os.PathLike[str], columns: Iterable[str] = (), **of: str | int) -> Table:
     """Read an ECSV table and check that it has certain columns.
+
+    Parameters
+    ----------
+    **of
+        What it should be of, as its metadata say, ``dataset="test_2T"``; what they do not say is
+        not checked.
 
     Raises
     ------
     IcflowError
-        If the file is missing, is not whole, or lacks a column.
+        If the file is missing, is not whole, lacks a column, or is of something else.
     """
     from astropy.table import Table
 
@@ -65,6 +71,11 @@ def read_table(path: str | os.PathLike[str], columns: Iterable[str] = ()) -> Tab
         _check_seal(path, Path(path).read_bytes())
         table = Table.read(Path(path), format="ascii.ecsv")
     table.meta.pop("checksum", None)
+    for what, name in of.items():
+        if table.meta.get(what, name) != name:
+            raise IcflowError(
+                f"{path}: is of {what} {table.meta[what]}, and was to be of {what} {name}; {AGAIN}"
+            )
     _check_columns(path, columns, table.colnames)
     return table
 

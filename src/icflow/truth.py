@@ -49,15 +49,17 @@ def write_truth(path: Path, truth: Truth, expression: str) -> None:
     write_table(path, table)
 
 
-def read_truth(path: Path) -> Truth:
-    """Read what `write_truth` wrote.
+def read_truth(path: Path, dataset: str | None = None) -> Truth:
+    """Read what `write_truth` wrote, of a certain dataset if one is named.
 
     Raises
     ------
     IcflowError
-        If the file is missing, is not whole, or does not say what it holds.
+        If the file is missing, is not whole, does not say what it holds, or is of another dataset.
     """
-    table = read_table(path, ["dataset", "index"])
+    table = read_table(
+        path, ["dataset", "index"], **({} if dataset is None else {"dataset": dataset})
+    )
     if not {"dataset", "scenario"} <= table.meta.keys():
         raise IcflowError(f"{path}: not a table of true parameters; simulate the dataset again")
     return Truth(

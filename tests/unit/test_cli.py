@@ -4,6 +4,7 @@ import errno
 import importlib.util
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,20 @@ def test_an_error_is_one_sentence(
     assert captured.err.count("\n") == 1
     assert cli.main(["--debug", "fetch"]) == status
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name)
+def test_to_be_told_twice_to_end_is_no_fault(number: int) -> None:
+    code = (
+        "import atexit, os, sys\nfrom icflow import cli\n"
+        f"again = lambda *_, **__: os.kill(os.getpid(), {number:d})\n"
+        "import icflow.stages.schema as stage\natexit.register(again)\nstage.run = again\n"
+        "sys.argv[1:] = ['schema']\nsys.exit(cli.main())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode in (143, 130)
+    assert "Traceback" not in done.stderr
+    assert done.stderr in ("", "icflow: error: interrupted\n")
 
 
 def test_a_fault_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,3 +157,11 @@ def test_latex_escapes_what_is_special():
     assert tables.latex_text(r"50 % of a_b\c – Δ") == (
         r"50 \% of a\_b\textbackslash{}c -- $\Delta$"
     )
+
+
+def test_a_table_of_something_else_is_refused(tmp_path):
+    path = tmp_path / "a.ecsv"
+    tables.write_table(path, Table({"index": [0]}, meta={"dataset": "test_2T", "fold": 0}))
+    assert len(tables.read_table(path, ["index"], dataset="test_2T", fold=0, network="cae")) == 1
+    with pytest.raises(IcflowError, match=r"a\.ecsv: is of fold 0, and was to be of fold 1"):
+        tables.read_table(path, dataset="test_2T", fold=1)

@@ -32,7 +32,7 @@ class Config(Section):
     """The whole configuration, as in ``config.yaml``."""
 
     engine: EngineName = Field(description="what simulates and fits spectra")
-    seed: int = Field(ge=0, description="seed of every random number")
+    seed: int = Field(ge=0, le=2**63 - 1, description="seed of every random number")
     shard_size: int = Field(ge=1, le=MOST, description="spectra in one file, and in one job")
     atomic_data: AtomicData = Field(description="settings of the model library")
     instrument: Modules = Field(

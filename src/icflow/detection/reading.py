@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,7 +41,9 @@ def read_scores(
     tables: dict[str, list[Table]] = {}
     # In order, so that the order of the arguments does not matter.
     for network, fold in sorted(paths):
-        table = stack([read_table(path, SCORE_COLUMNS) for path in sorted(paths[network, fold])])
+        files = sorted(paths[network, fold])
+        of = functools.partial(read_table, columns=SCORE_COLUMNS, network=network, fold=fold)
+        table = stack([of(path) for path in files])
         dataset, part = (np.array(strings(table, name)) for name in ("dataset", "part"))
         # What a dataset is scored for and what it is used for here may differ.
         for role in (VALIDATION, TEST):
@@ -78,7 +81,8 @@ def _read_results(
 ) -> dict[str, dict[str, Table]]:
     shards: dict[str, dict[str, list[Table]]] = {}
     for (dataset, name), files in paths.items():
-        tables = [read_table(path, columns) for path in sorted(files)]
+        own = {kind: name, "dataset": dataset}
+        tables = [read_table(path, columns, **own) for path in sorted(files)]
         shards.setdefault(name, {})[dataset] = tables
     return {
         part: {
@@ -117,7 +121,7 @@ def read_truths(paths: Mapping[str, Sequence[Path]], sample: Sample) -> dict[str
     for dataset in sample.datasets:
         if dataset not in paths:
             raise IcflowError(f"no spectra of the dataset {dataset} were given; add its files")
-    shards = [read_truth(path) for name in sample.datasets for path in sorted(paths[name])]
+    shards = [read_truth(path, name) for name in sample.datasets for path in sorted(paths[name])]
     rows = sample.rows_in(
         np.repeat([shard.dataset for shard in shards], [shard.index.size for shard in shards]),
         np.concatenate([shard.index for shard in shards]),

@@ -234,7 +234,8 @@ class _Fitted(NamedTuple):
 def _read_fits(parameters: Sequence[str], inputs: Inputs, paths: Sequence[Path]) -> _Fitted:
     if not parameters:
         return _Fitted({}, {}, np.ones(inputs.index.size, dtype=bool))
-    tables = [(path, read_table(path, ["index", "converged", *parameters])) for path in paths]
+    columns = ["index", "converged", *parameters]
+    tables = [(path, read_table(path, columns, dataset=inputs.dataset)) for path in paths]
     index = [np.asarray(table["index"], np.int64) for _, table in tables]
     empty = np.empty(0)
     rows = rows_of(

@@ -45,6 +45,8 @@ AGAIN = "fetch or write the file again"
 MOST_UNZIPPED = 2 << 30  # bytes
 # Tables of more bytes stay on disk, and are read in pieces.
 LARGE, PIECE = 64 << 20, 8 << 20
+# By the standard.
+MOST_COLUMNS = 999
 _FORM = re.compile(r"(\d*)([LXBIJKAEDCMPQ])([LBIJKEDA]?)")
 
 
@@ -249,7 +251,8 @@ class BinaryTable:
 
     def _size(self, key: str) -> int:
         value = self.header.get(key)
-        if not isinstance(value, int) or value < 0:
+        most = MOST_COLUMNS if key == "TFIELDS" else math.inf
+        if not isinstance(value, int) or not 0 <= value <= most:
             raise IcflowError(
                 f"{self.path}: the keyword {key} of extension {self.name} is {value!r}, not a "
                 "size; fetch or write the file again"

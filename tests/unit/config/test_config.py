@@ -86,6 +86,7 @@ REFUSED = [
     ),
     (("datasets", "a/b"), {"scenario": "2T", "size": 1}, ["datasets", "'a/b'", "letters"]),
     # more than any run has, found when a stage has begun otherwise
+    (("seed",), 2**63, ["seed", "less than or equal to 9223372036854775807"]),
     (("shard_size",), 10**8, ["shard_size", "less than or equal to 10000000"]),
     (("datasets", "test_2T", "size"), 10**12, ["datasets.test_2T.size", "10000000"]),
     (("detection", "bootstrap"), 10**12, ["detection.bootstrap", "1000000"]),

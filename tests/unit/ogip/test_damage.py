@@ -157,3 +157,15 @@ def test_what_stands_twice_is_not_chosen_from(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"'COUNTX", b"'COUNTS"))
     with pytest.raises(IcflowError, match="has two columns COUNTS"):
         read_spectrum(path)
+
+
+def test_more_columns_than_tables_have_are_not_counted(tmp_path: Path) -> None:
+    path = tmp_path / "a.pha"
+    toy.save(path, toy.pha())
+    whole = path.read_bytes()
+    path.write_bytes(
+        whole.replace(b"TFIELDS =                    2", b"TFIELDS =           2000000000")
+    )
+    assert path.read_bytes() != whole
+    with pytest.raises(IcflowError, match=r"TFIELDS .* is 2000000000, not a size"):
+        read_spectrum(path)

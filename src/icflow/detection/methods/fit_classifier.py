@@ -80,7 +80,8 @@ def _importances(
         material.samples[VALIDATION].is_ic,
         scoring="roc_auc",
         n_repeats=PERMUTATIONS,
-        random_state=material.seed,
+        # Of four bytes, which is what it takes.
+        random_state=material.seed % 2**32,
     ).importances
     return {
         name: Estimate(float(fall.mean()), *interval(fall))

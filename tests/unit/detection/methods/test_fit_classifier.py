@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from made_up import (
     CLASSIFIER,
     accuracy,
@@ -23,3 +25,8 @@ def test_the_classifier_knows_more_than_any_single_number() -> None:
     lines = verdict.importances["with IC: background.lines"]
     assert abs(lines.value) < 0.02
     assert lines.lo <= lines.value <= lines.hi
+
+
+def test_any_seed_of_a_configuration_will_do() -> None:
+    material = replace(make(), seed=2**63 - 1)
+    assert detectors.detect("c", CLASSIFIER, material).importances
