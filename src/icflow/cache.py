@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+import shutil
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -88,7 +89,7 @@ def trim(largest: int = LARGEST, oldest: float = OLDEST) -> None:
     for path, status in tables():
         room -= status.st_size
         if room < 0 or now - status.st_mtime > oldest:
-            path.unlink(missing_ok=True)
+            _remove(path)
 
 
 # The arrays used last, oldest first.
@@ -103,7 +104,7 @@ def _make_cache(path: Path, make: Callable[[], Arrays]) -> Arrays:
         if arrays is None:
             made = make()
             with atomic_path(path) as temporary:
-                _write(temporary, made)
+                _write(temporary, made, path.stem)
             # Mapped, as every process after this one has them.
             arrays = _read_cache(path) or made
             trim()
@@ -111,7 +112,7 @@ def _make_cache(path: Path, make: Callable[[], Arrays]) -> Arrays:
     return arrays
 
 
-def _write(path: Path, arrays: Arrays) -> None:
+def _write(path: Path, arrays: Arrays, name_of_table: str) -> None:
     with ZipFile(path, "w") as archive:
         for name, array in arrays.items():
             member = ZipInfo(f"{name}.npy")
@@ -121,6 +122,13 @@ def _write(path: Path, arrays: Arrays) -> None:
             member.extra = _PADDING + size.to_bytes(2, "little") + bytes(size)
             with archive.open(member, "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
+        archive.comment = _seal(name_of_table, archive)
+
+
+def _seal(name_of_table: str, archive: ZipFile) -> bytes:
+    """Return what shows that an archive is this table, and holds all of it."""
+    members = [f"{m.filename} {m.file_size} {m.CRC}" for m in archive.infolist()]
+    return hashlib.sha256("\n".join([name_of_table, *members]).encode()).hexdigest().encode()
 
 
 def _read_cache(path: Path) -> Arrays | None:
@@ -135,7 +143,7 @@ def _read_cache(path: Path) -> Arrays | None:
         return None
     except (OSError, ValueError, EOFError, KeyError, BadZipFile):
         # Not whole, or not what was written: made again.
-        path.unlink(missing_ok=True)
+        _remove(path)
         return None
     if time.time() - status.st_mtime > NOTED:
         # The cache of another user may be read only.
@@ -144,9 +152,19 @@ def _read_cache(path: Path) -> Arrays | None:
     return arrays
 
 
+def _remove(path: Path) -> None:
+    """Remove what is in the place of a table; where that cannot be, whoever writes says so."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        path.unlink()
+
+
 def _whole(path: str | os.PathLike[str]) -> str:
-    """Return ``whole`` if every member is what was written, by the checksums of the archive."""
+    """Return ``whole`` if every member is there and what was written, by their checksums."""
     with ZipFile(path) as archive, open(path, "rb") as file:
+        if archive.comment != _seal(Path(path).stem, archive):
+            return ""
         for member in archive.infolist():
             file.seek(_start(file, member))
             checksum, left = 0, member.file_size

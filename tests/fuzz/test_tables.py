@@ -86,7 +86,7 @@ def test_spectra(tmp_path_factory: pytest.TempPathFactory, change: Bytes) -> Non
 def test_folded_tables_heal(tmp_path_factory: pytest.TempPathFactory, change: Bytes) -> None:
     path = tmp_path_factory.mktemp("folded") / "a.npz"
     arrays = {"rates": np.linspace(0.0, 1.0, 500), "nodes": np.arange(9)}
-    cache._write(path, arrays)
+    cache._write(path, arrays, path.stem)
     path.write_bytes(change(path.read_bytes()))
     read = cache._read_cache(path)
     if read is not None:

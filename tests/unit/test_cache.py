@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -100,3 +102,47 @@ def test_arrays_are_mapped_and_the_file_stays_as_it_is(
     # Any reader of such archives reads them.
     with np.load(file) as archive:
         assert np.array_equal(archive["rates"], arrays["rates"])
+
+
+def test_what_is_whole_and_not_this_table_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(cache, "_recent", {})
+
+    def read(value: float) -> dict[str, list[float]]:
+        cache._recent.clear()
+        arrays = cache.cached({"v": value}, lambda: {"a": np.full(9, value), "b": np.arange(3.0)})
+        return {name: array.tolist() for name, array in arrays.items()}
+
+    expected = read(1.0)
+    (first,) = (tmp_path / "folded").glob("*.npz")
+    read(2.0)
+    (second,) = set((tmp_path / "folded").glob("*.npz")) - {first}
+    whole = first.read_bytes()
+
+    def lose_a_member() -> None:
+        with ZipFile(second) as old, ZipFile(first, "w") as new:
+            new.writestr("a.npy", old.read("a.npy"))
+
+    def be_a_folder() -> None:
+        first.unlink()
+        (first / "below").mkdir(parents=True)
+
+    damage = (
+        lambda: ZipFile(first, "w").close(),
+        lose_a_member,
+        lambda: shutil.copy(second, first),
+        be_a_folder,
+    )
+    for change in damage:
+        change()
+        assert read(1.0) == expected
+        assert first.read_bytes() == whole
+
+
+def test_a_file_in_the_place_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path / "file")
+    with pytest.raises(IcflowError, match="set ICFLOW_CACHE to a folder"):
+        cache.cached({"name": "elsewhere"}, lambda: {"rows": np.arange(3.0)})
