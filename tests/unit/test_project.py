@@ -15,6 +15,8 @@ def test_every_file_is_that_of_the_clone(root: Path) -> None:
     assert len(links) > 10
     for path in links:
         assert path.resolve() == root / path.relative_to(project.FILES), path
+    assert project.SNAKEFILE.samefile(root / "Snakefile")
+    assert project.CONFIG.samefile(root / "config.yaml")
     project.check_files()
 
 
