@@ -216,6 +216,13 @@ class Fit:
         ----------
         unfolded : bool
             Whether there is a panel of the source before the response too.
+
+        Examples
+        --------
+        >>> import icflow
+        >>> fit = icflow.Model("powerlaw").fit("spec.pha")
+        >>> len(fit.plot(unfolded=True).axes)
+        3
         """
         library.configure(self.model.atomic_data)
         with style.context():
@@ -234,6 +241,15 @@ class Fit:
         IcflowError
             If the suffix is another one, the file cannot be written, or XSPEC cannot load a name
             with a blank.
+
+        Examples
+        --------
+        >>> import icflow
+        >>> fit = icflow.Model("powerlaw").fit("spec.pha")
+        >>> fit.save("fit.json")
+        >>> fit.save("fit.txt")
+        Traceback (most recent call last):
+        icflow.errors.IcflowError: fit.txt: figures are written as .pdf, .png, .svg; ...
         """
         target = Path(path_of(path, "path"))
         check_writable(target.parent, "name another folder")

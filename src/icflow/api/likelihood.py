@@ -78,7 +78,16 @@ class Likelihood:
         return -0.5 * float(statistic(self._data, binned(self._data, self._counts(theta))))
 
     def counts(self, values: Any) -> Floats:
-        """Return the expected counts per bin, shape (n_bins,), of parameters within the limits."""
+        """Return the expected counts per bin, shape (n_bins,), of parameters within the limits.
+
+        Examples
+        --------
+        >>> import icflow
+        >>> model = icflow.Model("powerlaw", {"powerlaw.PhoIndex": {"uniform": [1, 3]}})
+        >>> likelihood = model.likelihood("spec.pha")
+        >>> likelihood.counts([2.0, 1.0]).shape
+        (380,)
+        """
         return binned(self._data, self._counts(self._inside(values)))
 
     def gradient(self, values: Any) -> Floats:
@@ -86,6 +95,19 @@ class Likelihood:
 
         By redshifts, with which lines hop between bins, and by parameters that no table holds,
         they are differences.
+
+        Raises
+        ------
+        IcflowError
+            If the parameters are outside of the limits.
+
+        Examples
+        --------
+        >>> import icflow
+        >>> model = icflow.Model("powerlaw", {"powerlaw.PhoIndex": {"uniform": [1, 3]}})
+        >>> likelihood = model.likelihood("spec.pha")
+        >>> likelihood.gradient([2.0, 1.0]).shape
+        (2,)
         """
         theta = self._inside(values)
         _, slope = information(self._at(theta), self._data, self._model.box(), theta)
@@ -96,7 +118,21 @@ class Likelihood:
         return gradient
 
     def prior_transform(self, cube: Any) -> Floats:
-        """Return parameters of a point of the unit cube: by their priors, else uniform."""
+        """Return parameters of a point of the unit cube: by their priors, else uniform.
+
+        Raises
+        ------
+        IcflowError
+            If these are not as many numbers from 0 to 1.
+
+        Examples
+        --------
+        >>> import icflow
+        >>> model = icflow.Model("powerlaw", {"powerlaw.PhoIndex": {"uniform": [1, 3]}})
+        >>> likelihood = model.likelihood("spec.pha")
+        >>> likelihood.prior_transform([0.5, 0.1]).tolist()
+        [2.0, 100000.0]
+        """
         probability = floats(cube, "cube")
         if probability.shape != self._free.shape or not np.all(
             (probability >= 0) & (probability <= 1)
@@ -110,7 +146,16 @@ class Likelihood:
         return np.asarray(values)
 
     def log_prior(self, values: Any) -> float:
-        """Return the logarithm of the prior density; minus infinity outside of the limits."""
+        """Return the logarithm of the prior density; minus infinity outside of the limits.
+
+        Examples
+        --------
+        >>> import icflow
+        >>> model = icflow.Model("powerlaw", {"powerlaw.PhoIndex": {"uniform": [1, 3]}})
+        >>> likelihood = model.likelihood("spec.pha")
+        >>> print(f"{likelihood.log_prior([2.0, 1.0]):.2f}")  # widths of 2 and of 1e6
+        -14.51
+        """
         if self._theta(values) is None:
             return -math.inf
         width = self.limits[:, 1] - self.limits[:, 0]

@@ -250,6 +250,14 @@ class Model:
         ----------
         instrument, n, seed
             As of `fake`.
+
+        Examples
+        --------
+        >>> import icflow
+        >>> toy = icflow.Instrument("resp.rmf", "area.arf", exposure=1e4)
+        >>> model = icflow.Model("powerlaw", {"powerlaw.norm": {"uniform": [1, 2]}})
+        >>> model.draw(toy, n=3).columns.tolist()
+        ['powerlaw.PhoIndex', 'powerlaw.norm']
         """
         import pandas as pd
 

@@ -30,6 +30,9 @@ def test_everything_public_is_described_with_an_example() -> None:
         texts = [m.__doc__ or "" for m in methods]
         assert thing.__doc__, name
         assert all(texts), name
-        if name not in ("IcflowError", "Verdict") and ">>>" not in "".join([thing.__doc__, *texts]):
+        if name in ("IcflowError", "Verdict"):  # of what is raised, and of what takes minutes
+            continue
+        if not methods and ">>>" not in thing.__doc__:
             without.append(name)
+        without += [f"{name}.{m.__name__}" for m in methods if ">>>" not in (m.__doc__ or "")]
     assert without == []
