@@ -186,8 +186,8 @@ class Command(click.Command):
 
     def execute(self, **values: Any) -> None:
         """Run the stage, which is imported last, and print what it returns."""
-        function, *arguments = self.call(values)
         self._check_outputs(values)
+        function, *arguments = self.call(values)
         result = _named(f"{self.stage}.{function}")(*arguments, **values)
         for line in [result] if isinstance(result, str) else result or []:
             click.echo(line, nl=not str(line).endswith("\n"))
@@ -199,7 +199,10 @@ class Command(click.Command):
                 continue
             given = values.get(parameter.name)
             for path in given if isinstance(given, list | tuple) else filter(None, [given]):
-                check_output(path / "of-it" if parameter.metavar == "DIR" else path)
+                if parameter.metavar != "DIR":
+                    check_output(path)
+                elif path.exists() and not path.is_dir():
+                    raise IcflowError(f"{path}: is there and no folder; name another")
 
     def call(self, values: dict[str, Any]) -> list[Any]:
         """Return which function of the stage to call, and what comes before `values`.

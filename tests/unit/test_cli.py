@@ -125,12 +125,20 @@ SIMULATE = ["simulate", "--shard-first", "0", "--count", "1", "--output", "x.pha
     ("arguments", "words"),
     [
         ([*SIMULATE, "--settings", "{"], "--settings is not JSON"),
+        ([*SIMULATE, "--settings", "[" * 100_000], "--settings is not JSON"),
         ([*SIMULATE, "--settings", '{"sed": 1}'], "--settings: sed: unknown key"),
         ([*SIMULATE, "--config", "none.yaml"], "none.yaml: cannot be read"),
         ([*SIMULATE, "--dataset", "train"], "--dataset is 'train', allowed: train_2T"),
         ([*SIMULATE], "--dataset is None, allowed: train_2T"),
         (["baseline", "--fit", "3T", "--output", "x", "y"], "--fit is '3T', allowed: 2T_fixed"),
         (["fetch", "apec"], "there is no resource 'apec'"),
+        # What is to be written, before what is to be read.
+        (["baseline", "--output", "/dev/null", "none.pha"], "/dev/null: is there and not a file"),
+        (
+            ["predict", "po", "--rmf", "none", "--exposure", "1", "--output", "/dev/null"],
+            "/dev/null",
+        ),
+        (["observe", "--output", "/dev/null"], "/dev/null: is there and no folder; name another"),
         (["validate", "--config", "none.yaml"], "none.yaml: cannot be read"),
     ],
 )

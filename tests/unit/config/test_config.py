@@ -84,6 +84,10 @@ REFUSED = [
         {"apec.kT": {"link": "apec.k"}},
         ["datasets.test_2T.parameters.apec.kT.link", "'apec.k'"],
     ),
+    (("datasets", "a" * 101), {"scenario": "2T", "size": 1}, ["letters", "100 at most"]),
+    (("fits", "energies"), [3.0, float("inf")], ["fits.energies.1: is inf", "finite"]),
+    (("fits", "energies"), [float("nan"), 80.0], ["fits.energies.0: is nan", "finite"]),
+    (("instrument", "exposure"), float("inf"), ["instrument.exposure: is inf", "finite"]),
     (("datasets", "a/b"), {"scenario": "2T", "size": 1}, ["datasets", "'a/b'", "letters"]),
     # more than any run has, found when a stage has begun otherwise
     (("seed",), 2**63, ["seed", "less than or equal to 9223372036854775807"]),

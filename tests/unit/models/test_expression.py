@@ -73,3 +73,19 @@ def test_refuses(text: str, reason: str) -> None:
 def test_everyday_abbreviations(short: str, name: str) -> None:
     (term,) = parse(short).terms
     assert term.additive.definition.name == name
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("+".join(["powerlaw"] * 200), "of 399 names and signs, expected at most 250"),
+        (
+            "*".join(["(" + "+".join(["constant"] * 7) + ")"] * 8),
+            "brackets multiply to more than 250",
+        ),
+        ("(" * 9999 + "powerlaw" + ")" * 9999, "of 19999 names and signs"),
+    ],
+)
+def test_what_would_take_all_memory_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(IcflowError, match=reason):
+        parse(text)

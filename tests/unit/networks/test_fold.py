@@ -21,6 +21,7 @@ from icflow.networks import fold, scores, training, weights
 from icflow.networks.data import split
 from icflow.ogip.spectra import Recorded, SpectrumSet, write_spectra
 from icflow.settings import ScoreSettings
+from icflow.tables import write_table
 
 N_TRAIN, N_OTHER, CHANNELS = 60, 12, 4096
 # Channels 35 to 134, centres 3.02 to 6.98 keV; scored: 60 to 109, 4.02 to 5.98 keV.
@@ -362,6 +363,15 @@ def test_datasets_that_are_missing_or_confused(run: Run, tmp_path: Path) -> None
         IcflowError, match=r"of the dataset test_IC, the files before it .* test_2T"
     ):
         run.score(run.settings, tmp_path, test_2T=mixed)
+
+
+def test_label_fits_of_another_dataset(run: Run, tmp_path: Path) -> None:
+    table = Table.read(run.labels[0])
+    table.meta["dataset"] = "test_2T"
+    write_table(tmp_path / "other.ecsv", table)
+    labels = [tmp_path / "other.ecsv", *run.labels[1:]]
+    with pytest.raises(IcflowError, match=r"other\.ecsv: is of dataset test_2T, and was to be of"):
+        fold.run(run.settings.train, run.spectra["train_2T"], labels, tmp_path)
 
 
 def test_too_few_spectra(run: Run, tmp_path: Path) -> None:

@@ -131,6 +131,14 @@ def test_what_is_no_fits_is_refused(old: bytes, new: bytes, message: str) -> Non
         list(read_headers(io.BytesIO(content.replace(old, new))))
 
 
+def test_an_end_is_not_looked_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = written(*((f"A{number}", number) for number in range(200)))
+    assert len(list(read_headers(io.BytesIO(long)))) > 1
+    monkeypatch.setattr("icflow.ogip.headers.MOST_BLOCKS", 3)
+    with pytest.raises(ValueError, match="without END"):
+        list(read_headers(io.BytesIO(long)))
+
+
 def test_an_empty_file_is_refused() -> None:
     with pytest.raises(ValueError, match="empty"):
         list(read_headers(io.BytesIO(b"")))

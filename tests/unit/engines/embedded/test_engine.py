@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from icflow import config
 from icflow import settings as settings_of
 from icflow import statistic as cstat
 from icflow.config import AtomicData, FitModel, Free, Instrument, Link
+from icflow.engines.embedded import fitting
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.ogip.grouping import group_counts, grouped_selection
 from icflow.ogip.response import Rmf, write_arf, write_rmf
@@ -265,3 +267,20 @@ def test_a_norm_that_is_not_free_stays_where_it_is(
     fixed = settings.model.model_copy(update={"parameters": settings.model.parameters | number})
     (same,) = engine.fit(fixed, settings, spectra[1:2], {}, ())
     assert same.cstat == pytest.approx(results[2].cstat, abs=1e-3)
+
+
+def test_a_fit_that_ends_in_no_number_is_not_ok(
+    engine: EmbeddedEngine,
+    run: config.Config,
+    spectra: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = fitting.Fitter.fit
+    monkeypatch.setattr(
+        fitting.Fitter, "fit", lambda *given: replace(whole(*given), cstat=float("nan"))
+    )
+    parameters = {"powerlaw.PhoIndex": 2.0, "powerlaw.norm": Free(free=[0.0, 1.0])}
+    model = FitModel(expression="powerlaw", parameters=parameters)
+    (result,) = engine.fit(model, run.fits, spectra[1:2], {}, ())
+    assert "not finite" in result.status
+    assert not result.converged
