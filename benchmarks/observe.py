@@ -177,9 +177,8 @@ def limits_of(scenario: str, index: int, case: str = PLAIN) -> dict[str, tuple[b
         (fit,) = used.fit(model, counts)
         (there,) = used.fit(model, counts, {"powerlaw.norm": np.array([norm])})
         profile = observed_fits.Profile(used, model, "powerlaw.norm", counts)
-        wilks = profile.interval(fit, observed_fits.UPPER_90)
         draws = Draws(SEED, f"limits/{scenario}/{index}")
-        rise, _ = profile.rises(wilks[1], SIMULATIONS, draws)
+        rise, _ = profile.upper_rises(fit, SIMULATIONS, draws)
         distance = there.cstat - fit.cstat
         below = norm <= fit.values["powerlaw.norm"]
         found[name] = (

@@ -24,6 +24,8 @@ from icflow.typing import Counts, Floats
 INTERVAL_90, THREE_SIGMA = 2.7055, 9.0
 RISES = {"68": 1.0, "90": INTERVAL_90, "3_sigma": THREE_SIGMA}
 UPPER_90 = 1.6424
+# Rises of C up to values that are tried beyond, where calibration and background are wrong.
+BEYOND = (10.0, 30.0, 100.0, 300.0)
 TAIL_90 = 0.1
 # Limits are not drawn closer to the best value than this.
 LEAST_SIGMAS = 0.3
@@ -202,11 +204,26 @@ class Profile:
             As for `rises`.
         """
         intervals = {name: self.interval(fit, delta) for name, delta in RISES.items()}
-        _, wilks = self.interval(fit, UPPER_90)
-        rises = dict(zip(("90", "3_sigma"), self.rises(wilks, number, draws), strict=True))
+        rises = dict(zip(("90", "3_sigma"), self.upper_rises(fit, number, draws), strict=True))
         upper = {name: self.interval(fit, rise)[1] for name, rise in rises.items()}
         lowest, _ = self.engine.range_of(self.model, self.name)
         return Limits(fit.values[self.name], lowest, intervals, upper, rises)
+
+    def upper_rises(self, fit: FitResult, number: int, draws: Draws) -> tuple[float, float]:
+        """Return by how much C rises up to the one-sided 90 % and 3 sigma upper limits.
+
+        They are those of the limit by Wilks' theorem. What is wrong with calibration and
+        background can hide any amount of IC, and take C far down without it; so values beyond are
+        tried too, where there is something wrong, and the highest that spectra like the observed
+        one are simulated from in more than a tenth of all cases counts.
+        """
+        _, wilks = self.interval(fit, UPPER_90)
+        rises = self.rises(wilks, number, draws)
+        for beyond in BEYOND if self.engine.systematics is not None else ():
+            there = self.rises(self.interval(fit, beyond)[1], number, draws)
+            if there[0] >= beyond:
+                rises = max(rises, there)
+        return rises
 
     def rises(self, limit: float, number: int, draws: Draws) -> tuple[float, float]:
         """Return by how much C rises up to the one-sided 90 % and 3 sigma upper limits.
