@@ -176,6 +176,8 @@ def _digest(path: str, key: str) -> str:
 
 
 def _missing(path: str, key: str) -> IcflowError:
+    if os.path.exists(path):
+        return IcflowError(f"{key}: {path} is a folder, a pipe or a device; name a file")
     known = ", ".join(sorted(_FETCHABLE))
     return IcflowError(
         f"{key}: {path} does not exist; put the file there, or name one that can be fetched "

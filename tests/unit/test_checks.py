@@ -67,6 +67,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"atomic_data": {"abundances": "nope"}},
         "atomic_data.abundances: 'nope' is not a table of XSPEC; allowed: angr",
     ),
+    "folder": (
+        {"instrument": {"rmf": "resources"}},
+        "instrument.rmf: resources is a folder, a pipe or a device; name a file",
+    ),
+    "device": (
+        {"instrument": {"background": "/dev/zero"}},
+        "instrument.background: /dev/zero is a folder, a pipe or a device; name a file",
+    ),
     "one class": ({"detection": {"test": ["test_2T"]}}, "detection.test names datasets of one cl"),
     # models
     "expression": ({"scenarios": {"2T": {"expression": "tbabs*(apec+apc)"}}}, "scenarios.2T.expr"),

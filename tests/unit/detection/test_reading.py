@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from astropy.table import Table
 
@@ -11,6 +12,7 @@ from icflow.detection import reading
 from icflow.detection.base import TEST, VALIDATION, Sample
 from icflow.errors import IcflowError
 from icflow.tables import write_table
+from icflow.truth import Truth, write_truth
 
 SAMPLES = {part: Sample.of({"hot": 1}, {"hot": False}) for part in (VALIDATION, TEST)}
 
@@ -41,3 +43,10 @@ def test_fits_of_another_model_or_dataset(tmp_path: Path) -> None:
     for wanted, words in ((("hot", "1T"), "of fit 2T"), (("cool", "2T"), "of dataset hot")):
         with pytest.raises(IcflowError, match=f"{path}: is {words}, and was to be of"):
             reading.read_fits({wanted: [path]}, SAMPLES)
+
+
+def test_the_truth_of_another_dataset(tmp_path: Path) -> None:
+    path = tmp_path / "truth.ecsv"
+    write_truth(path, Truth("cool", "2T", np.array([0]), {"powerlaw.norm": np.ones(1)}), "powerlaw")
+    with pytest.raises(IcflowError, match=f"{path}: is of dataset cool, and was to be of dataset"):
+        reading.read_truths({"hot": [path]}, SAMPLES[TEST])
