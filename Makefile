@@ -44,7 +44,7 @@ lint: .venv/installed
 
 test: lint ## style, types and all tests
 	$(BIN)/icflow fetch
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 # About an hour; `make fuzz EXAMPLES=100` is over sooner.
 fuzz: EXAMPLES ?= 2000

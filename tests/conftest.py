@@ -38,10 +38,14 @@ def pytest_report_header() -> list[str]:
 
 
 # Files of tests that take longest, the longest first: what is short fills the gaps at the end.
+# They read the finished run at different times, which takes two minutes to make.
 LONGEST = (
     "workflow/test_kills.py",
-    "unit/engines/evidence/test_integral.py",
+    "unit/engines/evidence/test_nearest.py",
+    "project/test_benchmarks.py",
     "workflow/test_wheel.py",
+    "project/test_site.py",
+    "fuzz/test_fits.py",
 )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from astropy.io import fits
 from matplotlib.text import Text
 from scipy.stats import kstest
 
@@ -419,7 +420,12 @@ def test_networks_read_all_spectra_of_a_joint_fit(folder: Path) -> None:
         name: str(getattr(loaded().observations["example"], name))
         for name in ("spectrum", "rmf", "arf", "background")
     }
-    two = {"redshift": 0.05, "nH": 0.01, "spectra": {"FPMA": files, "FPMB": files}}
+    other = folder / "other.pha"
+    with fits.open(files["spectrum"]) as hdus:
+        hdus["SPECTRUM"].data["COUNTS"][-1] += 1
+        hdus.writeto(other, checksum=True)
+    spectra_of = {"FPMA": files, "FPMB": files | {"spectrum": str(other)}}
+    two = {"redshift": 0.05, "nH": 0.01, "spectra": spectra_of}
     config = with_network(loaded(two=two), "ae")
     settings, output = settings_of.observe(config, "two"), folder / "two" / "networks" / "ae"
     observed_networks.run(settings_of.observe_network(config, "two", "ae"), output)
