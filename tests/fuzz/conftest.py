@@ -12,6 +12,9 @@ import pytest
 from attempts import OUTCOMES, Files
 from hypothesis import HealthCheck, settings
 
+from icflow import cache
+from icflow.stages import cache as stage
+
 EXAMPLES = int(os.environ.get("EXAMPLES", "0"))
 
 settings.register_profile(
@@ -28,10 +31,14 @@ settings.load_profile("icflow")
 @pytest.fixture(scope="session")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
     """Whole files of every kind, in a folder that commands run in."""
-    before = os.getcwd()
+    before, nothing = os.getcwd(), tmp_path_factory.mktemp("cache")
     files = Files.make(tmp_path_factory.mktemp("fuzz"))
     os.chdir(files.folder)
-    yield files
+    with pytest.MonkeyPatch.context() as patch:
+        # `icflow cache --clear` must not clear what other tests are using.
+        patch.setattr(stage, "compiled_folder", lambda: nothing)
+        patch.setattr(cache, "tables", lambda: iter(()))
+        yield files
     os.chdir(before)
 
 
