@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from attempts import OUTCOMES, Files
@@ -31,15 +32,18 @@ settings.load_profile("icflow")
 @pytest.fixture(scope="session")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
     """Whole files of every kind, in a folder that commands run in."""
-    before, nothing = os.getcwd(), tmp_path_factory.mktemp("cache")
+    before = os.getcwd()
     files = Files.make(tmp_path_factory.mktemp("fuzz"))
     os.chdir(files.folder)
-    with pytest.MonkeyPatch.context() as patch:
-        # `icflow cache --clear` must not clear what other tests are using.
-        patch.setattr(stage, "compiled_folder", lambda: nothing)
-        patch.setattr(cache, "tables", lambda: iter(()))
-        yield files
+    yield files
     os.chdir(before)
+
+
+@pytest.fixture(autouse=True)
+def caches_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep `icflow cache --clear` from clearing what other tests are using."""
+    monkeypatch.setattr(stage, "compiled_folder", lambda: tmp_path)
+    monkeypatch.setattr(cache, "tables", lambda: iter(()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
