@@ -103,7 +103,7 @@ class Model:
         folder = {} if atomdb is None else {"folder": path(atomdb, "atomdb")}
         physics = {"abundances": abundances, "cross_sections": cross_sections, **folder}
         self.atomic_data = checked(AtomicData, physics, "Model")
-        library.configure(self.atomic_data)
+        library.check_abundances(self.atomic_data)
         if not isinstance(expression, str):
             raise IcflowError(f"expression is {expression!r}; give one, such as 'tbabs*apec'")
         fitting.check_expression(expression)
