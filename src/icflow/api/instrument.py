@@ -20,7 +20,7 @@ from icflow.engines.embedded.folding import Binning, Groups
 from icflow.errors import IcflowError
 from icflow.models import library
 from icflow.ogip.bins import bins_of_counts
-from icflow.ogip.noticed import noticed_channels
+from icflow.ogip.noticed import check_covered, noticed_channels
 from icflow.typing import Counts, Floats
 
 # A file.
@@ -134,11 +134,7 @@ def energies_in(engine: EmbeddedEngine, energies: Any) -> tuple[float, float]:
     rmfs = [folding.response.rmf for folding in engine.foldings]
     first = max(float(rmf.e_min.min()) for rmf in rmfs)
     last = min(float(rmf.e_max.max()) for rmf in rmfs)
-    if low < first or high > last:
-        raise IcflowError(
-            f"the energies {low:g} to {high:g} keV reach outside the response, whose channels "
-            f"cover {first:g} to {last:g} keV; set energies inside"
-        )
+    check_covered(low, high, (first, last), "the response", "energies")
     return low, high
 
 

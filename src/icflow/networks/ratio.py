@@ -159,7 +159,7 @@ class RatioNetwork(nn.Module):
         if inputs.known.shape[1]:
             known = _tensor(inputs.known)
             self.known_range.copy_(torch.stack([known.min(0).values, known.max(0).values]))
-        rough = FAR * np.arcsinh(inputs.rough / FAR)
+        rough = _bounded(torch.from_numpy(inputs.rough)).numpy()
         self.trust.copy_(torch.tensor(_logistic(rough, spectra.is_ic)))
 
     def forward(self, columns: Tensor) -> Tensor:
@@ -168,7 +168,7 @@ class RatioNetwork(nn.Module):
         for layer in self.layers:
             features = layer(features)
         scale, offset = self.trust
-        trusted = scale * FAR * torch.asinh(columns[:, 0] / FAR) + offset
+        trusted = scale * _bounded(columns[:, 0]) + offset
         logits: Tensor = trusted + self.output(features)[:, 0]
         return logits
 
@@ -215,6 +215,11 @@ class _Residual(nn.Module):
 
 def _tensor(values: Floats) -> Tensor:
     return torch.from_numpy(values).float()
+
+
+def _bounded(rough: Tensor) -> Tensor:
+    """Return rough ratios, those far from 1 by their logarithms."""
+    return FAR * torch.asinh(rough / FAR)
 
 
 def _logistic(logits: Floats, is_ic: Booleans) -> tuple[float, float]:

@@ -41,3 +41,30 @@ def noticed_channels(e_min: Floats, e_max: Floats, low: float, high: float) -> B
             f"{e_min.min():g} to {e_max.max():g} keV); choose a range inside"
         )
     return noticed
+
+
+def check_covered(
+    low: float, high: float, covered: tuple[float, float], by: str, option: str, where: str = ""
+) -> None:
+    """Check that channels cover energies, keV.
+
+    Parameters
+    ----------
+    covered : tuple of float
+        What they cover, keV.
+    by, option : str
+        What has the channels, and what chooses the energies, for the error.
+    where : str
+        What the error begins with.
+
+    Raises
+    ------
+    IcflowError
+        If they do not.
+    """
+    first, last = covered
+    if low < first or high > last:
+        raise IcflowError(
+            f"{where}the energies {low:g} to {high:g} keV reach outside {by}, whose channels cover "
+            f"{first:g} to {last:g} keV; set {option} inside"
+        )

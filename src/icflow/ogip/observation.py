@@ -20,7 +20,7 @@ from icflow.ogip.bins import GOOD, bins_of_counts, bins_of_flags, used_channels
 from icflow.ogip.grouping import noticed_groups
 from icflow.ogip.matching import check_origin, matched, on_channels
 from icflow.ogip.names import FileName, beside, plain
-from icflow.ogip.noticed import noticed_channels
+from icflow.ogip.noticed import check_covered, noticed_channels
 from icflow.ogip.response import Rmf, area_of_row, read_arf, read_rmf
 from icflow.ogip.spectrum import Spectrum, check_counts, read_background, read_spectrum
 from icflow.typing import Booleans, Integers
@@ -266,12 +266,8 @@ def check_companions(files: SpectrumFiles, low: float, high: float, cut: bool = 
         notes += [*rmf.notes, *_check_area(files, rmf, low, high)]
     except IcflowError as error:
         raise IcflowError(f"{key}: {error}" if files.key else str(error)) from None
-    if low < first or high > last:
-        option = "`energies`" if files.key else "--energies"
-        raise IcflowError(
-            f"{key}: the energies {low:g} to {high:g} keV reach outside {files.rmf}, whose "
-            f"channels cover {first:g} to {last:g} keV; set {option} inside"
-        )
+    option = "`energies`" if files.key else "--energies"
+    check_covered(low, high, (first, last), f"{files.rmf}", option, f"{key}: ")
     behind = None if files.behind is None else files.behind.padded(rmf.channel)
     files = replace(files, spectrum=spectrum, behind=behind, notes=tuple(notes))
     return Checked(files, rmf, (low, high))
