@@ -5,24 +5,15 @@ from __future__ import annotations
 import math
 
 import pytest
+from results import made_up
 
 from icflow.engines.base import FitResult, checked
 
 
 def result(cstat: float = 1.0, norm: float = 1.0) -> FitResult:
-    return FitResult(
-        cstat=cstat,
-        dof=1,
-        bins=2,
-        converged=True,
-        starts=1,
-        agreeing=1,
-        iterations=1,
-        gradient=0.0,
-        values={"powerlaw.norm": norm},
-        errors={"powerlaw.norm": math.nan},  # of a parameter at its limit
-        free=("powerlaw.norm",),
-    )
+    # The error is that of a parameter at its limit.
+    errors = {"powerlaw.norm": math.nan}
+    return made_up(cstat=cstat, values={"powerlaw.norm": norm}, errors=errors)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

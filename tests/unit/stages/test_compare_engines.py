@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.table import Table
+from results import made_up
 
 from icflow import cli
 from icflow import config as configuration
@@ -54,15 +55,10 @@ class Engine:
         self.fits += 1
         good = not (self.off and self.fits == 2)
         values = {"apec.kT": 5.0 + 0.2 * self.off, "powerlaw.norm": 1.0}
-        yield FitResult(
+        yield made_up(
             cstat=1900.0 + 0.5 * self.off if good else np.nan,
-            dof=1,
-            bins=2,
             converged=good,
-            starts=1,
-            agreeing=1,
             iterations=0,
-            gradient=0.0,
             values=values if good else dict.fromkeys(values, np.nan),
             errors={"apec.kT": 0.1, "powerlaw.norm": 0.0},
             free=("apec.kT",),

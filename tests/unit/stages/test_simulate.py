@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from results import made_up
 from scipy.sparse import eye_array
 
 from icflow.config import FitModel, Instrument, Module, Scenario
@@ -47,19 +48,7 @@ class Engine:
         self, model: Any, control: Any, counts: np.ndarray, truth: Any, at_truth: Any
     ) -> Iterator[FitResult]:
         for _ in counts:
-            yield FitResult(
-                cstat=1.0,
-                dof=1,
-                bins=1,
-                converged=True,
-                starts=1,
-                agreeing=1,
-                iterations=1,
-                gradient=0.0,
-                values={"powerlaw.norm": 1.0},
-                errors={"powerlaw.norm": 0.1},
-                free=("powerlaw.norm",),
-            )
+            yield made_up(bins=1)
 
 
 @pytest.fixture
