@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from icflow.compiled import jit
-from icflow.typing import Booleans, Floats, Integers
+from icflow.typing import Floats, Integers
 
 # XSPEC replaces expected counts below this when it takes their logarithm.
 FLOOR = 1e-5
@@ -263,8 +263,8 @@ def net(data: Data) -> tuple[Floats, Floats]:
     return data.counts - share * data.behind, data.counts + share**2 * data.behind
 
 
-def only(data: Data, chosen: Booleans) -> Data:
-    """Return some of the bins."""
+def only(data: Data, chosen: Integers) -> Data:
+    """Return some of the bins, by their numbers."""
     alone = not len(data.behind)
     return Data(
         data.counts[chosen],

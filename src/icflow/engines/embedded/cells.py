@@ -39,7 +39,8 @@ MOST_COMBINATIONS = 20_000  # more are not looked at
 class Cells(NamedTuple):
     """The temperature cells of the plasmas of a model, and their combinations.
 
-    The ends of the cells of all plasmas stand one after another.
+    The ends of the cells of all plasmas stand one after another. Like plasmas have the
+    same spectra there, which are wanted only once.
 
     Attributes
     ----------
@@ -48,6 +49,8 @@ class Cells(NamedTuple):
         The first end of each plasma, and the number of all.
     kT : ndarray, shape (n_ends,)
         Temperatures between which a plasma is linear, keV.
+    row : ndarray of int, shape (n_ends,)
+        The spectrum at each end, numbered as they come.
     norms : ndarray of int, shape (n_plasmas,)
         Places of their norms among the free parameters.
     others : ndarray of bool, shape (n_free,)
@@ -55,12 +58,13 @@ class Cells(NamedTuple):
     lower : ndarray of int, shape (n_combinations, n_plasmas)
         The end below the cell of each plasma, counted from its own first.
     places : ndarray of int, shape (n_combinations, 2 n_plasmas)
-        The ends around the cell of each.
+        The spectra around the cell of each.
     """
 
     terms: Integers
     first: Integers
     kT: Floats
+    row: Integers
     norms: Integers
     others: Booleans
     lower: Integers
@@ -68,15 +72,15 @@ class Cells(NamedTuple):
 
 
 class _Expansion(NamedTuple):
-    """C/2 in the amounts x at all ends: x·gram·x/2 - pull·x, up to a constant.
+    """C/2 in the amounts x of all spectra: x·gram·x/2 - pull·x, up to a constant.
 
     Attributes
     ----------
-    gram, pull : ndarray, shape (n_ends, n_ends) and (n_ends,)
+    gram, pull : ndarray, shape (n_rows, n_rows) and (n_rows,)
     moving : ndarray of int
         Places in the box of the other parameters, which move by
         ``-(follow @ (x, 1))``.
-    follow : ndarray, shape (n_moving, n_ends + 1)
+    follow : ndarray, shape (n_moving, n_rows + 1)
     """
 
     gram: Floats
@@ -111,10 +115,15 @@ def combine(terms: Integers, temperatures: Floats, box: Box) -> Cells | None:
     lower = _combinations(sizes, groups)
     first = np.cumsum([0, *sizes])
     places = np.repeat(lower + first[:-1], 2, axis=1) + np.tile([0, 1], len(plasmas))
+    kinds = [(int(term[TABLE]), int(term[SECOND])) for term in plasmas]
+    spectra = [(*kind, t) for kind, ends in zip(kinds, kT, strict=True) for t in ends.tolist()]
+    number = {spectrum: i for i, spectrum in enumerate(dict.fromkeys(spectra))}
+    row = np.array([number[spectrum] for spectrum in spectra])
     place = {int(p): i for i, p in enumerate(box.free)}
     norms = np.array([place[int(term[NORM])] for term in plasmas])
     others = ~np.isin(box.free, own)
-    return Cells(np.array(plasmas), first, np.concatenate(kT), norms, others, lower, places)
+    ends = np.concatenate(kT)
+    return Cells(np.array(plasmas), first, ends, row, norms, others, lower, row[places])
 
 
 @jit
@@ -138,8 +147,9 @@ def promising(
         Best first.
     """
     around = _expand(shapes, data, box, cells, theta)
-    value, amounts = _all_cells(around.gram, around.pull, cells.places)
-    here, order = _value(around, cells, theta), np.argsort(value, kind="mergesort")
+    here = _value(around, cells, theta)
+    value, amounts = _all_cells(around.gram, around.pull, cells.places, here + 0.5 * within)
+    order = np.argsort(value, kind="mergesort")
     starts, n = np.empty((most, len(theta))), 0
     last, lowest = -np.inf, min(here, value[order[0]])
     for k in order:
@@ -155,35 +165,39 @@ def promising(
 @jit
 def _value(around: _Expansion, cells: Cells, theta: Floats) -> float:
     """Return C/2 of an expansion where the plasmas are those of `theta`."""
-    amounts = np.zeros(len(cells.kT))
+    amounts = np.zeros(len(around.pull))
     for p in range(len(cells.terms)):
         kT, norm = theta[cells.terms[p, FIRST]], theta[cells.terms[p, NORM]]
         first, last = cells.first[p], cells.first[p + 1] - 2
         e = first + np.searchsorted(cells.kT[first : last + 2], kT, side="right") - 1
         e = min(max(e, first), last)
         share = (kT - cells.kT[e]) / (cells.kT[e + 1] - cells.kT[e])
-        amounts[e], amounts[e + 1] = (1 - share) * norm, share * norm
+        amounts[cells.row[e]] += (1 - share) * norm
+        amounts[cells.row[e + 1]] += share * norm
     return float(0.5 * (amounts @ around.gram @ amounts) - around.pull @ amounts)
 
 
 @jit
 def _rows(shapes: Shapes, data: Data, cells: Cells, theta: Floats) -> Floats:
-    """Return the binned counts of every end for norm 1, shape (n_ends, n_bins)."""
+    """Return the binned counts of every spectrum for norm 1, shape (n_rows, n_bins)."""
     nodes, n_channels = shapes.temperatures, shapes.rows.shape[1]
-    rows, nothing = np.empty((len(cells.kT), n_channels)), np.empty((0, n_channels))
-    slot = np.full(len(theta), -1, dtype=np.int64)
+    rows, nothing = np.empty((cells.row.max() + 1, n_channels)), np.empty((0, n_channels))
+    slot, done = np.full(len(theta), -1, dtype=np.int64), 0
     for p in range(len(cells.terms)):
         table, Z = shapes.plasma[cells.terms[p, TABLE], 0], theta[cells.terms[p, SECOND]]
         for e in range(cells.first[p], cells.first[p + 1]):
+            if cells.row[e] < done:
+                continue
             c = np.searchsorted(nodes, cells.kT[e], side="right") - 1
             c = min(max(c, 0), len(nodes) - 2)
-            share, row = (cells.kT[e] - nodes[c]) / (nodes[c + 1] - nodes[c]), rows[e]
+            share, row = (cells.kT[e] - nodes[c]) / (nodes[c + 1] - nodes[c]), rows[done]
             for k in range(n_channels):
                 low = table[c, 0, k] + Z * table[c, 1, k]
                 high = table[c + 1, 0, k] + Z * table[c + 1, 1, k]
                 row[k] = (1 - share) * low + share * high
             scale_modules(shapes, theta, slot, row, nothing)
             fill_bins(data, row)
+            done += 1
     return np.ascontiguousarray(rows[:, : len(data.counts)])
 
 
@@ -241,8 +255,8 @@ def _start(
         start[cells.terms[p, NORM]] = total
         start[cells.terms[p, FIRST]] = (1 - share) * cells.kT[e] + share * cells.kT[e + 1]
         for i in range(len(change)):
-            change[i] += around.follow[i, e] * amounts[2 * p]
-            change[i] += around.follow[i, e + 1] * amounts[2 * p + 1]
+            change[i] += around.follow[i, cells.row[e]] * amounts[2 * p]
+            change[i] += around.follow[i, cells.row[e + 1]] * amounts[2 * p + 1]
     for i in range(len(change)):
         start[box.free[around.moving[i]]] -= change[i]
     for i in range(len(box.free)):
@@ -299,7 +313,7 @@ def _combinations(sizes: Integers, groups: list[list[int]]) -> Integers:
 
 
 @jit
-def _all_cells(gram: Floats, pull: Floats, places: Integers) -> tuple[Floats, Floats]:
+def _all_cells(gram: Floats, pull: Floats, places: Integers, most: float) -> tuple[Floats, Floats]:
     """Solve for the amounts in every combination of cells.
 
     Parameters
@@ -309,21 +323,24 @@ def _all_cells(gram: Floats, pull: Floats, places: Integers) -> tuple[Floats, Fl
         The minimum of x·gram·x/2 - pull·x over x >= 0 is looked for.
     places : ndarray of int, shape (n_combinations, 2 n_plasmas)
         The rows that may be used in each.
+    most : float
+        Values above are of no interest.
 
     Returns
     -------
     value : ndarray, shape (n_combinations,)
+        The minimum; where it is above `most`, something between the two.
     amounts : ndarray, shape (n_combinations, 2 n_plasmas)
     """
     n, m = places.shape
     value, amounts = np.zeros(n), np.zeros((n, m))
     for k in range(n):
-        value[k] = _non_negative(gram, pull, places[k], amounts[k])
+        value[k] = _non_negative(gram, pull, places[k], most, amounts[k])
     return value, amounts
 
 
 @jit
-def _non_negative(gram: Floats, pull: Floats, index: Integers, best: Floats) -> float:
+def _non_negative(gram: Floats, pull: Floats, index: Integers, most: float, best: Floats) -> float:
     """Find the lowest point with no negative amount, by trying every set of positive ones."""
     m = len(index)
     lowest = 0.0
@@ -342,6 +359,9 @@ def _non_negative(gram: Floats, pull: Floats, index: Integers, best: Floats) -> 
         for a in range(size):
             feasible = feasible and x[a] >= 0
             value -= 0.5 * pull[rows[a]] * x[a]
+        if size == m and value > most:
+            # No amount that must not be negative brings it lower.
+            return value
         if feasible and value < lowest:
             lowest = value
             best[:] = 0.0

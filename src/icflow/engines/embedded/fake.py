@@ -10,7 +10,7 @@ from icflow.config import AtomicData
 from icflow.engines.base import BACKGROUND
 from icflow.engines.embedded import terms as of
 from icflow.engines.embedded.calibration import Calibration
-from icflow.engines.embedded.folded import PlasmaTable, plasma_table
+from icflow.engines.embedded.folded import PlasmaTable, add_mix, plasma_table
 from icflow.engines.embedded.folding import Folding
 from icflow.models.expression import Term
 from icflow.typing import Floats
@@ -77,9 +77,10 @@ class Simulator:
         nodes = table.temperatures
         cell = int(np.clip(np.searchsorted(nodes, kT, side="right") - 1, 0, len(nodes) - 2))
         share = (kT - nodes[cell]) / (nodes[cell + 1] - nodes[cell])
-        rates = table.at(redshift, np.array([cell, cell + 1]))
-        cool, hot = rates[:, 0] + abundance * rates[:, 1]
-        return np.asarray(((1 - share) * cool + share * hot) * self.folding.exposure)
+        amounts, counts = np.zeros((len(nodes), 2)), np.zeros(self.folding.n_channels)
+        amounts[cell : cell + 2] = np.outer([1 - share, share], [1.0, abundance])
+        add_mix(table, amounts * self.folding.exposure, np.array([redshift]), 0, counts[None])
+        return counts
 
     def _table(self, term: Term, atomic_data: AtomicData) -> PlasmaTable | Floats | None:
         """Return what speeds a term up: a plasma table, its counts if fixed, or nothing."""

@@ -228,22 +228,33 @@ class Fitter:
         They are looked at again from each that is lower: the farther away, the
         less is known about them.
         """
-        while True:
-            lowest = self._rivals(data, shapes, best, CLOSE, MOST_CLOSE)[0]
-            if lowest.cstat > best.cstat - AGREE:
-                return lowest
-            best = lowest
+        lower: Minimum | None = best
+        while lower is not None:
+            best, lower = lower, None
+            for start in self._promising(data, shapes, best.theta, CLOSE, MOST_CLOSE):
+                (end,) = self._descend(shapes, data, self.others, [start])
+                if end.cstat < best.cstat - AGREE:
+                    lower = end
+                    break
+                best = min(best, end, key=by_cstat)
+        return best
 
     def _rivals(
         self, data: Data, shapes: Shapes, best: Minimum, within: float, most: int
     ) -> list[Minimum]:
         """Return the lowest minima of all combinations of temperature cells, `best` included."""
-        if self.cells is None:
-            return [best]
-        here = self.tables.touch(shapes, best.theta)
-        starts = promising(here, data, self.others, self.cells, best.theta, within, most)
-        ends = self._descend(shapes, data, self.others, list(starts))
+        starts = self._promising(data, shapes, best.theta, within, most)
+        ends = self._descend(shapes, data, self.others, starts)
         return separate([best, *ends], within)[:most]
+
+    def _promising(
+        self, data: Data, shapes: Shapes, theta: Floats, within: float, most: int
+    ) -> list[Floats]:
+        """Return starts in other combinations of temperature cells than that of a minimum."""
+        if self.cells is None:
+            return []
+        here = self.tables.touch(shapes, theta)
+        return list(promising(here, data, self.others, self.cells, theta, within, most))
 
     def _profile(self, data: Data, best: Minimum, position: int) -> Callable[[float], float]:
         box = self.model.box([p for p in self.others.free if p != position])

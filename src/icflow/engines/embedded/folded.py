@@ -57,6 +57,7 @@ class PlasmaTable(NamedTuple):
         Everything, averaged over the redshifts that each node stands for: in
         place of the steps in which lines change bins, a smooth function.
     line_energy : ndarray, shape (n_lines,)
+        Increasing.
     line_photons : ndarray, shape (n_lines, n_temperatures, 2)
     grid : ndarray, shape (2,)
         First energy of the cumulative spectrum and its spacing, keV.
@@ -80,20 +81,11 @@ class PlasmaTable(NamedTuple):
     energies: Floats
     kernel: Floats
 
-    def at(self, redshift: float, chosen: Integers | None = None) -> Floats:
-        """Return the exact rates at one redshift for the temperatures of some nodes.
-
-        Parameters
-        ----------
-        chosen : ndarray of int, shape (n_chosen,), optional
-            Nodes, all of them by default.
-
-        Returns
-        -------
-        ndarray, shape (n_chosen, 2, n_channels)
-        """
-        nodes = np.arange(len(self.temperatures)) if chosen is None else chosen
-        return rates_at(self, redshift, nodes)
+    def at(self, redshift: float) -> Floats:
+        """Return the exact rates at one redshift, shape (n_temperatures, 2, n_channels)."""
+        rates = np.empty(self.smooth.shape[1:])
+        fill_exact(self, redshift, np.arange(len(self.temperatures)), 1.0, rates)
+        return rates
 
     def cut(self, channels: slice) -> PlasmaTable:
         """Return the table of a run of channels."""
@@ -111,54 +103,62 @@ def _reached(kernel: Floats) -> Floats:
 
 
 @strict
-def photons_at(table: PlasmaTable, redshift: float, chosen: Integers) -> Floats:
-    """Fill the model bins below the last line, shape (n_rows, n_chosen, 2)."""
-    n_rows, n_t = len(table.energies) - 1, len(chosen)
+def photons_at(table: PlasmaTable, redshift: float) -> Floats:
+    """Fill the model bins below the last line, shape (n_rows, 2 n_temperatures)."""
+    n_rows, n = len(table.energies) - 1, 2 * len(table.temperatures)
+    cumulative = table.cumulative.reshape(len(table.cumulative), n)
+    line_photons = table.line_photons.reshape(len(table.line_photons), n)
     stretch = 1.0 + redshift
-    photons = np.empty((n_rows, n_t, 2))
-    below = np.empty((n_t, 2))
+    up_to = np.empty((n_rows + 1, n))
     for e in range(n_rows + 1):
         position = (table.energies[e] * stretch - table.grid[0]) / table.grid[1]
-        k = min(max(int(position), 0), len(table.cumulative) - 2)
+        k = min(max(int(position), 0), len(cumulative) - 2)
         t = min(max(position - k, 0.0), 1.0)
-        for i in range(n_t):
-            for part in range(2):
-                value = (1 - t) * table.cumulative[k, chosen[i], part]
-                value += t * table.cumulative[k + 1, chosen[i], part]
-                if e > 0:
-                    photons[e - 1, i, part] = (value - below[i, part]) / stretch
-                below[i, part] = value
-    bins = np.searchsorted(table.energies, table.line_energy / stretch, side="right") - 1
+        for i in range(n):
+            up_to[e, i] = (1 - t) * cumulative[k, i] + t * cumulative[k + 1, i]
+    photons = up_to[1:] - up_to[:-1]
+    bins = _line_bins(table, stretch)
     for k in range(len(bins)):
         if 0 <= bins[k] < n_rows:
-            for i in range(n_t):
-                for part in range(2):
-                    photons[bins[k], i, part] += table.line_photons[k, chosen[i], part] / stretch
-    return photons
+            for i in range(n):
+                photons[bins[k], i] += line_photons[k, i]
+    return photons / stretch
 
 
 @strict
-def rates_at(table: PlasmaTable, redshift: float, chosen: Integers) -> Floats:
-    """Return exact counts/s per channel at one redshift, shape (n_chosen, 2, n_channels)."""
-    n_t, n_c = len(chosen), table.smooth.shape[3]
+def fill_exact(
+    table: PlasmaTable, redshift: float, chosen: Integers, exposure: float, counts: Floats
+) -> None:
+    """Compute exact counts per channel at one redshift for the temperatures of some nodes.
+
+    Parameters
+    ----------
+    chosen : ndarray of int, shape (n_chosen,)
+        Nodes.
+    exposure : float
+        What rates are multiplied by.
+    counts : ndarray, shape (n_temperatures, 2, n_channels)
+        Overwritten at these nodes.
+    """
     position = (redshift - table.smooth_grid[0]) / table.smooth_grid[1]
     node, weight, _ = cubic(position, table.smooth.shape[0])
-    rates = np.empty((n_t, 2, n_c))
-    for i in range(n_t):
+    photons = photons_at(table, redshift)
+    wanted = np.empty((2 * len(chosen), len(photons)))
+    for i in range(len(chosen)):
         for part in range(2):
+            wanted[2 * i + part] = photons[:, 2 * chosen[i] + part]
+    folded = np.dot(wanted, table.kernel)
+    for i in range(len(chosen)):
+        for part in range(2):
+            row = counts[chosen[i], part]
             a, b = table.smooth[node, chosen[i], part], table.smooth[node + 1, chosen[i], part]
             c, d = table.smooth[node + 2, chosen[i], part], table.smooth[node + 3, chosen[i], part]
-            for k in range(n_c):
-                rates[i, part, k] = (
-                    weight[0] * a[k] + weight[1] * b[k] + weight[2] * c[k] + weight[3] * d[k]
-                )
-    photons = photons_at(table, redshift, chosen)
-    folded = np.dot(photons.reshape(len(photons), n_t * 2).T.copy(), table.kernel)
-    for i in range(n_t):
-        for part in range(2):
+            for k in range(len(row)):
+                row[k] = weight[0] * a[k] + weight[1] * b[k] + weight[2] * c[k] + weight[3] * d[k]
             for k in range(table.kernel.shape[1]):
-                rates[i, part, k] += folded[2 * i + part, k]
-    return rates
+                row[k] += folded[2 * i + part, k]
+            for k in range(len(row)):
+                row[k] *= exposure
 
 
 @strict
@@ -175,35 +175,51 @@ def add_mix(
         The first channel of the table.
     models : ndarray, shape (n_redshifts, n_channels)
     """
+    _add_smooth(table, amounts, redshifts, models[:, first:])
     strength = line_strength(table, amounts)
+    photons = np.empty((len(redshifts), len(table.energies) - 1))
     for k in range(len(redshifts)):
-        _add_smooth(table, amounts, redshifts[k], models[k, first:])
-        _add_lines(table, amounts, strength, redshifts[k], models[k, first:])
+        _mix_photons(table, amounts, strength, redshifts[k], photons[k])
+    folded = np.dot(photons, table.kernel)
+    for k in range(len(redshifts)):
+        for c in range(folded.shape[1]):
+            models[k, first + c] += folded[k, c]
 
 
 @strict
-def _add_smooth(table: PlasmaTable, amounts: Floats, redshift: float, model: Floats) -> None:
-    """Add the counts from above the lines."""
-    node, weight, _ = cubic(
-        (redshift - table.smooth_grid[0]) / table.smooth_grid[1], table.smooth.shape[0]
-    )
+def _add_smooth(table: PlasmaTable, amounts: Floats, redshifts: Floats, models: Floats) -> None:
+    """Add the counts from above the lines: a mix at each node that is wanted, then in between."""
+    n_nodes, n_channels = table.smooth.shape[0], table.smooth.shape[3]
+    places = (redshifts - table.smooth_grid[0]) / table.smooth_grid[1]
+    first, last = cubic(places.min(), n_nodes)[0], cubic(places.max(), n_nodes)[0] + 4
+    mixed, done = np.zeros((last - first, n_channels)), np.zeros(last - first, dtype=np.bool_)
+    for k in range(len(places)):
+        node, weight, _ = cubic(places[k], n_nodes)
+        for q in range(4):
+            place = node + q - first
+            if not done[place]:
+                done[place] = True
+                _mix(table.smooth[node + q], amounts, mixed[place])
+            for c in range(n_channels):
+                models[k, c] += weight[q] * mixed[place, c]
+
+
+@strict
+def _mix(spectra: Singles, amounts: Floats, mixed: Floats) -> None:
+    """Add up spectra, shape (n_temperatures, 2, n_channels)."""
     for i in range(len(amounts)):
         for part in range(2):
-            if amounts[i, part] == 0:
-                continue
-            for q in range(4):
-                row, factor = table.smooth[node + q, i, part], amounts[i, part] * weight[q]
-                for k in range(len(row)):
-                    model[k] += factor * row[k]
+            if amounts[i, part] != 0:
+                for c in range(len(mixed)):
+                    mixed[c] += amounts[i, part] * spectra[i, part, c]
 
 
 @strict
-def _add_lines(
-    table: PlasmaTable, amounts: Floats, strength: Floats, redshift: float, model: Floats
+def _mix_photons(
+    table: PlasmaTable, amounts: Floats, strength: Floats, redshift: float, photons: Floats
 ) -> None:
-    """Add the counts from the range of the lines, whose photons are `strength`."""
+    """Fill the model bins below the last line with a mix whose lines are `strength`."""
     n_rows, stretch = len(table.energies) - 1, 1.0 + redshift
-    photons = np.zeros(n_rows)
     below = 0.0
     for e in range(n_rows + 1):
         position = (table.energies[e] * stretch - table.grid[0]) / table.grid[1]
@@ -220,14 +236,22 @@ def _add_lines(
         if e > 0:
             photons[e - 1] = (value - below) / stretch
         below = value
-    bins = np.searchsorted(table.energies, table.line_energy / stretch, side="right") - 1
+    bins = _line_bins(table, stretch)
     for k in range(len(bins)):
         if 0 <= bins[k] < n_rows:
             photons[bins[k]] += strength[k] / stretch
-    for r in range(n_rows):
-        row = table.kernel[r]
-        for k in range(len(row)):
-            model[k] += photons[r] * row[k]
+
+
+@strict
+def _line_bins(table: PlasmaTable, stretch: float) -> Integers:
+    """Return the model bin of every line, -1 below the first; after the last, their number."""
+    bins, e = np.empty(len(table.line_energy), dtype=np.int64), 0
+    for k in range(len(bins)):
+        energy = table.line_energy[k] / stretch
+        while e < len(table.energies) and table.energies[e] <= energy:
+            e += 1
+        bins[k] = e - 1
+    return bins
 
 
 @strict

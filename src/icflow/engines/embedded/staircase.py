@@ -243,14 +243,12 @@ def estimates(
     place = np.full(models.shape[1], -1, dtype=np.int64)
     place[near] = np.arange(len(near))
     reached = (place[data.starts] >= 0) & (place[data.stops - 1] >= 0)
-    within = only(data, reached)
+    inside, outside = np.flatnonzero(reached), np.flatnonzero(~reached)
+    within = only(data, inside)
     within = within._replace(starts=place[within.starts], stops=place[within.stops - 1] + 1)
-    beyond = only(data, ~reached)
-    close = _Near(
-        within, np.ascontiguousarray(models[:, near]), np.ascontiguousarray(slopes[:, reached])
-    )
-    far = _far(beyond, models, np.ascontiguousarray(slopes[:, ~reached]))
-    return _estimates(close, far, nodes, reach.kernel, every, points, inverse)
+    close = _Near(within, models.take(near, axis=1), slopes.take(inside, axis=1))
+    far = _far(only(data, outside), models, slopes.take(outside, axis=1))
+    return _estimates(close, far, nodes, reach, every, points, inverse)
 
 
 @jit
@@ -274,26 +272,26 @@ def _estimates(
     near: _Near,
     far: _Far,
     nodes: Floats,
-    kernel: Floats,
+    reach: Reach,
     hops: Hops,
     points: Floats,
     inverse: Floats,
 ) -> Floats:
-    n, reach = len(inverse), kernel.shape[1]
+    n, width = len(inverse), len(reach.near)
     estimates, push, binned = np.empty(len(points)), np.empty(n), np.ones(len(near.data.counts))
-    drift, moved, model = np.empty(reach), np.empty(reach), np.empty(reach)
+    drift, moved, model = np.empty(width), np.empty(width), np.empty(width)
     node, next_hop = -1, 0
     for i in range(len(points)):
         z = points[i]
         while node < 0 or (node + 2 < len(nodes) and nodes[node + 1] <= z):
             node += 1
-            next_hop = _start_interval(near.models, nodes, node, kernel, hops, drift)
+            next_hop = _start_interval(near.models, nodes, node, reach, hops, drift)
             moved[:] = 0.0
         while next_hop < len(hops.redshift) and hops.redshift[next_hop] <= z:
-            _hop(kernel, hops, next_hop, 1.0, moved)
+            _hop(reach, hops, next_hop, 1.0, moved)
             next_hop += 1
         share = (z - nodes[node]) / (nodes[node + 1] - nodes[node])
-        for c in range(reach):
+        for c in range(width):
             model[c] = near.models[node, c] + share * drift[c] + moved[c]
         _fill(near.data, model, binned)
         value = _judge(near.data, binned, near.slopes, push)
@@ -311,23 +309,23 @@ def _estimates(
 
 @jit
 def _start_interval(
-    models: Floats, nodes: Floats, node: int, kernel: Floats, hops: Hops, drift: Floats
+    models: Floats, nodes: Floats, node: int, reach: Reach, hops: Hops, drift: Floats
 ) -> int:
     """Compute what hops do not explain from a node to the next, and return the first hop."""
     start = np.searchsorted(hops.redshift, nodes[node], side="right")
     for c in range(len(drift)):
         drift[c] = models[node + 1, c] - models[node, c]
     for h in range(start, np.searchsorted(hops.redshift, nodes[node + 1], side="right")):
-        _hop(kernel, hops, h, -1.0, drift)
+        _hop(reach, hops, h, -1.0, drift)
     return int(start)
 
 
 @jit
-def _hop(kernel: Floats, hops: Hops, h: int, sign: float, model: Floats) -> None:
+def _hop(reach: Reach, hops: Hops, h: int, sign: float, model: Floats) -> None:
     """Add what a hop adds to the counts of the channels that lines reach, or take it away."""
-    photons = sign * hops.photons[h]
-    above, below = kernel[hops.row[h]], kernel[hops.row[h] - 1]
-    for c in range(len(model)):
+    photons, row = sign * hops.photons[h], hops.row[h]
+    above, below = reach.kernel[row], reach.kernel[row - 1]
+    for c in range(reach.band[row, 0], reach.band[row, 1]):
         model[c] += photons * (below[c] - above[c])
 
 

@@ -13,7 +13,7 @@ from icflow.config import AtomicData
 from icflow.engines.base import BACKGROUND
 from icflow.engines.embedded import terms as of
 from icflow.engines.embedded.direct import Direct, DirectTerm
-from icflow.engines.embedded.folded import PlasmaTable, curve_table, plasma_table
+from icflow.engines.embedded.folded import PlasmaTable, curve_table, fill_exact, plasma_table
 from icflow.engines.embedded.folding import Folding, Selection
 from icflow.engines.embedded.parameters import Model
 from icflow.engines.embedded.shapes import (
@@ -76,12 +76,29 @@ class Reach(NamedTuple):
         Their sums.
     first : ndarray of int, shape (n_parts,)
         The first row of each part of `Tables.mixture`.
+    band : ndarray of int, shape (n_rows, 2)
+        The places among `near` between which it matters whether a line is in a row or in the
+        one before.
     """
 
     near: Integers
     kernel: Floats
     rates: Floats
     first: Integers
+    band: Integers
+
+
+# Of the counts that move when a line changes its row, those outside of the band of channels, each
+# less than this fraction of the largest, are not followed.
+FOLLOWED = 3e-3
+
+
+def bands(kernel: Floats) -> Integers:
+    """Return `Reach.band`."""
+    moved = np.abs(np.diff(kernel, axis=0, prepend=kernel[:1]))
+    matters = moved > FOLLOWED * moved.max(axis=1, keepdims=True)
+    first, behind = matters.argmax(axis=1), matters[:, ::-1].argmax(axis=1)
+    return np.column_stack([first, np.where(matters.any(axis=1), kernel.shape[1] - behind, 0)])
 
 
 @dataclass(frozen=True)
@@ -137,12 +154,11 @@ class Tables:
             Temperature nodes to fill; the others stay empty.
         """
         nodes = np.arange(len(self.temperatures)) if chosen is None else chosen
-        every = slice(None) if chosen is None else chosen
         plasma = np.zeros((len(self.plasma), 1, len(self.temperatures), 2, self.rows.shape[1]))
         for k, (tables, position) in enumerate(self.plasma):
             for table, first, exposure in zip(tables, self.offsets, self.exposures, strict=True):
                 own = plasma[k, 0, ..., first : first + table.smooth.shape[-1]]
-                own[every] = table.at(theta[position], nodes) * exposure
+                fill_exact(table, theta[position], nodes, exposure, own)
         return self._shapes(self.rows, plasma, np.zeros(2), self.modules)
 
     def smooth(self) -> Shapes:
@@ -236,7 +252,8 @@ class Tables:
         near = [first + np.arange(n) for first, n in zip(self.offsets, widths, strict=True)]
         rows = [len(kernel) for kernel in kernels[:-1]]
         kernel = np.concatenate(kernels)
-        return Reach(np.concatenate(near), kernel, kernel.sum(axis=1), np.cumsum([0, *rows]))
+        first = np.cumsum([0, *rows])
+        return Reach(np.concatenate(near), kernel, kernel.sum(axis=1), first, bands(kernel))
 
     def _amounts(self, table: int, shapes: Shapes, theta: Floats) -> Floats:
         """Return how much of (A, B) of a plasma table the model holds at every temperature."""

@@ -53,7 +53,8 @@ def test_amounts_are_those_of_non_negative_least_squares(alike: bool) -> None:
     sizes = np.array([5, len(rows) - 5])
     ends = cells._combinations(sizes, [[0, 1]] if alike else [])
     places = np.repeat(ends + np.array([0, 5]), 2, axis=1) + np.array([0, 1, 0, 1])
-    value, amounts = cells._all_cells(rows @ rows.T, rows @ target, places)
+    normal = rows @ rows.T, rows @ target, places
+    value, amounts = cells._all_cells(*normal, np.inf)
     seen = {tuple(pair) for pair in ends.tolist()}
     wanted = {(i, j) for i in range(4) for j in range(i if alike else 0, sizes[1] - 1)}
     assert seen == wanted and len(ends) == len(wanted)
@@ -64,13 +65,19 @@ def test_amounts_are_those_of_non_negative_least_squares(alike: bool) -> None:
         assert np.all(amounts[k] >= 0)
         misfit = ((amounts[k] @ chosen - target) ** 2).sum()
         assert misfit == pytest.approx(residual**2, rel=1e-6)
+    # What is of no interest stays there; the others are the same.
+    most = float(np.median(value))
+    some, amounts_of_some = cells._all_cells(*normal, most)
+    low = value <= most
+    assert np.array_equal(some[low], value[low]) and np.all(some[~low] > most)
+    assert np.all(some <= value) and np.array_equal(amounts_of_some[low], amounts[low])
 
 
 def test_compiled_and_plain_code_agree() -> None:
     random = np.random.default_rng(4)
     rows = np.abs(random.normal(size=(8, 30)))
     places = np.array([[i, i + 1, 4 + j, 5 + j] for i in range(3) for j in range(3)])
-    arguments = rows @ rows.T, rows @ random.normal(size=30), places
+    arguments = rows @ rows.T, rows @ random.normal(size=30), places, np.inf
     for fast, plain in zip(
         cells._all_cells(*arguments), cells._all_cells.py_func(*arguments), strict=True
     ):
@@ -95,6 +102,22 @@ def test_the_lowest_combination_is_found_from_a_wrong_one(seed: int) -> None:
     starts = cells.promising(shapes, data, box, every_cell, every[-1].theta, 1.0, 3)
     assert 1 <= len(starts) <= 3
     assert min(lowest(start).cstat for start in starts) < every[0].cstat + 1e-3
+
+
+def test_like_plasmas_share_their_spectra() -> None:
+    shapes, box = two_plasmas(), Box(FREE, LOWER[FREE], UPPER[FREE])
+    alike = cells.combine(shapes.terms, shapes.temperatures, box)
+    # Abundances of their own: spectra of their own.
+    terms = shapes.terms.copy()
+    terms[1, 4] = 7
+    unlike = cells.combine(terms, shapes.temperatures, box)
+    assert alike is not None and unlike is not None
+    n = len(alike.kT) // 2
+    assert alike.row.tolist() == [*range(n), *range(n)]
+    assert unlike.row.tolist() == [*range(2 * n)]
+    rows = cells._rows(shapes, drawn(shapes, 1), alike, THETA)
+    node = alike.kT.tolist().index(NODES[2])
+    np.testing.assert_allclose(rows[node], [1, THETA[1]] @ shapes.plasma[0, 0, 2])
 
 
 def test_what_cannot_be_treated_is_left_alone() -> None:

@@ -80,9 +80,33 @@ def test_a_run_of_channels_is_cut_out(table: folded.PlasmaTable) -> None:
 
 def test_compiled_and_plain_rates_agree(table: folded.PlasmaTable) -> None:
     part = table.cut(slice(50, 60))
-    chosen = np.array([0, 1])
-    photons = folded.photons_at(part, 0.05, chosen)
+    photons = folded.photons_at(part, 0.05)
     few = part._replace(energies=part.energies[:40], kernel=part.kernel[:39])
-    np.testing.assert_allclose(
-        folded.photons_at.py_func(few, 0.05, chosen), photons[:39], rtol=1e-12
-    )
+    np.testing.assert_allclose(folded.photons_at.py_func(few, 0.05), photons[:39], rtol=1e-12)
+
+
+def test_nodes_that_are_not_chosen_are_left_alone(table: folded.PlasmaTable) -> None:
+    rates, chosen = table.at(0.05), np.array([1, 3])
+    counts = np.full(rates.shape, -1.0)
+    folded.fill_exact(table, 0.05, chosen, 2.0, counts)
+    np.testing.assert_allclose(counts[chosen], 2 * rates[chosen], rtol=1e-12)
+    assert np.all(np.delete(counts, chosen, axis=0) == -1)
+
+
+def test_lines_stand_in_the_bins_that_hold_them(table: folded.PlasmaTable) -> None:
+    few = table._replace(energies=table.energies[5:200])
+    wanted = np.searchsorted(few.energies, table.line_energy / 1.05, side="right") - 1
+    assert wanted.min() == -1 and wanted.max() == len(few.energies) - 1
+    assert np.array_equal(folded._line_bins(few, 1.05), wanted)
+
+
+def test_a_mix_at_several_redshifts_is_that_of_its_temperatures(table: folded.PlasmaTable) -> None:
+    amounts = np.zeros((len(table.temperatures), 2))
+    amounts[1], amounts[3] = [2.0, 0.5], [1.0, 0.0]
+    redshifts = np.array([0.0301, 0.0302, 0.06])
+    models = np.zeros((3, table.smooth.shape[-1] + 7))
+    folded.add_mix(table, amounts, redshifts, 7, models)
+    assert not models[:, :7].any()
+    for redshift, model in zip(redshifts, models[:, 7:], strict=True):
+        wanted = np.einsum("tp,tpc->c", amounts, table.at(redshift))
+        np.testing.assert_allclose(model, wanted, rtol=1e-9)

@@ -15,7 +15,7 @@ from icflow.engines.embedded.descent import descend
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.shapes import Box, model_counts
 from icflow.engines.embedded.staircase import Problem, Survey
-from icflow.engines.embedded.tables import Reach, Tables
+from icflow.engines.embedded.tables import Reach, Tables, bands
 from icflow.statistic import Data, binned, cstat
 
 Z = 0.05
@@ -104,7 +104,8 @@ def test_compiled_and_plain_estimates_agree() -> None:
     models = 50 + random.uniform(0, 5, (3, 30))
     data = Data(random.poisson(50, 30).astype(float), bins, bins + 1)
     kernel = random.uniform(0, 1, (5, 20))
-    reach = Reach(np.arange(20), kernel, kernel.sum(axis=1), np.zeros(1, dtype=np.int64))
+    first = np.zeros(1, dtype=np.int64)
+    reach = Reach(np.arange(20), kernel, kernel.sum(axis=1), first, bands(kernel))
     hops = staircase.Hops(
         np.sort(random.uniform(0, 2, 7)), random.uniform(0, 1, 7), random.integers(1, 5, 7)
     )
@@ -116,7 +117,7 @@ def test_compiled_and_plain_estimates_agree() -> None:
     )
     beyond = Data(data.counts[20:], bins[20:], bins[20:] + 1)
     far = staircase._far.py_func(beyond, models, slopes[:, 20:])
-    plain = staircase._estimates.py_func(close, far, nodes, reach.kernel, hops, points, inverse)
+    plain = staircase._estimates.py_func(close, far, nodes, reach, hops, points, inverse)
     np.testing.assert_allclose(fast, plain, rtol=1e-10)
     # At a node the model is known, whatever hops there are.
     nothing = np.zeros((2, 2))
