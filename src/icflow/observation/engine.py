@@ -20,6 +20,8 @@ from icflow.ogip.bins import Binned, binned, bins_of_counts, used_channels
 from icflow.ogip.observation import SpectrumFiles, observed_groups
 from icflow.ogip.response import FROM_ZERO, Rmf
 from icflow.seeds import of_spectrum, poisson
+from icflow.statistic import Data
+from icflow.statistic import binned as summed
 from icflow.typing import Booleans, Counts, DrawnCounts, Floats
 
 # The component that background spectra stand for.
@@ -256,6 +258,20 @@ class ObservedEngine:
             return math.inf
         held = self.counts[self.n_channels :][self.used_channels()].sum()
         return float(held / np.count_nonzero(self.ratio))
+
+    @cached_property
+    def unexplained(self) -> Counts:
+        """Counts of the bins that neither a photon nor a background reaches, shape (n_unreached,).
+
+        No model explains them: C rises by hundreds for each bin that has some.
+        """
+        foldings, counts = self.engine.foldings, self.source_counts.astype(np.float64)
+        photons = [np.ones(len(folding.response.area)) for folding in foldings]
+        reach = [f.response.fold(one) for f, one in zip(foldings, photons, strict=True)]
+        every = [np.concatenate(reach), *self.engine.backgrounds.values()]
+        data = Data(counts, *self.groups)
+        unreached = (summed(data, np.abs(every).sum(axis=0)) == 0) & (self.ratio == 0)
+        return np.asarray(summed(data, counts)[unreached])
 
     @property
     def source_counts(self) -> Counts:

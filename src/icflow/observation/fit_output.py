@@ -94,6 +94,7 @@ def _notes(fit: Fit) -> list[str]:
     return [
         *(note for file in fit.files for note in file.notes),
         *words.few_behind(fit.engine.behind_per_bin, "--group-min"),
+        *words.unexplained(fit.engine.unexplained, fit.statistic, "--energies"),
         *words.lone_start(result.agreeing, result.starts, fit.statistic, "--starts"),
     ]
 

@@ -58,6 +58,8 @@ def summarise(analysis: Analysis) -> dict[str, Any]:
     summary["warnings"] = words.warnings(summary)
     summary["notes"] = [note for module in analysis.modules for note in module.notes]
     summary["notes"] += words.few_behind(analysis.engine.behind_per_bin, "`group_min`")
+    unexplained = analysis.engine.unexplained
+    summary["notes"] += words.unexplained(unexplained, analysis.statistic, "`energies`")
     summary["verdict"] = words.verdict(summary)
     return summary
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from icflow.typing import Counts
+
 # False-alarm probabilities below this are worth a word, though no detection.
 HINT = 0.1
 # W is biased where a bin holds fewer counts of the background spectrum than this.
@@ -141,6 +143,26 @@ def few_behind(per_bin: float, option: str) -> list[str]:
         f"the background spectrum holds {per_bin:.2g} counts in a bin on average; below {FEW} W is "
         f"biased, and norms of faint sources come out low: use wider bins, with {option}, or a "
         "description of the background"
+    ]
+
+
+def unexplained(counts: Counts, statistic: str, option: str) -> list[str]:
+    """Say that counts lie where neither a photon nor a background reaches, where they do.
+
+    Parameters
+    ----------
+    counts : ndarray, shape (n_unreached,)
+        Of the bins that nothing reaches.
+    option : str
+        Where the user chooses other energies.
+    """
+    held = int((counts > 0).sum())
+    if held == 0:
+        return []
+    bins = "1 bin" if held == 1 else f"{held} bins"
+    return [
+        f"{counts.sum():.0f} counts lie in {bins} in which the response gives no model any, so "
+        f"{statistic} is high whatever is fitted; leave them out, with {option}"
     ]
 
 

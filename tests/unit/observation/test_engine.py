@@ -219,3 +219,22 @@ def test_what_is_wrong_is_drawn_for_each_spectrum(
     more = drawn(wrong, 1, truth | {norm: truth[norm] + 2})[0] - rows[0]
     lines = wrong.engine.backgrounds[norm.removeprefix("background.")]
     assert more.sum() == pytest.approx(2 * lines.sum(), rel=1e-3)
+
+
+def test_counts_that_nothing_reaches_are_told(
+    settings: ObserveSettings,
+    modules: list[SpectrumFiles],
+    engine: ObservedEngine,
+    arf_path: Path,
+    atomdb: Path,
+    tmp_path: Path,
+) -> None:
+    arf = read_arf(arf_path)
+    write_arf(tmp_path / "a.arf", arf.energy_lo, arf.energy_hi, arf.area * (arf.energy_lo < 40))
+    blind = replace(modules[0], arf=tmp_path / "a.arf", background=None)
+    narrow = ObservedEngine([blind], settings, False, AtomicData(folder=str(atomdb)))
+    seen = np.array([narrow.energies[first, 0] < 35 for first in narrow.groups[0]])
+    assert 0 < len(narrow.unexplained) < np.count_nonzero(~seen)
+    assert 0 < narrow.unexplained.sum() < narrow.source_counts[narrow.used_channels()].sum()
+    # A background explains them.
+    assert len(engine.unexplained) == 0

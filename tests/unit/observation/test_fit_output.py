@@ -62,6 +62,7 @@ def fit(*spectra: SpectrumFiles, per_bin: float = 9.0, agreeing: int = 2, **sett
     engine: Any = SimpleNamespace(
         n_bins=8,
         behind_per_bin=per_bin,
+        unexplained=np.zeros(0),
         versions=lambda: {"ENGINE": "none"},
         engine=SimpleNamespace(foldings=foldings),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from icflow.observation import words as observed_words
 
 
@@ -33,6 +35,14 @@ def test_few_counts_behind_are_pointed_out() -> None:
     (note,) = observed_words.few_behind(0.153, "`group_min`")
     assert note.startswith("the background spectrum holds 0.15 counts in a bin")
     assert "wider bins, with `group_min`" in note
+
+
+def test_counts_that_nothing_explains_are_pointed_out() -> None:
+    assert observed_words.unexplained(np.zeros(3), "C", "--energies") == []
+    (note,) = observed_words.unexplained(np.array([0.0, 7.0]), "W", "--energies")
+    assert note.startswith("7 counts lie in 1 bin") and "so W is high" in note
+    (note,) = observed_words.unexplained(np.array([3.0, 7.0]), "W", "--energies")
+    assert note.startswith("10 counts lie in 2 bins")
 
 
 def test_a_start_that_stands_alone_is_pointed_out() -> None:
