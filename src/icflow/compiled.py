@@ -30,6 +30,7 @@ from numba.core.dispatcher import Dispatcher
 
 from icflow.files import process_lock
 from icflow.folders import cache_folder
+from icflow.typing import Floats
 
 # Characters of the SHA-256 of a source that make the name of what is compiled from it.
 _DIGEST = 16
@@ -180,7 +181,21 @@ def _compiler(**options: Any) -> Callable[[Function], Function]:
 
 
 # Sums may be taken in any order: several numbers at a time.
-jit = _compiler(fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
+_ANY_ORDER: dict[str, Any] = {
+    "fastmath": {"reassoc", "contract", "nsz"},
+    "error_model": "numpy",
+}
+jit = _compiler(**_ANY_ORDER)
+
+# The same for parts of larger functions: compiled with these alone, not for themselves before.
+inner = _compiler(**_ANY_ORDER, inline="always")
 
 # As written: in order, and a division by zero raises.
 strict = _compiler()
+
+
+@jit
+def put(target: Floats, values: Floats) -> None:
+    """Set ``target[:] = values``, both of one dimension, in a tenth of the code that this makes."""
+    for i in range(len(target)):
+        target[i] = values[i]

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from icflow.engines.embedded.algebra import inverse
-from icflow.engines.embedded.descent import Minimum, descend
+from icflow.engines.embedded.descent import Minimum, descents
 from icflow.engines.embedded.folding import Response, fold_background
 from icflow.engines.embedded.profile import end_of_interval
 from icflow.engines.embedded.shapes import (
@@ -204,7 +204,7 @@ class FittedNorms:
         def rise(factor: float) -> float:
             theta[list(own)] = factor
             box = Box(others, np.zeros(others.size), np.full(others.size, np.inf))
-            return descend(shapes, self.data, box, theta, MOST_ITERATIONS).cstat - lowest
+            return descents(shapes, self.data, box, [theta], MOST_ITERATIONS)[0].cstat - lowest
 
         lowest = self.minimum.cstat
         model = model_counts(shapes, theta)
@@ -259,7 +259,7 @@ def fit_norms(
     slices = [slice(first, stop) for first, stop in zip([0, *stops[:-1]], stops, strict=True)]
     data = every_channel(counts)
     start = np.full(len(parts), counts.sum() / rows.sum())
-    minimum = descend(_shapes(rows), data, _box(len(parts)), start, MOST_ITERATIONS)
+    minimum = descents(_shapes(rows), data, _box(len(parts)), [start], MOST_ITERATIONS)[0]
     if not minimum.converged:
         raise IcflowError(
             "the fit of the background norms does not converge; fit fewer norms (without "

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from icflow.compiled import jit
+from icflow.compiled import inner, jit, put
 from icflow.engines.embedded.algebra import inverse, solve
 from icflow.engines.embedded.shapes import (
     FIRST,
@@ -29,7 +29,7 @@ from icflow.engines.embedded.shapes import (
     with_slopes,
 )
 from icflow.engines.embedded.symmetry import exchangeable
-from icflow.statistic import FLOOR, Data, fill_bins, pulls, weights
+from icflow.statistic import Data, fill_bins, pulls, weights
 from icflow.typing import Booleans, Floats, Integers
 
 SAME = 1e-4  # in C: combinations that share their minimum, on a node between them
@@ -156,13 +156,13 @@ def promising(
         if 2 * (value[k] - lowest) > within or n == most:
             break
         if 2 * (value[k] - last) >= SAME and 2 * abs(value[k] - here) >= SAME:
-            starts[n] = theta
+            put(starts[n], theta)
             _start(starts[n], box, cells, around, cells.lower[k], amounts[k])
             last, n = value[k], n + 1
     return starts[:n]
 
 
-@jit
+@inner
 def _value(around: _Expansion, cells: Cells, theta: Floats) -> float:
     """Return C/2 of an expansion where the plasmas are those of `theta`."""
     amounts = np.zeros(len(around.pull))
@@ -177,14 +177,14 @@ def _value(around: _Expansion, cells: Cells, theta: Floats) -> float:
     return float(0.5 * (amounts @ around.gram @ amounts) - around.pull @ amounts)
 
 
-@jit
+@inner
 def _rows(shapes: Shapes, data: Data, cells: Cells, theta: Floats) -> Floats:
     """Return the binned counts of every spectrum for norm 1, shape (n_rows, n_bins)."""
     nodes, n_channels = shapes.temperatures, shapes.rows.shape[1]
     rows, nothing = np.empty((cells.row.max() + 1, n_channels)), np.empty((0, n_channels))
     slot, done = np.full(len(theta), -1, dtype=np.int64), 0
     for p in range(len(cells.terms)):
-        table, Z = shapes.plasma[cells.terms[p, TABLE], 0], theta[cells.terms[p, SECOND]]
+        table, Z = shapes.plasma[0, cells.terms[p, TABLE]], theta[cells.terms[p, SECOND]]
         for e in range(cells.first[p], cells.first[p + 1]):
             if cells.row[e] < done:
                 continue
@@ -201,7 +201,7 @@ def _rows(shapes: Shapes, data: Data, cells: Cells, theta: Floats) -> Floats:
     return np.ascontiguousarray(rows[:, : len(data.counts)])
 
 
-@jit
+@inner
 def _expand(shapes: Shapes, data: Data, box: Box, cells: Cells, theta: Floats) -> _Expansion:
     """Expand C/2 around `theta`: gradient · change + weight/2 · change², summed over bins.
 
@@ -210,29 +210,32 @@ def _expand(shapes: Shapes, data: Data, box: Box, cells: Cells, theta: Floats) -
     """
     n_bins = len(data.counts)
     model, slopes = with_slopes(shapes, data, box, theta)
-    model = np.maximum(model[:n_bins], FLOOR)
-    weight, gradient = weights(data, model, 0.0), -pulls(data, model)
-    for p in range(len(cells.terms)):
-        # The amounts count from none.
-        gradient -= weight * theta[cells.terms[p, NORM]] * slopes[cells.norms[p], :n_bins]
+    weight, gradient = weights(data, model, 0.0), pulls(data, model)
+    for b in range(n_bins):
+        gradient[b] = -gradient[b]
+        for p in range(len(cells.terms)):
+            # The amounts count from none.
+            gradient[b] -= weight[b] * theta[cells.terms[p, NORM]] * slopes[cells.norms[p], b]
     moving = _moving(box, cells, theta)
     rows = _rows(shapes, data, cells, theta)
     other = np.empty((len(moving), n_bins))
     for i in range(len(moving)):
-        other[i] = slopes[moving[i], :n_bins]
+        put(other[i], slopes[moving[i], :n_bins])
     weighted = other * weight
     right = np.empty((len(moving), len(rows) + 1))
-    right[:, :-1] = weighted @ rows.T
-    right[:, -1] = other @ gradient
+    by_amounts, by_none = weighted @ rows.T, other @ gradient
+    for i in range(len(moving)):
+        put(right[i, :-1], by_amounts[i])
+        right[i, -1] = by_none[i]
     # Those that change nothing stay.
     follow = inverse(weighted @ other.T, np.ones(len(moving), dtype=np.bool_)) @ right
-    cross = np.ascontiguousarray(right[:, :-1].T)
+    cross = np.ascontiguousarray(by_amounts.T)
     gram = (rows * weight) @ rows.T - cross @ np.ascontiguousarray(follow[:, :-1])
     pull = cross @ np.ascontiguousarray(follow[:, -1]) - rows @ gradient
     return _Expansion(gram, pull, moving, follow)
 
 
-@jit
+@inner
 def _moving(box: Box, cells: Cells, theta: Floats) -> Integers:
     """Return the places in `box` of the other parameters that are off their limits."""
     moving, n = np.empty(len(box.free), dtype=np.int64), 0
@@ -243,7 +246,7 @@ def _moving(box: Box, cells: Cells, theta: Floats) -> Integers:
     return moving[:n]
 
 
-@jit
+@inner
 def _start(
     start: Floats, box: Box, cells: Cells, around: _Expansion, lower: Integers, amounts: Floats
 ) -> None:
@@ -312,7 +315,7 @@ def _combinations(sizes: Integers, groups: list[list[int]]) -> Integers:
     return np.ascontiguousarray(every)
 
 
-@jit
+@inner
 def _all_cells(gram: Floats, pull: Floats, places: Integers, most: float) -> tuple[Floats, Floats]:
     """Solve for the amounts in every combination of cells.
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from icflow.compiled import jit
+from icflow.compiled import inner, jit, put
 from icflow.engines.embedded.algebra import solve_without
 from icflow.engines.embedded.shapes import (
     FIRST,
@@ -91,7 +91,7 @@ class _State(NamedTuple):
     blocked: Booleans
 
 
-@jit
+@inner
 def _state(shapes: Shapes, box: Box, start: Floats) -> _State:
     n, n_channels = len(box.free), shapes.rows.shape[1]
     theta = start.copy()
@@ -121,18 +121,16 @@ def _state(shapes: Shapes, box: Box, start: Floats) -> _State:
     )
 
 
-@jit
+@inner
 def descend(shapes: Shapes, data: Data, box: Box, start: Floats, max_iterations: int) -> Minimum:
     """Go down to the minimum of C next to `start`."""
     now = _state(shapes, box, start)
     value, damping, decrement, converged, iteration = math.inf, DAMPING, math.inf, False, 0
     while iteration < max_iterations:
-        _evaluate(shapes, data, now)
+        _evaluate(shapes, data, box, now)
         if iteration == 0:
             value = statistic(data, now.model[: len(data.counts)])
         iteration += 1
-        metric(data, now.model, now.slopes, STIFF, now.info, now.push)
-        _leave_cells(shapes, data, box, now)
         _hold(shapes, box, now)
         decrement = _newton(now, decrement)
         if decrement < ENOUGH:
@@ -144,7 +142,7 @@ def descend(shapes: Shapes, data: Data, box: Box, start: Floats, max_iterations:
             # No step lowers C by more than rounding: as far down as numbers go.
             converged = decrement < BOTTOM
             break
-        now.theta[:] = now.trial
+        put(now.theta, now.trial)
         damping = max(damping * RELAX, LEAST)
     return Minimum(now.theta, value, iteration, decrement, converged)
 
@@ -172,28 +170,42 @@ def _descents(
     iterations, converged = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.bool_)
     for i in range(n):
         end = descend(shapes, data, box, starts[i], max_iterations)
-        thetas[i], cstats[i], iterations[i] = end.theta, end.cstat, end.iterations
+        put(thetas[i], end.theta)
+        cstats[i], iterations[i] = end.cstat, end.iterations
         decrements[i], converged[i] = end.decrement, end.converged
     return thetas, cstats, iterations, decrements, converged
 
 
-@jit
-def _evaluate(shapes: Shapes, data: Data, now: _State) -> None:
-    """Compute binned counts and derivatives."""
-    expected(shapes, now.theta, now.cells, now.slot, now.scratch, now.model, now.slopes)
-    fill_bins(data, now.model)
-    for i in range(len(now.slopes)):
-        fill_bins(data, now.slopes[i])
+@inner
+def _evaluate(shapes: Shapes, data: Data, box: Box, now: _State) -> None:
+    """Compute binned counts, their derivatives, and where these push.
 
-
-@jit
-def _leave_cells(shapes: Shapes, data: Data, box: Box, now: _State) -> None:
-    """Let temperatures on a node of the table that want to leave their cell look over it.
-
-    If the other side pushes back, the node is a kink that blocks them.
+    Temperatures on a node of the table that want to leave their cell look over it. If the other
+    side pushes back, the node is a kink that blocks them.
     """
-    node, crossed = shapes.temperatures, False
     now.blocked[:] = False
+    before = np.empty(len(now.push))
+    for over in (False, True):
+        expected(shapes, now.theta, now.cells, now.slot, now.scratch, now.model, now.slopes)
+        fill_bins(data, now.model)
+        for i in range(len(now.slopes)):
+            fill_bins(data, now.slopes[i])
+        metric(data, now.model, now.slopes, STIFF, now.info, now.push)
+        if over:
+            for i in range(len(before)):
+                # Still pushed the same way: free to go on in the new cell.
+                if now.blocked[i] and now.push[i] * before[i] > 0:
+                    now.blocked[i] = False
+        elif _leave_cells(shapes, box, now):
+            put(before, now.push)
+        else:
+            break
+
+
+@inner
+def _leave_cells(shapes: Shapes, box: Box, now: _State) -> bool:
+    """Move temperatures that are pushed over a node to the next cell, blocked; True if any."""
+    node, crossed = shapes.temperatures, False
     for i in range(len(now.is_kT)):
         if not now.is_kT[i]:
             continue
@@ -205,18 +217,10 @@ def _leave_cells(shapes: Shapes, data: Data, box: Box, now: _State) -> None:
         elif kT >= node[c + 1] and now.push[i] > 0 and c + 2 < len(node) and kT < box.upper[i]:
             now.cells[p] = c + 1
             now.blocked[i] = crossed = True
-    if not crossed:
-        return
-    before = now.push.copy()
-    _evaluate(shapes, data, now)
-    metric(data, now.model, now.slopes, STIFF, now.info, now.push)
-    for i in range(len(before)):
-        # Still pushed the same way: free to go on in the new cell.
-        if now.blocked[i] and now.push[i] * before[i] > 0:
-            now.blocked[i] = False
+    return crossed
 
 
-@jit
+@inner
 def _hold(shapes: Shapes, box: Box, now: _State) -> None:
     """Set the limits of a step, which ends in its cells, and hold what is pushed out of them."""
     for i in range(len(now.push)):
@@ -233,7 +237,7 @@ def _hold(shapes: Shapes, box: Box, now: _State) -> None:
         )
 
 
-@jit
+@inner
 def _newton(now: _State, otherwise: float) -> float:
     """Return by how much a Newton step would lower C, or `otherwise` if there is none."""
     now.step[:] = 0.0
@@ -250,7 +254,7 @@ def _newton(now: _State, otherwise: float) -> float:
     return decrement
 
 
-@jit
+@inner
 def _lower(
     shapes: Shapes, data: Data, box: Box, now: _State, value: float, damping: float
 ) -> tuple[float, float]:
@@ -270,7 +274,7 @@ def _lower(
         ):
             damping = max(damping * REGULARISE, AGAIN)
             continue
-        now.trial[:] = now.theta
+        put(now.trial, now.theta)
         for i in range(len(theta)):
             goal = theta[i] + now.step[i]
             now.trial[box.free[i]] = min(max(goal, now.low[i]), now.high[i])

@@ -26,7 +26,7 @@ from icflow.engines.base import FitResult
 from icflow.engines.embedded import sobol
 from icflow.engines.embedded.algebra import inverse
 from icflow.engines.embedded.cells import Cells, combine, promising
-from icflow.engines.embedded.descent import Minimum, descend, descents
+from icflow.engines.embedded.descent import Minimum, descents
 from icflow.engines.embedded.lattice import Lattice
 from icflow.engines.embedded.parameters import Model
 from icflow.engines.embedded.profile import end_of_interval
@@ -334,7 +334,7 @@ class Fitter:
             return [self._descend_directly(shapes, data, box, start) for start in starts]
         if self.direct:
             return [
-                Minimum(*descend(self.tables.touch(shapes, start), data, box, start, limit))
+                descents(self.tables.touch(shapes, start), data, box, [start], limit)[0]
                 for start in starts
             ]
         return descents(shapes, data, box, starts, limit)
@@ -350,7 +350,7 @@ class Fitter:
         for _ in range(MOST_TANGENTS):
             low = np.maximum(box.lower, theta[free] - trust)
             high = np.minimum(box.upper, theta[free] + trust)
-            end = Minimum(*descend(here, data, Box(free, low, high), theta, limit))
+            end = descents(here, data, Box(free, low, high), [theta], limit)[0]
             iterations, promise = iterations + end.iterations, value - end.cstat
             if promise < DIRECT_ENOUGH:
                 break
@@ -365,7 +365,7 @@ class Fitter:
                 trust = WIDEN * trust
             if np.all(trust[np.isfinite(trust)] < NOTHING * span[np.isfinite(trust)]):
                 break
-        rest = value - Minimum(*descend(here, data, box, theta, limit)).cstat
+        rest = value - descents(here, data, box, [theta], limit)[0].cstat
         return Minimum(theta, value, iterations, max(rest, 0.0), rest < DIRECT_BOTTOM)
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from icflow.compiled import jit
+from icflow.compiled import jit, put
 from icflow.config import Scenario
 from icflow.engines.embedded.calibration import Calibration, farthest, moved
 from icflow.engines.embedded.engine import EmbeddedEngine
@@ -268,9 +268,9 @@ class Population:
         modules = exact.modules.copy()
         if len(modules):
             modules[:, 0] = first[1:]
-        return exact._replace(
-            rows=_sums(exact.rows, cells), plasma=np.concatenate(plasma, axis=1), modules=modules
-        )
+        rows = np.ascontiguousarray(_sums(exact.rows, cells))
+        every = np.ascontiguousarray(np.concatenate(plasma))
+        return exact._replace(rows=rows, plasma=every, modules=modules)
 
     def _split(self, shapes: Shapes) -> tuple[Shapes, Shapes]:
         """Split the shapes into what comes through the optics, and the rest."""
@@ -363,7 +363,7 @@ def at_redshift(shapes: Shapes, node: int, number: int = 1) -> Shapes:
         shapes.terms,
         shapes.rows,
         shapes.curves,
-        shapes.plasma[:, node : node + number],
+        shapes.plasma[node : node + number],
         shapes.temperatures,
         shapes.redshifts,
         shapes.modules,
@@ -380,4 +380,4 @@ def _move(seen: _Seen, scales: Floats, counts: Floats) -> None:
         slope, offset = scales[m]
         right = (edges - offset) / (1 + slope)
         places = np.interp(right, edges, np.arange(len(edges)).astype(np.float64))
-        counts[first:stop] = moved(counts[first:stop].copy(), places)
+        put(counts[first:stop], moved(counts[first:stop].copy(), places))

@@ -77,11 +77,11 @@ class RedshiftFitter(Fitter):
         first, step = self.smooth.redshifts
         position = self.redshifts[0]
         ranked: list[tuple[float, Floats]] = []
-        for node in range(1, self.smooth.plasma.shape[1] - 1, SEARCH_EVERY):
+        for node in range(1, len(self.smooth.plasma) - 1, SEARCH_EVERY):
             z = first + step * node
             if not self.model.lower[position] <= z <= self.model.upper[position]:
                 continue
-            shapes = self.smooth._replace(plasma=self.smooth.plasma[:, node : node + 1])
+            shapes = self.smooth._replace(plasma=self.smooth.plasma[node : node + 1])
             here = theta.copy()
             here[self.redshifts] = z
             ranked += self._ranked(shapes, coarse, here, PER_NODE)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from icflow.compiled import jit
+from icflow.compiled import inner, jit, put
 from icflow.statistic import Data, fill_bins, metric
 from icflow.typing import Floats, Integers
 
@@ -40,7 +40,7 @@ class Shapes(NamedTuple):
         The rows of ROW, TANGENT and BACKGROUND terms, then the nodes of CURVE terms.
     curves : ndarray, shape (n_curves, 4)
         First row, number of nodes, first node and spacing of each CURVE table.
-    plasma : ndarray, shape (n_tables, n_redshifts, n_temperatures, 2, n_channels)
+    plasma : ndarray, shape (n_redshifts, n_tables, n_temperatures, 2, n_channels)
         Without metals, and what a solar abundance adds.
     temperatures : ndarray, shape (n_temperatures,)
     redshifts : ndarray, shape (2,)
@@ -95,52 +95,54 @@ def _add(target: Floats, factor: float, row: Floats) -> None:
 
 
 @jit
-def _add_row(
-    row: Floats, norm: float, share: float, slot: int, model: Floats, slopes: Floats
-) -> None:
-    """Add a share of a row, and its derivative by the norm."""
-    _add(model, norm * share, row)
-    if slot >= 0:
-        _add(slopes[slot], share, row)
-
-
-@jit
-def _add_curve(
+def _add_rows(
     shapes: Shapes, term: Integers, theta: Floats, slot: Integers, model: Floats, slopes: Floats
 ) -> None:
-    """Add a CURVE term to the model, and its derivatives to the rows of `slopes`."""
-    norm, curve = theta[term[NORM]], shapes.curves[term[TABLE]]
-    node, weight, slope = cubic((theta[term[FIRST]] - curve[2]) / curve[3], int(curve[1]))
-    for q in range(4):
-        row = shapes.rows[int(curve[0]) + node + q]
-        _add_row(row, norm, weight[q], slot[term[NORM]], model, slopes)
-        if slot[term[FIRST]] >= 0:
-            _add(slopes[slot[term[FIRST]]], norm * slope[q] / curve[3], row)
+    """Add a term of one row, or of the four around a place on a curve, and its derivatives."""
+    norm, first, own, along = theta[term[NORM]], term[FIRST], slot[term[NORM]], -1
+    start, stop, share, change, spacing = term[TABLE], term[TABLE] + 1, 1.0, 0.0, 1.0
+    if term[KIND] == TANGENT:
+        share, change, along = theta[first] - shapes.touching[first], 1.0, slot[first]
+    if term[KIND] == CURVE:
+        curve, along = shapes.curves[term[TABLE]], slot[first]
+        spacing = curve[3]
+        node, weight, slope = cubic((theta[first] - curve[2]) / spacing, int(curve[1]))
+        start = int(curve[0]) + node
+        stop = start + len(weight)
+    for r in range(start, stop):
+        if term[KIND] == CURVE:
+            share, change = weight[r - start], slope[r - start]
+        _add(model, norm * share, shapes.rows[r])
+        if own >= 0:
+            _add(slopes[own], share, shapes.rows[r])
+        if along >= 0:
+            _add(slopes[along], norm * change / spacing, shapes.rows[r])
 
 
 @jit
-def _ends_of_cell(table: Floats, cell: int, place: float, scratch: Floats) -> None:
+def _ends_of_cell(plasma: Floats, table: int, cell: int, place: float, scratch: Floats) -> None:
     """Interpolate a plasma table in redshift at both ends of a temperature cell.
 
     Parameters
     ----------
-    table : ndarray, shape (n_redshifts, n_temperatures, 2, n_channels)
+    plasma : ndarray, shape (n_redshifts, n_tables, n_temperatures, 2, n_channels)
     place : float
         Where the redshift lies among the nodes.
     scratch : ndarray, shape (6, n_channels)
         0 to 3 are filled: A and B at the lower temperature, A and B at the upper one.
     """
-    n_z = table.shape[0]
+    n_z = len(plasma)
     if n_z > 1:
         node, weight, _ = cubic(place, n_z)
     for i in range(2):
         for part in range(2):
             target = scratch[2 * i + part]
             if n_z == 1:
-                target[:] = table[0, cell + i, part]
+                put(target, plasma[0, table, cell + i, part])
             else:
-                a, b = table[node, cell + i, part], table[node + 1, cell + i, part]
-                c, d = table[node + 2, cell + i, part], table[node + 3, cell + i, part]
+                a, b = plasma[node, table, cell + i, part], plasma[node + 1, table, cell + i, part]
+                c = plasma[node + 2, table, cell + i, part]
+                d = plasma[node + 3, table, cell + i, part]
                 for k in range(len(target)):
                     target[k] = (
                         weight[0] * a[k] + weight[1] * b[k] + weight[2] * c[k] + weight[3] * d[k]
@@ -149,17 +151,17 @@ def _ends_of_cell(table: Floats, cell: int, place: float, scratch: Floats) -> No
 
 @jit
 def _slope_in_redshift(
-    table: Floats, cell: int, place: float, share: float, Z: float, by_place: Floats
+    plasma: Floats, table: int, cell: int, place: float, share: float, Z: float, by_place: Floats
 ) -> None:
     """Compute the derivative of a plasma of norm 1 by the place of the redshift."""
-    node, _, slope = cubic(place, table.shape[0])
+    node, _, slope = cubic(place, len(plasma))
     by_place[:] = 0.0
     for i in range(2):
-        part_share = share if i == 1 else 1 - share
         for q in range(4):
-            factor = part_share * slope[q]
-            _add(by_place, factor, table[node + q, cell + i, 0])
-            _add(by_place, factor * Z, table[node + q, cell + i, 1])
+            factor = (share if i == 1 else 1 - share) * slope[q]
+            for part in range(2):
+                row = plasma[node + q, table, cell + i, part]
+                _add(by_place, factor * Z if part == 1 else factor, row)
 
 
 @jit
@@ -175,10 +177,10 @@ def _add_plasma(
 ) -> None:
     """Add a PLASMA term to the model, and its derivatives to the rows of `slopes`."""
     norm, kT, Z, z = theta[term[NORM]], theta[term[FIRST]], theta[term[SECOND]], theta[term[THIRD]]
-    table, (first, spacing) = shapes.plasma[term[TABLE]], shapes.redshifts
+    table, (first, spacing) = term[TABLE], shapes.redshifts
     low, high = shapes.temperatures[cell], shapes.temperatures[cell + 1]
     share, place = (kT - low) / (high - low), (z - first) / spacing
-    _ends_of_cell(table, cell, place, scratch)
+    _ends_of_cell(shapes.plasma, table, cell, place, scratch)
     shape = scratch[4]
     for k in range(len(model)):
         cool = scratch[0, k] + Z * scratch[1, k]
@@ -195,8 +197,8 @@ def _add_plasma(
         row = slopes[slot[term[SECOND]]]
         for k in range(len(model)):
             row[k] += norm * ((1 - share) * scratch[1, k] + share * scratch[3, k])
-    if table.shape[0] > 1 and slot[term[THIRD]] >= 0:
-        _slope_in_redshift(table, cell, place, share, Z, scratch[5])
+    if len(shapes.plasma) > 1 and slot[term[THIRD]] >= 0:
+        _slope_in_redshift(shapes.plasma, table, cell, place, share, Z, scratch[5])
         _add(slopes[slot[term[THIRD]]], norm / spacing, scratch[5])
 
 
@@ -233,6 +235,8 @@ def expected(
 ) -> None:
     """Compute expected counts per channel and their derivatives.
 
+    Backgrounds come last, which no factor of a module holds for.
+
     Parameters
     ----------
     cells : ndarray of int, shape (n_parameters,)
@@ -247,27 +251,17 @@ def expected(
     """
     model[:] = 0.0
     slopes[:] = 0.0
-    for t in range(len(shapes.terms)):
-        term = shapes.terms[t]
-        norm, first = theta[term[NORM]], term[FIRST]
-        if term[KIND] == ROW:
-            row = shapes.rows[term[TABLE]]
-            _add_row(row, norm, 1.0, slot[term[NORM]], model, slopes)
-        elif term[KIND] == TANGENT:
-            row, away = shapes.rows[term[TABLE]], theta[first] - shapes.touching[first]
-            _add_row(row, norm, away, slot[term[NORM]], model, slopes)
-            if slot[first] >= 0:
-                _add(slopes[slot[first]], norm, row)
-        elif term[KIND] == CURVE:
-            _add_curve(shapes, term, theta, slot, model, slopes)
-        elif term[KIND] == PLASMA:
-            _add_plasma(shapes, term, theta, cells[first], slot, scratch, model, slopes)
-    scale_modules(shapes, theta, slot, model, slopes)
-    for t in range(len(shapes.terms)):
-        term = shapes.terms[t]
-        if term[KIND] == BACKGROUND:
-            row = shapes.rows[term[TABLE]]
-            _add_row(row, theta[term[NORM]], 1.0, slot[term[NORM]], model, slopes)
+    for behind in (False, True):
+        for term in shapes.terms:
+            if (term[KIND] == BACKGROUND) != behind:
+                continue
+            if term[KIND] == PLASMA:
+                cell = cells[term[FIRST]]
+                _add_plasma(shapes, term, theta, cell, slot, scratch, model, slopes)
+            else:
+                _add_rows(shapes, term, theta, slot, model, slopes)
+        if not behind:
+            scale_modules(shapes, theta, slot, model, slopes)
 
 
 @jit
@@ -292,7 +286,7 @@ def slots_of(free: Integers, n_parameters: int) -> Integers:
     return slot
 
 
-@jit
+@inner
 def with_slopes(shapes: Shapes, data: Data, box: Box, theta: Floats) -> tuple[Floats, Floats]:
     """Return binned counts and their derivatives, at the heads of their arrays."""
     n, n_channels = len(box.free), shapes.rows.shape[1]
@@ -306,30 +300,26 @@ def with_slopes(shapes: Shapes, data: Data, box: Box, theta: Floats) -> tuple[Fl
 
 
 @jit
-def information(shapes: Shapes, data: Data, box: Box, theta: Floats) -> tuple[Floats, Floats]:
-    """Return the observed information and half the gradient of C at `theta`."""
-    n = len(box.free)
-    model, slopes = with_slopes(shapes, data, box, theta)
-    info, push = np.empty((n, n)), np.empty(n)
-    metric(data, model, slopes, 0.0, info, push)
-    return info, -push
-
-
-@jit
-def derivatives(shapes: Shapes, data: Data, box: Box, theta: Floats) -> Floats:
-    """Return the derivatives of the binned counts, shape (n_free, n_bins)."""
-    _, slopes = with_slopes(shapes, data, box, theta)
-    return slopes[:, : len(data.counts)].copy()
-
-
-@jit
-def linearised(shapes: Shapes, data: Data, box: Box, theta: Floats) -> tuple[Floats, Floats]:
+def linearised(
+    shapes: Shapes, data: Data, box: Box, theta: Floats
+) -> tuple[Floats, Floats, Floats]:
     """Return derivatives, as `derivatives` does, and information, as `information` does."""
     n, n_bins = len(box.free), len(data.counts)
     model, slopes = with_slopes(shapes, data, box, theta)
     info, push = np.empty((n, n)), np.empty(n)
     metric(data, model, slopes, 0.0, info, push)
-    return slopes[:, :n_bins].copy(), info
+    return slopes[:, :n_bins].copy(), info, -push
+
+
+def derivatives(shapes: Shapes, data: Data, box: Box, theta: Floats) -> Floats:
+    """Return the derivatives of the binned counts, shape (n_free, n_bins)."""
+    return linearised(shapes, data, box, theta)[0]
+
+
+def information(shapes: Shapes, data: Data, box: Box, theta: Floats) -> tuple[Floats, Floats]:
+    """Return the observed information and half the gradient of C at `theta`."""
+    _, info, slope = linearised(shapes, data, box, theta)
+    return info, slope
 
 
 @jit

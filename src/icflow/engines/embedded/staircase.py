@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from icflow.compiled import jit, strict
+from icflow.compiled import jit, put, strict
 from icflow.engines.embedded.algebra import inverse
 from icflow.engines.embedded.folded import PlasmaTable, add_mix, line_strength
 from icflow.engines.embedded.shapes import Box, Shapes, linearised
@@ -106,7 +106,7 @@ def survey(
     middle = 0.5 * (edges[1:] + edges[:-1])
     intervals = min(max(1, math.ceil((high - low) / NODES)), MOST_NODES)
     nodes = np.linspace(low, high, 1 + intervals)
-    slopes, info = linearised(shapes, data, box, theta)
+    slopes, info, _ = linearised(shapes, data, box, theta)
     models = _models(base, parts, nodes)
     newton = inverse(info, moving, 0.0, FLAT)
     lowest = estimates((data, slopes), nodes, models, (reach, hops), middle, newton)
@@ -257,7 +257,7 @@ def _far(data: Data, models: Floats, slopes: Floats) -> _Far:
     value, push, bend = np.empty(n_nodes), np.empty((n_nodes, n)), np.zeros(n_nodes)
     binned, before = np.ones(len(data.counts)), np.ones(len(data.counts))
     for k in range(n_nodes):
-        before[:] = binned
+        put(before, binned)
         _fill(data, models[k], binned)
         value[k] = _judge(data, binned, slopes, push[k])
         if k > 0:

@@ -154,10 +154,10 @@ class Tables:
             Temperature nodes to fill; the others stay empty.
         """
         nodes = np.arange(len(self.temperatures)) if chosen is None else chosen
-        plasma = np.zeros((len(self.plasma), 1, len(self.temperatures), 2, self.rows.shape[1]))
+        plasma = np.zeros((1, len(self.plasma), len(self.temperatures), 2, self.rows.shape[1]))
         for k, (tables, position) in enumerate(self.plasma):
             for table, first, exposure in zip(tables, self.offsets, self.exposures, strict=True):
-                own = plasma[k, 0, ..., first : first + table.smooth.shape[-1]]
+                own = plasma[0, k, ..., first : first + table.smooth.shape[-1]]
                 fill_exact(table, theta[position], nodes, exposure, own)
         return self._shapes(self.rows, plasma, np.zeros(2), self.modules)
 
@@ -230,7 +230,7 @@ class Tables:
                 continue
             amounts = self._amounts(k, shapes, theta)
             nodes, kinds = np.nonzero(amounts)
-            model -= factor * (amounts[nodes, kinds] @ shapes.plasma[k, 0, nodes, kinds])
+            model -= factor * (amounts[nodes, kinds] @ shapes.plasma[0, k, nodes, kinds])
             for table, first, exposure in zip(tables, self.offsets, self.exposures, strict=True):
                 parts.append(Part(table, amounts * (exposure * factor[first]), int(first)))
         return model, parts
@@ -279,11 +279,11 @@ class Tables:
     def _searching(self) -> Floats:
         """Counts that are smooth in redshift, in coarse bins, as `Shapes.plasma`."""
         if not self.plasma:
-            return np.empty((0, 1, 2, 2, len(self.coarse)))
+            return np.empty((1, 0, 2, 2, len(self.coarse)))
         parts = []
         for m, (first, exposure) in enumerate(zip(self.offsets, self.exposures, strict=True)):
-            tables = [plasma.modules[m].searching for plasma in self.plasma]
-            last = first + tables[0].shape[-1]
+            tables = np.stack([plasma.modules[m].searching for plasma in self.plasma], axis=1)
+            last = first + tables.shape[-1]
             bins = self.coarse[(self.coarse >= first) & (self.coarse < last)] - first
             parts.append(np.add.reduceat(tables, bins, axis=-1, dtype=np.float64) * exposure)
         return np.concatenate(parts, axis=-1)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from icflow.compiled import jit
+from icflow.compiled import jit, put
 from icflow.engines.embedded.descent import descend
 from icflow.engines.embedded.population import Population, at_redshift
 from icflow.engines.embedded.shapes import (
@@ -23,16 +23,16 @@ from icflow.engines.embedded.shapes import (
     TABLE,
     Box,
     Shapes,
-    information,
     model_counts,
     sources,
+    with_slopes,
 )
 from icflow.engines.embedded.symmetry import exchangeable, orders, precedes
 from icflow.engines.evidence.norms import MOST as MOST_NORMS
 from icflow.engines.evidence.norms import Norms
 from icflow.engines.evidence.rounds import NOWHERE, Centres, Cube, deviates, log_means
 from icflow.models.priors import Prior
-from icflow.statistic import channels
+from icflow.statistic import channels, metric
 from icflow.typing import Floats, Integers
 
 DRAWN = 1000  # spectra to start from
@@ -98,7 +98,7 @@ class Neighbourhood:
         self._box = _box({p: priors[p] for p in fitted}, scatters)
         shapes, self._redshifts = population.shapes()
         self._shapes = _held(shapes, scatters)
-        self._together = 1 if len(self._redshifts) else shapes.plasma.shape[1]
+        self._together = 1 if len(self._redshifts) else len(shapes.plasma)
         self._held = np.array([1 / scatter**2 for scatter in scatters.values()])
         places = [_places(priors[p]) for p in fitted]
         self._places = np.array([*places, *map(_held_places, scatters.values())])
@@ -329,11 +329,15 @@ def _fits(
     for i in range(n):
         data = channels(counts[i])
         here = at_redshift(shapes, nodes[i], together)
-        theta[i] = starts[i, 0]
+        put(theta[i], starts[i, 0])
         for k in range(starts.shape[1]):
             end = descend(here, data, box, starts[i, k], MOST)
             if end.cstat < cstat[i]:
-                theta[i], cstat[i] = end.theta, end.cstat
-        info[i], slope[i] = information(here, data, box, theta[i])
-        model[i] = model_counts(here, theta[i])
+                put(theta[i], end.theta)
+                cstat[i] = end.cstat
+        expectation, slopes = with_slopes(here, data, box, theta[i])
+        put(model[i], expectation)
+        metric(data, expectation, slopes, 0.0, info[i], slope[i])
+        for p in range(free):
+            slope[i, p] = -slope[i, p]
     return theta, cstat, info, slope, model

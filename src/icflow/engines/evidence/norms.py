@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from icflow.compiled import jit, strict
+from icflow.compiled import inner, jit, put, strict
 from icflow.engines.embedded.shapes import Shapes, expected, find_cells, slots_of
 from icflow.statistic import Data, channels, metric, statistic
 from icflow.typing import Floats, Integers
@@ -54,7 +54,7 @@ class Norms(NamedTuple):
     scatters: Floats
 
 
-@jit
+@inner
 def log_integrals(shapes: Shapes, counts: Floats, norms: Norms, thetas: Floats) -> Floats:
     """Return ln of the likelihood averaged over the priors of norms, for many shapes.
 
@@ -81,7 +81,7 @@ def log_integrals(shapes: Shapes, counts: Floats, norms: Norms, thetas: Floats) 
     for t in range(len(thetas)):
         theta = thetas[t]
         expected(shapes, theta, find_cells(shapes, theta), slot, scratch, model, rows)
-        x[:] = theta[every]
+        put(x, theta[every])
         value = _climb(data, norms, model, rows, x, info, push)
         found[t] = value + _gaussian(norms, x, info, push) - math.log(width)
     return found
@@ -96,7 +96,7 @@ def _log_density(data: Data, model: Floats, norms: Norms, x: Floats) -> float:
     return value
 
 
-@jit
+@inner
 def _expand(
     data: Data, norms: Norms, model: Floats, rows: Floats, x: Floats, info: Floats, push: Floats
 ) -> None:
@@ -113,7 +113,7 @@ def _expand(
             info[i, i] += 1 / scatter**2
 
 
-@jit
+@inner
 def _climb(
     data: Data, norms: Norms, model: Floats, rows: Floats, x: Floats, info: Floats, push: Floats
 ) -> float:
@@ -121,8 +121,10 @@ def _climb(
     n = len(x)
     before = np.empty(n)
     value = _log_density(data, model, norms, x)
-    _expand(data, norms, model, rows, x, info, push)
-    for _ in range(MOST_STEPS):
+    for steps in range(MOST_STEPS + 1):
+        _expand(data, norms, model, rows, x, info, push)
+        if steps == MOST_STEPS:
+            break
         step = _step(norms, x, info, push)
         gain = 0.0
         for i in range(n):
@@ -131,7 +133,7 @@ def _climb(
                 gain -= 0.5 * step[i] * info[i, j] * step[j]
         if not gain > ENOUGH:
             break
-        before[:] = x
+        put(before, x)
         part = 1.0
         for _ in range(MOST_HALVINGS):
             for c in range(len(model)):
@@ -146,33 +148,52 @@ def _climb(
         if not trial > value:
             break
         value = trial
-        _expand(data, norms, model, rows, x, info, push)
     return value
 
 
 @jit
-def _reduce(m: int, info: Floats, push: Floats) -> tuple[Floats, Floats]:
-    """Put the norms beyond the first `m` where they are best for these."""
-    if m == len(push):
-        return info.copy(), push.copy()
-    cross = np.ascontiguousarray(info[m:, :m])
-    project = np.linalg.solve(np.ascontiguousarray(info[m:, m:]), cross)
-    return info[:m, :m] - cross.T @ project, push[:m] - project.T @ push[m:]
+def _eliminate(m: int, info: Floats, push: Floats) -> tuple[Floats, Floats]:
+    """Put the norms beyond the first `m` where they are best for those before, from the last on.
+
+    Returns
+    -------
+    info, push : ndarray
+        Of the first `m` what is left; row k > m gives the best step of norm k by those before.
+    """
+    info, push = info.copy(), push.copy()
+    for k in range(len(push) - 1, m - 1, -1):
+        for i in range(k):
+            factor = info[i, k] / info[k, k]
+            push[i] -= factor * push[k]
+            for j in range(k):
+                info[i, j] -= factor * info[k, j]
+    return info, push
+
+
+@inner
+def _step(norms: Norms, x: Floats, info: Floats, push: Floats) -> Floats:
+    """Return the step to the highest point of the quadratic expansion inside the box."""
+    m, step = len(norms.bounded), np.zeros(len(x))
+    reduced, pull = _eliminate(m, info, push)
+    if m > 0:
+        low, high = _room(norms, x)
+        put(step[:m], _corner(reduced, pull[:m], low, high))
+    for k in range(m, len(x)):
+        rest = pull[k]
+        for j in range(k):
+            rest -= reduced[k, j] * step[j]
+        step[k] = rest / reduced[k, k]
+    return step
 
 
 @jit
-def _step(norms: Norms, x: Floats, info: Floats, push: Floats) -> Floats:
-    """Return the step to the highest point of the quadratic expansion inside the box."""
+def _room(norms: Norms, x: Floats) -> tuple[Floats, Floats]:
+    """Return how far down and up the bounded norms may go."""
     m = len(norms.bounded)
-    step = np.zeros(len(x))
-    if m > 0:
-        reduced, pull = _reduce(m, info, push)
-        low, high = norms.lower - x[:m], norms.upper - x[:m]
-        step[:m] = _corner(reduced, pull, low, high)
-    if m < len(x):
-        rest = push[m:] - np.ascontiguousarray(info[m:, :m]) @ step[:m]
-        step[m:] = np.linalg.solve(np.ascontiguousarray(info[m:, m:]), rest)
-    return step
+    low, high = np.empty(m), np.empty(m)
+    for i in range(m):
+        low[i], high[i] = norms.lower[i] - x[i], norms.upper[i] - x[i]
+    return low, high
 
 
 @jit
@@ -203,26 +224,24 @@ def _corner(info: Floats, push: Floats, low: Floats, high: Floats) -> Floats:
     return best
 
 
-@jit
+@inner
 def _gaussian(norms: Norms, x: Floats, info: Floats, push: Floats) -> float:
     """Return ln of the integral of exp(push·d - d·info·d/2) over the box and the rest.
 
     The Gaussian priors are normalised, the uniform ones are not.
     """
-    m = len(norms.bounded)
-    total = 0.0
-    if m < len(x):
-        rest = np.ascontiguousarray(info[m:, m:])
-        total += 0.5 * float(push[m:] @ np.linalg.solve(rest, push[m:].copy()))
-        # In units of the priors, rows and columns alike.
-        total -= 0.5 * math.log(np.linalg.det(rest * np.outer(norms.scatters, norms.scatters)))
+    m, total = len(norms.bounded), 0.0
+    reduced, pull = _eliminate(m, info, push)
+    for k in range(m, len(x)):
+        # In units of the priors.
+        pivot = reduced[k, k] * norms.scatters[k - m] ** 2
+        total += 0.5 * (pull[k] ** 2 / reduced[k, k] - math.log(pivot))
     if m == 0:
         return total
-    reduced, pull = _reduce(m, info, push)
-    low, high = norms.lower - x[:m], norms.upper - x[:m]
+    low, high = _room(norms, x)
     if m == 1:
         return total + _line(reduced[0, 0], pull[0], low[0], high[0])
-    return total + _rectangle(reduced, pull, low, high)
+    return total + _rectangle(reduced, pull[:m], low, high)
 
 
 @jit
@@ -243,7 +262,7 @@ def _along(info: Floats, push: Floats, low: Floats, high: Floats, a: float) -> f
     return float(value)
 
 
-@jit
+@inner
 def _rectangle(info: Floats, push: Floats, low: Floats, high: Floats) -> float:
     """Return ln of the integral of exp(push·d - d·info·d/2) over a rectangle.
 

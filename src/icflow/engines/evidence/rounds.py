@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from icflow.compiled import jit
+from icflow.compiled import inner, jit, put
 from icflow.engines.embedded.population import at_redshift
 from icflow.engines.embedded.shapes import Shapes
 from icflow.engines.evidence.mixtures import FREEDOM, Mixture, densities
@@ -110,37 +110,42 @@ def log_means(
     return log_mean, effective
 
 
-@jit
+@inner
 def _log_mean(
     shapes: Shapes, norms: Norms, counts: Floats, centres: Centres, i: int, cube: Cube
 ) -> tuple[float, float]:
     rounds, number, free = cube.deviates.shape
     spots, heights = np.empty((rounds * number, free)), np.empty(rounds * number)
     means, spreads = np.empty((rounds, free)), np.empty((rounds, free, free))
-    means[0], spreads[0] = centres.places[i], centres.covariances[i]
-    weights, highest, kept = np.empty(0), 0.0, 0
+    put(means[0], centres.places[i])
+    for a in range(free):
+        put(spreads[0, a], centres.covariances[i, a])
+    weights, highest, kept = np.empty(rounds * number), 0.0, 0
     for r in range(rounds):
         if r > 0:
-            _move(spots[:kept], weights, r * number, means, spreads, r)
+            _move(spots[:kept], weights[:kept], r * number, means, spreads, r)
         new = _inside(means[r], np.linalg.cholesky(spreads[r]), cube.deviates[r])
         thetas = _thetas(new, centres.theta[i], centres.free, cube.values)
         last = kept + len(new)
-        spots[kept:last] = new
-        heights[kept:last] = log_integrals(shapes, counts, norms, thetas)
+        for k in range(len(new)):
+            put(spots[kept + k], new[k])
+        put(heights[kept:last], log_integrals(shapes, counts, norms, thetas))
         kept = last
         if kept == 0:
             continue
         kernels = Mixture(np.full(r + 1, 1 / (r + 1)), means[: r + 1], spreads[: r + 1])
         highest = heights[:kept].max()
-        weights = np.exp(heights[:kept] - highest) / _density(kernels, spots[:kept], cube.images)
+        density = _density(kernels, spots[:kept], cube.images)
+        for k in range(kept):
+            weights[k] = math.exp(heights[k] - highest) / density[k]
     if kept == 0:
         return NOWHERE, -math.log(rounds * number)
-    total = weights.sum()
-    counted = total**2 / (weights**2).sum()
+    total = weights[:kept].sum()
+    counted = total**2 / (weights[:kept] ** 2).sum()
     return highest + math.log(total / (rounds * number)), math.log(counted / (rounds * number))
 
 
-@jit
+@inner
 def _inside(mean: Floats, factor: Floats, deviates: Floats) -> Floats:
     """Return the points about a mean that lie in the cube."""
     points, kept = np.empty_like(deviates), 0
@@ -156,13 +161,13 @@ def _inside(mean: Floats, factor: Floats, deviates: Floats) -> Floats:
     return points[:kept]
 
 
-@jit
+@inner
 def _thetas(points: Floats, theta: Floats, free: Integers, values: Floats) -> Floats:
     """Return parameters at points of the cube; those that are not sampled as they are."""
     thetas = np.empty((len(points), len(theta)))
     most = values.shape[2] - 1
     for k in range(len(points)):
-        thetas[k] = theta
+        put(thetas[k], theta)
         for a in range(len(free)):
             spot = points[k, a] * most
             cell = min(int(spot), most - 1)
@@ -171,16 +176,22 @@ def _thetas(points: Floats, theta: Floats, free: Integers, values: Floats) -> Fl
     return thetas
 
 
-@jit
+@inner
 def _density(kernels: Mixture, points: Floats, images: Integers) -> Floats:
     """Return the density of kernels, the mean of that at all images of a point."""
-    total = np.zeros(len(points))
+    total, image = np.zeros(len(points)), np.empty_like(points)
     for order in images:
-        total += densities(kernels, np.ascontiguousarray(points[:, order])).sum(axis=0)
-    return total / len(images)
+        for k in range(len(points)):
+            for a in range(len(order)):
+                image[k, a] = points[k, order[a]]
+        values = densities(kernels, image)
+        for k in range(len(points)):
+            for kernel in range(len(values)):
+                total[k] += values[kernel, k] / len(images)
+    return total
 
 
-@jit
+@inner
 def _move(
     points: Floats, weights: Floats, drawn: int, means: Floats, spreads: Floats, r: int
 ) -> None:
@@ -192,12 +203,15 @@ def _move(
     total = weights.sum()
     trusted = total**2 / (weights**2).sum() if len(points) else 0.0
     own = TRUSTED / (TRUSTED + trusted)
-    mean = own * means[0]
-    for k in range(len(points)):
-        mean += (1 - own) * weights[k] / total * points[k]
-    away = means[0] - mean
-    spread = own * (narrower * spreads[0] + np.outer(away, away))
-    for k in range(len(points)):
-        away = points[k] - mean
-        spread += (1 - own) * weights[k] / total * np.outer(away, away)
-    means[r], spreads[r] = mean, spread
+    mean, spread = means[r], spreads[r]
+    for a in range(len(mean)):
+        mean[a] = own * means[0, a]
+        for k in range(len(points)):
+            mean[a] += (1 - own) * weights[k] / total * points[k, a]
+    for a in range(len(mean)):
+        for b in range(len(mean)):
+            away = (means[0, a] - mean[a]) * (means[0, b] - mean[b])
+            spread[a, b] = own * (narrower * spreads[0, a, b] + away)
+            for k in range(len(points)):
+                away = (points[k, a] - mean[a]) * (points[k, b] - mean[b])
+                spread[a, b] += (1 - own) * weights[k] / total * away

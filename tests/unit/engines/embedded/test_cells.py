@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import nnls
 
 from icflow.engines.embedded import cells
-from icflow.engines.embedded.descent import Minimum, descend
+from icflow.engines.embedded.descent import Minimum, descents
 from icflow.engines.embedded.shapes import BACKGROUND, PLASMA, Box, Shapes, model_counts
 from icflow.statistic import Data
 
@@ -90,7 +90,7 @@ def test_the_lowest_combination_is_found_from_a_wrong_one(seed: int) -> None:
     data = drawn(shapes, seed)
 
     def lowest(start: np.ndarray) -> Minimum:
-        return Minimum(*descend(shapes, data, box, start, 500))
+        return descents(shapes, data, box, [start], 500)[0]
 
     every = []
     for cool, hot in itertools.combinations_with_replacement(np.sqrt(NODES[1:] * NODES[:-1]), 2):

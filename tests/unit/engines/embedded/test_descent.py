@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from icflow.engines.embedded.descent import Minimum, descend
+from icflow.engines.embedded.descent import Minimum, descend, descents
 from icflow.engines.embedded.shapes import (
     BACKGROUND,
     CURVE,
@@ -45,7 +45,7 @@ def problem(n_redshifts: int = 1) -> Shapes:
         ),
         rows=np.vstack([background[None], curve]),
         curves=np.array([[1.0, 9.0, 1.0, 0.25]]),
-        plasma=np.broadcast_to(table, (n_redshifts, len(NODES), 2, N_CHANNELS))[None].copy(),
+        plasma=np.broadcast_to(table, (n_redshifts, len(NODES), 2, N_CHANNELS))[:, None].copy(),
         temperatures=NODES,
         redshifts=np.array([0.0, 0.1]),
     )
@@ -87,7 +87,7 @@ def test_the_minimum_is_that_of_a_general_minimiser(width: int) -> None:
     shapes = problem()
     observed = data(shapes, THETA, 3, width)
     free = box(0, 1, 3, 7, 8)
-    found = Minimum(*descend(shapes, observed, free, THETA, 100))
+    found = descents(shapes, observed, free, [THETA], 100)[0]
 
     def value(x: np.ndarray) -> float:
         theta = THETA.copy()
@@ -106,7 +106,7 @@ def test_the_compiled_and_the_plain_twin_agree() -> None:
     shapes, free = problem(), box(0, 1, 3, 4, 5, 8)
     observed = data(shapes, THETA, 5)
     start = THETA * 1.05
-    compiled = Minimum(*descend(shapes, observed, free, start, 60))
+    compiled = descents(shapes, observed, free, [start], 60)[0]
     plain = Minimum(*descend.py_func(shapes, observed, free, start, 60))
     assert plain.cstat == pytest.approx(compiled.cstat, abs=1e-7)
     np.testing.assert_allclose(plain.theta, compiled.theta, rtol=1e-4)
@@ -118,7 +118,7 @@ def test_a_bound_holds_a_parameter_and_the_rest_is_at_the_minimum() -> None:
     theta[8] = 1.4  # brighter background than the limits of the fit allow
     observed = data(shapes, theta, 7)
     free = box(0, 1, 3, 7, 8)
-    found = Minimum(*descend(shapes, observed, free, THETA, 100))
+    found = descents(shapes, observed, free, [THETA], 100)[0]
     assert found.converged
     assert found.theta[8] == 1.1
     _, gradient = information(shapes, observed, free, found.theta)
@@ -137,7 +137,7 @@ def test_a_kink_between_two_cells_is_a_minimum_too() -> None:
     observed = Data(counts, starts, starts + 1)
     begin = theta.copy()
     begin[0] = 3.3
-    found = Minimum(*descend(shapes, observed, box(0, 1, 3), begin, 100))
+    found = descents(shapes, observed, box(0, 1, 3), [begin], 100)[0]
     assert found.converged
     assert found.cstat < 1e-4
     assert found.theta[0] == pytest.approx(2.0, abs=1e-3)
@@ -147,5 +147,5 @@ def test_many_starts_many_seeds_never_end_above_the_truth() -> None:
     shapes, free = problem(), box(0, 1, 3, 7, 8)
     for seed in range(20):
         observed = data(shapes, THETA, seed)
-        found = Minimum(*descend(shapes, observed, free, THETA, 100))
+        found = descents(shapes, observed, free, [THETA], 100)[0]
         assert found.cstat <= cstat(observed.counts, model_counts(shapes, THETA))

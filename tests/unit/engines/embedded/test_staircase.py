@@ -11,7 +11,7 @@ from icflow import config
 from icflow import settings as settings_of
 from icflow.config import AtomicData, Instrument
 from icflow.engines.embedded import staircase
-from icflow.engines.embedded.descent import descend
+from icflow.engines.embedded.descent import descents
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.shapes import Box, model_counts
 from icflow.engines.embedded.staircase import Problem, Survey
@@ -78,13 +78,13 @@ def test_estimates_are_the_lowest_cstat_of_all_other_parameters(
 ) -> None:
     free = np.array([1, 2, 4, 5, 6])
     box = Box(free, np.array([0.5, 0.0, 0.0, 0.5, 0.0]), np.array([15.0, 5.0, 100.0, 15.0, 100.0]))
-    best = descend(tables.exact(theta), data, box, theta, 200).theta
+    best = descents(tables.exact(theta), data, box, [theta], 200)[0].theta
     found = staircase.survey(
         tables, Problem(tables.exact(best), data, box), best, 3, (LOW, HIGH), 60
     )
     for i in np.argsort(found.cstat)[:6]:
         at = moved(best, found.middle[i])
-        reached = descend(tables.exact(at), data, box, at, 200).cstat
+        reached = descents(tables.exact(at), data, box, [at], 200)[0].cstat
         assert found.cstat[i] == pytest.approx(reached, abs=0.5)
 
 
