@@ -44,14 +44,18 @@ print(sum(int(x.split()[1]) for x in lines if x.startswith("Anonymous")) / 1024)
 """
 
 
+def cpu_once(command: Sequence[str], folder: Path, **environment: str) -> float:
+    """Return the CPU seconds of a command."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    own = {**os.environ, **environment}
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, env=own)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def cpu_seconds(command: Sequence[str], folder: Path, runs: int) -> float:
     """Return the CPU seconds of a command, the median of some runs after a first one."""
-    seconds = []
-    for _ in range(runs + 1):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(command, cwd=folder, check=True, capture_output=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    seconds = [cpu_once(command, folder) for _ in range(runs + 1)]
     return float(np.median(seconds[1:]))
 
 
@@ -76,6 +80,15 @@ COMMANDS: dict[str, tuple[list[str], float, str]] = {
     "dry_run": (SNAKEMAKE, 3.0, "dry_run"),
     "dry_run_100000": ([*SNAKEMAKE, "--configfile", "config.yaml", "many.yaml"], 10.0, "dry_run"),
 }
+# What compiles most, by row: command and most CPU seconds.
+NEAREST = "tests/unit/engines/evidence/test_nearest.py"
+COMPILED = {
+    "compiled_fit": ([*ICFLOW, *FIT_OF_SHARD[:2], "2T_free", *FIT_OF_SHARD[3:]], 50.0),
+    "compiled_evidence": (
+        [*PYTHON, "-m", "pytest", f"{ROOT / NEAREST}::test_like_plasmas_come_in_order"],
+        60.0,
+    ),
+}
 
 
 def command(row: str, folder: Path, output: Path, runs: int) -> None:
@@ -88,6 +101,13 @@ def command(row: str, folder: Path, output: Path, runs: int) -> None:
     save(output, row, cpu_seconds(words, folder, runs), "CPU s", target, limit=limit)
 
 
+def compiled(row: str, folder: Path, output: Path, runs: int) -> None:
+    """Measure a command that finds no compiled function: once, as it takes long."""
+    words, target = COMPILED[row]
+    with tempfile.TemporaryDirectory() as empty:
+        save(output, row, cpu_once(words, folder, NUMBA_CACHE_DIR=empty), "CPU s", target)
+
+
 def memory(row: str, folder: Path, output: Path, runs: int) -> None:
     """Measure the memory of a job that fits which no other process shares."""
     words = [*PYTHON, "-c", OWN_MEMORY, *FIT_OF_SHARD]
@@ -97,6 +117,7 @@ def memory(row: str, folder: Path, output: Path, runs: int) -> None:
 
 ROWS: dict[str, Callable[[str, Path, Path, int], None]] = {
     **dict.fromkeys(COMMANDS, command),
+    **dict.fromkeys(COMPILED, compiled),
     "private_memory": memory,
 }
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -86,6 +86,31 @@ class _Binned:
         return np.append(self.energy_lo, self.energy_hi[-1])
 
 
+class _Parts(NamedTuple):
+    """What a sparse matrix is made of."""
+
+    data: Floats
+    indices: Integers
+    indptr: Integers
+    shape: tuple[int, int]
+
+
+class _Whole:
+    """A field that takes a sparse matrix or its parts, which are put together when it is read.
+
+    A check of a file needs no matrix, nor the time to import what makes one.
+    """
+
+    def __get__(self, rmf: Rmf, owner: type[Rmf]) -> csr_array:
+        given = vars(rmf)["matrix"]
+        if isinstance(given, _Parts):
+            given = vars(rmf)["matrix"] = _sparse(given[:-1], shape=given.shape)
+        return given
+
+    def __set__(self, rmf: Rmf, given: csr_array | _Parts) -> None:
+        vars(rmf)["matrix"] = given
+
+
 @dataclass(frozen=True)
 class Rmf(_Binned):
     """A redistribution matrix: the probability of each channel at each energy.
@@ -138,6 +163,9 @@ class Rmf(_Binned):
             matrix=_sparse(self.matrix[np.flatnonzero(chosen)]),
             digest="",
         )
+
+
+Rmf.matrix = _Whole()
 
 
 @dataclass(frozen=True)
@@ -219,9 +247,9 @@ def _from_arrays(kept: Arrays, path: str | os.PathLike[str], file: str) -> Rmf:
     words = json.loads(kept["words"].tobytes())
     shape, before = tuple(words.pop("shape")), words.pop("file")
     notes = tuple(note.replace(before, file) for note in words.pop("notes"))
-    matrix = _sparse(tuple(kept[name] for name in _SPARSE), shape=shape)
+    matrix = _Parts(**{name: kept[name] for name in _SPARSE}, shape=shape)
     fields: dict[str, Any] = {name: kept[name] for name in _NUMBERS} | words
-    return Rmf(**fields, matrix=matrix, path=os.fspath(path), notes=notes)
+    return Rmf(**fields | {"matrix": matrix}, path=os.fspath(path), notes=notes)
 
 
 def digest_of(matrix: csr_array) -> str:
