@@ -78,7 +78,7 @@ def _find_runs(matrix: csr_array) -> Arrays:
 
 
 @strict
-def redistribute(runs: Runs, photons: Floats, counts: Floats) -> None:
+def redistribute(runs: Runs, photons: Floats, counts: Floats, low: int) -> None:
     """Add what photons lead to.
 
     Parameters
@@ -86,14 +86,18 @@ def redistribute(runs: Runs, photons: Floats, counts: Floats) -> None:
     photons : ndarray, shape (n_models, n_energies)
     counts : ndarray, shape (n_models, n_channels)
         Added to.
+    low : int
+        The first of these channels; what leads below or beyond them is left out.
     """
-    start = 0
+    start, high = 0, low + counts.shape[1]
     for i in range(len(runs.row)):
-        stop = start + runs.length[i]
-        run = runs.values[start:stop]
-        for m in range(len(photons)):
-            amount = photons[m, runs.row[i]]
-            reached = counts[m, runs.first[i] : runs.first[i] + len(run)]
-            for k in range(len(run)):
-                reached[k] += amount * run[k]
+        first, stop = runs.first[i], start + runs.length[i]
+        begin, end = max(first, low), min(first + runs.length[i], high)
+        if begin < end:
+            run = runs.values[start + begin - first : start + end - first]
+            for m in range(len(photons)):
+                amount = photons[m, runs.row[i]]
+                reached = counts[m, begin - low : end - low]
+                for k in range(len(run)):
+                    reached[k] += amount * run[k]
         start = stop

@@ -379,7 +379,7 @@ class _Builder:
         """Return the expected counts in the selected channels of a term with norm 1."""
         return np.concatenate(
             [
-                folding.fold(term, values)[part]
+                folding.fold(term, values, part)
                 for folding, part in zip(self.foldings, self.selection.slices, strict=True)
             ]
         )

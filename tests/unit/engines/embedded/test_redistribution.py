@@ -14,9 +14,9 @@ from icflow.engines.embedded.redistribution import redistribute, runs_of
 from icflow.typing import Floats
 
 
-def folded(matrix: csr_array, photons: Floats) -> Floats:
-    counts = np.zeros((len(photons), matrix.shape[1]))
-    redistribute(runs_of(matrix, ""), photons, counts)
+def folded(matrix: csr_array, photons: Floats, low: int = 0, high: int | None = None) -> Floats:
+    counts = np.zeros((len(photons), (high or matrix.shape[1]) - low))
+    redistribute(runs_of(matrix, ""), photons, counts, low)
     return counts
 
 
@@ -35,6 +35,13 @@ def test_counts_are_those_of_the_sparse_matrix(dtype: type) -> None:
     assert runs.values.dtype == dtype
     assert len(runs.row) < matrix.nnz
     assert np.array_equal(folded(matrix, photons), [matrix.T @ spectrum for spectrum in photons])
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 60), (0, 1), (17, 42), (59, 60)])
+def test_some_channels_are_those_of_all(low: int, high: int) -> None:
+    matrix, photons = scattered(np.float32), np.random.default_rng(5).random((3, 40))
+    some = folded(matrix, photons, low, high)
+    assert np.array_equal(some, folded(matrix, photons)[:, low:high])
 
 
 def test_the_order_of_the_elements_in_the_matrix_plays_no_part() -> None:
@@ -60,6 +67,8 @@ def test_nustar_is_kept_in_single_precision(
     expected = [response.rmf.matrix.T @ (spectrum * response.area) for spectrum in photons]
     assert np.array_equal(response.fold(photons), expected)
     assert np.array_equal(response.fold(photons[0]), expected[0])
+    some = slice(100, 2000)
+    assert np.array_equal(response.fold(photons[0], channels=some), expected[0][some])
     runs = runs_of(response.rmf.matrix, response.rmf.digest)
     assert runs.values.dtype == np.float32
     assert len(runs.values) < 1.05 * response.rmf.matrix.nnz
