@@ -14,9 +14,12 @@ from icflow.files import canonical_json
 
 
 class Section(BaseModel):
-    """A subtree of the configuration: typed strictly, no unknown keys, no changes."""
+    """A subtree of the configuration: typed strictly, no unknown keys, no changes.
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    What checks it is made when it is first needed: a job has few of them.
+    """
+
+    model_config = ConfigDict(defer_build=True, extra="forbid", strict=True, frozen=True)
 
     @model_validator(mode="before")
     @classmethod
