@@ -17,6 +17,9 @@ from astropy.table import Table
 
 from icflow import config as configuration
 from icflow import settings as settings_of
+from icflow.config import AtomicData, Instrument, Systematics
+from icflow.engines.embedded.engine import EmbeddedEngine
+from icflow.engines.embedded.population import Population, bins_of
 from icflow.models.priors import Uniform
 from icflow.networks.data import LabelScale
 from icflow.networks.network import create
@@ -141,6 +144,72 @@ def test_ranks_tell_odds_that_are_no_frequencies(root: Path) -> None:
     assert right[0]["calibration_error"] < 0.01 < 0.03 < wrong[0]["calibration_error"]
     assert right[0]["ranks_ks_probability"] > 0.01 > 1e-6 > wrong[0]["ranks_ks_probability"]
     assert right[1] > 1e-3 > 1e-6 > wrong[1]
+
+
+SYSTEMATICS = {
+    "background": {"continuum": 0.03, "lines": 0.03, "aperture": 0.08, "focused": 0.3},
+    "area": [[3.0, 0.02], [10.0, 0.02], [40.0, 0.02], [60.0, 0.06], [79.0, 0.1]],
+    "gain": {"offset": 60.0},
+}
+
+
+def test_exact_odds_know_what_is_wrong(
+    root: Path, rmf_path: Path, arf_path: Path, atomdb: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    ceiling = module(root, "ceiling.py")
+    instrument = Instrument(
+        rmf=str(rmf_path), arf=str(arf_path), exposure=1e6,
+        background=str(root / "resources/background/nustar_fpma.yaml"),
+        systematics=Systematics.model_validate(SYSTEMATICS),
+    )  # fmt: skip
+    engine = EmbeddedEngine([instrument], AtomicData(folder=str(atomdb)))
+    scenarios = configuration.load(root / "config.yaml").scenarios
+    known, log = ["apec.Redshift"], {}
+    source = scenarios["1T+IC"]
+    counts, truth = engine.fake(source.expression, source.parameters, 1, "set", range(1))
+    for name in ("2T", "1T+IC"):
+        population = Population(engine, scenarios[name], (3.0, 80.0), known)
+        own = ceiling.Class(population)
+        starts, _ = bins_of(population.selection)
+        inside = np.add.reduceat(counts[0][population.selection.channels], starts)
+        redshift = float(truth["apec.Redshift"][0])
+        found = own.evidence(inside, redshift, np.random.default_rng(1))
+        assert found.effective > 30
+        log[name] = found.log
+    # The last is that of the spectrum: what is expected of it is what was drawn from.
+    optics, rest, theta = own.records.seen(redshift)
+    for name, position in population.model.position.items():
+        theta[position] = truth[name][0] if name in truth else theta[position]
+    seen = ceiling.Seen(
+        optics, rest, own.records.area, own.records.tilt, own.sampled, own.bounded, own.scattered,
+        own.spreads, own.records.gain,
+    )  # fmt: skip
+    logs = [np.log(truth[f"{n}"][0]) for n in engine.scatters if n in truth]
+    order = [list(engine.scatters).index(population.model.names[p]) for p in own.scattered]
+    backgrounds = [logs[i] / s + s / 2 for i, s in zip(order, own.spreads, strict=True)]
+    gain = truth["gain.offset"][0] / 0.06
+    area = [
+        truth[f"area.{energy:g}"][0] / scatter for energy, scatter in instrument.systematics.area
+    ]
+    x = np.concatenate([theta[own.bounded], 1 + np.array([*backgrounds, gain, *area])])
+    model, rows = np.empty(len(starts)), np.empty((len(own.sampled) + len(x), len(starts)))
+    ceiling.fill(seen, theta, x, model, rows)
+    (simulator,) = engine._simulators(source.expression, source.parameters)
+    values = {name: float(column[0]) for name, column in truth.items()}
+    true = simulator.observed(values)[population.selection.channels]
+    true = np.add.reduceat(true, starts)
+    assert np.sum((model - true) ** 2 / true) < 0.3
+    # And so are the derivatives.
+    for place in range(len(x)):
+        step = np.zeros(len(x))
+        step[place] = 1e-4 * max(abs(x[place]), 1e-3)
+        ends = np.empty((2, len(starts)))
+        for end, sign in zip(ends, (1, -1), strict=True):
+            ceiling.fill(seen, theta, x + sign * step, end, rows.copy())
+        slope = (ends[0] - ends[1]) / (2 * step[place])
+        assert rows[len(own.sampled) + place] == pytest.approx(slope, rel=2e-3, abs=1e-3)
+    assert log["1T+IC"] - log["2T"] > -3
 
 
 # --- the autoencoders -----------------------------------------------------------------

@@ -97,7 +97,10 @@ class Population:
 
     Attributes
     ----------
+    engine : EmbeddedEngine
     model : Model
+    selection : Selection
+        The channels of its bins.
     priors : dict of int to Prior
         Of the parameters that vary, by position.
     scatters : dict of int to float
@@ -118,7 +121,7 @@ class Population:
         energies: Sequence[float],
         known: Sequence[str],
     ) -> None:
-        self._engine, self._foldings = engine, engine.foldings
+        self.engine, self._foldings = engine, engine.foldings
         factors = {name: bounds_of(setting) for name, setting in engine.factors.items()}
         backgrounds = dict.fromkeys(engine.scatters, (1.0, 1.0))
         self.model = build_model(as_model(scenario), factors, backgrounds, [])
@@ -137,8 +140,8 @@ class Population:
         gains = [folding.systematics.gain for folding in self._foldings]
         # Of slope and offset (keV) of each module.
         self._scales = np.array([(g.slope, g.offset / 1000) if g else (0.0, 0.0) for g in gains])
-        self._selection = engine.selection(energies)
-        self._tables = tables = self._folded(self._selection)
+        self.selection = engine.selection(energies)
+        self._tables = tables = self.folded(self.selection)
         if tables.direct.terms:
             raise IcflowError(
                 f"{scenario.expression!r} has a term that no table holds, of which spectra cannot "
@@ -155,7 +158,7 @@ class Population:
     @property
     def n_bins(self) -> int:
         """How many bins its spectra have."""
-        return len(bins_of(self._selection)[0])
+        return len(bins_of(self.selection)[0])
 
     @property
     def exact(self) -> dict[int, int]:
@@ -169,16 +172,16 @@ class Population:
     def shapes(self) -> tuple[Shapes, Floats]:
         """Return the shapes of its bins, nothing wrong in them, and the redshifts they are for.
 
-        Where the redshift is known exactly, these are those that spectra are drawn at, one after
-        the other. Elsewhere there are none, and the shapes are smooth in redshift.
+        Where the redshift is known exactly, or the same of all, these are those that spectra are
+        drawn at, one after the other. Elsewhere there are none, and the shapes are smooth in it.
         """
-        if self.redshift is not None and self.redshift not in self.exact:
+        if self.redshift in self.priors and self.redshift not in self.exact:
             return self._tables.smooth(), np.empty(0)
         return self._binned, self._nodes
 
     def shapes_at(self, redshifts: Floats) -> Shapes:
         """Return the shapes of its bins at some redshifts, as `shapes` at those it draws."""
-        selection = self._selection
+        selection = self.selection
         starts, last = bins_of(selection)
         first = np.append(selection.offsets, selection.stops[-1])
         cells = np.array([starts, last + 1])
@@ -201,7 +204,7 @@ class Population:
         errors = self._errors * random.standard_normal((number, len(self._known)))
         return Drawn(counts, thetas[:, self._known] + errors)
 
-    def _reached(self, energies: Sequence[float]) -> list[float]:
+    def reached(self, energies: Sequence[float]) -> list[float]:
         """Return the energies whose photons a wrong scale may bring between those given."""
         low, high = energies
         rmfs = [folding.response.rmf for folding in self._foldings]
@@ -218,8 +221,9 @@ class Population:
             return self.model.start[[self.redshift]]
         return prior.quantile((np.arange(REDSHIFTS) + 0.5) / REDSHIFTS)
 
-    def _folded(self, selection: Selection) -> Tables:
-        engine = self._engine
+    def folded(self, selection: Selection) -> Tables:
+        """Return the tables of some channels."""
+        engine = self.engine
         return build_tables(self.model, engine.foldings, selection, engine.atomic_data)
 
     @cached_property
@@ -229,22 +233,22 @@ class Population:
 
     @cached_property
     def _seen(self) -> _Seen:
-        inner = self._selection
+        inner = self.selection
         if self._scales.any():
-            return self._seen_by_channel(self._engine.selection(self._reached(inner.energies)))
+            return self._seen_by_channel(self.engine.selection(self.reached(inner.energies)))
         optics, rest = self._split(self._binned)
         starts, last = bins_of(inner)
         cells = np.array([starts, last + 1])
-        area = _sums(self._area(inner).T, cells).T / (cells[1] - cells[0])[:, None]
+        area = _sums(self.area(inner).T, cells).T / (cells[1] - cells[0])[:, None]
         bins = np.arange(len(starts))
         return _Seen(optics, rest, area, np.empty(0), np.empty(0, int), bins, bins + 1)
 
     def _seen_by_channel(self, wide: Selection) -> _Seen:
-        inner, channels = self._selection, np.arange(len(wide.channels))
+        inner, channels = self.selection, np.arange(len(wide.channels))
         starts, last = (np.searchsorted(wide.channels, inner.channels[i]) for i in bins_of(inner))
         first = np.append(wide.offsets, wide.stops[-1])
         shapes = self._shapes(
-            self._folded(wide), np.array([channels, channels + 1]), first, self._nodes
+            self.folded(wide), np.array([channels, channels + 1]), first, self._nodes
         )
         optics, rest = self._split(shapes)
         edges = np.concatenate(
@@ -253,7 +257,7 @@ class Population:
                 for folding, part in zip(self._foldings, wide.slices, strict=True)
             ]
         )
-        return _Seen(optics, rest, self._area(wide), edges, first, starts, last + 1)
+        return _Seen(optics, rest, self.area(wide), edges, first, starts, last + 1)
 
     def _shapes(
         self, tables: Tables, cells: Integers, first: Integers, redshifts: Floats
@@ -283,7 +287,7 @@ class Population:
         through = (terms[:, KIND] != BACKGROUND) | np.isin(terms[:, NORM], list(focused))
         return shapes._replace(terms=terms[through]), shapes._replace(terms=terms[~through])
 
-    def _area(self, wide: Selection) -> Floats:
+    def area(self, wide: Selection) -> Floats:
         """Return the logarithm of the factor of the area for a deviate of each node."""
         parts = [
             _deviations(folding)[part]

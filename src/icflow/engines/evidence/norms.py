@@ -83,12 +83,12 @@ def log_integrals(shapes: Shapes, counts: Floats, norms: Norms, thetas: Floats) 
         expected(shapes, theta, find_cells(shapes, theta), slot, scratch, model, rows)
         put(x, theta[every])
         value = _climb(data, norms, model, rows, x, info, push)
-        found[t] = value + _gaussian(norms, x, info, push) - math.log(width)
+        found[t] = value + log_gaussian(norms, x, info, push) - math.log(width)
     return found
 
 
 @jit
-def _log_density(data: Data, model: Floats, norms: Norms, x: Floats) -> float:
+def log_density(data: Data, model: Floats, norms: Norms, x: Floats) -> float:
     """Return ln of the likelihood times the Gaussian priors, up to their normalisation."""
     value = -0.5 * statistic(data, model)
     for i in range(len(norms.bounded), len(x)):
@@ -97,10 +97,10 @@ def _log_density(data: Data, model: Floats, norms: Norms, x: Floats) -> float:
 
 
 @inner
-def _expand(
+def expand(
     data: Data, norms: Norms, model: Floats, rows: Floats, x: Floats, info: Floats, push: Floats
 ) -> None:
-    """Compute the gradient of `_log_density` and its curvature."""
+    """Compute the gradient of `log_density` and its curvature."""
     metric(data, model, rows, 0.0, info, push)
     for i in range(len(x)):
         info[i, i] *= 1 + RIDGE
@@ -120,12 +120,12 @@ def _climb(
     """Go to the highest point of the box; `model`, `x`, `info` and `push` follow."""
     n = len(x)
     before = np.empty(n)
-    value = _log_density(data, model, norms, x)
+    value = log_density(data, model, norms, x)
     for steps in range(MOST_STEPS + 1):
-        _expand(data, norms, model, rows, x, info, push)
+        expand(data, norms, model, rows, x, info, push)
         if steps == MOST_STEPS:
             break
-        step = _step(norms, x, info, push)
+        step = step_in_box(norms, x, info, push)
         gain = 0.0
         for i in range(n):
             gain += push[i] * step[i]
@@ -141,7 +141,7 @@ def _climb(
                     model[c] += (before[i] + part * step[i] - x[i]) * rows[i, c]
             for i in range(n):
                 x[i] = before[i] + part * step[i]
-            trial = _log_density(data, model, norms, x)
+            trial = log_density(data, model, norms, x)
             if trial > value:
                 break
             part *= 0.5
@@ -171,7 +171,7 @@ def _eliminate(m: int, info: Floats, push: Floats) -> tuple[Floats, Floats]:
 
 
 @inner
-def _step(norms: Norms, x: Floats, info: Floats, push: Floats) -> Floats:
+def step_in_box(norms: Norms, x: Floats, info: Floats, push: Floats) -> Floats:
     """Return the step to the highest point of the quadratic expansion inside the box."""
     m, step = len(norms.bounded), np.zeros(len(x))
     reduced, pull = _eliminate(m, info, push)
@@ -225,7 +225,7 @@ def _corner(info: Floats, push: Floats, low: Floats, high: Floats) -> Floats:
 
 
 @inner
-def _gaussian(norms: Norms, x: Floats, info: Floats, push: Floats) -> float:
+def log_gaussian(norms: Norms, x: Floats, info: Floats, push: Floats) -> float:
     """Return ln of the integral of exp(push·d - d·info·d/2) over the box and the rest.
 
     The Gaussian priors are normalised, the uniform ones are not.
