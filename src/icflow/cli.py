@@ -33,6 +33,7 @@ DPI = "--dpi DOTS=200  resolution of bitmaps"
 IMAGES = "--output FILE...!  files to write, .pdf, .png or .svg"
 DATASET = "--dataset NAME@datasets"
 NETWORK = "--network NAME@autoencoder.networks"
+RATIO = "--ratio NAME@ratios"
 FOLD = "--fold N@autoencoder.training.folds  number of the fold, from 0"
 OBSERVATION = "name NAME@observations"
 SCAN = "--name NAME@scans"
@@ -177,6 +178,16 @@ COMMANDS: list[Command] = [
         FOLDER,
         settings="settings.ObserveNetworkSettings",
     ),
+    OfSettings(
+        "observe-ratio",
+        OWN,
+        "train the estimate of a likelihood ratio for an observation",
+        OBSERVATION,
+        RATIO,
+        THREADS,
+        FOLDER,
+        settings="settings.ObserveRatioSettings",
+    ),
     Command(
         "background import",
         OWN,
@@ -241,7 +252,7 @@ COMMANDS: list[Command] = [
         "ratio",
         STAGES,
         "train the network that estimates a likelihood ratio",
-        "--ratio NAME@ratios",
+        RATIO,
         THREADS,
         FOLDER,
         settings="settings.RatioSettings",
@@ -250,7 +261,7 @@ COMMANDS: list[Command] = [
         "estimate",
         STAGES,
         "estimate a likelihood ratio of every spectrum of a file",
-        "--ratio NAME@ratios",
+        RATIO,
         RESULTS,
         "spectra SPECTRA!",
         TABLE,

@@ -171,6 +171,10 @@ class Layout:
         """Return the folder of a network for an observation; it holds `TRAINED_OBSERVED`."""
         return self.observation(name) / "networks" / network
 
+    def observed_ratio(self, name: str, ratio: str) -> Path:
+        """Return the folder of a likelihood ratio for an observation; it holds `TRAINED`."""
+        return self.observation(name) / "ratios" / ratio
+
     def comparison(self, suffix: str) -> Path:
         """Return a file of the comparison of the engines."""
         return self.root / "compare_engines" / f"comparison.{suffix}"

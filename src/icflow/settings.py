@@ -205,6 +205,7 @@ class ObserveSettings(SourceSettings):
     observe: Observe
     models: dict[str, FitModel]
     networks: dict[str, ScoreSettings]
+    ratios: dict[str, RatioSettings]
 
 
 class ObserveNetworkSettings(SourceSettings):
@@ -215,6 +216,13 @@ class ObserveNetworkSettings(SourceSettings):
     simulations: int
     systematics: Systematics | None = None
     score: ScoreSettings
+
+
+class ObserveRatioSettings(SourceSettings):
+    """What a likelihood ratio for one observation depends on."""
+
+    systematics: Systematics | None = None
+    ratio: RatioSettings
 
 
 class ModelSettings(AtomicData):
@@ -528,6 +536,7 @@ def observe(config: Config, name: str) -> ObserveSettings:
         name,
         models={model: config.fits.models[model] for model in roles},
         networks={network: _score_observed(config, network) for network in observe.networks()},
+        ratios={name: _ratio_observed(config, name) for name in observe.ratios()},
     )
 
 
@@ -545,6 +554,17 @@ def observe_network(config: Config, name: str, network: str) -> ObserveNetworkSe
     )
 
 
+def observe_ratio(config: Config, name: str, ratio: str) -> ObserveRatioSettings:
+    """Settings of a likelihood ratio for one observation."""
+    return _source(
+        ObserveRatioSettings,
+        config,
+        name,
+        systematics=config.observe.systematics,
+        ratio=_ratio_observed(config, ratio),
+    )
+
+
 def _source(kind: type[Settings], config: Config, name: str, **own: Any) -> Settings:
     """Return settings of one observation, which may have energies and groups of its own."""
     observation = config.observations[name]
@@ -552,6 +572,11 @@ def _source(kind: type[Settings], config: Config, name: str, **own: Any) -> Sett
     given = {key: getattr(observation, key) for key in keys}
     own |= {key: value for key, value in given.items() if value is not None}
     return _take(kind, config, config.fits, name=name, observation=observation, **own)
+
+
+def _ratio_observed(config: Config, name: str) -> RatioSettings:
+    """Settings of a likelihood ratio for an observation, which has modules of its own."""
+    return ratio(config, name).model_copy(update={"modules": []})
 
 
 def _score_observed(config: Config, network: str) -> ScoreSettings:

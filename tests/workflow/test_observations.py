@@ -17,8 +17,10 @@ CHANGE: dict[str, Any] = {
     "observe/simulations": 20,
     "observe/false_alarm": 0.1,
     "observe/detectors/fit_discriminant/method": "cstat_rule",
+    "ratios/own": {"thermal": "2T", "alternative": "1T+IC"},
 }
 AUTOENCODER = {"title": "AE", "method": "reconstruction_error", "network": "ae"}
+RATIO = {"title": "Ratio", "method": "ratio_estimator", "ratio": "own"}
 ALL = {"observe_source": 1, "observe_figure": 1, "observe": 1}
 
 
@@ -50,6 +52,7 @@ def test_everything_is_there_and_up_to_date(observed: Project) -> None:
         # Another observation is made by itself.
         ("observations/other", EXAMPLE | {"redshift": 0.05}, ALL),
         ("observe/detectors/ae", AUTOENCODER, ALL | {"observe_network": 1}),
+        ("observe/detectors/ratio", RATIO, ALL | {"observe_ratio": 1}),
         ("autoencoder/training/epochs", 3, {}),
         ("datasets/test_2T/size", 50, {}),
     ],

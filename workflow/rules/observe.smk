@@ -1,6 +1,7 @@
 # Observed spectra: is there IC in them? One job each, and one that draws what it found.
 OBSERVATION = RESULTS.observation("{observation}")
 OBSERVED_NETWORK = RESULTS.observed_network("{observation}", "{network}")
+OBSERVED_RATIO = RESULTS.observed_ratio("{observation}", "{ratio}")
 
 
 # Only for detectors that read networks.
@@ -31,6 +32,33 @@ rule observe_network:
         " --output {params.folder:q} >{log:q} 2>&1"
 
 
+# Likewise, of detectors that read likelihood ratios.
+rule observe_ratio:
+    input:
+        lambda wildcards: given(OBSERVED[wildcards.observation]),
+    output:
+        [OBSERVED_RATIO / name for name in layout.TRAINED],
+    log:
+        RESULTS.log(OBSERVED_RATIO),
+    benchmark:
+        RESULTS.benchmark(OBSERVED_RATIO)
+    conda:
+        "../../envs/icflow.yaml"
+    resources:
+        mem_mb=growing(3000),
+        runtime=growing(240),
+    params:
+        settings=settings("observe_ratio", "observation", "ratio"),
+        files=lambda wildcards: canonical_json(OBSERVED[wildcards.observation]),
+        code=code("observation.ratios", ENGINE_MODULE),
+        folder=subpath(output[0], parent=True),
+    message:
+        "Train the estimate of the likelihood ratio {wildcards.ratio} for {wildcards.observation}"
+    shell:
+        "icflow observe-ratio --settings {params.settings:q} --threads {threads}"
+        " --output {params.folder:q} >{log:q} 2>&1"
+
+
 rule observe_source:
     input:
         lambda wildcards: given(OBSERVED[wildcards.observation]),
@@ -38,6 +66,12 @@ rule observe_source:
             OBSERVED_NETWORK / "{file}",
             network=CONFIG.observe.networks(),
             file=layout.TRAINED_OBSERVED,
+            allow_missing=True,
+        ),
+        expand(
+            OBSERVED_RATIO / "{file}",
+            ratio=CONFIG.observe.ratios(),
+            file=layout.TRAINED,
             allow_missing=True,
         ),
     output:

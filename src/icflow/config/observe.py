@@ -151,6 +151,11 @@ class Observe(Section):
         named = [detector.network for detector in self.detectors.values()]
         return sorted({network for network in named if network is not None})
 
+    def ratios(self) -> list[str]:
+        """Return the likelihood ratios that detectors read, each once."""
+        named = [detector.ratio for detector in self.detectors.values()]
+        return sorted({ratio for ratio in named if ratio is not None})
+
     @model_validator(mode="after")
     def _enough(self) -> Observe:
         least = math.ceil(1 / self.false_alarm)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
-from icflow.config import FitModel, Free, Link
+from icflow.config import FitModel, Free, Link, Scenario
 from icflow.errors import IcflowError
 from icflow.models.expression import Expression, parse
 from icflow.models.priors import Prior
 from icflow.seeds import of_spectrum
 
 Setting = float | Link | Prior | Free
+AnyModel = TypeVar("AnyModel", FitModel, Scenario)
 
 
 def complete(
@@ -80,7 +82,7 @@ def draw(settings: Mapping[str, Setting], seed: int, dataset: str, index: int) -
     return resolve(settings, drawn)
 
 
-def at_source(model: FitModel, redshift: float, nH: float) -> FitModel:
+def at_source(model: AnyModel, redshift: float, nH: float) -> AnyModel:
     """Return a model with redshift and Galactic column density frozen at those of a source.
 
     Every parameter named ``Redshift`` or ``nH`` is, unless it is linked.

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from astropy.table import Table
 
 from icflow import seeds
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.population import Population, bins_of
 from icflow.engines.evidence.nearest import Neighbourhood
 from icflow.errors import IcflowError
-from icflow.files import sha256
+from icflow.files import say, sha256
 from icflow.models.systematics import as_known
-from icflow.networks.ratio import Inputs, RatioNetwork, Sizes, Spectra
+from icflow.networks import devices
+from icflow.networks.checkpoints import CHECKPOINT, delete_checkpoint
+from icflow.networks.ratio import Inputs, RatioNetwork, Sizes, Spectra, train
 from icflow.networks.weights import load_tensors, save_tensors
 from icflow.ogip.spectra import SpectrumSet
 from icflow.settings import RatioSettings
-from icflow.typing import Floats, Integers
+from icflow.tables import write_table
+from icflow.typing import Counts, Floats, Integers
+
+# What a folder of a ratio holds.
+WEIGHTS, HISTORY = "weights.safetensors", "history.ecsv"
 
 
 class Hypotheses:
     """Both hypotheses of a ratio: draws spectra of them, and fits both to any.
+
+    Parameters
+    ----------
+    settings : RatioSettings
+    engine : EmbeddedEngine, optional
+        Of its modules, where that is not made of them alone.
 
     Raises
     ------
@@ -29,9 +43,9 @@ class Hypotheses:
         As `icflow.engines.embedded.population.Population`.
     """
 
-    def __init__(self, settings: RatioSettings) -> None:
+    def __init__(self, settings: RatioSettings, engine: EmbeddedEngine | None = None) -> None:
         self.settings = settings
-        self.engine = EmbeddedEngine(settings.modules, settings.atomic_data)
+        self.engine = engine or EmbeddedEngine(settings.modules, settings.atomic_data)
         self.populations = [
             Population(self.engine, scenario, settings.energies, settings.at_truth)
             for scenario in (settings.thermal, settings.alternative)
@@ -49,6 +63,13 @@ class Hypotheses:
         counts, known = (np.concatenate(pair) for pair in zip(*parts, strict=True))
         return Spectra(self.inputs(counts, known), np.arange(number) >= number // 2)
 
+    def binned(self, counts: Counts) -> Integers:
+        """Return spectra (n, n_channels) in the bins that are fitted."""
+        selection = self.engine.selection(self.settings.energies)
+        starts, _ = bins_of(selection)
+        inside = counts[:, selection.channels]
+        return np.asarray(np.add.reduceat(inside, starts, axis=1, dtype=np.int64))
+
     def inputs(self, counts: Integers, known: Floats) -> Inputs:
         """Return what a network is given of spectra in bins."""
         ends = [neighbourhood.fit(counts, known) for neighbourhood in self._neighbourhoods]
@@ -62,6 +83,34 @@ class Hypotheses:
             residuals=np.concatenate([end.residuals for end in ends], axis=1),
             known=known,
         )
+
+
+def train_for(hypotheses: Hypotheses, output: Path, threads: int) -> None:
+    """Train a network for some hypotheses, and write it and how its training went.
+
+    Parameters
+    ----------
+    output : path
+        Folder that gets ``weights.safetensors`` and ``history.ecsv``; while the
+        training runs it holds a checkpoint, from which a killed training goes on.
+    threads : int
+        Threads of the arithmetic. The last digits of the weights depend on it.
+
+    Raises
+    ------
+    IcflowError
+        If the training fails.
+    """
+    devices.prepare(threads)
+    settings = hypotheses.settings
+    trained = train(settings, hypotheses.draw, output / CHECKPOINT, report=say)
+    rows = [asdict(row) for row in trained.history]
+    table = Table({name: [row[name] for row in rows] for name in rows[0]})
+    table.meta.update(ratio=settings.name)
+    write_table(output / HISTORY, table)
+    responses = [sha256(module.rmf) for module in settings.modules]
+    save(output / WEIGHTS, trained.network, settings, responses)
+    delete_checkpoint(output)
 
 
 def save(path: Path, network: RatioNetwork, settings: RatioSettings, responses: list[str]) -> None:
@@ -124,15 +173,8 @@ def inputs_of(hypotheses: Hypotheses, spectra: SpectrumSet, path: Path) -> Input
     if missing:
         raise IcflowError(f"{path}: has no column {missing[0]}, which the ratio takes as known")
     known = list(as_known(spectra.truth, settings.at_truth).values())
-    selection = hypotheses.engine.selection(settings.energies)
-    starts, _ = bins_of(selection)
     counts = np.concatenate(
-        [
-            np.add.reduceat(
-                spectra.counts[piece][:, selection.channels], starts, axis=1, dtype=np.int64
-            )
-            for piece in spectra.pieces()
-        ]
+        [hypotheses.binned(spectra.counts[piece]) for piece in spectra.pieces()]
     )
     told = np.stack(known, axis=1) if known else np.empty((len(counts), 0))
     return hypotheses.inputs(counts, told)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -21,6 +22,7 @@ from icflow.observation import networks as observed_networks
 from icflow.observation import scores as observed_scores
 from icflow.observation import tables, words
 from icflow.observation.fits import CHECKED, Check, Limits, Profile
+from icflow.observation.ratios import Estimator
 from icflow.observation.scores import OBSERVED, REPLICAS
 from icflow.observation.simulations import (
     Draws,
@@ -39,9 +41,25 @@ from icflow.tables import write_table
 CURVE = 41  # points of the profile of the IC flux
 
 
-def run(
-    settings: ObserveSettings, output: Path, networks: Mapping[str, Path] = MappingProxyType({})
-) -> str:
+class Trained(NamedTuple):
+    """What was trained for an observation, in folders by name.
+
+    Attributes
+    ----------
+    networks : mapping of str to path
+        What `icflow.observation.networks.run` wrote for each network of the detectors.
+    ratios : mapping of str to path
+        What `icflow.observation.ratios.run` wrote for each likelihood ratio of the detectors.
+    """
+
+    networks: Mapping[str, Path] = MappingProxyType({})
+    ratios: Mapping[str, Path] = MappingProxyType({})
+
+
+NOTHING = Trained()
+
+
+def run(settings: ObserveSettings, output: Path, trained: Trained = NOTHING) -> str:
     """Analyse one observation, write what is found and return the verdict with its warnings.
 
     ``summary.json`` holds the verdict and the numbers behind it,
@@ -49,17 +67,12 @@ def run(
     simulated spectra with their fits and scores, ``profile.ecsv`` C against the
     flux of IC.
 
-    Parameters
-    ----------
-    networks : mapping of str to path
-        What `icflow.observation.networks.run` wrote for each network of the detectors.
-
     Raises
     ------
     IcflowError
         If an input is missing or cannot be used, or a fit is impossible.
     """
-    analysis = Analysis(settings, networks)
+    analysis = Analysis(settings, trained)
     analysis.run()
     summary = summarise(analysis)
     write_table(output / "spectrum.ecsv", tables.spectrum(analysis))
@@ -90,14 +103,16 @@ class Analysis:
         Norms of IC, and C there.
     checks : dict of list of Check
         By the name of the spectrum.
+    ratios : dict of Estimator
+        Of likelihood ratios, by name.
     spectra : dict of Spectra
         As `icflow.observation.scores.judge` takes them.
     scores : dict of Score
     """
 
-    def __init__(self, settings: ObserveSettings, networks: Mapping[str, Path]) -> None:
+    def __init__(self, settings: ObserveSettings, trained: Trained) -> None:
         observed_scores.check(settings)
-        self.networks = networks
+        self.networks = trained.networks
         self.settings = settings
         self.observe, self.observation = settings.observe, settings.observation
         self.modules, self.engine = observed_fits.open_source(settings, self.observe.systematics)
@@ -106,6 +121,10 @@ class Analysis:
             for name, model in sorted(settings.models.items())
         }
         self.norm = f"{self.observe.ic}.norm"
+        self.ratios = {
+            name: Estimator(own, settings, self.engine, trained.ratios[name])
+            for name, own in settings.ratios.items()
+        }
         self.fits: dict[str, FitResult] = {}
         self.intervals: dict[str, dict[str, tuple[float, float]]] = {}
         self.goodness: dict[str, float] = {}
@@ -149,6 +168,8 @@ class Analysis:
     # --- steps ---------------------------------------------------------------------------
 
     def _fit(self) -> None:
+        for ratio in self.ratios.values():
+            ratio.check(self.engine.counts[None])
         self.fits = observed_fits.best_fits(self.engine, self.models)
 
     def _find_intervals(self) -> None:
@@ -211,7 +232,13 @@ class Analysis:
             )
             for network, score in self.settings.networks.items()
         }
-        self.scores = observed_scores.judge(self.observe, self.spectra, self.settings.seed, scores)
+        ratios = {
+            ratio: {name: own.table(spectra.counts) for name, spectra in self.spectra.items()}
+            for ratio, own in self.ratios.items()
+        }
+        self.scores = observed_scores.judge(
+            self.observe, self.spectra, self.settings.seed, scores, ratios
+        )
 
     def _draws(self, name: str, what: str = "") -> Draws:
         """Return the random numbers of a kind of spectra simulated with a model."""

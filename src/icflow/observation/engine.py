@@ -14,6 +14,7 @@ from icflow.engines.base import BACKGROUND, FitResult
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.folding import FACTOR, Behind, Groups, term_photons
 from icflow.models.expression import parse
+from icflow.models.priors import Prior
 from icflow.models.scenario import complete
 from icflow.models.systematics import Deviates
 from icflow.ogip.bins import Binned, binned, bins_of_counts, used_channels
@@ -48,6 +49,8 @@ class ObservedEngine:
 
     Attributes
     ----------
+    companions : list of Module
+        What each spectrum is folded with.
     engine : EmbeddedEngine
         For the modules of the observation.
     n_channels : int
@@ -76,9 +79,9 @@ class ObservedEngine:
         atomic_data: AtomicData,
         systematics: Systematics | None = None,
     ) -> None:
-        companions = [_companions(module, systematics) for module in modules]
+        self.companions = [_companions(module, systematics) for module in modules]
         self.systematics = systematics
-        engine = EmbeddedEngine(companions, atomic_data, control.energies)
+        engine = EmbeddedEngine(self.companions, atomic_data, control.energies)
         self.control, self.n_channels = control, engine.n_channels
         responses = [folding.response.rmf for folding in engine.foldings]
         sizes = [len(rmf.channel) for rmf in responses]
@@ -177,6 +180,14 @@ class ObservedEngine:
         right = copy.copy(self)
         right.systematics = None
         return right
+
+    def drawing(self, factor: Prior) -> EmbeddedEngine:
+        """Return the engine of its modules with a prior of the factors between them."""
+        drawing = copy.copy(self.engine)
+        drawing.foldings = tuple(copy.copy(folding) for folding in self.engine.foldings)
+        for folding in drawing.foldings[1:]:
+            folding.cross_normalisation = factor
+        return drawing
 
     def expected_each(
         self,

@@ -16,6 +16,7 @@ from icflow.detection import detectors
 from icflow.detection.base import (
     FITS,
     PARTS,
+    RATIOS,
     TEST,
     TRAINING,
     TRAINING_IC,
@@ -27,9 +28,11 @@ from icflow.detection.fits import FEWEST, Features, Scale, fitted
 from icflow.engines.base import FitResult
 from icflow.errors import IcflowError
 from icflow.observation import networks as observed_networks
+from icflow.observation import ratios as observed_ratios
 from icflow.observation.networks import TRAINING as NETWORK_TRAINING
 from icflow.observation.simulations import Spectra
 from icflow.settings import ObserveSettings
+from icflow.tables import stack
 from icflow.typing import Booleans, Floats, Indices
 
 OBSERVED, REPLICAS = "observed", "replicas"
@@ -178,6 +181,7 @@ def judge(
     spectra: Mapping[str, Spectra],
     seed: int,
     networks: Mapping[str, Table] = MappingProxyType({}),
+    ratios: Mapping[str, Mapping[str, Table]] = MappingProxyType({}),
 ) -> dict[str, Score]:
     """Score the observed and the simulated spectra with every detector.
 
@@ -195,11 +199,14 @@ def judge(
     networks : mapping of str to Table
         For each network its scores of these spectra, as
         `icflow.observation.networks.scores` returns them.
+    ratios : mapping of str to mapping of str to Table
+        For each likelihood ratio those of each set of spectra, likewise as
+        `icflow.observation.ratios.Estimator.table` does.
     """
     scores = {}
     for name in order(observe):
         needed = _needed(observe, name)
-        judge = _Judge(observe, spectra, seed, networks, _learn(needed))
+        judge = _Judge(observe, spectra, seed, networks, ratios, _learn(needed))
         scores[name] = judge.score(name, needed)
     return scores
 
@@ -227,7 +234,7 @@ def check(settings: ObserveSettings) -> None:
     ------
     IcflowError
         If its method is unknown, lacks an input, reads what is not made for
-        observations, or needs a network that cannot be trained.
+        observations, or needs a network or a ratio that cannot be trained.
     """
     observe = settings.observe
     for name, detector in observe.detectors.items():
@@ -235,10 +242,14 @@ def check(settings: ObserveSettings) -> None:
         if detector.network is not None:
             key = f"{SECTION}.{name}.network"
             observed_networks.check(settings.networks[detector.network], key)
-        if method.reads != FITS:
+        if detector.ratio is not None:
+            key = f"{SECTION}.{name}.ratio"
+            observed_ratios.check(settings.ratios[detector.ratio], settings.observation, key)
+        if method.reads not in (FITS, RATIOS):
             raise IcflowError(
                 f"{SECTION}.{name}.method is {detector.method!r}, which reads {method.reads}; they "
-                "are not made for observations: choose a method that reads fits or a network"
+                "are not made for observations: choose a method that reads fits, a network or a "
+                "ratio"
             )
         if method.learns and observe.simulations < 2 * FEWEST:
             raise IcflowError(
@@ -271,6 +282,7 @@ class _Judge:
         spectra: Mapping[str, Spectra],
         seed: int,
         networks: Mapping[str, Table],
+        ratios: Mapping[str, Mapping[str, Table]],
         learns: bool,
     ) -> None:
         self.observe, self.spectra = observe, spectra
@@ -295,6 +307,10 @@ class _Judge:
             {part: self._tables(part) for part in PARTS},
             seed,
             explain=False,
+            estimates={
+                part: {ratio: self._chosen(part, tables) for ratio, tables in ratios.items()}
+                for part in (TEST, VALIDATION)
+            },
         )
 
     def score(self, name: str, needed: Mapping[str, Detector]) -> Score:
@@ -330,6 +346,10 @@ class _Judge:
             scores=scores,
             excess=excess,
         )
+
+    def _chosen(self, part: str, tables: Mapping[str, Table]) -> Table:
+        """Return the rows of a part of what is known of each set of spectra."""
+        return stack([tables[name][list(rows)] for name, rows in self.rows[part].items()])
 
     def _tables(self, part: str) -> dict[str, Table]:
         """Return the fits of each model to the spectra of a part."""

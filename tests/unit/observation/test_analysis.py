@@ -30,6 +30,7 @@ from icflow.observation import networks as observed_networks
 from icflow.observation import page as page
 from icflow.observation import scores as observed_scores
 from icflow.observation import words as observed_words
+from icflow.observation.analysis import Trained
 from icflow.observation.engine import ObservedEngine, draw_counts
 from icflow.observation.scores import OBSERVED, REPLICAS
 from icflow.observation.simulations import Draws, Fitter, Spectra, allowed, draw_each, replicas
@@ -88,7 +89,7 @@ def made(folder: Path) -> Path:
     network = folder / "example" / "networks" / "ae"
     observed_networks.run(settings_of.observe_network(config, "example", "ae"), network)
     printed = observe.run(
-        settings_of.observe(config, "example"), folder / "example", {"ae": network}
+        settings_of.observe(config, "example"), folder / "example", Trained({"ae": network})
     )
     summary = summary_of(folder / "example")
     assert printed == observed_words.printed(summary)
@@ -410,7 +411,7 @@ def test_a_detector_that_learns_needs_twice_the_simulations_to_decide() -> None:
 def test_networks_that_cannot_be_trained_are_refused_first(folder: Path) -> None:
     settings = settings_of.observe(with_network(loaded(), "cae"), "example")
     with pytest.raises(IcflowError, match=r"detectors.ae.network: .*label fits \(kT, norm\)"):
-        observe.run(settings, folder / "refused", {})
+        observe.run(settings, folder / "refused")
     with pytest.raises(IcflowError, match=r"detectors.ae.network is 'magic', allowed: ae, cae"):
         with_network(loaded(), "magic")
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from icflow.errors import IcflowError
-from icflow.layout import TRAINED_OBSERVED
+from icflow.layout import TRAINED
 from icflow.observation import whole
 
 
@@ -22,21 +22,29 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_analysis(
         whole.run(config, "Coma", Path("/proc/none"))
 
 
-def test_networks_are_trained_once_and_then_used(
+def test_networks_and_ratios_are_trained_once_and_then_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there = tmp_path / "networks/there"
-    there.mkdir(parents=True)
-    (there / TRAINED_OBSERVED[0]).touch()
-    settings = SimpleNamespace(networks={"there": None, "new": None})
+    for there in (tmp_path / "networks/there", tmp_path / "ratios/known"):
+        there.mkdir(parents=True)
+        (there / TRAINED[0]).touch()
+    settings = SimpleNamespace(
+        networks={"there": None, "new": None}, ratios={"known": None, "own": None}
+    )
     done: list[Any] = []
     monkeypatch.setattr(whole.checks, "check_observation", lambda *_: done.append("check"))
     monkeypatch.setattr(whole.settings_of, "observe", lambda *_: settings)
     monkeypatch.setattr(whole.settings_of, "observe_network", lambda _, name, network: network)
+    monkeypatch.setattr(whole.settings_of, "observe_ratio", lambda _, name, ratio: ratio)
     monkeypatch.setattr(whole.networks, "run", lambda network, path: done.append((network, path)))
-    monkeypatch.setattr(whole.analysis, "run", lambda _, folder, given: f"{sorted(given)}")
+    monkeypatch.setattr(whole.ratios, "run", lambda ratio, path: done.append((ratio, path)))
+    monkeypatch.setattr(
+        whole.analysis, "run",
+        lambda _, folder, given: f"{sorted(given.networks)}, {sorted(given.ratios)}",
+    )  # fmt: skip
     monkeypatch.setattr(whole.style, "write", lambda draw, dpi, images: done.append(images))
     config: Any = SimpleNamespace(figures=SimpleNamespace(formats=["pdf"], dpi=100))
-    assert whole.run(config, "Coma", tmp_path) == "['new', 'there']"
+    assert whole.run(config, "Coma", tmp_path) == "['new', 'there'], ['known', 'own']"
     page = [tmp_path / "observation.pdf"]
-    assert done == ["check", ("new", tmp_path / "networks/new"), page]
+    trained = [("new", tmp_path / "networks/new"), ("own", tmp_path / "ratios/own")]
+    assert done == ["check", *trained, page]

@@ -32,7 +32,7 @@ from icflow.engines.evidence.norms import MOST as MOST_NORMS
 from icflow.engines.evidence.norms import Norms
 from icflow.engines.evidence.rounds import NOWHERE, Centres, Cube, deviates, log_means
 from icflow.models.priors import Prior
-from icflow.statistic import channels, metric
+from icflow.statistic import FLOOR, channels, metric
 from icflow.typing import Floats, Integers
 
 DRAWN = 1000  # spectra to start from
@@ -192,7 +192,8 @@ class Neighbourhood:
 
     def _likeliest(self, counts: Integers) -> Integers:
         """Return which drawn spectra to start from, shape (n, n_starts)."""
-        heights = counts.astype(np.float32) @ np.log(self._expected).T.astype(np.float32)
+        expected = np.maximum(self._expected, FLOOR)  # none where no channel counts
+        heights = counts.astype(np.float32) @ np.log(expected).T.astype(np.float32)
         heights -= self._expected.sum(axis=1).astype(np.float32)
         ranks = RANKS if len(self._images) > 1 else SINGLE
         most = ranks[-1] + 1

@@ -1,0 +1,159 @@
+"""Likelihood ratios for one observation: estimated by networks trained for it, and their values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from astropy.table import Table
+
+from icflow.config import Observation, Scenario
+from icflow.errors import IcflowError
+from icflow.models.priors import Prior, Uniform
+from icflow.models.scenario import at_source
+from icflow.observation import fits as observed_fits
+from icflow.observation.engine import ObservedEngine
+from icflow.settings import ObserveRatioSettings, RatioSettings, SourceSettings
+from icflow.typing import Counts
+
+if TYPE_CHECKING:
+    from icflow.networks.ratio import Inputs
+    from icflow.networks.ratio_weights import Hypotheses
+
+
+def run(settings: ObserveRatioSettings, output: Path, threads: int = 1) -> None:
+    """Train the estimate of a likelihood ratio with what an observation was made with.
+
+    Spectra of both scenarios are drawn from their priors, at the redshift and column density of
+    the source, with its responses, exposures and backgrounds, and with what is wrong with these.
+
+    Parameters
+    ----------
+    output, threads
+        As of `icflow.networks.ratio_weights.train_for`.
+
+    Raises
+    ------
+    IcflowError
+        If an input is missing or cannot be used, or the network cannot be trained.
+    """
+    from icflow.networks.ratio_weights import train_for
+
+    check(settings.ratio, settings.observation, f"ratios.{settings.ratio.name}")
+    _, engine = observed_fits.open_source(settings, settings.systematics)
+    train_for(_hypotheses(settings.ratio, settings, engine), output, threads)
+
+
+def check(settings: RatioSettings, observation: Observation, key: str) -> None:
+    """Check that a ratio can be estimated for an observation.
+
+    Raises
+    ------
+    IcflowError
+        If it takes as known what is not known of a source; `key` names the ratio.
+    """
+    for scenario in (settings.thermal, settings.alternative):
+        own = _at_source(scenario, observation)
+        for name in settings.at_truth:
+            if isinstance(own.parameters.get(name), Prior):
+                raise IcflowError(
+                    f"{key}: {settings.name} takes {name} as known, and of an observation nothing "
+                    "is but redshift and column density; leave it out of at_truth"
+                )
+
+
+class Estimator:
+    """A trained estimate of a likelihood ratio, for spectra like the observed one.
+
+    Parameters
+    ----------
+    settings : RatioSettings
+    source : SourceSettings
+        Of the observation.
+    engine : ObservedEngine
+    folder : path
+        What `run` wrote.
+
+    Raises
+    ------
+    IcflowError
+        If that is missing, or of another training.
+    """
+
+    def __init__(
+        self,
+        settings: RatioSettings,
+        source: SourceSettings,
+        engine: ObservedEngine,
+        folder: Path,
+    ) -> None:
+        from icflow.networks import ratio_weights
+
+        self._hypotheses = _hypotheses(settings, source, engine)
+        own = self._hypotheses.settings
+        self._network = ratio_weights.load(folder / ratio_weights.WEIGHTS, own)
+
+    def check(self, counts: Counts) -> None:
+        """Check that the observed spectrum (1, n_channels) is like those that it was trained with.
+
+        Raises
+        ------
+        IcflowError
+        """
+        if self._network.unlike(self._inputs(counts)).any():
+            name = self._hypotheses.settings.name
+            raise IcflowError(
+                f"ratios.{name}: the observed spectrum is unlike all that the scenarios of the "
+                "ratio lead to, so that it says nothing; give it scenarios whose priors hold the "
+                "source, or leave its detector out of observe.detectors"
+            )
+
+    def table(self, counts: Counts) -> Table:
+        """Return ln of the ratios of spectra (n, n_channels), as detectors read them."""
+        odds = self._network.log_odds(self._inputs(counts))
+        # What a detector says of simulated spectra is compared, not believed.
+        return Table({"log_ratio": odds, "unlike": np.zeros(len(odds), dtype=bool)})
+
+    def _inputs(self, counts: Counts) -> Inputs:
+        binned = self._hypotheses.binned(counts)
+        return self._hypotheses.inputs(binned, np.empty((len(binned), 0)))
+
+
+def _hypotheses(
+    settings: RatioSettings, source: SourceSettings, engine: ObservedEngine
+) -> Hypotheses:
+    """Return both scenarios as they would be observed.
+
+    Raises
+    ------
+    IcflowError
+        If the background is a spectrum of its own, or spectra of a scenario cannot be drawn.
+    """
+    from icflow.networks.ratio_weights import Hypotheses
+
+    if len(engine.behind):
+        raise IcflowError(
+            f"ratios.{settings.name}: {source.name} has a background spectrum, and networks learn "
+            "with a background that is described; give one (icflow background fit), or leave the "
+            "detector out of observe.detectors"
+        )
+    factor = Uniform(uniform=list(source.cross_normalisation))
+    first, *others = engine.companions
+    own = settings.model_copy(
+        update={
+            "modules": [
+                first,
+                *(m.model_copy(update={"cross_normalisation": factor}) for m in others),
+            ],
+            "energies": list(source.energies),
+            "thermal": _at_source(settings.thermal, source.observation),
+            "alternative": _at_source(settings.alternative, source.observation),
+            "at_truth": [],
+        }
+    )
+    return Hypotheses(own, engine.drawing(factor))
+
+
+def _at_source(scenario: Scenario, observation: Observation) -> Scenario:
+    return at_source(scenario, observation.redshift, observation.nH)

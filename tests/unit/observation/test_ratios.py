@@ -1,0 +1,188 @@
+"""Likelihood ratios for observations, trained in seconds for the spectrum that XSPEC made."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from icflow import config as configuration
+from icflow import settings as settings_of
+from icflow.config import Config
+from icflow.errors import IcflowError
+from icflow.layout import TRAINED
+from icflow.models.scenario import at_source
+from icflow.networks import ratio as networks
+from icflow.observation import fits as observed_fits
+from icflow.observation import ratios as observed_ratios
+from icflow.observation import scores as observed_scores
+from icflow.observation.engine import ObservedEngine
+from icflow.observation.ratios import Estimator
+from icflow.observation.scores import OBSERVED, REPLICAS
+from icflow.observation.simulations import Draws, Fitter, Spectra, draw_each
+from icflow.settings import ObserveSettings
+
+ROOT = Path(__file__).resolve().parents[3]
+# Enough to see that something is learnt.
+FEW = {"thermal": "2T", "alternative": "1T+IC", "at_truth": ["apec.Redshift"], "spectra": 2000,
+       "units": 32, "layers": 1, "batch": 100}  # fmt: skip
+DETECTOR = {"title": "Ratio", "method": "ratio_estimator", "ratio": "own"}
+# The source is brighter than those of the default run.
+SOURCE = {
+    "2T": {"apec.norm": {"uniform": [0.3, 0.7]}, "apec_3.norm": {"uniform": [0.05, 0.3]}},
+    "1T+IC": {"apec.norm": {"uniform": [0.3, 0.7]}, "powerlaw.norm": {"uniform": [5e-4, 5e-3]}},
+}
+NUMBER = 20
+
+
+@pytest.fixture(scope="module")
+def folder(
+    tmp_path_factory: pytest.TempPathFactory, rmf_path: Path, arf_path: Path, atomdb: Path
+) -> Any:
+    """A working directory with the resources."""
+    folder = tmp_path_factory.mktemp("ratios")
+    (folder / "resources").symlink_to(ROOT / "resources")
+    previous = Path.cwd()
+    os.chdir(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, number in (("PREPARED", 400), ("VALIDATED", 400), ("CALIBRATED", 600)):
+            patch.setattr(networks, name, number)
+        yield folder
+    os.chdir(previous)
+
+
+def loaded(**changes: Any) -> Config:
+    """Return the configuration of the example with a detector that reads a ratio."""
+    tree = configuration.load(
+        ROOT / "config.yaml", ROOT / "config" / "observe-example.yaml"
+    ).model_dump(mode="json", exclude_none=True)
+    del tree["observe"]["detectors"]["fit_discriminant"]
+    above: dict[str, Any] = {
+        "fits": {"starts": 3},
+        "observe": {"simulations": 20, "false_alarm": 0.06, "detectors": {"ratio": DETECTOR}},
+        "ratios": {"own": FEW},
+        "scenarios": {name: {"parameters": priors} for name, priors in SOURCE.items()},
+    }
+    tree = configuration.overlay(configuration.overlay(tree, above), changes)
+    return configuration.validate(tree, "config.yaml")
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> Path:
+    output = folder / "first"
+    observed_ratios.run(settings_of.observe_ratio(loaded(), "example", "own"), output)
+    return output
+
+
+def opened(config: Config) -> tuple[ObserveSettings, ObservedEngine]:
+    settings = settings_of.observe(config, "example")
+    return settings, observed_fits.open_source(settings)[1]
+
+
+def estimator(config: Config, folder: Path) -> tuple[Estimator, ObserveSettings, ObservedEngine]:
+    settings, engine = opened(config)
+    return Estimator(settings.ratios["own"], settings, engine, folder), settings, engine
+
+
+def simulated(config: Config, engine: ObservedEngine, name: str) -> tuple[np.ndarray, list[Any]]:
+    """Return spectra like the example of which scenarios draw the parameters."""
+    scenario = at_source(config.scenarios[name], 0.0432, 0.00858)
+    random = np.random.default_rng(1)
+    model = at_source(config.fits.models[name], 0.0432, 0.00858)
+    standard = observed_fits.best_fits(engine, {name: model})[name].values
+    truth = []
+    for _ in range(NUMBER):
+        drawn = {
+            parameter: float(prior.quantile(random.random()))
+            for parameter, prior in scenario.parameters.items()
+            if hasattr(prior, "quantile")
+        }
+        backgrounds = {n: 1.0 for n in standard if n.startswith("background.")}
+        truth.append({**standard, **drawn, **backgrounds})
+        if name == "2T":
+            truth[-1]["apec_3.Abundanc"] = truth[-1]["apec.Abundanc"]
+    return draw_each(engine, model, truth, Draws(1, f"test/{name}")), truth
+
+
+def test_ratios_tell_spectra_like_the_observed_one_apart(trained: Path) -> None:
+    config = loaded()
+    own, settings, engine = estimator(config, trained)
+    # The observed spectrum is like those of the training.
+    own.check(engine.counts[None])
+    sets, models = {}, {n: at_source(m, 0.0432, 0.00858) for n, m in settings.models.items()}
+    fitter = Fitter(engine, settings.observe, models, "powerlaw.norm", 1e-4)
+    sets[OBSERVED] = fitter.fit(engine.counts[None])
+    for name in ("2T", "1T+IC"):
+        sets[name] = fitter.fit(*simulated(config, engine, name))
+    sets[REPLICAS] = Spectra(sets["2T"].counts, sets["2T"].fits, sets["2T"].added, sets["2T"].truth)
+    tables = {name: own.table(spectra.counts) for name, spectra in sets.items()}
+    thermal, with_ic = (np.asarray(tables[name]["log_ratio"]) for name in ("2T", "1T+IC"))
+    assert np.median(thermal) < -1
+    assert np.median(with_ic) > 1
+    # As the analysis judges them.
+    scores = observed_scores.judge(settings.observe, sets, 1, ratios={"own": tables})
+    score = scores["ratio"]
+    assert score.threshold == 0.0
+    assert score.score == pytest.approx(float(tables[OBSERVED]["log_ratio"][0]))
+    assert score.scores["1T+IC"] == pytest.approx(with_ic)
+    assert 0 < score.false_alarm <= 1
+
+
+def test_an_interrupted_training_gives_the_same_bytes(
+    trained: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, output = settings_of.observe_ratio(loaded(), "example", "own"), folder / "again"
+    whole, calls = networks._Trainer._take_step, 0
+
+    def interrupted(trainer: Any, *batch: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 20:
+            raise KeyboardInterrupt
+        whole(trainer, *batch)
+
+    monkeypatch.setattr(networks._Trainer, "_take_step", interrupted)
+    monkeypatch.setattr(networks._Clock, "tick", lambda clock: clock.call and clock.call())
+    with pytest.raises(KeyboardInterrupt):
+        observed_ratios.run(settings, output)
+    monkeypatch.setattr(networks._Trainer, "_take_step", whole)
+    drawn = []
+    monkeypatch.setattr(
+        networks._Trainer, "_seen",
+        lambda self, purpose, n, own=networks._Trainer._seen: drawn.append(purpose)
+        or own(self, purpose, n),
+    )  # fmt: skip
+    observed_ratios.run(settings, output)
+    # The pieces were drawn before; what tells that they are the right ones is drawn again.
+    assert drawn == ["validation"]
+    assert sorted(path.name for path in output.iterdir()) == sorted(TRAINED)
+    for name in TRAINED:
+        assert (output / name).read_bytes() == (trained / name).read_bytes()
+
+
+def test_what_the_scenarios_do_not_hold_is_refused(trained: Path) -> None:
+    own, _, engine = estimator(loaded(), trained)
+    # As bright as those of the default run.
+    with pytest.raises(IcflowError, match=r"ratios\.own: the observed spectrum is unlike all"):
+        own.check(engine.counts[None] // 5)
+
+
+def test_a_ratio_of_another_training_is_refused(trained: Path) -> None:
+    other = loaded(observations={"example": {"redshift": 0.05}})
+    with pytest.raises(IcflowError, match=r"trained with other settings of ratios\.own"):
+        estimator(other, trained)
+
+
+def test_ratios_that_cannot_be_estimated_are_refused_first(folder: Path) -> None:
+    config = loaded(ratios={"own": {"at_truth": ["apec.kT"]}})
+    with pytest.raises(IcflowError, match=r"detectors\.ratio\.ratio: own takes apec\.kT as known"):
+        observed_scores.check(settings_of.observe(config, "example"))
+    with pytest.raises(IcflowError, match=r"detectors\.ratio\.ratio is 'none', allowed: own"):
+        loaded(observe={"detectors": {"ratio": {"ratio": "none"}}})
+    settings, engine = opened(loaded())
+    engine.behind = np.ones(engine.n_channels)
+    with pytest.raises(IcflowError, match="example has a background spectrum, and networks learn"):
+        Estimator(settings.ratios["own"], settings, engine, folder)
