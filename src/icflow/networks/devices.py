@@ -15,7 +15,8 @@ def prepare(threads: int) -> None:
     torch.set_num_threads(threads)
     # cuBLAS is deterministic with this; it must be set before the first use of a GPU.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
+    # As `torch.use_deterministic_algorithms` does, which imports the compiler for a second first.
+    torch.set_deterministic_debug_mode("error")
     # Filling every new tensor with NaN first helps to find bugs only.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     _keep_freed_memory()

@@ -13,8 +13,8 @@ from icflow.networks import devices
 @pytest.fixture(autouse=True, scope="module")
 def prepared() -> Iterator[None]:
     """One thread and deterministic algorithms, as in the stages."""
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    before = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     devices.prepare(1)
     yield
     torch.set_num_threads(before[0])
-    torch.use_deterministic_algorithms(before[1])
+    torch.set_deterministic_debug_mode(before[1])
