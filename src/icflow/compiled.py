@@ -5,6 +5,10 @@ of several copies, each optimised next to its caller, is taken by the name that
 they share: which one depends on what was compiled or loaded first, and sums in
 another order differ in their last digits. A rerun has to give the same bytes.
 
+So every call is a copy, and the time that a function takes to compile goes by its size with all
+of these: large ones are called in few places, with arrays that lie in one order, and whatever
+numpy does to whole arrays is a loop where it can be (`put`).
+
 Compiled functions are kept in the user's cache under the content of their source: every
 clone, installation and project of the same code shares them, and versions lie side by side.
 An edit of a function compiles it anew, and its callers, wherever they stand; one process

@@ -88,17 +88,30 @@ def test_compiled_functions_are_put_into_their_callers() -> None:
         assert function.targetoptions["forceinline"], function.py_func
 
 
-def test_an_edit_of_what_is_called_compiles_the_caller_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("inner", "made"),
+    [
+        (INNER, ["inner", "outer"]),
+        (
+            INNER.replace("import strict", "import inner as part").replace("@strict", "@part"),
+            ["outer"],
+        ),
+    ],
+    ids=["alone", "part"],
+)
+def test_an_edit_of_what_is_called_compiles_the_caller_anew(
+    tmp_path: Path, inner: str, made: list[str]
+) -> None:
     kept = tmp_path / "kept"
-    write(tmp_path, inner=INNER, outer=OUTER, main=MAIN)
-    assert calculate(tmp_path, 1, kept) == [[70.0, ["inner", "outer"]]]
+    write(tmp_path, inner=inner, outer=OUTER, main=MAIN)
+    assert calculate(tmp_path, 1, kept) == [[70.0, made]]
     assert calculate(tmp_path, 1, kept) == [[70.0, []]]
-    write(tmp_path, inner=INNER.replace("+ 1.0", "+ 2.0"))
-    assert calculate(tmp_path, 1, kept) == [[80.0, ["inner", "outer"]]]
-    write(tmp_path, inner=INNER.replace("SCALE = 2.0", "SCALE = 3.0"))
-    assert calculate(tmp_path, 1, kept) == [[100.0, ["inner", "outer"]]]
+    write(tmp_path, inner=inner.replace("+ 1.0", "+ 2.0"))
+    assert calculate(tmp_path, 1, kept) == [[80.0, made]]
+    write(tmp_path, inner=inner.replace("SCALE = 2.0", "SCALE = 3.0"))
+    assert calculate(tmp_path, 1, kept) == [[100.0, made]]
     # What was there before is there still.
-    write(tmp_path, inner=INNER)
+    write(tmp_path, inner=inner)
     assert calculate(tmp_path, 1, kept) == [[70.0, []]]
 
 
