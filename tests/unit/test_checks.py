@@ -293,11 +293,12 @@ OBSERVED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "ratio": (
         {
-            "ratios": {"z": {"thermal": "2T", "alternative": "1T+IC"}},
+            "ratios": {
+                "z": {"thermal": "2T", "alternative": "1T+IC", "at_truth": ["apec.kT"]},
+            },
             "observe": {"detectors": {"delta_cstat": {"method": "ratio_estimator", "ratio": "z"}}},
         },
-        "observe.detectors.delta_cstat.method is 'ratio_estimator', which reads ratios; they are "
-        "not made for observations",
+        "observe.detectors.delta_cstat.ratio: z takes apec.kT as known",
     ),
     "component": ({"observe": {"ic": "bknpower"}}, "observe.ic is 'bknpower', which fits.models."),
     "few to learn from": (
