@@ -44,6 +44,8 @@ localrules:
 rule all:
     default_target: True
     input:
+        # Where scores are there, weights that an interrupted training has lost would not be missed.
+        per_fold(TRAINED / "weights.safetensors"),
         RESULTS.tables,
         FIGURES,
         RESULTS.record,
