@@ -148,7 +148,8 @@ class _Kernels(FunctionCache):
         except OSError:
             return None
         except (pickle.UnpicklingError, EOFError, ValueError, AttributeError, IndexError):
-            self.flush()  # type: ignore[no-untyped-call]
+            with suppress(OSError):  # a folder that cannot be written
+                self.flush()  # type: ignore[no-untyped-call]
             return None
 
     def release(self) -> None:

@@ -140,6 +140,24 @@ def test_what_is_damaged_is_compiled_anew(tmp_path: Path, kind: str) -> None:
     assert calculate(tmp_path, 1, kept) == [[70.0, []]]
 
 
+def test_what_is_damaged_is_compiled_where_nothing_can_be_written(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    write(tmp_path, inner=INNER, outer=OUTER, main=MAIN)
+    calculate(tmp_path, 1, kept)
+    (damaged,) = kept.glob("outer*.nbi")
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    # Root, who may run these tests, writes everywhere.
+    refuse = """
+from numba.core.caching import IndexDataCacheFile
+def refuse(*_):
+    raise PermissionError("read only")
+IndexDataCacheFile.flush = IndexDataCacheFile.save = refuse
+"""
+    write(tmp_path, main=refuse + MAIN)
+    (value, names), *_ = calculate(tmp_path, 1, kept)
+    assert value == 70.0 and "outer" in names
+
+
 def test_one_process_compiles_and_the_other_waits(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     write(tmp_path, inner=INNER, outer=OUTER, main=MAIN)
