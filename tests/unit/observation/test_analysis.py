@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 import yaml
 from astropy.io import fits
 from matplotlib.text import Text
+from observed_example import example, working_in
 from scipy.stats import kstest
 
 import icflow
@@ -48,26 +48,13 @@ def folder(
     tmp_path_factory: pytest.TempPathFactory, rmf_path: Path, arf_path: Path, atomdb: Path
 ) -> Any:
     """A working directory with the resources."""
-    folder = tmp_path_factory.mktemp("observe")
-    (folder / "resources").symlink_to(ROOT / "resources")
-    previous = Path.cwd()
-    os.chdir(folder)
-    yield folder
-    os.chdir(previous)
+    with working_in(tmp_path_factory.mktemp("observe")) as folder:
+        yield folder
 
 
 def loaded(**observing: Any) -> Config:
     """Return the configuration of the example with few simulations."""
-    tree = configuration.load(
-        ROOT / "config.yaml", ROOT / "config" / "observe-example.yaml"
-    ).model_dump(mode="json", exclude_none=True)
-    del tree["observe"]["detectors"]["fit_discriminant"]
-    above = {
-        "fits": {"starts": 3},
-        "observe": {"simulations": 20, "false_alarm": 0.06},
-        "observations": observing,
-    }
-    return configuration.validate(configuration.overlay(tree, above), "config.yaml")
+    return example({"observations": observing})
 
 
 def with_network(config: Config, network: str) -> Config:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from observed_example import example, working_in
 
-from icflow import config as configuration
 from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.errors import IcflowError
@@ -43,31 +42,23 @@ def folder(
     tmp_path_factory: pytest.TempPathFactory, rmf_path: Path, arf_path: Path, atomdb: Path
 ) -> Any:
     """A working directory with the resources."""
-    folder = tmp_path_factory.mktemp("ratios")
-    (folder / "resources").symlink_to(ROOT / "resources")
-    previous = Path.cwd()
-    os.chdir(folder)
-    with pytest.MonkeyPatch.context() as patch:
+    with (
+        working_in(tmp_path_factory.mktemp("ratios")) as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         for name, number in (("PREPARED", 400), ("VALIDATED", 400), ("CALIBRATED", 600)):
             patch.setattr(networks, name, number)
         yield folder
-    os.chdir(previous)
 
 
 def loaded(**changes: Any) -> Config:
     """Return the configuration of the example with a detector that reads a ratio."""
-    tree = configuration.load(
-        ROOT / "config.yaml", ROOT / "config" / "observe-example.yaml"
-    ).model_dump(mode="json", exclude_none=True)
-    del tree["observe"]["detectors"]["fit_discriminant"]
-    above: dict[str, Any] = {
-        "fits": {"starts": 3},
-        "observe": {"simulations": 20, "false_alarm": 0.06, "detectors": {"ratio": DETECTOR}},
+    above = {
+        "observe": {"detectors": {"ratio": DETECTOR}},
         "ratios": {"own": FEW},
         "scenarios": {name: {"parameters": priors} for name, priors in SOURCE.items()},
     }
-    tree = configuration.overlay(configuration.overlay(tree, above), changes)
-    return configuration.validate(tree, "config.yaml")
+    return example(above, changes)
 
 
 @pytest.fixture(scope="module")
