@@ -65,7 +65,7 @@ class Hypotheses:
 
     def binned(self, counts: Counts) -> Integers:
         """Return spectra (n, n_channels) in the bins that are fitted."""
-        selection = self.engine.selection(self.settings.energies)
+        selection = self.populations[0].selection
         starts, _ = bins_of(selection)
         inside = counts[:, selection.channels]
         return np.asarray(np.add.reduceat(inside, starts, axis=1, dtype=np.int64))
@@ -90,11 +90,8 @@ def train_for(hypotheses: Hypotheses, output: Path, threads: int) -> None:
 
     Parameters
     ----------
-    output : path
-        Folder that gets ``weights.safetensors`` and ``history.ecsv``; while the
-        training runs it holds a checkpoint, from which a killed training goes on.
-    threads : int
-        Threads of the arithmetic. The last digits of the weights depend on it.
+    output, threads
+        As of `icflow.networks.fold.run`.
 
     Raises
     ------

@@ -276,9 +276,8 @@ class ObservedEngine:
 
         No model explains them: C rises by hundreds for each bin that has some.
         """
-        foldings, counts = self.engine.foldings, self.source_counts.astype(np.float64)
-        photons = [np.ones(len(folding.response.area)) for folding in foldings]
-        reach = [f.response.fold(one) for f, one in zip(foldings, photons, strict=True)]
+        counts = self.source_counts.astype(np.float64)
+        reach = [folding.response.reach for folding in self.engine.foldings]
         every = [np.concatenate(reach), *self.engine.backgrounds.values()]
         data = Data(counts, *self.groups)
         unreached = (summed(data, np.abs(every).sum(axis=0)) == 0) & (self.ratio == 0)

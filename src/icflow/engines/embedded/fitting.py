@@ -228,16 +228,15 @@ class Fitter:
         They are looked at again from each that is lower: the farther away, the
         less is known about them.
         """
-        lower: Minimum | None = best
-        while lower is not None:
-            best, lower = lower, None
+        while True:
             for start in self._promising(data, shapes, best.theta, CLOSE, MOST_CLOSE):
                 (end,) = self._descend(shapes, data, self.others, [start])
                 if end.cstat < best.cstat - AGREE:
-                    lower = end
                     break
                 best = min(best, end, key=by_cstat)
-        return best
+            else:
+                return best
+            best = end
 
     def _rivals(
         self, data: Data, shapes: Shapes, best: Minimum, within: float, most: int

@@ -111,9 +111,7 @@ def photons_at(table: PlasmaTable, redshift: float) -> Floats:
     stretch = 1.0 + redshift
     up_to = np.empty((n_rows + 1, n))
     for e in range(n_rows + 1):
-        position = (table.energies[e] * stretch - table.grid[0]) / table.grid[1]
-        k = min(max(int(position), 0), len(cumulative) - 2)
-        t = min(max(position - k, 0.0), 1.0)
+        k, t = _below(table, table.energies[e] * stretch)
         for i in range(n):
             up_to[e, i] = (1 - t) * cumulative[k, i] + t * cumulative[k + 1, i]
     photons = up_to[1:] - up_to[:-1]
@@ -222,9 +220,7 @@ def _mix_photons(
     n_rows, stretch = len(table.energies) - 1, 1.0 + redshift
     below = 0.0
     for e in range(n_rows + 1):
-        position = (table.energies[e] * stretch - table.grid[0]) / table.grid[1]
-        k = min(max(int(position), 0), len(table.cumulative) - 2)
-        t = min(max(position - k, 0.0), 1.0)
+        k, t = _below(table, table.energies[e] * stretch)
         value = 0.0
         for i in range(len(amounts)):
             for part in range(2):
@@ -240,6 +236,14 @@ def _mix_photons(
     for k in range(len(bins)):
         if 0 <= bins[k] < n_rows:
             photons[bins[k]] += strength[k] / stretch
+
+
+@strict
+def _below(table: PlasmaTable, energy: float) -> tuple[int, float]:
+    """Return the edge of the cumulative spectrum below an energy, and the share of the next."""
+    position = (energy - table.grid[0]) / table.grid[1]
+    k = min(max(int(position), 0), len(table.cumulative) - 2)
+    return k, min(max(position - k, 0.0), 1.0)
 
 
 @strict

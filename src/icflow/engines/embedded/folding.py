@@ -106,6 +106,11 @@ class Response:
         return counts if photons.ndim > 1 else counts[0]
 
     @cached_property
+    def reach(self) -> Floats:
+        """Counts/s per channel for a photon/cm²/s in every model bin: 0 where no model leads."""
+        return self.fold(np.ones(len(self.energies) - 1))
+
+    @cached_property
     def _runs(self) -> Runs:
         return runs_of(self.rmf.matrix, self._digest)
 
@@ -343,8 +348,7 @@ class Folding:
         IcflowError
             If the response leads none there.
         """
-        photons = np.ones(len(self.response.energies) - 1)
-        if not np.any(self.response.fold(photons, channels=channels) > 0):
+        if not np.any(self.response.reach[channels] > 0):
             raise IcflowError(
                 f"{self.response.rmf.path}: no photon leads to a count between the energies of the "
                 "fit, by this matrix and its effective area; give the response of the spectrum"

@@ -303,7 +303,16 @@ def with_slopes(shapes: Shapes, data: Data, box: Box, theta: Floats) -> tuple[Fl
 def linearised(
     shapes: Shapes, data: Data, box: Box, theta: Floats
 ) -> tuple[Floats, Floats, Floats]:
-    """Return derivatives, as `derivatives` does, and information, as `information` does."""
+    """Return the derivatives of the binned counts, the information and half the slope of C.
+
+    Returns
+    -------
+    slopes : ndarray, shape (n_free, n_bins)
+    info : ndarray, shape (n_free, n_free)
+        The observed information.
+    slope : ndarray, shape (n_free,)
+        Half the gradient of C.
+    """
     n, n_bins = len(box.free), len(data.counts)
     model, slopes = with_slopes(shapes, data, box, theta)
     info, push = np.empty((n, n)), np.empty(n)
