@@ -18,8 +18,7 @@ LOST = (
     "baseline/test_2T/1T+IC_free/*",
     "baseline/test_1T+IC/2T_fixed_plain/*",
     "integrate/test_2T/2T_fixed/*",
-    # No one asks for the weights of a fold whose scores are there.
-    "train/cae/fold-1/*",
+    "train/cae/*/*",
     "score/*/fold-1*",
     "components/*",
     "fluxes/*",
