@@ -1,14 +1,12 @@
-"""Loss against CPU time of the two recipes of training, and what parts of the network do.
+"""Losses of trainings with the two recipes, and what parts of the network do.
 
-    python benchmarks/recipes.py [--results results] [--spectra 1250] [--paper 60] [--fast 6 12 20]
+    python benchmarks/recipes.py --curves results/train/cae/fold-0 OTHER/train/cae/fold-0 ...
     python benchmarks/recipes.py --parts [--without skips again] [--config FILE ...] [--seeds 1]
 
-Trains the CAE in one fold on the first simulated spectra of a run: with the
-recipe `paper` (batches of 150) for some epochs, and with the recipe `fast`
-(batches of 64) from scratch for each of several numbers of epochs, because its
-schedule ends with the last one. Writes the curves as `recipes.ecsv` and draws
-them as `recipes.png` (``--output``); ``--draw`` only draws. CPU seconds, user
-and system together.
+With ``--curves``, folders of trained folds, prints the lowest losses of each
+training and when the first recipe `paper` among them got there, and draws losses
+against epochs as `recipes.png` (``--output``). An epoch costs the same CPU time in
+batches of any size; ``--parts`` measures it.
 
 With ``--parts`` the CAE is trained as the configuration says (``--config`` lays
 files over `config.yaml`), as published and without some of the three parts in
@@ -32,7 +30,7 @@ from unittest import mock
 
 import numpy as np
 import torch
-from astropy.table import Table, vstack
+from astropy.table import Table
 from torch import Tensor, nn
 
 from icflow import config as configuration
@@ -45,6 +43,7 @@ from icflow.detection.roc import auc
 from icflow.layout import Layout
 from icflow.networks import devices, training
 from icflow.networks.data import Channels, LabelScale, select_channels, split
+from icflow.networks.fold import HISTORY
 from icflow.networks.inputs import read_inputs, training_labels
 from icflow.networks.network import PublishedAutoencoder, create
 from icflow.networks.scores import Scorer
@@ -53,49 +52,37 @@ from icflow.networks.weights import Description
 from icflow.ogip.response import read_rmf
 from icflow.publish.figures import style
 from icflow.settings import TrainSettings
-from icflow.tables import read_table, stack, write_table
+from icflow.tables import read_table, stack
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
-PAPER, FAST = {"recipe": "paper", "batch": 150}, {"recipe": "fast", "batch": 64}
 DEAD = 1e-3  # scatter of a latent, of labels that scatter by 0.3, below which it says nothing
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="loss against CPU time of both recipes")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--curves", type=Path, nargs="+", help="folders of trained folds")
+    parser.add_argument("--output", type=Path, default=Path(), help="folder of the figure")
     parser.add_argument("--results", type=Path, default=Path("results"))
-    parser.add_argument("--output", type=Path, default=Path())
-    parser.add_argument("--spectra", type=int, default=1250)
-    parser.add_argument("--paper", type=int, default=60, help="epochs of the recipe paper")
-    parser.add_argument("--fast", type=int, nargs="+", default=[6, 12, 20], help="of fast")
-    parser.add_argument("--draw", action="store_true", help="draw what was measured before")
     parser.add_argument("--parts", action="store_true", help="leave out parts of the network")
     parser.add_argument("--without", choices=PARTS, nargs="*", help="these only, all together")
     parser.add_argument("--config", type=Path, nargs="*", default=[], help="laid over config.yaml")
     parser.add_argument("--latents", action="store_true", help="count dead latents, score nothing")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each network")
     args = parser.parse_args()
-    if args.parts:
+    if args.curves:
+        histories = [read_table(folder / HISTORY) for folder in args.curves]
+        print_table(histories)
+        draw(histories, args.output / "recipes.png")
+    elif args.parts:
         compare_parts(args)
-        return
-    path = args.output / "recipes.ecsv"
-    if not args.draw:
-        devices.prepare(1)
-        runs = [FAST | {"epochs": epochs} for epochs in args.fast] + [
-            PAPER | {"epochs": args.paper}
-        ]
-        curves: list[Table] = []
-        for run in runs:
-            curves.append(measure(settings(run | {"spectra": args.spectra}), args.results))
-            write_table(path, vstack(curves, metadata_conflicts="silent"))
-    table = read_table(path)
-    print_table(table)
-    draw(table, args.output / "recipes.png")
+    else:
+        parser.error("say --curves with folders of trained folds, or --parts")
 
 
-def settings(change: dict[str, object], files: Sequence[Path] = ()) -> Config:
-    """Return the default configuration, files laid over it, with another training."""
+def settings(files: Sequence[Path]) -> Config:
+    """Return the default configuration, files laid over it, that trains on the CPU."""
     base = configuration.load(CONFIG, *files).model_dump(mode="json", exclude_none=True)
-    above = {"autoencoder": {"training": change | {"device": "cpu"}}}
+    above = {"autoencoder": {"training": {"device": "cpu"}}}
     return configuration.validate(configuration.overlay(base, above), str(CONFIG))
 
 
@@ -128,31 +115,6 @@ def read(config: Config, results: Path) -> Data:
         for rows in (parts.train, parts.selection)
     )
     return Data(own, scale, sample, selection)
-
-
-def measure(config: Config, results: Path) -> Table:
-    """Train the CAE in fold 0; return CPU time and losses after each epoch."""
-    own, _, sample, selection = read(config, results)
-    cuts = own.training
-    marks = []
-    started = cpu()
-
-    def report(line: str) -> None:
-        marks.append(cpu() - started)
-        print(f"{cuts.recipe}, {marks[-1]:.1f} CPU s, {line}", file=sys.stderr, flush=True)
-
-    trained = training.train(own, sample, selection, report=report)
-    size = len(trained.history)
-    return Table(
-        {
-            "recipe": [cuts.recipe] * size,
-            "epochs": np.full(size, cuts.epochs),
-            "cpu_time": np.round(marks, 1),
-            "selection_loss": [float(f"{row.selection_loss:.4g}") for row in trained.history],
-            "selection_misfit": [float(f"{row.selection_misfit:.4g}") for row in trained.history],
-        },
-        meta={"spectra": cuts.spectra},
-    )
 
 
 def cpu() -> float:
@@ -204,7 +166,7 @@ DETECTED = (
 def compare_parts(args: argparse.Namespace) -> None:
     """Train the CAE without each choice of parts and print what each training came to."""
     devices.prepare(1)
-    config = settings({}, args.config)
+    config = settings(args.config)
     choices = [
         choice for size in range(len(PARTS) + 1) for choice in itertools.combinations(PARTS, size)
     ]
@@ -301,50 +263,50 @@ def detected(config: Config, results: Path, scorer: Scorer) -> list[str]:
 # --- curves ------------------------------------------------------------------------
 
 
-def runs_of(table: Table) -> list[Table]:
-    """Return the curve of each run."""
-    keys = dict.fromkeys(zip(table["recipe"], table["epochs"], strict=True))
-    return [table[(table["recipe"] == r) & (table["epochs"] == e)] for r, e in keys]
+def title(history: Table) -> str:
+    """Return the recipe of a training, and how many epochs of how many spectra it has."""
+    own = history.meta["training"]
+    spectra = own["spectra"] * (own["folds"] - 2) // own["folds"]
+    return f"{own['recipe']}, {own['epochs']} epochs of {spectra:,}"
 
 
-def print_table(table: Table) -> None:
-    """Print the lowest loss of each run, and when the recipe paper had reached it."""
-    paper = runs_of(table[table["recipe"] == "paper"])[0]
-    reached = np.minimum.accumulate(np.asarray(paper["selection_loss"]))
-    for run in runs_of(table):
-        best, spent = float(np.min(run["selection_loss"])), float(run["cpu_time"][-1])
+def print_table(histories: Sequence[Table]) -> None:
+    """Print the lowest loss of each training, and when the recipe paper had reached it."""
+    papers = [run for run in histories if run.meta["training"]["recipe"] == "paper"]
+    if not papers:
+        sys.exit("None of these folds was trained with the recipe paper, which others are held to")
+    reached = papers[0]["selection_loss"]
+    print(
+        "| training | lowest loss | lowest misfit | `paper` gets there |\n| --- | --- | --- | --- |"
+    )
+    for run in histories:
+        best = float(np.min(run["selection_loss"]))
         later = np.flatnonzero(reached <= best)
-        when = f"{paper['cpu_time'][later[0]]:.0f} CPU s" if later.size else "never"
-        print(
-            f"{run['recipe'][0]:5} {run['epochs'][0]:4d} epochs  {spent:6.0f} CPU s  lowest loss "
-            f"{best:.4f}, misfit {np.min(run['selection_misfit']):.2e}; paper gets there: {when}"
-        )
+        when = f"after {later[0] + 1} epochs" if later.size else "never"
+        misfit = float(np.min(run["selection_misfit"]))
+        print(f"| {title(run)} | {best:.2g} | {misfit:.2g} | {when} |")
 
 
-def draw(table: Table, path: Path) -> None:
-    """Draw loss and misfit against CPU time."""
+def draw(histories: Sequence[Table], path: Path) -> None:
+    """Draw loss and misfit against epochs."""
     with style.context():
         figure, axes = style.grid(1, 2, style.DOUBLE_COLUMN, 2.7, sharex=True)
-        for panel, column, title in zip(
+        for panel, column, label in zip(
             axes[0],
             ("selection_loss", "selection_misfit"),
             ("Selection loss", f"Selection MSE ({style.SQUARED_RATE})"),
             strict=True,
         ):
-            shades = iter((style.SKY, style.BLUE, style.GREEN, style.BLACK))
-            for run in runs_of(table):
-                recipe, epochs = str(run["recipe"][0]), int(run["epochs"][0])
-                paper = recipe == "paper"
-                panel.plot(
-                    run["cpu_time"], run[column], lw=1.2 if paper else 1.0,
+            shades = itertools.cycle((style.BLUE, style.GREEN, style.SKY, style.BLACK))
+            for run in histories:
+                paper = run.meta["training"]["recipe"] == "paper"
+                epochs, losses = np.asarray(run["epoch"]) + 1, np.asarray(run[column])
+                (line,) = panel.plot(
+                    epochs, losses, lw=1.2 if paper else 1.0, label=title(run),
                     color=style.VERMILLION if paper else next(shades),
-                    label=f"{recipe}, {epochs} epochs",
                 )  # fmt: skip
-                panel.plot(
-                    run["cpu_time"][-1], run[column][-1], "o", ms=3.5,
-                    color=panel.lines[-1].get_color(),
-                )  # fmt: skip
-            panel.set(xscale="log", yscale="log", xlabel="CPU time (s)", ylabel=title)
+                panel.plot(epochs[-1], losses[-1], "o", ms=3.5, color=line.get_color())
+            panel.set(xscale="log", yscale="log", xlabel="Epoch", ylabel=label)
         axes[0, 0].legend()
         style.save(figure, path, 200)
 

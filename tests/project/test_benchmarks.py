@@ -272,46 +272,30 @@ def write_labels(folder: Path, truth: dict[str, np.ndarray]) -> None:
     fits.write(path)
 
 
-def test_both_recipes_are_trained_and_their_curves_kept(
-    root: Path, rmf_path: Path, tmp_path: Path
-) -> None:
-    truth = write_shard(tmp_path, "train_2T", 200)
-    write_labels(tmp_path, truth)
-    folders = ["--results", tmp_path, "--output", tmp_path]
-    printed = run(
-        root, "recipes.py", *folders, "--spectra", "200", "--paper", "2", "--fast", "1", "2"
-    )
-    table = Table.read(tmp_path / "recipes.ecsv")
-    assert table.colnames == [
-        "recipe", "epochs", "cpu_time", "selection_loss", "selection_misfit"
-    ]  # fmt: skip
-    assert table["recipe"].tolist() == ["fast"] * 3 + ["paper"] * 2
-    assert table["epochs"].tolist() == [1, 2, 2, 2, 2]
-    assert table.meta["spectra"] == 200
-    assert (np.diff(table["cpu_time"][-2:]) > 0).all()
-    # The loss is the misfit and a tenth of the distance from the labels.
-    assert (table["selection_misfit"] < table["selection_loss"]).all()
-    assert [line.split()[:2] for line in printed.splitlines()] == [
-        ["fast", "1"], ["fast", "2"], ["paper", "2"]
-    ]  # fmt: skip
-    assert (tmp_path / "recipes.png").stat().st_size > 10_000
-
-
 def test_recipes_are_compared_by_when_the_published_one_gets_there(
-    root: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, tmp_path: Path
 ) -> None:
-    rows = [
-        ("fast", 2, 4.0, 0.5, 0.05), ("fast", 2, 8.0, 0.2, 0.01),
-        ("fast", 1, 5.0, 0.09, 0.02),
-        ("paper", 3, 10.0, 0.9, 0.10), ("paper", 3, 20.0, 0.1, 0.02),
-        ("paper", 3, 30.0, 0.3, 0.03),
-    ]  # fmt: skip
-    names = ["recipe", "epochs", "cpu_time", "selection_loss", "selection_misfit"]
-    module(root, "recipes.py").print_table(Table(rows=rows, names=names))
-    two, one, paper = capsys.readouterr().out.splitlines()
-    assert "8 CPU s  lowest loss 0.2000, misfit 1.00e-02; paper gets there: 20 CPU s" in two
-    assert "5 CPU s  lowest loss 0.0900, misfit 2.00e-02; paper gets there: never" in one
-    assert "30 CPU s  lowest loss 0.1000" in paper
+    losses = {("fast", 2): (0.5, 0.2), ("fast", 1): (0.09,), ("paper", 3): (0.9, 0.1, 0.3)}
+    folders = []
+    for number, ((recipe, epochs), values) in enumerate(losses.items()):
+        training = {"recipe": recipe, "epochs": epochs, "spectra": 1250, "folds": 10}
+        folders.append(tmp_path / f"fold-{number}")
+        folders[-1].mkdir()
+        Table(
+            {
+                "epoch": np.arange(epochs),
+                "selection_loss": values,
+                "selection_misfit": np.array(values) / 10,
+            },
+            meta={"training": training},
+        ).write(folders[-1] / "history.ecsv")
+    _, _, two, one, paper = run(
+        root, "recipes.py", "--curves", *folders, "--output", tmp_path
+    ).splitlines()
+    assert two == "| fast, 2 epochs of 1,000 | 0.2 | 0.02 | after 2 epochs |"
+    assert one == "| fast, 1 epochs of 1,000 | 0.09 | 0.009 | never |"
+    assert paper == "| paper, 3 epochs of 1,000 | 0.1 | 0.01 | after 2 epochs |"
+    assert (tmp_path / "recipes.png").stat().st_size > 10_000
 
 
 def test_parts_of_the_network_are_left_out(root: Path, rmf_path: Path, tmp_path: Path) -> None:
