@@ -96,9 +96,7 @@ def engine(wrong: bool = False) -> ObservedEngine:
     systematics = None
     if wrong:
         run = config.load(ROOT / "config.yaml", ROOT / "config/systematics.yaml")
-        given = run.modules[0].systematics
-        scatters = {name: given.scatter_of(name) for name in engine().engine.backgrounds}
-        systematics = given.model_copy(update={"background": scatters})
+        systematics = run.modules[0].systematics
     return ObservedEngine([module], settings(), False, settings().atomic_data, systematics)
 
 

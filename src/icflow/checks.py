@@ -170,7 +170,8 @@ def _check_integrals(config: Config) -> None:
             if drawn and parameter.endswith(".Redshift"):
                 raise IcflowError(
                     f"integrals.{name}.at_truth lacks {parameter}, which has a prior that cannot "
-                    "be integrated over; add it"
+                    "be integrated over; add it, or take a ratio_estimator (config/ratio.yaml), "
+                    "which averages over it"
                 )
 
 
