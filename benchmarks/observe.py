@@ -91,12 +91,10 @@ def scenarios() -> dict[str, Scenario]:
 
 @functools.cache
 def engine(wrong: bool = False) -> ObservedEngine:
-    """Return the engine of the example, wrong as `config/systematics.yaml` says or right."""
+    """Return the engine of the example, right or wrong as `config/observe-systematics.yaml`."""
     (module,) = read_observation("example", settings().observation)
-    systematics = None
-    if wrong:
-        run = config.load(ROOT / "config.yaml", ROOT / "config/systematics.yaml")
-        systematics = run.modules[0].systematics
+    given = config.load(ROOT / "config.yaml", ROOT / "config/observe-systematics.yaml")
+    systematics = given.observe.systematics if wrong else None
     return ObservedEngine([module], settings(), False, settings().atomic_data, systematics)
 
 

@@ -12,15 +12,16 @@ from pathlib import Path
 
 from icflow import inputs
 from icflow import settings as settings_of
-from icflow.config import Config, Module
+from icflow.config import Config, Module, Systematics
 from icflow.config.checks import given_systematics
 from icflow.errors import IcflowError
 from icflow.models.background import read_background
-from icflow.models.systematics import check_components
 from icflow.networks.data import Channels, select_channels
 from icflow.ogip.matching import matched
 from icflow.ogip.noticed import noticed_channels
 from icflow.ogip.response import Rmf, read_arf, read_rmf
+
+NOTHING_WRONG = Systematics()
 
 
 @contextmanager
@@ -61,18 +62,12 @@ def check_responses(config: Config) -> None:
 
 def _check_systematics(config: Config, module: Module) -> None:
     """Check that what may be wrong with a module stays within its response and its background."""
-    parts = [part.name for part in read_background(module.background)] if module.background else []
     for key, systematics, modules in given_systematics(config):
-        if module not in modules:
-            continue
-        with _naming(key):
-            if not systematics.calibrated:
-                # What the engine needs takes seconds to import.
-                from icflow.engines.embedded.calibration import Calibration
-                from icflow.engines.embedded.folding import load_response
+        if module in modules and systematics != NOTHING_WRONG:
+            # What the engine needs takes seconds to import.
+            from icflow.engines.embedded.calibration import check_within
 
-                Calibration(module.name, systematics, load_response(module.rmf, module.arf))
-            check_components(systematics, parts)
+            check_within(module.model_copy(update={"systematics": systematics}), key)
 
 
 def _check_background(path: str, rmf: Rmf) -> None:
@@ -101,7 +96,11 @@ def _check_length(config: Config, length: int) -> None:
 
 
 def check_spectra(config: Config, name: str) -> None:
-    """Check that observed spectra, their responses and the energies belong together."""
+    """Check that observed spectra, their responses and the energies belong together.
+
+    What may be wrong with them has to be of these responses and backgrounds too.
+    """
+    from icflow.observation.engine import check_systematics
     from icflow.ogip.observation import check_companions, observed_groups, read_observation
 
     settings = settings_of.observe(config, name)
@@ -114,3 +113,4 @@ def check_spectra(config: Config, name: str) -> None:
         with _naming(files.key):
             minimum = None if own else settings.group_min
             observed_groups(checked.spectrum, rmf, low, high, minimum)
+        check_systematics(checked, config.observe.systematics)

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from icflow import checks, config
+from icflow import settings as settings_of
 from icflow.cli import main
 from icflow.config import Config
 from icflow.errors import IcflowError
+from icflow.observation import analysis
+from icflow.observation import fits as observed_fits
 
 ROOT = Path(__file__).resolve().parents[2]
 OVERLAYS = sorted(
@@ -285,6 +288,10 @@ def test_an_unreadable_response_is_refused(tmp_path: Path) -> None:
     checks.check(laid(above))
 
 
+def wrong(**what: Any) -> dict[str, Any]:
+    return {"observe": {"systematics": what}}
+
+
 OBSERVED: dict[str, tuple[dict[str, Any], str]] = {
     "engine": ({"engine": "xspec"}, "engine: is 'xspec', and observations are analysed by the"),
     "method": (
@@ -313,12 +320,43 @@ OBSERVED: dict[str, tuple[dict[str, Any], str]] = {
         {"observations": {"example": {"energies": [1.0, 80.0]}}},
         "observations.example: the energies 1 to 80 keV reach outside",
     ),
+    "area outside of the response": (
+        wrong(area=[[1.0, 0.02], [79.0, 0.1]]),
+        "observe.systematics, of observations.example: systematics.area has a node at 1 keV, outsi",
+    ),
+    "energy scale out of the channels": (
+        wrong(gain={"offset": 900.0}),
+        "observe.systematics, of observations.example: systematics.gain moves energies by up to ",
+    ),
+    "component of no background": (
+        wrong(background={"lins": 0.03}),
+        "observe.systematics, of observations.example: background names 'lins', which the "
+        "background does not have; allowed: continuum, aperture, lines, focused; did you mean",
+    ),
+    "component of another background": (
+        wrong(background={"solar": 0.3}),
+        "observe.systematics, of observations.example: background names 'solar', which the",
+    ),
+    "component, but no background": (
+        wrong(background={"lines": 0.03}) | {"observations": {"example": {"background": "none"}}},
+        "of observations.example: background names 'lines', and no description of the background",
+    ),
 }
 
 
 @pytest.mark.parametrize(("above", "words"), list(OBSERVED.values()), ids=list(OBSERVED))
 def test_is_refused_of_an_observation(above: dict[str, Any], words: str) -> None:
     assert words in refused(above, "config/observe-example.yaml")
+
+
+def test_what_may_be_wrong_is_that_of_the_observation(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = ("config/observe-example.yaml", "config/observe-systematics.yaml")
+    checks.check(laid({}, *files), contents=True)
+    # Before anything is folded or fitted.
+    monkeypatch.setattr(observed_fits, "engine_for", lambda *_: pytest.fail("too late"))
+    settings = settings_of.observe(laid(wrong(area=[[1.0, 0.1], [79.0, 0.1]]), *files), "example")
+    with pytest.raises(IcflowError, match=r"^observe\.systematics, of observations\.example: "):
+        analysis.run(settings, Path("analysed"))
 
 
 def test_the_command_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,6 +42,11 @@ def check_components(systematics: Systematics, components: Sequence[str]) -> Non
     """
     given = systematics.background
     for name in given if isinstance(given, Mapping) else ():
+        if not components:
+            raise IcflowError(
+                f"background names {name!r}, and no description of the background has components "
+                "that could be wrong; leave background out"
+            )
         if name not in components:
             raise IcflowError(
                 f"background names {name!r}, which the background does not have; allowed: "

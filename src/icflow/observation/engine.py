@@ -11,6 +11,7 @@ import numpy as np
 
 from icflow.config import AtomicData, FitControl, FitModel, Free, Module, Systematics
 from icflow.engines.base import BACKGROUND, FitResult
+from icflow.engines.embedded.calibration import check_within
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.folding import FACTOR, Behind, Groups, term_photons
 from icflow.models.expression import parse
@@ -327,6 +328,20 @@ def _binned(files: SpectrumFiles, rmf: Rmf, control: FitControl, regroup: bool) 
     starts, stops = observed_groups(files.spectrum, rmf, low, high, minimum)
     used = used_channels(files.spectrum, regroup=minimum is not None)
     return binned(files.spectrum, starts, stops, used, files.behind)
+
+
+def check_systematics(files: SpectrumFiles, systematics: Systematics | None) -> None:
+    """Check that what may be wrong with an observed spectrum is of its response and background.
+
+    Raises
+    ------
+    IcflowError
+        If a node of the area lies outside of the response, the energy scale may be off by more
+        than the channels have room for, or the background has no such component.
+    """
+    if systematics is not None:
+        key = f"observe.systematics, of {files.key}"
+        check_within(_companions(files, systematics), key)
 
 
 def _companions(spectrum: SpectrumFiles, systematics: Systematics | None) -> Module:

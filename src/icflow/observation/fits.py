@@ -13,7 +13,7 @@ from icflow.engines.base import BACKGROUND, FitResult
 from icflow.engines.embedded.profile import end_of_interval
 from icflow.errors import IcflowError
 from icflow.models.expression import parse
-from icflow.observation.engine import ObservedEngine
+from icflow.observation.engine import ObservedEngine, check_systematics
 from icflow.observation.simulations import Draws, cstat_of, replicas
 from icflow.ogip.observation import SpectrumFiles, check_companions, read_observation
 from icflow.settings import SourceSettings
@@ -67,6 +67,8 @@ def open_source(
         check_companions(module, low, high).files
         for module in read_observation(settings.name, settings.observation)
     ]
+    for files in modules:
+        check_systematics(files, systematics)
     return modules, engine_for(settings, modules, systematics)
 
 

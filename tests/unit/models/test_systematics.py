@@ -78,3 +78,6 @@ def test_a_measured_parameter_is_known_as_it_was_measured() -> None:
 def test_refuses_the_scatter_of_a_component_that_is_not_there() -> None:
     with pytest.raises(IcflowError, match=r"names 'line'.*allowed: lines, cxb.*did you mean"):
         check_components(Systematics(background={"line": 0.1}), ["lines", "cxb"])
+    with pytest.raises(IcflowError, match=r"names 'lines', and no description of the background"):
+        check_components(Systematics(background={"lines": 0.1}), [])
+    check_components(Systematics(background=0.1), [])

@@ -13,9 +13,11 @@ import numpy as np
 from icflow.compiled import jit
 from icflow.config import Systematics
 from icflow.config.systematics import Gain
-from icflow.engines.embedded.folding import Response
+from icflow.engines.base import Module
+from icflow.engines.embedded.folding import Response, load_response
 from icflow.errors import IcflowError
-from icflow.models.systematics import area_names, gain_names
+from icflow.models.background import read_background
+from icflow.models.systematics import area_names, check_components, gain_names
 from icflow.typing import Floats
 
 # Sigmas that the energy scale may be off by and still lead to energies that the channels cover.
@@ -91,6 +93,23 @@ class Calibration:
         edges = (self._edges - offset) / (1 + slope)
         places = np.interp(edges, self._edges, np.arange(len(self._edges), dtype=np.float64))
         return moved(expected, places)
+
+
+def check_within(module: Module, key: str) -> None:
+    """Check that what may be wrong with a module stays within its response and its background.
+
+    Raises
+    ------
+    IcflowError
+        After the key.
+    """
+    parts = [part.name for part in read_background(module.background)] if module.background else []
+    try:
+        if not module.systematics.calibrated:
+            Calibration(module.name, module.systematics, load_response(module.rmf, module.arf))
+        check_components(module.systematics, parts)
+    except IcflowError as error:
+        raise IcflowError(f"{key}: {error}") from None
 
 
 def farthest(gain: Gain | None, energy: float) -> float:
