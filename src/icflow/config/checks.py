@@ -17,6 +17,7 @@ from icflow.config.model import Dataset, FitModel, Link, Module, Scenario
 from icflow.config.references import FileName, InFigures, marked
 from icflow.config.systematics import Systematics
 from icflow.errors import did_you_mean
+from icflow.models.priors import Prior
 from icflow.sections import check_name, listed
 
 if TYPE_CHECKING:
@@ -141,15 +142,54 @@ def given_systematics(config: Config) -> Iterator[tuple[str, Systematics, list[M
 
 def _check_systematics(config: Config) -> None:
     """Check that the engine takes the systematics, and that models have what is measured."""
-    parameters = {name for model in config.scenarios.values() for name in model.parameters}
     for key, systematics, _ in given_systematics(config):
         if config.engine == "xspec" and not systematics.calibrated:
             raise ValueError(
                 f"{key} gives area or gain, which engine: xspec cannot vary; set engine: embedded, "
                 "or leave them out"
             )
-        for parameter in systematics.known:
-            _check_allowed(f"{key}.known", parameter, parameters)
+        _check_known(config, f"{key}.known", systematics.known)
+    modules = [module for module in config.modules if module.systematics.area is not None]
+    nodes = {m.name: [energy for energy, _ in m.systematics.area or ()] for m in modules}
+    for name, energies in nodes.items():
+        first = modules[0].name
+        if energies != nodes[first]:
+            raise ValueError(
+                f"instrument.{name}.systematics.area has nodes at other energies than that of "
+                f"{first}, and the areas of all modules are wrong in the same way; give both the "
+                "same energies"
+            )
+
+
+def _check_known(config: Config, key: str, known: Mapping[str, float]) -> None:
+    """Check that what is measured is a parameter, asked for somewhere, and told something of."""
+    fits = config.fits
+    uses: list[Fit | Integrated | Ratio] = [fits.label, *fits.baseline.values()]
+    uses += [*config.integrals.values(), *config.ratios.values()]
+    asked = {parameter for use in uses for parameter in use.at_truth}
+    scenarios = config.scenarios.values()
+    for parameter, error in known.items():
+        _check_allowed(key, parameter, {name for model in scenarios for name in model.parameters})
+        if parameter not in asked:
+            raise ValueError(
+                f"{key} names {parameter!r}, which no fit, integral or ratio has under at_truth, "
+                "so that none is given what was measured; add it there, or leave it out here"
+            )
+        for name, scenario in config.scenarios.items():
+            setting = scenario.parameters.get(parameter)
+            if setting is not None and error > _width(setting):
+                raise ValueError(
+                    f"{key}.{parameter} is {error:g}, more than the {_width(setting):g} that "
+                    f"scenarios.{name} leaves it, so that nothing is known of it; give less, or "
+                    "leave it out here and under at_truth"
+                )
+
+
+def _width(setting: float | Link | Prior) -> float:
+    """Return how far from its true values a parameter can be taken for, at the most."""
+    if isinstance(setting, Prior):
+        return setting.bounds[1] - setting.bounds[0]
+    return abs(setting) if isinstance(setting, int | float) and setting else math.inf
 
 
 def _check_truths(config: Config) -> None:
@@ -171,6 +211,12 @@ def _check_truths(config: Config) -> None:
                         f"{path}.at_truth names {parameter!r}, which {where} does not have; "
                         f"allowed: {', '.join(model.parameters)}"
                         f"{did_you_mean(parameter, model.parameters)}"
+                    )
+                value = model.parameters[parameter]
+                if isinstance(use, Fit) and isinstance(value, int | float):
+                    raise ValueError(
+                        f"{path}.at_truth names {parameter!r}, which {where} fixes at {value:g}; "
+                        "write {free: [low, high]} there, and it is frozen at the truth"
                     )
             for dataset in datasets:
                 if parameter not in config.simulated(dataset).parameters:
@@ -253,17 +299,36 @@ def _check_untouched(config: Config) -> None:
 
 
 def _check_trained(config: Config) -> None:
-    """Check that ratios are asked about systematics that they know of, unless they say which."""
+    """Check that ratios tell two scenarios apart, and judge what they are trained for."""
+    for name, ratio in config.ratios.items():
+        if ratio.thermal == ratio.alternative:
+            raise ValueError(
+                f"ratios.{name}.alternative is {ratio.alternative!r}, which ratios.{name}.thermal "
+                "is too; name the scenario with IC"
+            )
     for path, detection in _evaluations(config).items():
-        for detector in detection.detectors.values():
-            ratio = config.ratios.get(detector.ratio or "")
-            if ratio is None or ratio.systematics is not None:
-                continue
+        names = [detector.ratio for detector in detection.detectors.values()]
+        for name in dict.fromkeys(name for name in names if name in config.ratios):
             for dataset in (*detection.test, *detection.validation):
-                own = config.datasets[dataset].systematics
-                if own is not None and any(own != m.systematics for m in config.modules):
-                    raise ValueError(
-                        f"{path} has ratios.{detector.ratio} judge the dataset {dataset!r}, whose "
-                        "systematics are not those of the instrument, which it is trained with; "
-                        f"say in ratios.{detector.ratio}.systematics which ones it shall know of"
-                    )
+                _check_judged(config, f"{path} has ratios.{name} judge", str(name), dataset)
+
+
+def _check_judged(config: Config, path: str, name: str, dataset: str) -> None:
+    """Check that a ratio knows of the exposure of spectra, and of what is wrong with them."""
+    ratio, own = config.ratios[name], config.datasets[dataset]
+    for module in config.modules:
+        trained, exposure = (part.exposure or module.exposure for part in (ratio, own))
+        if trained != exposure:
+            raise ValueError(
+                f"{path} the dataset {dataset!r} of {exposure:g} s, and it is trained for "
+                f"{trained:g} s; have a ratio with exposure: {exposure:g} judge it"
+            )
+    wrong = own.systematics is not None and any(
+        own.systematics != module.systematics for module in config.modules
+    )
+    if wrong and ratio.systematics is None:
+        raise ValueError(
+            f"{path} the dataset {dataset!r}, whose "
+            "systematics are not those of the instrument, which it is trained with; "
+            f"say in ratios.{name}.systematics which ones it shall know of"
+        )

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from icflow.config import Systematics
+from icflow.config import Link, Systematics
 from icflow.errors import IcflowError, did_you_mean
+from icflow.models.priors import Prior
+from icflow.models.scenario import Setting
 from icflow.seeds import of_spectrum
 from icflow.typing import Floats
 
@@ -30,7 +32,11 @@ class Deviates:
     def __getitem__(self, name: str) -> float:
         from scipy.special import ndtri  # slow to import, and most know all there is
 
-        return float(ndtri(of_spectrum(*self.key, name).random()))
+        return float(ndtri(self.probability(name)))
+
+    def probability(self, name: str) -> float:
+        """Return a number between 0 and 1, all equally likely."""
+        return of_spectrum(*self.key, name).random()
 
 
 def check_components(systematics: Systematics, components: Sequence[str]) -> None:
@@ -117,22 +123,64 @@ def _within(module: str) -> str:
 
 
 def measured(
-    errors: Mapping[str, float], values: Mapping[str, float], deviates: Deviates
+    errors: Mapping[str, float],
+    settings: Mapping[str, Setting],
+    values: Mapping[str, float],
+    deviates: Deviates,
 ) -> dict[str, float]:
     """Return the values that an analysis is given of parameters measured elsewhere.
+
+    Nobody publishes what they know to be impossible: a value that no source could have is
+    measured again.
 
     Parameters
     ----------
     errors : mapping
         Standard deviation of each such parameter; those that the model lacks are left out.
+    settings : mapping
+        What each parameter of the model does.
     values : mapping
         True values.
     """
-    return {
-        KNOWN + name: values[name] + error * deviates[KNOWN + name]
-        for name, error in errors.items()
-        if name in values
-    }
+    told = {}
+    for name, error in errors.items():
+        if name in values:
+            (low, high), key = possible(name, settings), KNOWN + name
+            told[key] = values[name] + error * deviates[key]
+            if not low <= told[key] <= high:
+                again = deviates.probability(f"{key}/again")
+                told[key] = float(remeasured(values[name], error, low, high, again))
+    return told
+
+
+def possible(name: str, settings: Mapping[str, Setting]) -> tuple[float, float]:
+    """Return the lowest and the highest value that a parameter may be measured to have.
+
+    Those of its prior; what is fixed stays on its side of 0.
+    """
+    setting = settings[name]
+    if isinstance(setting, Link):
+        return possible(setting.link, settings)
+    if isinstance(setting, Prior):
+        return setting.bounds
+    return (
+        (0.0, math.inf) if isinstance(setting, int | float) and setting >= 0 else (-math.inf, 0.0)
+    )
+
+
+def remeasured(
+    values: float | Floats,
+    errors: float | Floats,
+    low: float | Floats,
+    high: float | Floats,
+    probability: float | Floats,
+) -> Floats:
+    """Return Gaussian measurements of which none lies outside of limits, by their probability."""
+    from scipy.special import ndtr, ndtri
+
+    least, most = ndtr((low - values) / errors), ndtr((high - values) / errors)
+    found = values + errors * ndtri(least + probability * (most - least))
+    return np.asarray(np.clip(found, low, high))
 
 
 def as_known(truth: Mapping[str, Floats], names: Iterable[str]) -> dict[str, Floats]:

@@ -145,7 +145,36 @@ REFUSED = [
         ["apec.z"],
         ["fits.label.at_truth", "'apec.z'", "apec.Redshift"],
     ),
+    (
+        ("fits", "label", "at_truth"),
+        ["TBabs.nH"],
+        ["fits.label.at_truth names 'TBabs.nH', which fits.models.1T fixes at 0.00858; write"],
+    ),
 ]
+
+
+WRONG_KNOWN: dict[str, tuple[dict[str, float], list[str]]] = {
+    "no parameter": ({"apec.z": 0.001}, ["systematics.known is 'apec.z'", "apec.Redshift"]),
+    "nothing asks for it": (
+        {"apec.kT": 0.1},
+        ["systematics.known names 'apec.kT', which no fit, integral or ratio has under at_truth"],
+    ),
+    "nothing is known of it": (
+        {"apec.Redshift": 5.0},
+        ["systematics.known.apec.Redshift is 5, more than the 0.09 that scenarios.2T leaves it"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_KNOWN)
+def test_what_is_measured_is_asked_for_and_says_something(
+    default: dict[str, Any], case: str
+) -> None:
+    known, words = WRONG_KNOWN[case]
+    with pytest.raises(IcflowError) as caught:
+        config.validate(changed(default, ("instrument", "systematics", "known"), known), "here")
+    for word in words:
+        assert word in str(caught.value)
 
 
 REFUSED_RATIOS: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
@@ -158,6 +187,16 @@ REFUSED_RATIOS: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
         {"thermal": "2T", "alternative": "1T"},
         {},
         ["ratios.mine.alternative is '1T'", "1T+IC, 2T"],
+    ),
+    "the same scenario twice": (
+        {"thermal": "2T", "alternative": "2T"},
+        {},
+        ["ratios.mine.alternative is '2T', which ratios.mine.thermal is too", "name the scenario"],
+    ),
+    "spectra of another exposure": (
+        {"thermal": "2T", "alternative": "1T+IC", "exposure": 5e4},
+        {},
+        ["detection has ratios.mine judge the dataset 'test_2T' of 1e+06 s", "exposure: 1e+06"],
     ),
     "spectra with other systematics than it knows of": (
         {"thermal": "2T", "alternative": "1T+IC"},

@@ -53,6 +53,18 @@ def test_datasets_change_all_modules(tree: dict[str, Any]) -> None:
     assert [module.name for module in settings.modules] == ["FPMA", "FPMB"]
 
 
+def test_areas_of_modules_are_wrong_at_the_same_energies(tree: dict[str, Any]) -> None:
+    for module, energies in zip(tree["instrument"], ([3.0, 40.0], [3.0, 79.0]), strict=True):
+        module["systematics"] = {"area": [[energy, 0.02] for energy in energies]}
+    with pytest.raises(IcflowError) as caught:
+        config.validate(tree, "two modules")
+    assert "instrument.FPMB.systematics.area has nodes at other energies than that of FPMA" in str(
+        caught.value
+    )
+    tree["instrument"][1]["systematics"]["area"] = [[3.0, 0.1], [40.0, 0.0]]
+    config.validate(tree, "two modules")
+
+
 def test_a_list_lies_over_a_single_module_and_the_other_way_round(tree: dict[str, Any]) -> None:
     single = read_tree(ROOT / "config.yaml")["instrument"]
     assert len(config.validate(config.overlay(tree, {"instrument": single}), "one").modules) == 1

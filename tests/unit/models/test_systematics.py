@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import kstest, truncnorm
 
-from icflow.config import Systematics
+from icflow.config import Link, Systematics
 from icflow.errors import IcflowError
+from icflow.models.priors import Uniform
 from icflow.models.systematics import (
     Deviates,
     as_known,
@@ -62,7 +64,7 @@ def test_modules_share_what_is_wrong_with_the_area_but_not_with_the_energy_scale
 def test_a_measured_parameter_is_known_as_it_was_measured() -> None:
     truth = {"apec.Redshift": 0.05, "apec.kT": 4.0}
     drawn = [
-        measured({"apec.Redshift": 0.002, "other.z": 1.0}, truth, Deviates(1, "set", index))
+        measured({"apec.Redshift": 0.002, "other.z": 1.0}, truth, truth, Deviates(1, "set", index))
         for index in range(1000)
     ]
     assert list(drawn[0]) == ["known.apec.Redshift"]
@@ -73,6 +75,41 @@ def test_a_measured_parameter_is_known_as_it_was_measured() -> None:
     known = as_known(columns | {"known.apec.Redshift": values}, ["apec.Redshift", "apec.kT"])
     np.testing.assert_array_equal(known["apec.Redshift"], values)
     np.testing.assert_array_equal(known["apec.kT"], columns["apec.kT"])
+
+
+def test_what_no_source_can_have_is_measured_again() -> None:
+    prior, error = Uniform(uniform=[0.01, 0.1]), {"apec_3.Redshift": 0.01}
+    settings = {"apec.Redshift": prior, "apec_3.Redshift": Link(link="apec.Redshift")}
+    keys = [Deviates(1, "set", index) for index in range(2000)]
+    told, plain = [], []
+    for deviates in keys:
+        (value,) = measured(error, settings, {"apec_3.Redshift": 0.015}, deviates).values()
+        told.append(value)
+        plain.append(0.015 + 0.01 * deviates["known.apec_3.Redshift"])
+    values, free = np.array(told), np.array(plain)
+    inside = free > 0.01
+    assert 0.2 < np.mean(~inside) < 0.4
+    np.testing.assert_array_equal(values[inside], free[inside])
+    assert (values >= 0.01).all()
+    # A Gaussian that is cut off there.
+    expected = truncnorm(-0.5, 8.5, loc=0.015, scale=0.01)
+    assert kstest(values, expected.cdf).pvalue > 0.01
+    assert measured(error, settings, {"apec_3.Redshift": 0.015}, keys[3]) == {
+        "known.apec_3.Redshift": told[3]
+    }
+
+
+@pytest.mark.parametrize(("value", "sign"), [(0.02, 1), (0.0, 1), (-0.02, -1)])
+def test_what_is_fixed_is_measured_on_its_side_of_0(value: float, sign: int) -> None:
+    known = np.array(
+        [
+            measured({"apec.z": 0.02}, {"apec.z": value}, {"apec.z": value}, Deviates(1, "set", i))
+            for i in range(300)
+        ]
+    )
+    values = sign * np.array([each["known.apec.z"] for each in known])
+    assert values.min() > 0
+    assert values.std() > 0.005
 
 
 def test_refuses_the_scatter_of_a_component_that_is_not_there() -> None:

@@ -238,7 +238,7 @@ class EmbeddedEngine:
         values = draw(settings, *deviates.key)
         known = [folding.systematics.known for folding in self.foldings]
         measurable = {name: error for each in known for name, error in each.items()}
-        return values | self._wrong(deviates) | measured(measurable, values, deviates)
+        return values | self._wrong(deviates) | measured(measurable, settings, values, deviates)
 
     def _wrong(self, deviates: Deviates) -> dict[str, float]:
         """Draw what is wrong with calibration and background of one spectrum."""

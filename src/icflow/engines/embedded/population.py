@@ -32,6 +32,7 @@ from icflow.engines.embedded.tables import Tables, build_tables
 from icflow.engines.embedded.terms import bounds_of
 from icflow.errors import IcflowError
 from icflow.models.priors import Prior
+from icflow.models.systematics import possible, remeasured
 from icflow.typing import Floats, Integers
 
 # Redshifts that spectra are drawn at: 1.5e-4 apart for the prior of Lin et al. (2024), which moves
@@ -137,6 +138,9 @@ class Population:
         self._known = [position[name] for name in known]
         errors = {n: e for f in engine.foldings for n, e in f.systematics.known.items()}
         self._errors = np.array([errors.get(name, 0.0) for name in known])
+        # What they can be measured to be.
+        limits = [possible(name, scenario.parameters) for name in known]
+        self._limits = np.array(limits).reshape(-1, 2)
         gains = [folding.systematics.gain for folding in self._foldings]
         # Of slope and offset (keV) of each module.
         self._scales = np.array([(g.slope, g.offset / 1000) if g else (0.0, 0.0) for g in gains])
@@ -201,8 +205,21 @@ class Population:
         area = random.standard_normal((number, self._seen.area.shape[1]))
         scales = self._scales * random.standard_normal((number, *self._scales.shape))
         counts = random.poisson(expected_counts(self._seen, nodes, thetas, area, scales))
-        errors = self._errors * random.standard_normal((number, len(self._known)))
-        return Drawn(counts, thetas[:, self._known] + errors)
+        return Drawn(counts, self._measured(thetas[:, self._known], random))
+
+    def _measured(self, values: Floats, random: np.random.Generator) -> Floats:
+        """Return the parameters that are known of spectra as they are measured."""
+        told = values + self._errors * random.standard_normal(values.shape)
+        low, high = self._limits.T
+        spectra, columns = np.nonzero((told < low) | (told > high))
+        told[spectra, columns] = remeasured(
+            values[spectra, columns],
+            self._errors[columns],
+            low[columns],
+            high[columns],
+            random.random(len(spectra)),
+        )
+        return told
 
     def reached(self, energies: Sequence[float]) -> list[float]:
         """Return the energies whose photons a wrong scale may bring between those given."""

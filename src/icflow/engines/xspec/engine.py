@@ -196,7 +196,7 @@ class PyXspecEngine:
             deviates = Deviates(seed, dataset, index)
             values = draw(settings, seed, dataset, index)
             factors = background_factors(scatters, deviates)
-            told = measured(self.systematics.known, values, deviates)
+            told = measured(self.systematics.known, settings, values, deviates)
             for name, value in (values | factors | told).items():
                 truth.setdefault(name, []).append(value)
             request = {

@@ -80,6 +80,8 @@ def test_draws_are_as_noisy_as_counts_are(
     drawn = population.draw(3000, np.random.default_rng(1))
     assert drawn.counts.shape == (3000, population.n_bins)
     assert drawn.known.std() == pytest.approx(np.hypot(0.09 / np.sqrt(12), 0.002), rel=0.05)
+    # Measured again where no source is.
+    assert drawn.known.min() >= 0.01 and drawn.known.max() <= 0.1
     again = population.draw(3000, np.random.default_rng(1))
     np.testing.assert_array_equal(drawn.counts, again.counts)
     scenario = run.scenarios["2T"]
