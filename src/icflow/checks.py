@@ -9,7 +9,7 @@ and files.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -23,9 +23,11 @@ from icflow.config import (
     Free,
     LabelSource,
     Link,
+    Ratio,
     Scan,
     Scenario,
 )
+from icflow.config.checks import given_by_component
 from icflow.config.references import InFigures, marked
 from icflow.detection import detectors
 from icflow.detection.base import (
@@ -41,13 +43,16 @@ from icflow.detection.base import (
 )
 from icflow.detection.fits import FEWEST
 from icflow.engines.base import BACKGROUND
+from icflow.engines.embedded import terms
 from icflow.engines.registry import ENGINES
 from icflow.errors import IcflowError, did_you_mean
 from icflow.layout import Layout
+from icflow.models.background import read_background
 from icflow.models.expression import parse
 from icflow.models.library import check_abundances, check_data
 from icflow.models.priors import Prior
 from icflow.models.scenario import at_source, complete
+from icflow.models.systematics import check_components
 from icflow.networks.data import split
 
 
@@ -87,11 +92,13 @@ def check(config: Config, contents: bool = False) -> Inputs:
     _check_models(config)
     _check_labels(config)
     _check_integrals(config)
+    _check_tables(config)
     _check_detection(config)
     _check_batch(config)
     _check_mathematics(config)
     observations = {name: check_observation(config, name) for name in config.observations}
     found = Inputs(inputs.digests(config), observations)
+    _check_components(config)
     if contents:
         from icflow import contents as files  # compiles what groups channels
 
@@ -173,6 +180,53 @@ def _check_integrals(config: Config) -> None:
                     "be integrated over; add it, or take a ratio_estimator (config/ratio.yaml), "
                     "which averages over it"
                 )
+
+
+def _check_tables(config: Config) -> None:
+    """Check that tables hold what is averaged over priors: all that no fit would take is named."""
+    for name, integral in config.integrals.items():
+        _check_scenario(config, f"integrals.{name}", integral.scenario, integral.at_truth)
+    judging = {detector.ratio for detector in config.detection.detectors.values()}
+    for name, ratio in config.ratios.items():
+        if name in config.observe.ratios() and name not in judging:
+            continue  # Redshift and column density are the source's.
+        for scenario in (ratio.thermal, ratio.alternative):
+            redshifts = _check_scenario(config, f"ratios.{name}", scenario, [])
+            if len(redshifts) > 1:
+                raise IcflowError(
+                    f"ratios.{name}: scenarios.{scenario} has several redshifts "
+                    f"({', '.join(sorted(redshifts))}), of which spectra cannot be drawn by the "
+                    "million; link them"
+                )
+
+
+def _check_scenario(config: Config, key: str, name: str, at_truth: Sequence[str]) -> set[str]:
+    """Check that tables hold the terms of a scenario; return the redshifts of its plasmas."""
+    scenario = config.scenarios[name]
+    expression = parse(scenario.expression)
+    settings = complete(expression, scenario.parameters, f"scenarios.{name}.parameters")
+    redshifts = set()
+    for term in expression.terms:
+        drawn = terms.untabled(term, settings)
+        if drawn and not set(terms.varying(term, settings)) <= {*at_truth}:
+            raise IcflowError(
+                f"{key}: scenarios.{name} draws {', '.join(drawn)}, and no table holds "
+                f"{term.additive.name} where that varies, so that detectors of fits take it and "
+                f"this does not; name a scenario here that fixes {', '.join(drawn)}"
+            )
+        if terms.is_plasma(term, settings):
+            redshift = terms.plasma_parameters(term)[2]
+            setting = settings[redshift]
+            redshifts.add(setting.link if isinstance(setting, Link) else redshift)
+    return redshifts
+
+
+def _check_components(config: Config) -> None:
+    """Check that backgrounds have the components that keys name."""
+    for key, given, modules in given_by_component(config):
+        for module in modules:
+            parts = read_background(module.background) if module.background else ()
+            check_components(key, given, [part.name for part in parts])
 
 
 def _check_labels(config: Config) -> None:
@@ -395,6 +449,8 @@ def check_observation(config: Config, name: str) -> dict[str, str]:
             f"engine: is {config.engine!r}, and observations are analysed by the embedded engine; "
             "set `engine: embedded` for them"
         )
+    for ratio in settings.ratios:
+        _check_unused(f"ratios.{ratio}", config.ratios[ratio])
     for role, model in settings.models.items():
         source = at_source(model, observation.redshift, observation.nH)
         complete(parse(model.expression), source.parameters, f"observations.{name}")
@@ -404,6 +460,19 @@ def check_observation(config: Config, name: str) -> dict[str, str]:
         _check_component(f"fits.models.{role}", settings.models[role], observe.ic)
     scores.check(settings)
     return inputs.observation_digests(config, name)
+
+
+def _check_unused(key: str, ratio: Ratio) -> None:
+    """Check that a ratio for observations leaves to them what they say themselves."""
+    for name, there in (
+        ("systematics", "observe.systematics"),
+        ("exposure", "the exposure of the spectrum"),
+    ):
+        if getattr(ratio, name) is not None:
+            raise IcflowError(
+                f"{key}.{name} has no use for observations, for which ratios are trained with "
+                f"{there}; leave it out, or have observe.detectors read another ratio"
+            )
 
 
 def _check_prior(key: str, parameter: str, prior: Prior, model: FitModel, role: str) -> None:

@@ -61,6 +61,16 @@ def training(**keys: Any) -> dict[str, Any]:
     return {"autoencoder": {"training": keys}}
 
 
+NH = {"TBabs.nH": {"uniform": [0.007, 0.01]}}
+NOMINAL = {
+    "expression": "tbabs*(apec+apec)",
+    "parameters": {"apec.Redshift": 0.05, "apec_3.Redshift": {"link": "apec.Redshift"}},
+}
+TWO_REDSHIFTS = {
+    "expression": "tbabs*(apec+apec)",
+    "parameters": {"apec.Redshift": 0.05, "apec_3.Redshift": 0.05},
+}
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "mathematics": (
         {"detection": {"detectors": {"cae": {"title": r"$\frobnicate$"}}}},
@@ -110,6 +120,35 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "integral over redshift": (
         {"integrals": {"2T_fixed": {"at_truth": []}}},
         "integrals.2T_fixed.at_truth lacks apec.Redshift",
+    ),
+    "integral over a column density": (
+        {"scenarios": {"1T+IC": {"parameters": NH}}, "integrals": {"2T_fixed": {"scenario": "2T"}}},
+        "integrals.1T+IC_fixed: scenarios.1T+IC draws TBabs.nH, and no table holds apec where "
+        "that varies",
+    ),
+    "ratio of column densities": (
+        {
+            "scenarios": {"2T": {"parameters": NH}, "2T_nominal": NOMINAL},
+            "integrals": {"2T_fixed": {"scenario": "2T_nominal"}},
+            "ratios": {"mine": {"thermal": "2T", "alternative": "1T+IC"}},
+        },
+        "ratios.mine: scenarios.2T draws TBabs.nH, and no table holds apec where that varies",
+    ),
+    "ratio of two redshifts": (
+        {
+            "scenarios": {"two": TWO_REDSHIFTS},
+            "ratios": {"mine": {"thermal": "two", "alternative": "1T+IC"}},
+        },
+        "ratios.mine: scenarios.two has several redshifts (apec.Redshift, apec_3.Redshift)",
+    ),
+    "scatter of no component, of an integral": (
+        {"integrals": {"2T_fixed": {"background_scatter": {"foo": 0.1}}}},
+        "integrals.2T_fixed.background_scatter names 'foo', which the background does not have; "
+        "allowed: continuum, aperture, lines, focused",
+    ),
+    "scatter of no component, of a dataset": (
+        {"datasets": {"test_2T": {"systematics": {"background": {"line": 0.1}}}}},
+        "datasets.test_2T.systematics.background names 'line', which the background does not",
     ),
     # detectors
     "method": (
@@ -206,6 +245,28 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "responses.mine.region: no.reg does not exist; save one with ds9",
     ),
 }
+
+
+def test_scatter_without_a_background_is_refused() -> None:
+    tree = config.load("config.yaml").model_dump(mode="json", exclude_none=True)
+    del tree["instrument"]["background"]
+    tree["instrument"]["systematics"] = {"background": {"lines": 0.1}}
+    with pytest.raises(
+        IcflowError, match=r"^instrument\.systematics\.background names 'lines', and"
+    ):
+        checks.check(config.validate(tree, "here"))
+
+
+def test_detectors_of_fits_take_an_uncertain_column_density() -> None:
+    nominal = {"scenario": "2T_nominal", "at_truth": ["apec.Redshift"]}
+    checks.check(
+        laid(
+            {
+                "scenarios": {"2T": {"parameters": NH}, "2T_nominal": NOMINAL},
+                "integrals": {"2T_fixed": nominal},
+            }
+        )
+    )
 
 
 @pytest.mark.parametrize(("above", "words"), list(REFUSED.values()), ids=list(REFUSED))
@@ -306,6 +367,14 @@ OBSERVED: dict[str, tuple[dict[str, Any], str]] = {
             "observe": {"detectors": {"delta_cstat": {"method": "ratio_estimator", "ratio": "z"}}},
         },
         "observe.detectors.delta_cstat.ratio: z takes apec.kT as known",
+    ),
+    "systematics of a ratio": (
+        {
+            "ratios": {"z": {"thermal": "2T", "alternative": "1T+IC", "systematics": {}}},
+            "observe": {"detectors": {"delta_cstat": {"method": "ratio_estimator", "ratio": "z"}}},
+        },
+        "ratios.z.systematics has no use for observations, for which ratios are trained with "
+        "observe.systematics",
     ),
     "component": ({"observe": {"ic": "bknpower"}}, "observe.ic is 'bknpower', which fits.models."),
     "few to learn from": (

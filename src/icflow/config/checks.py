@@ -15,7 +15,7 @@ from icflow.config.detection import Detection, Detector
 from icflow.config.fits import Fit, FitControl, Integrated, Ratio
 from icflow.config.model import Dataset, FitModel, Link, Module, Scenario
 from icflow.config.references import FileName, InFigures, marked
-from icflow.config.systematics import Systematics
+from icflow.config.systematics import ByComponent, Systematics
 from icflow.errors import did_you_mean
 from icflow.models.priors import Prior
 from icflow.sections import check_name, listed
@@ -138,6 +138,19 @@ def given_systematics(config: Config) -> Iterator[tuple[str, Systematics, list[M
     for key, part in own.items():
         if part.systematics is not None:
             yield f"{key}.systematics", part.systematics, config.modules
+
+
+def given_by_component(config: Config) -> Iterator[tuple[str, ByComponent, list[Module]]]:
+    """Return what may be given by background component: key, value, for which modules."""
+    for key, systematics, modules in given_systematics(config):
+        yield f"{key}.background", systematics.background, modules
+    for name, integral in config.integrals.items():
+        if integral.background_scatter is not None:
+            yield (
+                f"integrals.{name}.background_scatter",
+                integral.background_scatter,
+                config.modules,
+            )
 
 
 def _check_systematics(config: Config) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from icflow.config import Link, Systematics
+from icflow.config.systematics import ByComponent
 from icflow.errors import IcflowError, did_you_mean
 from icflow.models.priors import Prior
 from icflow.models.scenario import Setting
@@ -39,23 +40,22 @@ class Deviates:
         return of_spectrum(*self.key, name).random()
 
 
-def check_components(systematics: Systematics, components: Sequence[str]) -> None:
-    """Check that the background has the components whose scatter is given.
+def check_components(key: str, given: ByComponent, components: Sequence[str]) -> None:
+    """Check that the background has the components that a key names.
 
     Raises
     ------
     IcflowError
     """
-    given = systematics.background
     for name in given if isinstance(given, Mapping) else ():
         if not components:
             raise IcflowError(
-                f"background names {name!r}, and no description of the background has components "
-                "that could be wrong; leave background out"
+                f"{key} names {name!r}, and no description of the background has components; "
+                "leave it out, or describe the background"
             )
         if name not in components:
             raise IcflowError(
-                f"background names {name!r}, which the background does not have; allowed: "
+                f"{key} names {name!r}, which the background does not have; allowed: "
                 f"{', '.join(components)}{did_you_mean(name, components)}"
             )
 

@@ -107,7 +107,7 @@ def check_within(module: Module, key: str) -> None:
     try:
         if not module.systematics.calibrated:
             Calibration(module.name, module.systematics, load_response(module.rmf, module.arf))
-        check_components(module.systematics, parts)
+        check_components("background", module.systematics.background, parts)
     except IcflowError as error:
         raise IcflowError(f"{key}: {error}") from None
 

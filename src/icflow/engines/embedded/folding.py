@@ -274,7 +274,8 @@ class Folding:
         self._areas: Floats | float = 1.0
         self.n_channels = self.response.n_channels
         self._components = read_background(module.background) if module.background else ()
-        check_components(self.systematics, [part.name for part in self._components])
+        names = [part.name for part in self._components]
+        check_components("systematics.background", self.systematics.background, names)
         self._prefix = f"{module.name}." if several else ""
 
     def background_limits(self, reach: float) -> dict[str, tuple[float, float]]:

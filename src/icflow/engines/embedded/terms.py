@@ -56,6 +56,18 @@ def is_plasma(term: Term, settings: Settings) -> bool:
     )
 
 
+def untabled(term: Term, settings: Settings) -> list[str]:
+    """Return what would have to be fixed for a table to hold a term: nothing where one does.
+
+    Whether a term is smooth enough along its one shape parameter is found when it is folded.
+    """
+    free = varying(term, settings)
+    if len(free) < 2 or is_plasma(term, settings):
+        return []
+    own = f"{term.additive.name}."
+    return [name for name in free if not name.startswith(own)] or free[1:]
+
+
 def fixed_values(term: Term, settings: Settings) -> dict[str, float]:
     """Return the fixed parameters of a term."""
     names = [n for c in (*term.factors, term.additive) for n in c.parameters]
