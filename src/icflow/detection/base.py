@@ -214,6 +214,9 @@ class Verdict:
         Scores of the validation spectra.
     fold_thresholds : tuple of float
         The thresholds of the folds behind `threshold`, if it was chosen so.
+    fold_accuracies : tuple of float
+        The balanced accuracy of each of these folds, judging alone, if the test
+        spectra are of both classes.
     unconverged : int
         Test spectra whose score rests on a fit that did not converge.
     log_odds : bool
@@ -228,6 +231,7 @@ class Verdict:
     threshold: float
     validation: Floats
     fold_thresholds: tuple[float, ...] = ()
+    fold_accuracies: tuple[float, ...] = ()
     unconverged: int = 0
     log_odds: bool = False
     importances: Mapping[str, Estimate] = field(default_factory=dict)

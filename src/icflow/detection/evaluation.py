@@ -119,6 +119,7 @@ class Evaluation:
             "sees": METHODS[detector.method].sees,
             "threshold": verdict.threshold,
             "fold_thresholds": list(verdict.fold_thresholds),
+            "fold_accuracies": list(verdict.fold_accuracies),
             "n_test": int(is_ic.size),
             "confusion": asdict(metrics.confusion(verdict.decision, is_ic)),
             "missing": verdict.missing,

@@ -9,10 +9,11 @@ import numpy as np
 
 from icflow.config import Detector
 from icflow.detection.base import HELD_OUT, TEST, VALIDATION, Material, Sample, Verdict
+from icflow.detection.metrics import confusion, decide
 from icflow.detection.roc import best_threshold
 from icflow.errors import IcflowError
 from icflow.tables import floats, strings
-from icflow.typing import Floats
+from icflow.typing import Booleans, Floats
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -21,16 +22,19 @@ if TYPE_CHECKING:
 def by_folds(detector: Detector, material: Material, read: Callable[[Table], Floats]) -> Verdict:
     """Judge by one number that each fold's network gives for a spectrum.
 
-    The score is the median over the folds, and so is the threshold, of those
-    that each fold chooses on the spectra that it held out and all validation
-    spectra.
+    Each fold chooses a threshold on the spectra that it held out and all validation
+    spectra; the threshold is their median. The score is the median over the folds,
+    each first scaled to have that threshold: networks differ in how well they
+    reconstruct anything, so that a plain median would be judged by a threshold that
+    belongs to none of them. Of an odd number of folds the majority then decides.
 
     Parameters
     ----------
     detector : Detector
     material : Material
     read : callable
-        From the score table of a fold to one number for each of its rows, (n,).
+        From the score table of a fold to one number, not negative, for each of its
+        rows, (n,).
 
     Raises
     ------
@@ -43,21 +47,45 @@ def by_folds(detector: Detector, material: Material, read: Callable[[Table], Flo
     if not tables:
         raise IcflowError(f"there are no scores of the network {detector.network!r}; score it")
     scores = [read(table) for table in tables]
-    thresholds = tuple(
-        _threshold(table, score, material.with_ic, f"{network}, table {number}")
-        for number, (table, score) in enumerate(zip(tables, scores, strict=True))
+    thresholds = np.array(
+        [
+            _threshold(table, score, material.with_ic, f"{network}, table {number}")
+            for number, (table, score) in enumerate(zip(tables, scores, strict=True))
+        ]
     )
     test, validation = (
-        np.median(
+        np.array(
             [
                 _of_part(table, score, part, material.samples[part], f"scores of the {network}")
                 for table, score in zip(tables, scores, strict=True)
-            ],
-            axis=0,
+            ]
         )
         for part in (TEST, VALIDATION)
     )
-    return Verdict(test, float(np.median(thresholds)), validation, thresholds)
+    return Verdict(
+        _joined(test, thresholds),
+        float(np.median(thresholds)),
+        _joined(validation, thresholds),
+        tuple(thresholds.tolist()),
+        _alone(test, thresholds, material.samples[TEST].is_ic),
+    )
+
+
+def _alone(scores: Floats, thresholds: Floats, is_ic: Booleans) -> tuple[float, ...]:
+    """Return the balanced accuracy of each fold alone, if there are spectra of both classes."""
+    if is_ic.all() or not is_ic.any():
+        return ()
+    return tuple(
+        float(confusion(decide(score, threshold), is_ic).balanced_accuracy)
+        for score, threshold in zip(scores, thresholds, strict=True)
+    )
+
+
+def _joined(scores: Floats, thresholds: Floats) -> Floats:
+    """Return one score for each spectrum from those of the folds, (folds, n)."""
+    if (thresholds > 0).all():
+        scores = scores / thresholds[:, np.newaxis] * np.median(thresholds)
+    return np.asarray(np.median(scores, axis=0))
 
 
 def column(table: Table, name: str) -> Floats:

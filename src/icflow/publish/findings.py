@@ -31,6 +31,7 @@ def findings(metrics: Mapping[str, Any]) -> list[str]:
         "none of them had seen before; a coin toss has a balanced accuracy of 0.5.",
         *_winner(metrics),
         *_published(metrics),
+        *_other_published(metrics),
         *_untrained(metrics),
         *_ceiling(metrics),
     ]
@@ -104,12 +105,26 @@ def _published(metrics: Mapping[str, Any]) -> list[str]:
         f"recall of {_number(metrics, name, 'recall')}; published are {there[QUANTITY]:.2f}, "
         f"{there['precision']:.2f} and {there['recall']:.2f}"
     )
+    folds = entry["fold_accuracies"]
+    if len(folds) > 1:
+        text += f" (each of {len(folds)} folds alone: {min(folds):.2f} to {max(folds):.2f})"
     if here["lo"] is None or here["hi"] is None:
         return [f"{text}."]
     # Published values have two decimals.
     low, high = there[QUANTITY] - 0.005, there[QUANTITY] + 0.005
     said = "is below" if here["hi"] < low else "is above" if here["lo"] > high else "agrees with"
     return [f"{text}: its balanced accuracy {said} the published one."]
+
+
+def _other_published(metrics: Mapping[str, Any]) -> list[str]:
+    """Say what the other published methods reach beside the published values."""
+    entries = metrics["detectors"]
+    texts = [
+        f"{titled(metrics, name)} has {_number(metrics, name)} where "
+        f"{entries[name]['published'][QUANTITY]:.2f} is published"
+        for name in _published_names(metrics)[1:]
+    ]
+    return [f"Of the other published methods {listed(texts)}."] if texts else []
 
 
 def _untrained(metrics: Mapping[str, Any]) -> list[str]:

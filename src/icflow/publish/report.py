@@ -193,6 +193,10 @@ def _thresholds(metrics: Mapping[str, Any]) -> HtmlTable:
             "Threshold": f"{entry['threshold']:.4g}",
             "Thresholds of the folds": ", ".join(f"{v:.4g}" for v in entry["fold_thresholds"])
             or "–",
+            "Balanced accuracy of each fold": ", ".join(
+                f"{v:.3f}" for v in entry["fold_accuracies"]
+            )
+            or "–",
             "No score": f"{entry['missing']:,}",
             "Unconverged": f"{entry['unconverged']:,}",
         }
@@ -200,7 +204,8 @@ def _thresholds(metrics: Mapping[str, Any]) -> HtmlTable:
     )
     caption = (
         "Thresholds (a score above means IC) and the area under the receiver operating "
-        "characteristic, which needs none; test spectra without a score, which count as not "
+        "characteristic, which needs none; of networks also what each fold alone chooses and "
+        "reaches; test spectra without a score, which count as not "
         "called IC, and with a score from a fit that did not converge."
     )
     return HtmlTable(caption, frame)

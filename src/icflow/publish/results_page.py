@@ -48,7 +48,8 @@ def run(config: Config, files: Sequence[str], results: Path, output: Path) -> li
         Folder of the results of a finished run.
     output : path
         Folder that gets ``README.md``, ``table1.csv``, ``differences.csv``,
-        ``metrics.csv`` and the images. A page ``scans.md`` that is there is
+        ``metrics.csv`` and the images. What somebody has written into
+        ``summary.md`` there stands first, a page ``scans.md`` that is there is
         linked.
 
     Returns
@@ -73,6 +74,7 @@ def run(config: Config, files: Sequence[str], results: Path, output: Path) -> li
         "results.md.j2",
         options=options(files),
         revision=revision(read_record(layout)),
+        said=_said(output / "summary.md"),
         scans=(output / "scans.md").is_file(),
         **_words(config, metrics, layout),
         **_figures(config, images),
@@ -82,6 +84,16 @@ def run(config: Config, files: Sequence[str], results: Path, output: Path) -> li
     for name, text in (tables | {PAGE: page}).items():
         write_text(output / name, text)
     return [output / name for name in (PAGE, *tables, *images.values())]
+
+
+def _said(path: Path) -> str:
+    """Return what a person says of the results, if anybody does."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise IcflowError(f"{path}: cannot be read ({error}); mend it or remove it") from None
 
 
 def _words(config: Config, metrics: Mapping[str, Any], layout: Layout) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from icflow.detection.base import Material, Sample
 from icflow.errors import IcflowError
 
 
-def test_reconstruction_error_takes_medians_over_folds() -> None:
+def test_reconstruction_error_takes_medians_over_folds_of_one_threshold() -> None:
     folds = [
         score_table([1.0, 2.0], [4.0, 6.0], [1.0, 9.0, 3.0, 8.0]),  # threshold 3
         score_table([1.0, 2.0], [6.0, 7.0], [2.0, 9.0, 5.0, 9.0]),  # threshold 4
@@ -28,8 +28,10 @@ def test_reconstruction_error_takes_medians_over_folds() -> None:
     verdict = detectors.detect("cae", CAE, material({"cae": folds}))
     assert verdict.fold_thresholds == (3.0, 4.0, 9.0)
     assert verdict.threshold == 4.0
-    assert verdict.score.tolist() == [2.0, 9.0, 5.0, 8.0]
-    assert verdict.decision.tolist() == [False, True, True, True]
+    # Scaled by 4/3, 1 and 4/9.
+    np.testing.assert_allclose(verdict.score, [4 / 3, 9.0, 4.0, 9.0])
+    np.testing.assert_allclose(verdict.fold_accuracies, [0.5, 0.75, 0.5])
+    assert verdict.decision.tolist() == [False, True, False, True]  # as most folds say
     assert verdict.missing == 0
 
 

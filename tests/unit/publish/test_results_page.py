@@ -78,6 +78,7 @@ def test_the_page_of_a_run_agrees_with_its_tables(
     folder = evaluated / "page"
     folder.mkdir()
     (folder / "scans.md").write_text("# Scans\n")
+    (folder / "summary.md").write_text("What we found: a network.\n")
     files = ["config.yaml", "config/paper.yaml"]
     written = results_page.run(config, files, evaluated, folder)
     assert all(path.is_file() for path in written)
@@ -89,7 +90,8 @@ def test_the_page_of_a_run_agrees_with_its_tables(
     assert "snakemake --cores 2 --configfile config.yaml config/paper.yaml\n" in page
     metrics = json.loads((evaluated / "evaluate/metrics.json").read_text())
     sentences = findings.findings(metrics)
-    assert page.startswith("# Results\n\n" + "".join(f"- {said}\n" for said in sentences))
+    assert page.startswith("# Results\n\nWhat we found: a network.\n")
+    assert "".join(f"- {said}\n" for said in sentences) in page
     assert page.index("](forest.png)") < page.index("## Table 1")
     assert "Revision not recorded: no git" in page
     assert [row["detector"] for row in rows(folder / "table1.csv")] == in_order(

@@ -13,8 +13,7 @@ def judge(detector: Detector, material: Material) -> Verdict:
     Each fold chooses its threshold on the spectra that it held out and all
     validation spectra, by the highest balanced accuracy; the threshold is the
     median over the folds, as published. How the folds' networks join in a
-    spectrum's score is not published: here it is the median of their R_a, to
-    which the median threshold belongs.
+    spectrum's score is not published: `by_folds` tells how they do here.
     """
     return by_folds(detector, material, lambda table: column(table, "R_a"))
 
