@@ -256,8 +256,11 @@ def rounded(values: Sequence[float] | AnyArray, digits: int) -> Floats:
 
 
 def decimal(value: float | None, digits: int) -> str:
-    """Return a number with so many decimals, ``nan`` where it is undefined."""
-    return "nan" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+    """Return a number with so many decimals, ``nan`` where it is undefined.
+
+    It is rounded as `csv` writes it first, so that a page and its table agree on halves.
+    """
+    return "nan" if value is None or math.isnan(value) else f"{float(f'{value:.6g}'):.{digits}f}"
 
 
 # --- text ---------------------------------------------------------------------------

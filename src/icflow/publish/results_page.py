@@ -74,7 +74,7 @@ def run(config: Config, files: Sequence[str], results: Path, output: Path) -> li
         "results.md.j2",
         options=options(files),
         revision=revision(read_record(layout)),
-        said=_said(output / "summary.md"),
+        said=_by_hand(output / "summary.md"),
         scans=(output / "scans.md").is_file(),
         **_words(config, metrics, layout),
         **_figures(config, images),
@@ -86,7 +86,7 @@ def run(config: Config, files: Sequence[str], results: Path, output: Path) -> li
     return [output / name for name in (PAGE, *tables, *images.values())]
 
 
-def _said(path: Path) -> str:
+def _by_hand(path: Path) -> str:
     """Return what a person says of the results, if anybody does."""
     try:
         return path.read_text(encoding="utf-8").strip()

@@ -192,7 +192,7 @@ def in_bins(
 def _caption(config: Config) -> str:
     titles = [config.detection.detectors[name].title for name in shown(config.detection)]
     cluster = config.figures.cluster
-    dashed = f" Vertical dashed lines: where {cluster} lies." if cluster else ""
+    dashed = f" Vertical dashed lines: {cluster} as configured." if cluster else ""
     return (
         f"Precision, recall and balanced accuracy of {' and '.join(titles)} against the true "
         "redshift, temperature, metallicity and norm of the test spectra, in "

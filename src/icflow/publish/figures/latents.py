@@ -177,12 +177,12 @@ def _panel(axes: style.Axes, classes: Mapping[bool, Points]) -> None:
     low, high = limits(*(np.concatenate(parts) for parts in zip(*usable.values(), strict=True)))
     for row, (is_ic, points) in enumerate(usable.items()):
         look: style.Look = {"marker": "o", "ls": "none", "rasterized": True, **LOOKS[is_ic]}
+        # Open circles, which stray further, leave the dots inside of them visible.
+        look["zorder"] = 2 if is_ic else 3
         axes.plot(points.truth, points.latent, **look)
         bias, scatter = bias_and_scatter(*points)
         text = style.within(bias, scatter)
-        # The text must stay legible where markers lie below it.
-        behind = {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1}
-        style.note(axes, text, y=0.96 - 0.1 * row, color=look["color"], bbox=behind)
+        style.note(axes, text, y=0.96 - 0.1 * row, color=look["color"])
     axes.plot([low, high], [low, high], color=style.BLACK, lw=1.0, ls="--", zorder=4)
     axes.set(xlim=(low, high), ylim=(low, high), box_aspect=1)
 

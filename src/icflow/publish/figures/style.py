@@ -269,8 +269,9 @@ def label(name: str) -> str:
 
 
 def note(axes: Axes, text: str, x: float = 0.04, y: float = 0.95, **keywords: Any) -> None:
-    """Write inside the axes, by default in the upper left corner."""
-    options: dict[str, Any] = {"ha": "left", "va": "top", "fontsize": 7}
+    """Write inside the axes, by default in the upper left corner, legible above what is drawn."""
+    options: dict[str, Any] = {"ha": "left", "va": "top", "fontsize": 7, "zorder": 5}
+    options["bbox"] = {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1}
     axes.text(x, y, text, transform=axes.transAxes, **(options | keywords))
 
 
