@@ -343,7 +343,11 @@ def baseline(config: Config, name: str) -> FitSettings:
 
 
 def _fit(config: Config, name: str, fit: Fit) -> FitSettings:
-    own: dict[str, Any] = {"strategy": fit.strategy or config.fits.strategy}
+    reach = fit.background_range
+    own: dict[str, Any] = {
+        "strategy": fit.strategy or config.fits.strategy,
+        "background_range": config.fits.background_range if reach is None else reach,
+    }
     if own["strategy"] == "plain":
         own["starts"] = 1
     model = config.fits.models[fit.model]

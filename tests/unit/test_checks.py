@@ -150,6 +150,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"datasets": {"test_2T": {"systematics": {"background": {"line": 0.1}}}}},
         "datasets.test_2T.systematics.background names 'line', which the background does not",
     ),
+    "range of no component": (
+        {"fits": {"baseline": {"2T_free": {"background_range": {"line": 0.1}}}}},
+        "fits.baseline.2T_free.background_range names 'line', which the background does not have",
+    ),
     # detectors
     "method": (
         detector("cae", method="no_such_method"),

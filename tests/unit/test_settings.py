@@ -174,3 +174,20 @@ def test_a_dataset_like_another_one_differs_in_what_it_says(default: dict[str, A
     assert changed_parameters == {"apec.kT"}
     assert hot.modules == base.modules
     assert config.from_json(config.Config, run.json_text()) == run
+
+
+def test_a_fit_may_have_ranges_of_its_own(default: dict[str, Any]) -> None:
+    ranges = {"lines": 0.1, "focused": 0.9}
+    above = {"fits": {"baseline": {"2T_free": {"background_range": ranges}}}}
+    run, before = (
+        config.validate(config.overlay(default, above), "here"),
+        config.validate(default, ""),
+    )
+    settings = settings_of.baseline(run, "2T_free")
+    assert settings.background_range == ranges
+    assert config.from_json(settings_of.FitSettings, settings.json_text()) == settings
+    assert '"background_range":0.1' in settings_of.baseline(before, "2T_free").json_text()
+    for name in ("1T+IC_free", "2T_fixed"):
+        own, same = (settings_of.baseline(one, name).json_text() for one in (run, before))
+        assert own == same
+    assert settings_of.label(run) == settings_of.label(before)

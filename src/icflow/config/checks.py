@@ -116,11 +116,15 @@ def _check_modules(config: Config) -> None:
         )
 
 
+def _fits(config: Config) -> dict[str, Fit | FitControl]:
+    """Return what all fits share, and each fit, by their keys."""
+    fits: dict[str, Fit | FitControl] = {"fits": config.fits, "fits.label": config.fits.label}
+    return fits | {f"fits.baseline.{name}": fit for name, fit in config.fits.baseline.items()}
+
+
 def _check_strategies(config: Config) -> None:
     """Check that fits are seeded where there is another engine to seed them."""
-    fits: dict[str, Fit | FitControl] = {"fits": config.fits, "fits.label": config.fits.label}
-    fits |= {f"fits.baseline.{name}": fit for name, fit in config.fits.baseline.items()}
-    for path, fit in fits.items():
+    for path, fit in _fits(config).items():
         if fit.strategy == "seeded" and config.engine != "xspec":
             raise ValueError(
                 f"{path}.strategy is 'seeded', which starts XSPEC from the minima of the embedded "
@@ -144,13 +148,14 @@ def given_by_component(config: Config) -> Iterator[tuple[str, ByComponent, list[
     """Return what may be given by background component: key, value, for which modules."""
     for key, systematics, modules in given_systematics(config):
         yield f"{key}.background", systematics.background, modules
-    for name, integral in config.integrals.items():
-        if integral.background_scatter is not None:
-            yield (
-                f"integrals.{name}.background_scatter",
-                integral.background_scatter,
-                config.modules,
-            )
+    given: dict[str, ByComponent | None] = {
+        f"integrals.{name}.background_scatter": integral.background_scatter
+        for name, integral in config.integrals.items()
+    }
+    given |= {f"{key}.background_range": f.background_range for key, f in _fits(config).items()}
+    for key, value in given.items():
+        if value is not None:
+            yield key, value, config.modules
 
 
 def _check_systematics(config: Config) -> None:

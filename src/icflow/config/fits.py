@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from icflow.config.model import FitModel
 from icflow.config.references import Name, NameOf
-from icflow.config.systematics import ByComponent, Systematics
+from icflow.config.systematics import ByComponent, Systematics, component_kind
 from icflow.sections import MOST, WIDEST, Energies, Factors, Number, Positive, Section
 
 Errors = Literal["hessian", "profile"]
+
+_Fraction = Annotated[Number, Field(ge=0, lt=1)]
+# How far background norms may leave theirs: each, or those of components by name.
+Reach = Annotated[
+    Annotated[_Fraction, Tag("<number>")] | Annotated[dict[str, _Fraction], Tag("<components>")],
+    Discriminator(component_kind),
+]
 
 
 # How a minimum is looked for.
@@ -26,6 +33,11 @@ class Fit(Section):
     strategy: Strategy | None = Field(
         None, description="how its minimum is looked for (default: `fits.strategy`)"
     )
+    background_range: Reach | None = Field(
+        None,
+        description="how far it lets background norms leave their defaults (default: "
+        "`fits.background_range`)",
+    )
 
 
 class FitControl(Section):
@@ -35,11 +47,10 @@ class FitControl(Section):
     group_min: int = Field(
         ge=0, le=MOST, description="lowest number of counts in a group of channels"
     )
-    background_range: Number = Field(
-        ge=0,
-        lt=1,
+    background_range: Reach = Field(
         description="fraction by which each background norm may leave its default, where the "
-        "background file gives it no `range`",
+        "background file gives it no `range`: of every component, or `{component: fraction}`, "
+        "where those without stay",
     )
     strategy: Strategy = Field(
         "thorough",

@@ -54,13 +54,14 @@ def _in_eV(offset: float) -> float:
     return offset
 
 
-def _kind(value: Any) -> str:
+def component_kind(value: Any) -> str:
+    """Tell which member of a union a value is: one number, or a number for each component."""
     return "<components>" if isinstance(value, Mapping) else "<number>"
 
 
 ByComponent = Annotated[
     Annotated[Scatter, Tag("<number>")] | Annotated[dict[str, Scatter], Tag("<components>")],
-    Discriminator(_kind),
+    Discriminator(component_kind),
 ]
 AreaScatter = Annotated[
     list[_Node], Field(min_length=2), AfterValidator(_in_order), BeforeValidator(_not_a_scatter)

@@ -153,9 +153,16 @@ class BackgroundComponent:
     detectors: tuple[float, ...] = ()
     focused: bool = False
 
-    def limits(self, otherwise: float) -> tuple[float, float]:
-        """Return the limits of the factor of the norm; `otherwise` is the range if it has none."""
-        reach = otherwise if self.range is None else self.range
+    def limits(self, otherwise: float | Mapping[str, float]) -> tuple[float, float]:
+        """Return the limits of the factor of the norm.
+
+        Parameters
+        ----------
+        otherwise : float or mapping
+            Its range if it has none itself; of components by name, 0 for those left out.
+        """
+        given = otherwise.get(self.name, 0.0) if isinstance(otherwise, Mapping) else otherwise
+        reach = given if self.range is None else self.range
         return max(1 - reach, 0.0), 1 + reach
 
     @property

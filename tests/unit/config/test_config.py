@@ -57,6 +57,8 @@ REFUSED = [
     (("fits", "energies"), [80.0, 3.0], ["fits.energies", "[80.0, 3.0]", "below the second"]),
     (("fits", "energies"), [-3.0, 80.0], ["fits.energies", "-3.0", "not negative"]),
     (("fits", "background_range"), 1.5, ["fits.background_range", "1.5", "less than 1"]),
+    (("fits", "background_range"), {"lines": 1.0}, ["fits.background_range.lines: is 1.0", "less"]),
+    (("fits", "label", "background_range"), -0.1, ["fits.label.background_range: is -0.1"]),
     (("fits", "errors"), "both", ["fits.errors", "'both'", "'hessian' or 'profile'"]),
     (("fits", "delta"), 0, ["fits.delta", "0", "greater than 0"]),
     (("autoencoder", "training", "folds"), 2, ["training.folds", "2", "equal to 3"]),

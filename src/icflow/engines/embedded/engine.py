@@ -13,6 +13,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from icflow.config import AtomicData, FitControl, FitModel, Scenario
+from icflow.config.fits import Reach
 from icflow.engines.base import BACKGROUND, FitResult, Module, check_counts, checked, failed_fit
 from icflow.engines.embedded.fake import Simulator
 from icflow.engines.embedded.fitting import Fitter
@@ -321,7 +322,7 @@ class EmbeddedEngine:
             at_truth,
         )
 
-    def background_limits(self, reach: float) -> dict[str, Sequence[float]]:
+    def background_limits(self, reach: Reach) -> dict[str, Sequence[float]]:
         """Return the limits of the factor of each background; `reach` where its file says none."""
         return {
             BACKGROUND + name: limits

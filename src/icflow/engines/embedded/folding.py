@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from icflow.cache import cached
+from icflow.config.fits import Reach
 from icflow.engines.base import Module
 from icflow.engines.embedded.redistribution import Runs, redistribute, runs_of
 from icflow.errors import IcflowError
@@ -278,13 +279,13 @@ class Folding:
         check_components("systematics.background", self.systematics.background, names)
         self._prefix = f"{module.name}." if several else ""
 
-    def background_limits(self, reach: float) -> dict[str, tuple[float, float]]:
+    def background_limits(self, reach: Reach) -> dict[str, tuple[float, float]]:
         """Return the limits of the factor of each background component.
 
         Parameters
         ----------
-        reach : float
-            How far it may leave 1 where the background file does not say.
+        reach : float or dict
+            How far each may leave 1 where the background file does not say.
         """
         return {self._prefix + part.name: part.limits(reach) for part in self._components}
 

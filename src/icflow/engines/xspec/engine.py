@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from icflow.config import AtomicData, FitControl, FitModel
+from icflow.config.fits import Reach
 from icflow.engines.base import BACKGROUND, Engine, FitResult, Module, check_counts
 from icflow.engines.registry import make_engine
 from icflow.engines.xspec import home, inputs
@@ -266,7 +267,7 @@ class PyXspecEngine:
                 "fewer at once, and run again"
             )
 
-    def background_limits(self, reach: float) -> dict[str, tuple[float, float]]:
+    def background_limits(self, reach: Reach) -> dict[str, tuple[float, float]]:
         """Return the limits of the factor of each background; `reach` where its file says none."""
         return {BACKGROUND + part.name: part.limits(reach) for part in self.components}
 

@@ -73,6 +73,12 @@ def test_a_range_of_the_background_file_goes_before_that_of_fits(
         "background.focused": (0.0, 3.0),
     }
     assert engine.background_limits(0.1) == expected
+    # Of components by name, others staying where the file says nothing.
+    each = {"continuum": 0.2, "aperture": 0.4}
+    expected["background.continuum"] = pytest.approx((0.8, 1.2))
+    assert engine.background_limits(each) == expected
+    expected["background.continuum"] = (1.0, 1.0)
+    assert engine.background_limits({"aperture": 0.4}) == expected
     control = FitControl(
         energies=[3.0, 80.0], group_min=1, background_range=0.0, starts=1, max_iterations=9
     )
@@ -103,6 +109,13 @@ def test_backgrounds_have_the_names_of_their_modules(
     both = pair.backgrounds["B.lines"]
     assert not both[:n].any()
     np.testing.assert_array_equal(both[n:], engine.backgrounds["lines"])
+
+
+def test_norms_of_a_component_have_one_range_in_all_modules(pair: EmbeddedEngine) -> None:
+    limits = pair.background_limits({"focused": 0.9})
+    for module in "AB":
+        assert limits[f"background.{module}.focused"] == pytest.approx((0.1, 1.9))
+        assert limits[f"background.{module}.lines"] == (1.0, 1.0)
 
 
 def test_channels_and_bins_of_modules_stand_one_after_another(

@@ -460,6 +460,16 @@ def test_the_best_of_several_starts_is_kept(engine: PyXspecEngine, calls: Path) 
     assert result.cstat == pytest.approx(100, abs=0.01)
 
 
+def test_background_norms_have_ranges_of_their_own(engine: PyXspecEngine) -> None:
+    every, some = engine.background_limits(0.1), engine.background_limits({"lines": 0.9})
+    assert every.keys() == some.keys() == set(engine.factors)
+    assert some["background.lines"] == pytest.approx((0.1, 1.9))
+    assert some["background.continuum"] == (1.0, 1.0)
+    control = ONE.model_copy(update={"background_range": {"lines": 0.9}})
+    plan = Plan.of(MODEL, control, [], engine.background_limits(control.background_range))
+    assert [name for name in plan.bounds if name.startswith("background.")] == ["background.lines"]
+
+
 def test_a_parameter_on_its_limit_has_no_error(
     engine: PyXspecEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
