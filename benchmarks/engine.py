@@ -140,10 +140,12 @@ def fit_shard(name: str, path: Path, changes: Mapping[str, Any] | None = None) -
     )
 
 
-def fit_in_box(name: str, first: int, count: int) -> tuple[list[FitResult], dict[str, Floats]]:
+def fit_in_box(
+    name: str, errors: str, first: int, count: int
+) -> tuple[list[FitResult], dict[str, Floats]]:
     """Fit spectra whose background norms are drawn from the limits of the fit; return the truth."""
     settings, engine = fit_settings(name), engine_of()
-    settings = settings.model_copy(update={"errors": "profile"})
+    settings = settings.model_copy(update={"errors": errors})
     dataset = DATASETS[name.partition("_")[0]]
     simulated = settings_of.simulate(config.load(ROOT / "config.yaml"), dataset)
     model, key = simulated.model, f"box/{dataset}"
@@ -674,8 +676,8 @@ def coverage(bench: Bench) -> None:
     known = _coverage(bench, n, FITS, {**profile, "background_range": 0.0})
     free = _coverage(bench, n, ("2T_fixed", "1T+IC_fixed"), profile)
     for row, lines, column, note in (
-        ("coverage", known, "profile %", "profiles, backgrounds known"),
-        ("coverage_free", free, "profile %", "profiles, backgrounds free"),
+        ("coverage", known, "interval %", "profiles, backgrounds known"),
+        ("coverage_free", free, "interval %", "profiles, backgrounds free"),
         ("coverage_hessian", free, "hessian %", "curvature, backgrounds free"),
     ):
         source = [line for line in lines if not line["parameter"].startswith(BACKGROUND)]
@@ -692,18 +694,28 @@ def coverage(bench: Bench) -> None:
 
 def coverage_box(bench: Bench) -> None:
     """Count the same where the background norms are anywhere in what the fits let them take."""
+    _coverage_box(bench, "coverage_box", "profile", "profiles")
+
+
+def coverage_marginal(bench: Bench) -> None:
+    """Count the same of intervals that are averaged over them."""
+    _coverage_box(bench, "coverage_marginal", "marginal", "averages")
+
+
+def _coverage_box(bench: Bench, row: str, errors: str, note: str) -> None:
     n, name = bench.size(2000), "1T+IC_fixed"
-    parts = bench.run(fit_in_box, [(name, *block) for block in bench.blocks(n, max(n // 8, 1))])
+    blocks = [(name, errors, *block) for block in bench.blocks(n, max(n // 8, 1))]
+    parts = bench.run(fit_in_box, blocks)
     truth = _joined([truth for _, truth in parts])
     lines = _covered(name, [fit for fits, _ in parts for fit in fits], truth)
     table(list(lines[0]), [list(line.values()) for line in lines])
     source = [line for line in lines if not line["parameter"].startswith(BACKGROUND)]
     bench.save(
-        "coverage_box",
-        max(abs(line["profile %"] - ONE_SIGMA) for line in source),
+        row,
+        max(abs(line["interval %"] - ONE_SIGMA) for line in source),
         "largest |coverage − 68.3|, %",
         3.0,
-        note=f"profiles, backgrounds drawn from their limits; {n} fits, source parameters",
+        note=f"{note}, backgrounds drawn from their limits; {n} fits, source parameters",
         spectra=n,
         parameters=lines,
     )
@@ -732,8 +744,9 @@ def _covered(
     free = results[0].free
     value = {p: np.array([r.values[p] for r in results]) for p in free}
     error = {p: np.array([r.errors[p] for r in results]) for p in free}
-    low = {p: np.array([r.intervals[p][0] for r in results]) for p in free}
-    high = {p: np.array([r.intervals[p][1] for r in results]) for p in free}
+    nothing = np.nan, np.nan
+    low = {p: np.array([r.intervals.get(p, nothing)[0] for r in results]) for p in free}
+    high = {p: np.array([r.intervals.get(p, nothing)[1] for r in results]) for p in free}
     true = {p: truth[p] if p in truth else np.ones(len(results)) for p in free}
     if "apec_3.kT" in free:
         # Two like plasmas have no order: by temperature in fit and truth.
@@ -745,10 +758,11 @@ def _covered(
         {
             "fit": name,
             "parameter": p,
-            "profile %": 100 * float(np.mean((low[p] <= true[p]) & (true[p] <= high[p]))),
+            "interval %": 100 * float(np.mean((low[p] <= true[p]) & (true[p] <= high[p]))),
             # One without an error says nothing: it does not hold the truth.
             "hessian %": 100 * float(np.mean(np.abs(value[p] - true[p]) < error[p])),
             "no error": int(np.isnan(error[p]).sum()),
+            "no interval": int(np.isnan(low[p]).sum()),
         }
         for p in free
     ]
@@ -772,6 +786,7 @@ ROWS: dict[str, Callable[[Bench], None]] = {
     "memory": memory,
     "coverage": coverage,
     "coverage_box": coverage_box,
+    "coverage_marginal": coverage_marginal,
     "minimum": minimum,
     "default_limits": default_limits,
 }

@@ -149,7 +149,8 @@ COMMANDS: list[Command] = [
         "--background-range FRACTION=0  how far background norms may move",
         "--strategy thorough|plain=thorough  the lowest minimum, or XSPEC's end from one start",
         "--starts N>0=8  starting points",
-        "--errors hessian|profile=hessian  from the curvature, or intervals by profile as well",
+        "--errors hessian|profile|marginal=hessian  from the curvature; or intervals as well, by "
+        "profile or averaged over all else",
         "--delta NUMBER=1  rise of C or W at the ends of an interval: 1 for 68 %, 2.706 for 90 %",
         "--output FILE  JSON file to write",
         "--save FILE  save file to write, for XSPEC: @fit.xcm",

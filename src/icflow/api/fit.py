@@ -17,12 +17,13 @@ from icflow.api.instrument import Name
 from icflow.api.printing import as_html
 from icflow.api.units import shown
 from icflow.config import Free
+from icflow.config.fits import Errors
 from icflow.engines.embedded.folding import FACTOR
 from icflow.errors import IcflowError
 from icflow.files import check_writable, write_json
 from icflow.models import library
 from icflow.models.expression import parse
-from icflow.observation import fit_figure, fitting
+from icflow.observation import fit_figure, fitting, words
 from icflow.observation.fit_output import Fit as Record
 from icflow.observation.fit_output import as_json, as_text
 from icflow.observation.fit_saving import check_saved, save
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from icflow.api.model import Model
 
 DPI = 200  # of bitmaps
+KINDS: tuple[Errors, ...] = ("profile", "marginal")  # of intervals
 
 
 class Fit:
@@ -107,13 +109,16 @@ class Fit:
         values = {n: v for n, v in self.values.items() if n in own and n not in linked}
         return self.model.using(values)
 
-    def intervals(self, level: float = 0.90) -> pd.DataFrame:
-        """Return intervals of the free parameters by profile, as XSPEC's ``error``.
+    def intervals(self, level: float = 0.90, errors: str = "profile") -> pd.DataFrame:
+        """Return intervals of the free parameters by profile, as XSPEC's ``error``, or averaged.
 
         Parameters
         ----------
         level : float
             How probable it is that an interval holds the true value.
+        errors : {"profile", "marginal"}
+            Where the statistic, minimised over all other parameters, has not risen too far, or
+            where as much of the likelihood is, averaged over them within their limits.
 
         Returns
         -------
@@ -123,7 +128,8 @@ class Fit:
         Raises
         ------
         IcflowError
-            If the level is not between 0 and 1.
+            If the level is not between 0 and 1, there is no such kind, or the data leave more open
+            than an average can cover.
 
         Examples
         --------
@@ -131,17 +137,23 @@ class Fit:
         >>> fit = icflow.Model("powerlaw").fit("spec.pha")
         >>> fit.intervals(0.68).loc["powerlaw.PhoIndex"].round(3).tolist()
         [2.005, 2.001, 2.009]
+        >>> fit.intervals(0.68, "marginal").loc["powerlaw.PhoIndex"].round(3).tolist()
+        [2.005, 2.001, 2.009]
         """
         import pandas as pd
         from scipy.stats import chi2
 
         if not 0 < number(level, None, "level") < 1:
             raise IcflowError(f"level is {level}; give a probability between 0 and 1")
+        if errors not in KINDS:
+            raise IcflowError(f"errors is {errors!r}; give {' or '.join(map(repr, KINDS))}")
         library.configure(self.model.atomic_data)
-        found = fitting.with_intervals(self._record, float(chi2.ppf(level, 1))).intervals
+        result = fitting.with_intervals(self._record, errors, float(chi2.ppf(level, 1)))
+        for note in words.no_average(errors, result):
+            raise IcflowError(note)
         rows = {
             name: {"value": self.values[name], "low": low, "high": high}
-            for name, (low, high) in found.items()
+            for name, (low, high) in result.intervals.items()
         }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
 

@@ -45,6 +45,7 @@ def check(config: Config) -> None:
                 _check_link(f"{path}.parameters.{name}.link", name, parameter, model)
     _check_modules(config)
     _check_strategies(config)
+    _check_errors(config)
     _check_systematics(config)
     _check_truths(config)
     _check_sizes(config)
@@ -130,6 +131,15 @@ def _check_strategies(config: Config) -> None:
                 f"{path}.strategy is 'seeded', which starts XSPEC from the minima of the embedded "
                 "engine; set engine: xspec, or strategy: thorough"
             )
+
+
+def _check_errors(config: Config) -> None:
+    """Check that the engine gives the errors that are asked for."""
+    if config.fits.errors == "marginal" and config.engine == "xspec":
+        raise ValueError(
+            "fits.errors is 'marginal', which engine: xspec cannot give; set engine: embedded, or "
+            "errors: profile"
+        )
 
 
 def given_systematics(config: Config) -> Iterator[tuple[str, Systematics, list[Module]]]:

@@ -11,7 +11,7 @@ from icflow.config.references import Name, NameOf
 from icflow.config.systematics import ByComponent, Systematics, component_kind
 from icflow.sections import MOST, WIDEST, Energies, Factors, Number, Positive, Section
 
-Errors = Literal["hessian", "profile"]
+Errors = Literal["hessian", "profile", "marginal"]
 
 _Fraction = Annotated[Number, Field(ge=0, lt=1)]
 # How far background norms may leave theirs: each, or those of components by name.
@@ -69,11 +69,14 @@ class FitControl(Section):
     )
     errors: Errors = Field(
         "hessian",
-        description="errors: `hessian`, from the curvature at the minimum, or `profile`, "
-        "intervals in which C rises by `delta` as well (slower)",
+        description="errors: `hessian`, from the curvature at the minimum; `profile`, intervals in "
+        "which C rises by `delta` as well (slower); or `marginal`, intervals of the likelihood "
+        "averaged over all other free parameters within their limits as well (slower)",
     )
     delta: Positive = Field(
-        1.0, description="rise of C at the ends of an interval: 1 for 68 %, 2.706 for 90 %"
+        1.0,
+        description="rise of C at the ends of an interval: 1 for 68 %, 2.706 for 90 %, which is "
+        "what averaged ones hold",
     )
     cross_normalisation: Factors = Field(
         [0.8, 1.25],

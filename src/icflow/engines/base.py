@@ -55,9 +55,10 @@ class FitResult:
     covariance : ndarray, shape (n_free, n_free)
         NaN for parameters at a bound.
     intervals : dict
-        By free parameter, the range in which C, minimised over all others,
-        is less than `FitControl.delta` above its minimum; empty unless
-        profiles are asked for.
+        By free parameter, as `FitControl.errors` says: the range in which C,
+        minimised over all others, is less than `FitControl.delta` above its
+        minimum, or that holds as much of the likelihood, averaged over all
+        others. Empty where none are asked for, or there are none.
     """
 
     cstat: float

@@ -13,16 +13,16 @@ COUNTED = ("dof", "bins", "converged", "starts", "agreeing", "iterations")
 DESCRIBED = ("gradient", "at_bound", "status")
 
 
-def columns_of(results: Iterable[FitResult], profile: bool = False) -> dict[str, list[Any]]:
+def columns_of(results: Iterable[FitResult], intervals: bool = False) -> dict[str, list[Any]]:
     """Return the columns of a table of fits of one model, of which it keeps no more than that.
 
     ``cstat``, those `COUNTED`, ``gradient``, ``at_bound`` (names with commas between), ``status``;
-    for each parameter its value, ``NAME_error`` where it was fitted and, of profiles,
+    for each parameter its value, ``NAME_error`` where it was fitted and, with intervals,
     ``NAME_lower`` and ``NAME_upper``.
     """
     columns: dict[str, list[Any]] = {name: [] for name in ("cstat", *COUNTED, *DESCRIBED)}
     for number, result in enumerate(results):
-        row = _row(result, profile)
+        row = _row(result, intervals)
         if number == 0:
             columns = {name: [] for name in row}
         for name, column in columns.items():
@@ -34,13 +34,13 @@ def columns_of(results: Iterable[FitResult], profile: bool = False) -> dict[str,
     }
 
 
-def _row(result: FitResult, profile: bool) -> dict[str, Any]:
+def _row(result: FitResult, intervals: bool) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(result, name) for name in ("cstat", *COUNTED)}
     row |= {"gradient": result.gradient, "at_bound": ",".join(result.at_bound)}
     row["status"] = result.status
     for name, value in result.values.items():
         row |= {name: value, f"{name}_error": result.errors[name]}
-        if profile and name in result.free:
+        if intervals and name in result.free:
             row |= dict(
                 zip((f"{name}_lower", f"{name}_upper"), _interval(result, name), strict=True)
             )

@@ -50,7 +50,9 @@ def as_text(fit: Fit) -> list[str]:
     declared = parse(settings.expression).parameters
     lines = [f"Model {settings.expression}", f"{'parameter':<22}{'unit':<10}{'value':>14}  error"]
     if result.intervals:
-        lines[-1] += f"  [{fit.statistic} rises by {settings.delta:g}]"
+        held = f"{100 * math.erf(math.sqrt(settings.delta / 2)):.3g} % averaged"
+        rise = f"{fit.statistic} rises by {settings.delta:g}"
+        lines[-1] += f"  [{held if settings.errors == 'marginal' else rise}]"
     for name, value in result.values.items():
         unit = declared[name].unit if name in declared else ""
         lines.append(f"{name:<22}{unit:<10}{value:>14.6g}  {_error(result, name)}")
@@ -96,6 +98,7 @@ def _notes(fit: Fit) -> list[str]:
         *words.few_behind(fit.engine.behind_per_bin, "--group-min"),
         *words.unexplained(fit.engine.unexplained, fit.statistic, "--energies"),
         *words.lone_start(result.agreeing, result.starts, fit.statistic, "--starts"),
+        *words.no_average(fit.settings.errors, result),
     ]
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from icflow.config import FitModel, Free, Link, ObservedSpectrum
+from icflow.config.fits import Errors
 from icflow.config.model import MODULE_NAME
 from icflow.engines.base import FitResult
 from icflow.engines.embedded.folding import FACTOR
@@ -86,10 +87,10 @@ def model_of(
     return FitModel(expression=settings.expression, parameters=parameters)
 
 
-def with_intervals(fit: Fit, delta: float) -> FitResult:
-    """Return a fit again, with the range of each free parameter in which C rises by `delta`."""
+def with_intervals(fit: Fit, errors: Errors, delta: float) -> FitResult:
+    """Return a fit again, with intervals of the free parameters for a rise of C by `delta`."""
     engine = copy(fit.engine)
-    engine.control = fit.settings.model_copy(update={"errors": "profile", "delta": delta})
+    engine.control = fit.settings.model_copy(update={"errors": errors, "delta": delta})
     (result,) = engine.fit(fit.model, frozen=_frozen_factors(fit.settings, fit.files))
     return result
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from icflow.engines.base import FitResult
 from icflow.typing import Counts
 
 # False-alarm probabilities below this are worth a word, though no detection.
@@ -126,6 +127,16 @@ def lone_start(agreeing: int, starts: int, statistic: str, option: str) -> list[
     return [
         f"only {agreeing} of {starts} starts led to the lowest {statistic}: others may lead lower "
         f"still; try more, with {option}"
+    ]
+
+
+def no_average(errors: str, result: FitResult) -> list[str]:
+    """Say that there are no intervals of an averaged likelihood, where they are asked for."""
+    if errors != "marginal" or result.intervals or not result.free:
+        return []
+    return [
+        "no averaged intervals: the fit is not a minimum, or the data leave more open than the "
+        "average can cover; fix or link parameters, or ask for intervals by profile"
     ]
 
 

@@ -47,7 +47,7 @@ def tabulate(results: Iterable[FitResult], settings: FitSettings, shard: Spectru
     """Return fits as a table: one row per spectrum, a value and an error per parameter."""
     fits = iter(results)
     first = next(fits)
-    columns = columns_of(itertools.chain([first], fits), profile=settings.errors == "profile")
+    columns = columns_of(itertools.chain([first], fits), intervals=settings.errors != "hessian")
     # Of the size of rounding errors where a fit has converged.
     columns["gradient"] = [float(f"{value:.1e}") for value in columns["gradient"]]
     declared = parse(settings.model.expression).parameters

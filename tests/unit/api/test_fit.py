@@ -103,6 +103,23 @@ def test_intervals_end_where_the_statistic_has_risen(fit: icflow.Fit, folder: Pa
     assert there.cstat - fit.cstat == pytest.approx(2.7055, abs=0.02)
 
 
+def test_averaged_intervals_are_those_of_the_curvature_where_no_limit_is_near(
+    fit: icflow.Fit,
+) -> None:
+    found = fit.intervals(0.6827, "marginal")
+    errors = fit.parameters.loc[found.index, "error"]
+    assert (found["high"] - fit.parameters.loc[found.index, "value"]).to_numpy() == pytest.approx(
+        errors.to_numpy(), rel=0.05
+    )
+    assert found.equals(fit.intervals(0.6827, "marginal"))
+
+
+def test_what_is_no_minimum_has_no_averages(folder: Path) -> None:
+    plain = MODEL.fit(icflow.read_spectrum("spec.pha", group_min=20), strategy="plain")
+    with pytest.raises(icflow.IcflowError, match="no averaged intervals: the fit is not a minimum"):
+        plain.intervals(0.9, "marginal")
+
+
 def test_flux_and_its_error_are_those_of_fits_to_many(fit: icflow.Fit, folder: Path) -> None:
     value, error = fit.flux(2, 10)
     instrument = icflow.read_spectrum("spec.pha").instrument
@@ -160,6 +177,7 @@ def test_figures(fit: icflow.Fit, folder: Path) -> None:
     ("call", "sentence"),
     [
         (lambda fit: fit.intervals(90), "level is 90; give a probability"),
+        (lambda fit: fit.intervals(0.9, "hessian"), "errors is 'hessian'; give 'profile' or"),
         (lambda fit: fit.goodness(0), "n is 0"),
         (lambda fit: fit.goodness(9, seed="x"), "seed is 'x'"),
         (lambda fit: fit.save(3), "path is 3; give the name of a file"),

@@ -59,7 +59,7 @@ REFUSED = [
     (("fits", "background_range"), 1.5, ["fits.background_range", "1.5", "less than 1"]),
     (("fits", "background_range"), {"lines": 1.0}, ["fits.background_range.lines: is 1.0", "less"]),
     (("fits", "label", "background_range"), -0.1, ["fits.label.background_range: is -0.1"]),
-    (("fits", "errors"), "both", ["fits.errors", "'both'", "'hessian' or 'profile'"]),
+    (("fits", "errors"), "both", ["fits.errors", "'both'", "'hessian', 'profile' or 'marginal'"]),
     (("fits", "delta"), 0, ["fits.delta", "0", "greater than 0"]),
     (("autoencoder", "training", "folds"), 2, ["training.folds", "2", "equal to 3"]),
     (("autoencoder", "training", "folds_trained"), 11, ["folds_trained is 11", "folds, 10"]),
@@ -263,6 +263,13 @@ def test_a_configuration_of_another_version_gives_one_sentence(
         config.validate(tree, "mine.yaml")
     assert str(caught.value).startswith("mine.yaml: ")
     assert "config.yaml of this version holds every key: compare with it" in str(caught.value)
+
+
+def test_averages_are_asked_of_an_engine_that_has_them(default: dict[str, Any]) -> None:
+    tree = changed(default, ("fits", "errors"), "marginal")
+    assert config.validate(tree, "config.yaml").fits.errors == "marginal"
+    with pytest.raises(IcflowError, match=r"fits\.errors is 'marginal'.*set engine: embedded, or"):
+        config.validate(changed(tree, ("engine",), "xspec"), "config.yaml")
 
 
 def test_all_errors_are_told_at_once(default: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ def test_a_row_for_each_and_an_error_where_it_was_fitted() -> None:
 
 
 def test_profiles_have_both_ends() -> None:
-    columns = columns_of([GOOD, replace(GOOD, intervals={})], profile=True)
+    columns = columns_of([GOOD, replace(GOOD, intervals={})], intervals=True)
     assert columns["a.kT_lower"][0] == 4.8 and columns["a.kT_upper"][0] == 5.3
     assert math.isnan(columns["a.kT_upper"][1]) and "a.norm_lower" not in columns
 

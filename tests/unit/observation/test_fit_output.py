@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -99,6 +100,23 @@ def test_few_counts_of_the_background_spectrum_are_pointed_out() -> None:
     assert note.startswith("Note: the background spectrum holds 0.15 counts in a bin")
     assert as_json(made)["notes"] == ["odd", note.removeprefix("Note: ")]
     assert not any("biased" in line for line in as_text(fit(files("A", True))))
+
+
+def test_the_table_says_what_intervals_are() -> None:
+    (line,) = [line for line in as_text(fit(files("A", False))) if line.startswith("parameter")]
+    assert line.endswith("error  [C rises by 1]")
+    averaged = fit(files("A", False), errors="marginal", delta=2.706)
+    (line,) = [line for line in as_text(averaged) if line.startswith("parameter")]
+    assert line.endswith("error  [90 % averaged]")
+    assert as_json(averaged)["errors"] == "marginal"
+
+
+def test_averages_that_cannot_be_had_are_pointed_out() -> None:
+    made = fit(files("A", False), errors="marginal")
+    assert not any("averaged" in note for note in as_json(made)["notes"])
+    made = replace(made, result=replace(made.result, intervals={}))
+    (note,) = [note for note in as_json(made)["notes"] if "averaged" in note]
+    assert note.startswith("no averaged intervals") and "by profile" in note
 
 
 def test_a_start_that_stands_alone_is_pointed_out() -> None:

@@ -116,6 +116,19 @@ def test_intervals_end_where_cstat_has_risen_by_delta(
             assert rise == pytest.approx(2.706, abs=0.1)
 
 
+def test_averaged_intervals_are_asked_for_and_are_the_same_again(
+    tmp_path: Path, observation: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    outputs = [tmp_path / "fit.json", tmp_path / "again.json"]
+    for output in outputs:
+        assert main([*observation, "--errors", "marginal", "--output", str(output)]) == 0
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
+    assert "error  [68.3 % averaged]" in capsys.readouterr().out
+    norm = json.loads(outputs[0].read_text())["parameters"]["powerlaw.norm"]
+    low, high = norm["interval"]
+    assert low < norm["value"] < high and high - low == pytest.approx(4.9e-4, rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("extra", "reason"),
     [

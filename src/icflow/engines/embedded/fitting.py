@@ -15,6 +15,7 @@ with new ones.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,6 +29,13 @@ from icflow.engines.embedded.algebra import inverse
 from icflow.engines.embedded.cells import Cells, combine, promising
 from icflow.engines.embedded.descent import Minimum, descents
 from icflow.engines.embedded.lattice import Lattice
+from icflow.engines.embedded.marginal import (
+    LEAST,
+    MOST_REGIONS,
+    WITHIN,
+    Stratum,
+    averaged,
+)
 from icflow.engines.embedded.parameters import Model
 from icflow.engines.embedded.profile import end_of_interval
 from icflow.engines.embedded.shapes import (
@@ -123,19 +131,28 @@ class Fitter:
             theta[position] = value
         outcome = self._search(data, channels, theta)
         result = self._result(outcome, self._information(data, channels, outcome), data)
-        if self.control.errors == "profile":
-            return replace(result, intervals=self._intervals(data, outcome.best, result))
-        return result
+        if self.control.errors == "hessian":
+            return result
+        return replace(result, intervals=self._intervals(data, outcome.best, result))
 
     def _intervals(
         self, data: Data, best: Minimum, result: FitResult
     ) -> dict[str, tuple[float, float]]:
-        """Return the range of every free parameter in which C rises by less than delta."""
+        """Return an interval of every free parameter, by profile or averaged over the others.
+
+        None where too few points would say what the average is.
+        """
+        given: dict[int, tuple[float, float]] = {}
+        if self.control.errors == "marginal" and len(self.others.free):
+            sample = averaged(data, self.others, self._strata(data, best), self.control)
+            if sample.effective < LEAST:
+                return {}
+            given = sample.intervals(self.others, math.erf(math.sqrt(self.control.delta / 2)))
         intervals = {}
         for p, lower, upper in zip(*self.box, strict=True):
-            name = self.model.names[p]
-            intervals[name] = self._interval(
-                data, best, int(p), (float(lower), float(upper)), result.errors[name]
+            name, limits = self.model.names[p], (float(lower), float(upper))
+            intervals[name] = given.get(int(p)) or self._interval(
+                data, best, int(p), limits, result.errors[name]
             )
         return intervals
 
@@ -282,6 +299,12 @@ class Fitter:
         shapes = self.tables.exact(best.theta)
         within = self.control.delta + PROFILED
         return [(shapes, self._rivals(data, shapes, best, within, MOST_PROFILED))]
+
+    def _strata(self, data: Data, best: Minimum) -> list[Stratum]:
+        """Return what the likelihood is averaged over."""
+        shapes = self.tables.touch(self.tables.exact(best.theta), best.theta)
+        rivals = self._rivals(data, shapes, best, WITHIN, MOST_REGIONS)
+        return [Stratum(shapes, [best.theta, *(rival.theta for rival in rivals)])]
 
     def _starts(self, shapes: Shapes, coarse: Data, theta: Floats) -> list[Floats]:
         """Return the most promising starting points, in coarse bins."""

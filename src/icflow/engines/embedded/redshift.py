@@ -15,7 +15,7 @@ import numpy as np
 
 from icflow.config import FitControl
 from icflow.engines.base import FitResult
-from icflow.engines.embedded import staircase
+from icflow.engines.embedded import sobol, staircase
 from icflow.engines.embedded.descent import Minimum
 from icflow.engines.embedded.fitting import (
     AGREE,
@@ -26,6 +26,7 @@ from icflow.engines.embedded.fitting import (
     by_cstat,
     separate,
 )
+from icflow.engines.embedded.marginal import Stratum
 from icflow.engines.embedded.parameters import Model
 from icflow.engines.embedded.shapes import Shapes, information
 from icflow.engines.embedded.tables import Tables
@@ -49,6 +50,7 @@ POOR, PROBES = 1.1, 10  # a fit with more C per bin is probed at so many redshif
 FINE_REACH, FINE_STEPS, ALL_HOPS = 0.0005, 4, 10**6
 # The survey behind the error of the redshift: hops, and the reach beyond which there is no error.
 SPREAD_HOPS, MOST_SPREAD = 100, 0.2
+STRATA = 16  # redshifts at which the likelihood is averaged over all else: a power of two
 SAFE = 1.5  # the error of the staircase is larger than that of the smooth tables
 
 
@@ -262,6 +264,28 @@ class RedshiftFitter(Fitter):
                 (end,) = self._descend(there, data, self.others, [start])
                 followed.append((there, self._rivals(data, there, end, CLOSE, MOST_CLOSE)))
         return followed
+
+    def _strata(self, data: Data, best: Minimum) -> list[Stratum]:
+        """Return the same at redshifts drawn from the likelihood of the steps of the staircase.
+
+        Those of a Sobol sequence: as many between any two as likelihood.
+        """
+        (at_best,) = super()._strata(data, best)
+        stairs = {
+            position: self._spread(data, at_best.shapes, best, position, 1.0)[0]
+            for position in self.redshifts
+        }
+        strata = []
+        for place in sobol.points(STRATA, len(stairs)) + 0.5 / STRATA:
+            thetas, log_density = [start.copy() for start in at_best.starts], 0.0
+            for (position, survey), probability in zip(stairs.items(), place, strict=True):
+                z, log = staircase.drawn(survey, float(probability))
+                log_density += log
+                for theta in thetas:
+                    theta[position] = z
+            shapes = self.tables.touch(self.tables.exact(thetas[0]), thetas[0])
+            strata.append(Stratum(shapes, thetas, log_density))
+        return strata
 
     def _interval(
         self, data: Data, best: Minimum, position: int, limits: tuple[float, float], sigma: float

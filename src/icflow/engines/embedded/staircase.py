@@ -149,6 +149,19 @@ def half_width(stairs: Survey, middle: float, fraction: float) -> float:
     return float(high)
 
 
+def drawn(stairs: Survey, probability: float) -> tuple[float, float]:
+    """Return the redshift that is as probable to be exceeded as said, and ln of its density.
+
+    Probable is a step by its width and exp(-C/2).
+    """
+    logs = -0.5 * (stairs.cstat - stairs.cstat.min())
+    share = np.exp(logs) * np.diff(stairs.edges)
+    below = np.cumsum([0.0, *share])
+    z = float(np.interp(probability * below[-1], below, stairs.edges))
+    step = np.clip(np.searchsorted(stairs.edges, z, side="right") - 1, 0, len(logs) - 1)
+    return z, float(logs[step] - np.log(below[-1]))
+
+
 @jit
 def _within(edges: Floats, weight: Floats, middle: float, half: float) -> float:
     """Return what lies within a distance of `middle`."""

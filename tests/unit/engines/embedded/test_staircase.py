@@ -133,3 +133,17 @@ def test_half_width_of_a_parabola_is_its_sigma() -> None:
     # One step out of many that is lower by chance does not narrow it.
     lucky = found._replace(cstat=found.cstat - np.where(np.arange(2000) == 1060, 3.0, 0.0))
     assert staircase.half_width(lucky, 0.3, 0.6827) == pytest.approx(0.5, rel=0.03)
+
+
+def test_redshifts_are_drawn_by_the_likelihood_of_steps() -> None:
+    found = Survey(
+        np.array([0.0, 1.0, 1.5, 4.0]), np.array([0.5, 1.25, 2.0]), np.array([2.0, 0, 9])
+    )
+    share = np.exp(-0.5 * found.cstat) * np.diff(found.edges)
+    places = (np.arange(1000) + 0.5) / 1000
+    drawn, logs = np.array([staircase.drawn(found, p) for p in places]).T
+    held = np.histogram(drawn, found.edges)[0] / 1000
+    assert held == pytest.approx(share / share.sum(), abs=2e-3)
+    density = share / share.sum() / np.diff(found.edges)
+    step = np.searchsorted(found.edges, drawn) - 1
+    assert np.exp(logs) == pytest.approx(density[step])
