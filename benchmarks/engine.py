@@ -124,6 +124,29 @@ def make_shard(dataset: str, first: int, count: int, path: Path) -> float:
     return time.process_time() - start
 
 
+@functools.cache
+def engine_with(systematics: bool) -> EmbeddedEngine:
+    """Return the engine of the default run, with the default set of what is wrong or nothing."""
+    above = [ROOT / "config/systematics.yaml"] * systematics
+    run = config.load(ROOT / "config.yaml", *above)
+    return EmbeddedEngine(run.modules, run.atomic_data)
+
+
+def time_fakes(dataset: str, first: int, count: int) -> tuple[float, float]:
+    """Return the CPU seconds that spectra take in memory, without and with systematics."""
+    drawn = settings_of.simulate(config.load(ROOT / "config.yaml"), dataset)
+    model, seconds = drawn.model, [0.0, 0.0]
+    # What all spectra share is made for the first, and the two take turns.
+    for number, counted in ((1, 0.0), (count, 0.5), (count, 0.5)):
+        for wrong in (False, True):
+            start, indices = time.process_time(), range(first, first + number)
+            engine_with(wrong).fake(
+                model.expression, model.parameters, drawn.seed, dataset, indices
+            )
+            seconds[wrong] += counted * (time.process_time() - start)
+    return seconds[0], seconds[1]
+
+
 def draws_alone(number: int) -> float:
     """Return the CPU seconds that the Poisson draws of some spectra take."""
     expected = np.maximum(reference_counts()[0].astype(np.float64), 0.1)
@@ -624,6 +647,21 @@ def simulation(bench: Bench) -> None:
     )
 
 
+def systematics(bench: Bench) -> None:
+    """Time spectra of which everything is wrong that `config/systematics.yaml` says."""
+    n = bench.size(1000)
+    tasks = [(dataset, *block) for dataset in DATASETS.values() for block in bench.blocks(n)]
+    right, wrong = np.sum(bench.run(time_fakes, tasks), axis=0)
+    bench.save(
+        "systematics",
+        wrong / right,
+        "CPU time with against without",
+        2.0,
+        note=f"spectra per CPU s: {2 * n / right:.0f} without, {2 * n / wrong:.0f} with",
+        spectra=2 * n,
+    )
+
+
 def memory(bench: Bench) -> None:
     """Simulate and fit ever more spectra, shard by shard, as the workflow does."""
     powers = range(3, max(4, len(str(bench.most)) - 1) + 1)
@@ -781,6 +819,7 @@ ROWS: dict[str, Callable[[Bench], None]] = {
     "xspec": xspec,
     "expected_counts": expected_counts,
     "simulation": simulation,
+    "systematics": systematics,
     "labels": labels,
     "baseline": baseline,
     "memory": memory,
