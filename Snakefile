@@ -80,7 +80,7 @@ rule integrate:
     input:
         shards_of(
             RESULTS.integrals,
-            detectors.integrals_needed(CONFIG.detection, CONFIG.datasets),
+            detectors.needed("integrals", CONFIG.detection, CONFIG.datasets),
         ),
 
 
@@ -93,7 +93,7 @@ rule estimate:
     input:
         shards_of(
             RESULTS.estimates,
-            detectors.ratios_needed(CONFIG.detection, CONFIG.datasets),
+            detectors.needed("ratios", CONFIG.detection, CONFIG.datasets),
         ),
 
 

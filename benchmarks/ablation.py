@@ -191,7 +191,7 @@ def compare_folds(config: Config, folds: Folds, validation: Part, test: Part) ->
         if len(tables) == 1:
             continue
         *alone, together = (
-            detect(name, detector, Material(samples, classes, {network: chosen}, fits={}))
+            detect(name, detector, Material(samples, classes, {network: chosen}, results={}))
             for chosen in (*([table] for table in tables), tables)
         )
         for what, found in (

@@ -249,7 +249,7 @@ def detected(config: Config, results: Path, scorer: Scorer) -> list[str]:
         part: Sample.of({name: sizes[name] for name in names}, classes)
         for part, names in ((VALIDATION, detection.validation), (TEST, detection.test))
     }
-    material = Material(samples, classes, {"cae": [stack(tables)]}, fits={})
+    material = Material(samples, classes, {"cae": [stack(tables)]}, results={})
     judged = detect("cae", detection.detectors["cae"], material)
     is_ic = samples[TEST].is_ic
     matrix = confusion(judged.decision, is_ic)

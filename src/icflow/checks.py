@@ -33,7 +33,7 @@ from icflow.detection import detectors
 from icflow.detection.base import (
     FITS,
     INTEGRALS,
-    KEYS,
+    KINDS,
     RATIOS,
     TRAINING,
     TRAINING_IC,
@@ -300,7 +300,7 @@ def _check_reads(config: Config, given: Mapping[str, Detector], section: str) ->
     for name, detector in given.items():
         method = detectors.method_of(name, detector, section)
         allowed = sections[method.reads]
-        for key in KEYS[method.reads]:
+        for key in KINDS[method.reads].keys:
             value = getattr(detector, key)
             if key in method.needs and value not in allowed:
                 raise IcflowError(

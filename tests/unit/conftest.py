@@ -15,7 +15,8 @@ from astropy.table import Table, vstack
 from icflow import config as configuration
 from icflow import settings as settings_of
 from icflow.config import Config
-from icflow.detection.detectors import fits_read, integrals_needed
+from icflow.detection.base import FITS, INTEGRALS
+from icflow.detection.detectors import fits_read, needed
 from icflow.files import write_json
 from icflow.layout import truth_of
 from icflow.ogip.spectra import Recorded, SpectrumSet, write_spectra
@@ -84,7 +85,7 @@ def make_results(config: Config, folder: Path) -> None:
     for (name, fit), size in fits_read(config).items():
         write_fit(config, name, fit, truth[name], folder, random, size)
     write_fluxes(config, truth, folder)
-    for (name, integral), size in integrals_needed(config.detection, config.datasets).items():
+    for (name, integral), size in needed(INTEGRALS, config.detection, config.datasets).items():
         write_integral(config, name, integral, folder, random, size)
     for network in config.autoencoder.networks:
         for fold in range(config.autoencoder.training.folds_trained):
@@ -458,8 +459,10 @@ def inputs_of(results: Path, scores: Sequence[Path]) -> Inputs:
 
     return Inputs(
         scores=grouped(scores, lambda path: (path.parent.name, int(path.stem.split("-")[1]))),
-        fits=grouped(results.glob("baseline/*/*/*.ecsv"), shard),
-        integrals=grouped(results.glob("integrate/*/*/*.ecsv"), shard),
+        results={
+            FITS: grouped(results.glob("baseline/*/*/*.ecsv"), shard),
+            INTEGRALS: grouped(results.glob("integrate/*/*/*.ecsv"), shard),
+        },
         truth=grouped(results.glob("simulate/*/*.truth.ecsv"), lambda path: path.parent.name),
         fluxes=results / "fluxes/fluxes.ecsv",
     )

@@ -123,11 +123,8 @@ def shards_of(file, wanted):
 
 def read_by(detection):
     """Files of fits, integrals and estimates that detectors read."""
-    return [
-        *shards_of(RESULTS.fits, detectors.fits_needed(detection, CONFIG.datasets)),
-        *shards_of(RESULTS.integrals, detectors.integrals_needed(detection, CONFIG.datasets)),
-        *shards_of(RESULTS.estimates, detectors.ratios_needed(detection, CONFIG.datasets)),
-    ]
+    needed = detectors.files_needed(detection, CONFIG.datasets, CONFIG.shard_size, RESULTS)
+    return [shard for kind in needed.values() for shards in kind.values() for shard in shards]
 
 
 def per_fold(paths, networks=tuple(CONFIG.autoencoder.networks)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -93,15 +93,9 @@ class Material:
     scores : mapping of str to sequence of astropy.table.Table
         For each network, one score table per trained fold, with the columns
         ``dataset, index, part, R_a``.
-    fits : mapping of str to mapping of str to astropy.table.Table
-        For each part and each fit, its results in the order of the part's
-        sample, with the columns ``cstat, dof, converged`` and the parameters.
-    integrals : mapping of str to mapping of str to astropy.table.Table
-        For each part and each integral, its results in the same order, with the
-        columns ``log_evidence, error, effective``.
-    estimates : mapping of str to mapping of str to astropy.table.Table
-        For each part and each likelihood ratio, its results in the same order, with the
-        columns ``log_ratio, unlike``.
+    results : mapping of str to mapping of str to mapping of str to astropy.table.Table
+        For each of `KINDS`, each part and each name, the results in the order of the part's
+        sample, with the columns of the kind; of fits, the parameters too.
     seed : int
         Seed of detectors that need random numbers.
     explain : bool
@@ -113,44 +107,24 @@ class Material:
     samples: Mapping[str, Sample]
     with_ic: Mapping[str, bool]
     scores: Mapping[str, Sequence[Table]]
-    fits: Mapping[str, Mapping[str, Table]]
+    results: Mapping[str, Mapping[str, Mapping[str, Table]]]
     seed: int = 0
     explain: bool = True
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
-    integrals: Mapping[str, Mapping[str, Table]] = field(default_factory=dict)
-    estimates: Mapping[str, Mapping[str, Table]] = field(default_factory=dict)
 
-    def fit(self, part: str, name: str | None) -> Table:
-        """Return the results of one fit of the spectra of a part.
+    def result(self, kind: str, part: str, name: str | None) -> Table:
+        """Return the results of one fit, integral or likelihood ratio of the spectra of a part.
 
         Raises
         ------
         IcflowError
             If there are none.
         """
-        return _table(self.fits, part, name, "fit", f"fit the {part} spectra with it")
-
-    def integral(self, part: str, name: str | None) -> Table:
-        """Return one integral of the spectra of a part.
-
-        Raises
-        ------
-        IcflowError
-            If there is none.
-        """
-        advice = f"integrate over the priors for the {part} spectra"
-        return _table(self.integrals, part, name, "integral", advice)
-
-    def estimate(self, part: str, name: str | None) -> Table:
-        """Return one likelihood ratio of the spectra of a part.
-
-        Raises
-        ------
-        IcflowError
-            If there is none.
-        """
-        advice = f"estimate it for the {part} spectra"
-        return _table(self.estimates, part, name, "likelihood ratio", advice)
+        table = self.results.get(kind, {}).get(part, {}).get(str(name))
+        if table is None:
+            what, advice = KINDS[kind].title, KINDS[kind].advice.format(part)
+            raise IcflowError(f"there are no results of the {what} {name!r}; {advice}")
+        return table
 
     def verdict(self, test: Floats, validation: Floats, **said: Any) -> Verdict:
         """Return what scores mean, with the threshold that is best on the validation spectra.
@@ -188,15 +162,6 @@ class Material:
             raise IcflowError(
                 f"{error}; name datasets of both classes under detection.validation"
             ) from None
-
-
-def _table(
-    tables: Mapping[str, Mapping[str, Table]], part: str, name: str | None, kind: str, advice: str
-) -> Table:
-    table = tables.get(part, {}).get(str(name))
-    if table is None:
-        raise IcflowError(f"there are no results of the {kind} {name!r}; {advice}")
-    return table
 
 
 @dataclass(frozen=True)
@@ -283,12 +248,53 @@ SEES = {
     "priors": Sight("priors", "knows the priors", "Know the priors"),
 }
 
-# Sections of the configuration that name what detectors read.
-FITS, INTEGRALS, RATIOS = "fits.baseline", "integrals", "ratios"
 # Keys of a `Detector` that name a fit, or an integral: without IC, and with IC.
 PAIR = ("thermal", "alternative")
-# Keys of a `Detector` that name what it reads of a section.
-KEYS = {FITS: PAIR, INTEGRALS: PAIR, RATIOS: ("ratio",)}
+
+
+class Kind(NamedTuple):
+    """Results of every spectrum that detectors read: fits, integrals or likelihood ratios.
+
+    Attributes
+    ----------
+    word, title : str
+        What one of them is called in the metadata of its tables, and in sentences.
+    keys : tuple of str
+        Keys of a `Detector` that name them.
+    columns : tuple of str
+        Of their tables.
+    advice : str
+        How to make them of ``{}`` spectra.
+    """
+
+    word: str
+    title: str
+    keys: tuple[str, ...]
+    columns: tuple[str, ...]
+    advice: str
+
+
+# By the sections of the configuration that name them.
+FITS, INTEGRALS, RATIOS = "fits.baseline", "integrals", "ratios"
+KINDS = {
+    FITS: Kind(
+        "fit", "fit", PAIR, ("index", "cstat", "dof", "converged"), "fit the {} spectra with it"
+    ),
+    INTEGRALS: Kind(
+        "integral",
+        "integral",
+        PAIR,
+        ("index", "log_evidence", "error", "effective"),
+        "integrate over the priors for the {} spectra",
+    ),
+    RATIOS: Kind(
+        "ratio",
+        "likelihood ratio",
+        ("ratio",),
+        ("index", "log_ratio", "unlike"),
+        "estimate it for the {} spectra",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -306,7 +312,7 @@ class Method:
     learns : tuple of str
         Parts of the spectra whose fits it learns from.
     reads : str
-        The section that names what it reads: `FITS`, `INTEGRALS` or `RATIOS`.
+        Which of `KINDS` it reads.
     """
 
     judge: Callable[[Detector, Material], Verdict]
@@ -315,11 +321,11 @@ class Method:
     learns: tuple[str, ...] = ()
     reads: str = FITS
 
-    def names(self, detector: Detector, section: str) -> list[str]:
-        """Return the names of a section, of fits, integrals or ratios, that a detector reads."""
-        if self.reads != section:
+    def names(self, detector: Detector, kind: str) -> list[str]:
+        """Return the names of the results of a kind that a detector reads."""
+        if self.reads != kind:
             return []
-        return [str(getattr(detector, key)) for key in KEYS[section] if key in self.needs]
+        return [str(getattr(detector, key)) for key in KINDS[kind].keys if key in self.needs]
 
 
 def sizes_of(detection: Detection, datasets: Mapping[str, Dataset]) -> dict[str, dict[str, int]]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 
-from icflow.config import Config, Dataset, Detection, Detector
+from icflow.config import Config, Dataset, Detection, Detector, shard_numbers
 from icflow.detection.base import (
     FITS,
     INTEGRALS,
@@ -38,6 +39,7 @@ from icflow.detection.methods import (
 )
 from icflow.detection.published import PUBLISHED
 from icflow.errors import IcflowError
+from icflow.layout import Layout
 
 METHODS: dict[str, Method] = {
     "reconstruction_error": reconstruction_error.METHOD,
@@ -52,6 +54,8 @@ METHODS: dict[str, Method] = {
     "bayes_factor": bayes_factor.METHOD,
     "ratio_estimator": ratio_estimator.METHOD,
 }
+# Where the results of each kind lie.
+PLACES = {FITS: Layout.fits, INTEGRALS: Layout.integrals, RATIOS: Layout.estimates}
 
 
 def fits_read(config: Config) -> dict[tuple[str, str], int]:
@@ -66,48 +70,38 @@ def fits_read(config: Config) -> dict[tuple[str, str], int]:
         for dataset, size in sizes[TEST].items()
         for fit in config.fits.baseline
     }
-    return every | fits_needed(config.detection, config.datasets)
+    return every | needed(FITS, config.detection, config.datasets)
 
 
-def fits_needed(
-    detection: Detection, datasets: Mapping[str, Dataset]
+def needed(
+    kind: str, detection: Detection, datasets: Mapping[str, Dataset]
 ) -> dict[tuple[str, str], int]:
-    """Return the fits that detectors read: (dataset, name of the fit) to number of spectra."""
+    """Return the results of one of `KINDS` that detectors read: (dataset, name) to number.
+
+    They are those of the spectra that detectors learn from, and of all that they judge.
+    """
     sizes = sizes_of(detection, datasets)
     wanted: dict[tuple[str, str], int] = {}
     for name, detector in detection.detectors.items():
         method = method_of(name, detector)
-        for fit in method.names(detector, FITS):
-            for part in (*method.learns, VALIDATION, TEST):
-                wanted |= {(dataset, fit): size for dataset, size in sizes[part].items()}
+        for read in method.names(detector, kind):
+            for part in (*method.learns, TEST, VALIDATION):
+                wanted |= {(dataset, read): size for dataset, size in sizes[part].items()}
     return wanted
 
 
-def integrals_needed(
-    detection: Detection, datasets: Mapping[str, Dataset]
-) -> dict[tuple[str, str], int]:
-    """Return the integrals that detectors read: (dataset, name of it) to number of spectra."""
-    return _judged(INTEGRALS, detection, datasets)
-
-
-def ratios_needed(
-    detection: Detection, datasets: Mapping[str, Dataset]
-) -> dict[tuple[str, str], int]:
-    """Return the likelihood ratios that detectors read, likewise."""
-    return _judged(RATIOS, detection, datasets)
-
-
-def _judged(
-    section: str, detection: Detection, datasets: Mapping[str, Dataset]
-) -> dict[tuple[str, str], int]:
-    """Return what detectors read of a section of the spectra that are judged."""
-    sizes = sizes_of(detection, datasets)
+def files_needed(
+    detection: Detection, datasets: Mapping[str, Dataset], shard_size: int, results: Layout
+) -> dict[str, dict[tuple[str, str], list[Path]]]:
+    """Return the files that hold them, by kind and by (dataset, name)."""
     return {
-        (dataset, read): size
-        for name, detector in detection.detectors.items()
-        for read in method_of(name, detector).names(detector, section)
-        for part in (TEST, VALIDATION)
-        for dataset, size in sizes[part].items()
+        kind: {
+            (dataset, name): [
+                place(results, dataset, name, shard) for shard in shard_numbers(number, shard_size)
+            ]
+            for (dataset, name), number in needed(kind, detection, datasets).items()
+        }
+        for kind, place in PLACES.items()
     }
 
 

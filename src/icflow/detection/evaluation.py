@@ -15,7 +15,16 @@ from astropy.table import Column, Table
 
 from icflow.config import Detection
 from icflow.detection import differences, metrics, population, quality
-from icflow.detection.base import PARTS, TEST, VALIDATION, Material, Sample, Verdict, sizes_of
+from icflow.detection.base import (
+    FITS,
+    PARTS,
+    TEST,
+    VALIDATION,
+    Material,
+    Sample,
+    Verdict,
+    sizes_of,
+)
 from icflow.detection.base import with_ic as classes_of
 from icflow.detection.calibration import Calibration, probability_of
 from icflow.detection.detectors import METHODS, in_order, judge
@@ -101,7 +110,7 @@ class Evaluation:
             "bootstrap": detection.bootstrap,
             "ceiling": detection.ceiling,
             "training": _training(material.scores),
-            "versions": _versions(list(material.fits[TEST].values())),
+            "versions": _versions(list(material.results[FITS][TEST].values())),
             "detectors": {name: self._detector(name) for name in self.verdicts},
             "differences": {
                 first: {other: _plain(estimates) for other, estimates in others.items()}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icflow.config import Detector
-from icflow.detection.base import TEST, TRAINING, TRAINING_IC, Material
+from icflow.detection.base import FITS, TEST, TRAINING, TRAINING_IC, Material
 from icflow.errors import IcflowError
 from icflow.models.like_components import in_order
 from icflow.tables import floats, parameters
@@ -26,7 +26,10 @@ FACTORS = (".norm", ".kT")
 
 def pair(detector: Detector, material: Material, part: str) -> tuple[Table, Table]:
     """Return the results of a detector's two fits, without IC and with IC."""
-    return material.fit(part, detector.thermal), material.fit(part, detector.alternative)
+    return (
+        material.result(FITS, part, detector.thermal),
+        material.result(FITS, part, detector.alternative),
+    )
 
 
 def unconverged(detector: Detector, material: Material, score: Floats) -> int:

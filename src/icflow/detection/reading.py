@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Column, Table
 
-from icflow.detection.base import HELD_OUT, REFERENCE, TEST, VALIDATION, Sample
+from icflow.detection.base import HELD_OUT, KINDS, REFERENCE, TEST, VALIDATION, Kind, Sample
 from icflow.detection.detectors import in_order
 from icflow.detection.scan import Point, ScoredSpectra
 from icflow.errors import IcflowError
@@ -23,9 +23,6 @@ from icflow.typing import Floats
 Shards = Mapping[tuple[str, str], Sequence[Path]]
 
 SCORE_COLUMNS = ("dataset", "index", "part", "R_a")
-FIT_COLUMNS = ("index", "cstat", "dof", "converged")
-INTEGRAL_COLUMNS = ("index", "log_evidence", "error", "effective")
-ESTIMATE_COLUMNS = ("index", "log_ratio", "unlike")
 FLUX = "truth.ic_flux"
 FLUXES = ("ic_flux", "thermal_flux", "ic_norm")
 
@@ -55,38 +52,35 @@ def read_scores(
     return tables
 
 
-def read_fits(paths: Shards, samples: Mapping[str, Sample]) -> dict[str, dict[str, Table]]:
-    """Return for each part and fit the results in the order of the part's spectra.
+def read_results(
+    paths: Mapping[str, Shards], samples: Mapping[str, Sample]
+) -> dict[str, dict[str, dict[str, Table]]]:
+    """Return for each of `KINDS`, part and name the results in the order of the part's spectra.
+
+    Parameters
+    ----------
+    paths : mapping
+        Shards by kind, and by dataset and name.
 
     Raises
     ------
     IcflowError
-        If a file lacks a column, or there are fits of some of a part's spectra only.
+        If a file lacks a column, or there are results of some of a part's spectra only.
     """
-    return _read_results("fit", paths, FIT_COLUMNS, samples)
+    return {kind: _read_kind(KINDS[kind], shards, samples) for kind, shards in paths.items()}
 
 
-def read_integrals(paths: Shards, samples: Mapping[str, Sample]) -> dict[str, dict[str, Table]]:
-    """Return for each part and integral the results likewise."""
-    return _read_results("integral", paths, INTEGRAL_COLUMNS, samples)
-
-
-def read_estimates(paths: Shards, samples: Mapping[str, Sample]) -> dict[str, dict[str, Table]]:
-    """Return for each part and likelihood ratio the results likewise."""
-    return _read_results("ratio", paths, ESTIMATE_COLUMNS, samples)
-
-
-def _read_results(
-    kind: str, paths: Shards, columns: Sequence[str], samples: Mapping[str, Sample]
+def _read_kind(
+    kind: Kind, paths: Shards, samples: Mapping[str, Sample]
 ) -> dict[str, dict[str, Table]]:
     shards: dict[str, dict[str, list[Table]]] = {}
     for (dataset, name), files in paths.items():
-        own = {kind: name, "dataset": dataset}
-        tables = [read_table(path, columns, **own) for path in sorted(files)]
+        own = {kind.word: name, "dataset": dataset}
+        tables = [read_table(path, kind.columns, **own) for path in sorted(files)]
         shards.setdefault(name, {})[dataset] = tables
     return {
         part: {
-            name: _in_order(shards[name], f"{kind} {name}", sample)
+            name: _in_order(shards[name], f"{kind.word} {name}", sample)
             for name in sorted(shards)
             if set(sample.datasets) & set(shards[name])
         }

@@ -304,13 +304,15 @@ class _Judge:
             {part: _sample(self.rows[part], is_ic) for part in PARTS},
             is_ic | {NETWORK_TRAINING: False},
             {network: [table] for network, table in networks.items()},
-            {part: self._tables(part) for part in PARTS},
+            {
+                FITS: {part: self._tables(part) for part in PARTS},
+                RATIOS: {
+                    part: {ratio: self._chosen(part, tables) for ratio, tables in ratios.items()}
+                    for part in (TEST, VALIDATION)
+                },
+            },
             seed,
             explain=False,
-            estimates={
-                part: {ratio: self._chosen(part, tables) for ratio, tables in ratios.items()}
-                for part in (TEST, VALIDATION)
-            },
         )
 
     def score(self, name: str, needed: Mapping[str, Detector]) -> Score:
@@ -321,7 +323,7 @@ class _Judge:
             raise IcflowError(f"{SECTION}: {error}") from None
         dataset = self.material.samples[TEST].dataset
         above = excess_given_fits(
-            fitted(self.material.fit(TEST, self.observe.thermal), ""),
+            fitted(self.material.result(FITS, TEST, self.observe.thermal), ""),
             verdict.score,
             dataset != self.observe.with_ic,
             int(np.flatnonzero(dataset == OBSERVED)[0]),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from icflow.config import shard_numbers
 from icflow.detection import differences, reading, table1
 from icflow.detection.base import TEST, Material
-from icflow.detection.detectors import fits_needed, integrals_needed, ratios_needed
+from icflow.detection.detectors import files_needed
 from icflow.detection.evaluation import Evaluation, samples_of
 from icflow.files import write_json, write_text
 from icflow.layout import Layout
@@ -34,8 +34,9 @@ class Inputs:
     ----------
     scores : mapping of (str, int) to sequence of path
         Scores by network and fold; those of one fold may be in several files.
-    fits, integrals, estimates : mapping of (str, str) to sequence of path
-        Shards of fits, of integrals over priors and of likelihood ratios, by dataset and name.
+    results : mapping of str to mapping of (str, str) to sequence of path
+        Shards of fits, of integrals over priors and of likelihood ratios
+        (`icflow.detection.base.KINDS`), by dataset and name.
     truth : mapping of str to sequence of path
         Shards of the true parameters by dataset, those of the test.
     fluxes : path or None
@@ -43,11 +44,9 @@ class Inputs:
     """
 
     scores: Mapping[tuple[str, int], Sequence[Path]]
-    fits: Mapping[tuple[str, str], Sequence[Path]]
-    integrals: Mapping[tuple[str, str], Sequence[Path]]
+    results: Mapping[str, Mapping[tuple[str, str], Sequence[Path]]]
     truth: Mapping[str, Sequence[Path]]
     fluxes: Path | None = None
-    estimates: Mapping[tuple[str, str], Sequence[Path]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: EvaluateSettings, layout: Layout) -> Inputs:
@@ -55,29 +54,18 @@ class Inputs:
         detection, datasets, size = settings.detection, settings.datasets, settings.shard_size
         # Scores of the run hold the spectra that the folds held out, too.
         scans = [None, settings.scan] if settings.scored else [None]
-
-        def shards(
-            of: Callable[[str, str, int], Path], needed: Mapping[tuple[str, str], int]
-        ) -> dict[tuple[str, str], list[Path]]:
-            return {
-                (dataset, name): [of(dataset, name, n) for n in shard_numbers(number, size)]
-                for (dataset, name), number in needed.items()
-            }
-
         return cls(
             scores={
                 (network, fold): [layout.scores(network, fold, scan) for scan in scans]
                 for network in settings.networks
                 for fold in range(settings.folds_trained)
             },
-            fits=shards(layout.fits, fits_needed(detection, datasets)),
-            integrals=shards(layout.integrals, integrals_needed(detection, datasets)),
+            results=files_needed(detection, datasets, size, layout),
             truth={
                 name: [layout.truth(name, n) for n in shard_numbers(datasets[name].size, size)]
                 for name in detection.test
             },
             fluxes=layout.fluxes(settings.scan),
-            estimates=shards(layout.estimates, ratios_needed(detection, datasets)),
         )
 
 
@@ -114,10 +102,8 @@ def evaluate(settings: EvaluateSettings, inputs: Inputs, output: Path, tables: P
         samples,
         classes,
         reading.read_scores(inputs.scores, samples, settings.held_out),
-        reading.read_fits(inputs.fits, samples),
+        reading.read_results(inputs.results, samples),
         settings.seed,
-        integrals=reading.read_integrals(inputs.integrals, samples),
-        estimates=reading.read_estimates(inputs.estimates, samples),
     )
     evaluation = Evaluation.of(settings, material)
     report = evaluation.report()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from astropy.table import Table
 
 from icflow.config import Detector
-from icflow.detection.base import Material, Sample
+from icflow.detection.base import FITS, Material, Sample
 
 WITH_IC = {"train": False, "cold": False, "val": True, "hot": False, "ic": True}
 SIZES = {
@@ -50,4 +50,4 @@ def material(
     fits = fits or {}
     plain = {name: fit_table([100.0] * 4, [100] * 4) for name in fits}
     parts = {"test": fits, "validation": plain if validation is None else validation}
-    return Material(SAMPLES, WITH_IC, scores or {}, parts)
+    return Material(SAMPLES, WITH_IC, scores or {}, {FITS: parts})

@@ -6,7 +6,7 @@ import numpy as np
 from astropy.table import Table
 
 from icflow.config import Detector
-from icflow.detection.base import Material, Sample, Verdict
+from icflow.detection.base import FITS, Material, Sample, Verdict
 from icflow.tables import stack
 
 WITH_IC = {"hot": False, "ic": True}
@@ -43,7 +43,7 @@ def make(size: int = 300, **changes: object) -> Material:
         samples[part] = Sample.of(dict.fromkeys(names, size), WITH_IC)
         pairs = [fits(size, WITH_IC[name], random) for name in names]
         tables[part] = {fit: stack([pair[fit] for pair in pairs]) for fit in ("2T", "IC")}
-    return Material(samples, WITH_IC, {}, tables, **changes)  # type: ignore[arg-type]
+    return Material(samples, WITH_IC, {}, {FITS: tables}, **changes)  # type: ignore[arg-type]
 
 
 def accuracy(verdict: Verdict, material: Material) -> float:

@@ -10,6 +10,7 @@ from made_up import CLASSIFIER, DENSITY, make
 from icflow import config as configuration
 from icflow.config import Config, Detector
 from icflow.detection import detectors
+from icflow.detection.base import INTEGRALS
 from icflow.errors import IcflowError
 
 
@@ -27,7 +28,7 @@ def test_fits_are_made_of_what_detectors_read(config: Config) -> None:
 
 
 def test_integrals_are_made_of_what_detectors_read(config: Config) -> None:
-    found = detectors.integrals_needed(config.detection, config.datasets)
+    found = detectors.needed(INTEGRALS, config.detection, config.datasets)
     names = {"2T_fixed", "1T+IC_fixed"}
     datasets = {*config.detection.test, *config.detection.validation}
     assert set(found) == {(dataset, name) for dataset in datasets for name in names}

@@ -14,13 +14,14 @@ from made_up import (
 
 from icflow.config import Detector
 from icflow.detection import detectors
+from icflow.detection.base import FITS
 from icflow.detection.fits import fitted
 from icflow.errors import IcflowError
 
 
 def test_the_order_of_like_components_does_not_matter() -> None:
     material = make(40)
-    table = material.fits["test"]["2T"]
+    table = material.results[FITS]["test"]["2T"]
     swapped = table.copy()
     for parameter in ("kT", "norm"):
         one, other = f"apec.{parameter}", f"apec_3.{parameter}"
@@ -41,9 +42,9 @@ def test_what_learns_is_the_same_each_time(detector: Detector) -> None:
 def test_spectra_without_both_fits_have_no_score() -> None:
     material = make(60)
     for part in ("training", "test"):
-        material.fits[part]["2T"]["cstat"][3] = np.nan
+        material.results[FITS][part]["2T"]["cstat"][3] = np.nan
         for name in NAMES:
-            material.fits[part]["2T"][name][3] = np.nan
+            material.results[FITS][part]["2T"][name][3] = np.nan
     for detector in (CLASSIFIER, DISCRIMINANT, DENSITY):
         verdict = detectors.detect("x", detector, material)
         assert np.flatnonzero(np.isnan(verdict.score)).tolist() == [3]
@@ -59,9 +60,9 @@ def test_too_few_spectra_to_learn_from(detector: Detector) -> None:
 @pytest.mark.parametrize("detector", [CLASSIFIER, DISCRIMINANT])
 def test_fits_of_other_parameters_are_refused(detector: Detector) -> None:
     material = make(40)
-    material.fits["test"]["2T"].meta["free"] = list(NAMES[:2])
+    material.results[FITS]["test"]["2T"].meta["free"] = list(NAMES[:2])
     with pytest.raises(IcflowError, match="the fits of the test spectra have other parameters"):
         detectors.detect("x", detector, material)
-    del material.fits["test"]["2T"].meta["free"]
+    del material.results[FITS]["test"]["2T"].meta["free"]
     with pytest.raises(IcflowError, match="do not say what was free"):
         detectors.detect("x", detector, material)

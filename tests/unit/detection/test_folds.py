@@ -15,7 +15,7 @@ from by_hand import (
 )
 
 from icflow.detection import detectors
-from icflow.detection.base import Material, Sample
+from icflow.detection.base import FITS, Material, Sample
 from icflow.errors import IcflowError
 
 
@@ -60,6 +60,7 @@ def test_validation_of_one_class_is_refused() -> None:
         detectors.detect("cae", CAE, material({"cae": [table]}))
     fits = {name: fit_table([100.0] * 4, [100] * 4) for name in ("2T", "IC")}
     one = Sample.of({"cold": 4}, WITH_IC)
-    found = Material(SAMPLES | {"validation": one}, WITH_IC, {}, {"test": fits, "validation": fits})
+    parts = {FITS: {"test": fits, "validation": fits}}
+    found = Material(SAMPLES | {"validation": one}, WITH_IC, {}, parts)
     with pytest.raises(IcflowError, match=r"x: .*0 with and 4 without IC.*detection\.validation"):
         detectors.detect("x", DELTA, found)

@@ -9,7 +9,7 @@ import pytest
 from astropy.table import Table
 
 from icflow.detection import reading
-from icflow.detection.base import TEST, VALIDATION, Sample
+from icflow.detection.base import FITS, TEST, VALIDATION, Sample
 from icflow.errors import IcflowError
 from icflow.tables import write_table
 from icflow.truth import Truth, write_truth
@@ -39,10 +39,11 @@ def test_scores_of_another_network_or_fold(tmp_path: Path) -> None:
 
 def test_fits_of_another_model_or_dataset(tmp_path: Path) -> None:
     path = fits(tmp_path, fit="2T", dataset="hot")
-    assert list(reading.read_fits({("hot", "2T"): [path]}, SAMPLES)[TEST]) == ["2T"]
+    found = reading.read_results({FITS: {("hot", "2T"): [path]}}, SAMPLES)
+    assert list(found[FITS][TEST]) == ["2T"]
     for wanted, words in ((("hot", "1T"), "of fit 2T"), (("cool", "2T"), "of dataset hot")):
         with pytest.raises(IcflowError, match=f"{path}: is {words}, and was to be of"):
-            reading.read_fits({wanted: [path]}, SAMPLES)
+            reading.read_results({FITS: {wanted: [path]}}, SAMPLES)
 
 
 def test_the_truth_of_another_dataset(tmp_path: Path) -> None:

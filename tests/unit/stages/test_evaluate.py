@@ -341,8 +341,14 @@ def test_bytes_do_not_depend_on_the_order_of_files(
 
     again = tmp_path / "again"
     given = inputs(evaluated, sorted(evaluated.glob("score/*/fold-?.ecsv"))[::-1])
+
+    def turned(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value[::-1]
+        return {key: turned(below) for key, below in reversed(list(value.items()))}
+
     backwards = {
-        field.name: {key: files[::-1] for key, files in reversed(list(value.items()))}
+        field.name: turned(value)
         for field in dataclasses.fields(given)
         if isinstance(value := getattr(given, field.name), dict)
     }

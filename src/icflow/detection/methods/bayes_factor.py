@@ -31,7 +31,7 @@ def judge(detector: Detector, material: Material) -> Verdict:
         for part in (TEST, VALIDATION)
     )
     effective = [
-        floats(material.integral(TEST, name), "effective")
+        floats(material.result(INTEGRALS, TEST, name), "effective")
         for name in (detector.alternative, detector.thermal)
     ]
     uncertain = (np.min(effective, axis=0) < FEWEST) & np.isfinite(test)
@@ -40,7 +40,7 @@ def judge(detector: Detector, material: Material) -> Verdict:
 
 def log_evidence(material: Material, part: str, integral: str | None) -> Floats:
     """Return the logarithm of an evidence of each spectrum of a part, NaN where there is none."""
-    values = floats(material.integral(part, integral), "log_evidence")
+    values = floats(material.result(INTEGRALS, part, integral), "log_evidence")
     return np.where(np.isfinite(values), values, math.nan)
 
 

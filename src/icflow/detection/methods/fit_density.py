@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from icflow.config import Detector
-from icflow.detection.base import TEST, TRAINING, VALIDATION, Material, Method, Verdict
+from icflow.detection.base import FITS, TEST, TRAINING, VALIDATION, Material, Method, Verdict
 from icflow.detection.fits import Scale, checked, fitted, of_source, where_finite
 from icflow.typing import Floats
 
@@ -26,7 +26,7 @@ def judge(detector: Detector, material: Material) -> Verdict:
     """
     from sklearn.neighbors import NearestNeighbors
 
-    tables = {p: material.fit(p, detector.thermal) for p in (TRAINING, VALIDATION, TEST)}
+    tables = {p: material.result(FITS, p, detector.thermal) for p in (TRAINING, VALIDATION, TEST)}
     features = {part: of_source(fitted(table, "")) for part, table in tables.items()}
     values = checked(features)
     learnt = values[TRAINING][np.isfinite(values[TRAINING]).all(axis=1)]

@@ -26,7 +26,7 @@ def judge(detector: Detector, material: Material) -> Verdict:
 
 def _log_ratio(material: Material, part: str, ratio: str | None) -> Floats:
     """Return ln of the likelihood ratio of each spectrum of a part, NaN for those unlike."""
-    table = material.estimate(part, ratio)
+    table = material.result(RATIOS, part, ratio)
     unlike = np.asarray(table["unlike"], dtype=bool)
     return np.where(unlike, math.nan, floats(table, "log_ratio"))
 

@@ -12,7 +12,7 @@ from by_hand import (
 )
 
 from icflow.detection import detectors
-from icflow.detection.base import Material
+from icflow.detection.base import INTEGRALS, Material
 from icflow.errors import IcflowError
 
 
@@ -21,9 +21,8 @@ def test_bayes_factor_is_the_ratio_of_evidences() -> None:
         "2T": integral_table([-10.0, -20.0, -30.0, np.nan]),
         "IC": integral_table([-11.0, -19.0, -30.0, -5.0], [300.0, 20.0, 300.0, 300.0]),
     }
-    found = Material(
-        SAMPLES, WITH_IC, {}, {}, integrals={"test": integrals, "validation": integrals}
-    )
+    parts = {"test": integrals, "validation": integrals}
+    found = Material(SAMPLES, WITH_IC, {}, {INTEGRALS: parts})
     verdict = detectors.detect("b", BAYES, found)
     assert verdict.threshold == 0.0
     assert verdict.log_odds

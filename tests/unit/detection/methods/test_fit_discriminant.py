@@ -10,6 +10,7 @@ from made_up import (
 )
 
 from icflow.detection import detectors
+from icflow.detection.base import FITS
 
 
 def test_the_discriminant_learns_from_few_spectra() -> None:
@@ -18,7 +19,7 @@ def test_the_discriminant_learns_from_few_spectra() -> None:
     assert accuracy(verdict, material) > 0.9
     assert len(set(verdict.score)) == 80, "no two spectra share a score"
     # Backgrounds are not the source: they say nothing.
-    for tables in material.fits.values():
+    for tables in material.results[FITS].values():
         for table in tables.values():
             table["background.lines"] = np.arange(len(table)) ** 2.0
     np.testing.assert_array_equal(
