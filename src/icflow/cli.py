@@ -95,7 +95,6 @@ COMMANDS: list[Command] = [
         "--name NAME@responses",
         "--scratch DIR!  folder for screened events",
         "--output>folder DIR!  folder for the files",
-        settings="settings.ResponseSettings",
     ),
     Command(
         "info",
@@ -166,7 +165,6 @@ COMMANDS: list[Command] = [
         OBSERVATION,
         RESULTS,
         "--output DIR  folder to write (default: observe/NAME of the results)",
-        settings="settings.ObserveSettings",
         whole=True,
     ),
     OfSettings(
@@ -177,7 +175,6 @@ COMMANDS: list[Command] = [
         NETWORK,
         THREADS,
         FOLDER,
-        settings="settings.ObserveNetworkSettings",
     ),
     OfSettings(
         "observe-ratio",
@@ -187,7 +184,6 @@ COMMANDS: list[Command] = [
         RATIO,
         THREADS,
         FOLDER,
-        settings="settings.ObserveRatioSettings",
     ),
     Command(
         "background import",
@@ -221,7 +217,6 @@ COMMANDS: list[Command] = [
         "--shard-first>first N!  index of the first one",
         "--count N>0!  number of spectra",
         "--output FILE!  type II PHA file to write; the true parameters come beside it",
-        settings="settings.SimulateSettings",
     ),
     OfSettings(
         "label",
@@ -229,7 +224,6 @@ COMMANDS: list[Command] = [
         "fit training spectra to label the latents",
         "spectra SPECTRA!",
         TABLE,
-        settings="settings.FitSettings",
     ),
     OfSettings(
         "baseline",
@@ -238,7 +232,6 @@ COMMANDS: list[Command] = [
         "--fit NAME@fits.baseline",
         "spectra SPECTRA!",
         TABLE,
-        settings="settings.FitSettings",
     ),
     OfSettings(
         "integrate",
@@ -247,7 +240,6 @@ COMMANDS: list[Command] = [
         "--integral NAME@integrals",
         "spectra SPECTRA!",
         TABLE,
-        settings="settings.IntegralSettings",
     ),
     OfSettings(
         "ratio",
@@ -256,7 +248,6 @@ COMMANDS: list[Command] = [
         RATIO,
         THREADS,
         FOLDER,
-        settings="settings.RatioSettings",
     ),
     OfSettings(
         "estimate",
@@ -266,7 +257,6 @@ COMMANDS: list[Command] = [
         RESULTS,
         "spectra SPECTRA!",
         TABLE,
-        settings="settings.RatioSettings",
         derived="settings.ratio",
     ),
     OfSettings(
@@ -278,7 +268,6 @@ COMMANDS: list[Command] = [
         RESULTS,
         THREADS,
         FOLDER,
-        settings="settings.TrainFoldSettings",
         derived="settings.train_fold",
     ),
     OfSettings(
@@ -289,7 +278,6 @@ COMMANDS: list[Command] = [
         FOLD,
         RESULTS,
         TABLE,
-        settings="settings.ScoreSettings",
     ),
     OfSettings(
         "fluxes",
@@ -297,7 +285,6 @@ COMMANDS: list[Command] = [
         "tabulate the true fluxes of the test spectra",
         RESULTS,
         TABLE,
-        settings="settings.FluxSettings",
     ),
     OfSettings(
         "evaluate",
@@ -306,7 +293,6 @@ COMMANDS: list[Command] = [
         RESULTS,
         "--output DIR!  folder for scores and metrics",
         "--tables DIR!  folder for the tables",
-        settings="settings.EvaluateSettings",
     ),
     OfSettings(
         "scan",
@@ -315,7 +301,6 @@ COMMANDS: list[Command] = [
         SCAN,
         RESULTS,
         FOLDER,
-        settings="settings.ScanSettings",
     ),
     OfSettings(
         "scan-figure",
@@ -325,7 +310,6 @@ COMMANDS: list[Command] = [
         SCAN,
         DPI,
         IMAGES,
-        settings="settings.ScanSettings",
         derived="settings.scan",
     ),
     OfSettings(
@@ -336,7 +320,6 @@ COMMANDS: list[Command] = [
         "spectra SPECTRA!",
         "--index N!  index of the spectrum",
         TABLE,
-        settings="settings.SimulateSettings",
         derived="settings.simulate",
     ),
     OfSettings(
@@ -346,7 +329,6 @@ COMMANDS: list[Command] = [
         "name NAME@figures",
         RESULTS,
         IMAGES,
-        settings="publish.figures.base.FigureSettings",
         derived="publish.figures.registry.settings",
     ),
     OfSettings(
@@ -354,7 +336,6 @@ COMMANDS: list[Command] = [
         AFTER,
         "write configuration, versions and checksums of a run",
         "--output FILE!  JSON file to write",
-        settings="config.Config",
         derived="",
     ),
     OfSettings(
@@ -363,7 +344,6 @@ COMMANDS: list[Command] = [
         "write the report of a finished run",
         RESULTS,
         "--output FILE!  HTML file to write",
-        settings="config.Config",
         derived="",
     ),
     OfConfig(
@@ -388,7 +368,6 @@ COMMANDS: list[Command] = [
         "--count N>0=3  spectra of each test dataset",
         f"--output FILE={Layout().comparison('ecsv')}  ECSV table to write",
         "--figure FILE...  its figure (default: beside the table, PDF and PNG)",
-        settings="config.Config",
         derived="",
     ),
 ]

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import click
 
@@ -263,8 +263,6 @@ class OfSettings(OfConfig):
 
     Parameters
     ----------
-    settings : str
-        Class of the settings, a dotted name within the library.
     derived : str
         Function that derives them from a configuration and the names chosen, by default
         that of `icflow.settings` with the name of the command; empty for the whole.
@@ -272,12 +270,10 @@ class OfSettings(OfConfig):
         Given a configuration, the stage does more: its function ``whole``.
     """
 
-    def __init__(
-        self, *words: str, settings: str, derived: str | None = None, whole: bool = False
-    ) -> None:
+    def __init__(self, *words: str, derived: str | None = None, whole: bool = False) -> None:
         super().__init__(*words, "--settings JSON  settings of this stage, instead of --config")
         word = words[0].replace("-", "_")
-        self.settings, self.whole = settings, whole
+        self.whole = whole
         self.derived = f"settings.{word}" if derived is None else derived
 
     def call(self, values: dict[str, Any]) -> list[Any]:
@@ -290,7 +286,8 @@ class OfSettings(OfConfig):
             given = [f"--{name}" for name, value in {"config": files, **names}.items() if value]
             if given:
                 raise click.UsageError(f"--settings says what {' and '.join(given)} would say")
-            return ["run", config.from_json(_named(self.settings), text)]
+            kind = get_type_hints(_named(self.derived))["return"] if self.derived else config.Config
+            return ["run", config.from_json(kind, text)]
         loaded = _load(files or [_own_config()])
         chosen = self.choose(loaded, names)
         if self.whole:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from icflow import tables
-from icflow.detection.metrics import Estimate
+from icflow.detection.metrics import Estimate, numbers
 from icflow.detection.quality import TITLES
 from icflow.typing import Floats
 
@@ -50,7 +50,7 @@ def compare(draws: Mapping[str, Mapping[str, Floats]]) -> dict[str, dict[str, di
 
 def verdict(quantity: str, difference: Mapping[str, float | None]) -> str:
     """Say what a difference shows: better or worse only where its interval leaves out zero."""
-    low, high = _number(difference["lo"]), _number(difference["hi"])
+    _, low, high = numbers(difference)
     if _holds_zero(low, high):
         return EVEN
     return BETTER if (low > 0) != quantity.startswith(LOWER_IS_BETTER) else WORSE
@@ -126,17 +126,13 @@ def signed(
     difference: Mapping[str, float | None], bold: bool = False, undefined: str = "undefined"
 ) -> str:
     """Return a difference with its interval, as text; bold, if asked, where that leaves out 0."""
-    value, low, high = (_number(difference[key]) for key in ("value", "lo", "hi"))
+    value, low, high = numbers(difference)
     if math.isnan(value):
         return undefined
     text = "{} ({} to {})".format(
         *(f"{number or 0.0:+.3f}".replace("-", "−") for number in (value, low, high))
     )
     return f"**{text}**" if bold and not _holds_zero(low, high) else text
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
 
 
 def _holds_zero(low: float, high: float) -> bool:

@@ -142,6 +142,10 @@ def of_both_classes(
 # --- uncertainty --------------------------------------------------------------
 
 
+# The numbers of an estimate, and what they add to its name in tables.
+ENDS = {"value": "", "lo": "_lo", "hi": "_hi"}
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A number with its 68.3 % interval."""
@@ -154,6 +158,12 @@ class Estimate:
     def of(cls, draws: Floats) -> Estimate:
         """Return the first of some numbers, with the interval of the others, its resamplings."""
         return cls(float(draws[0]), *interval(draws[1:]))
+
+
+def numbers(estimate: Mapping[str, float | None]) -> list[float]:
+    """Return value and ends of an estimate in ``metrics.json``, NaN where undefined."""
+    given = (estimate[end] for end in ENDS)
+    return [math.nan if number is None else number for number in given]
 
 
 def interval(values: Floats) -> tuple[float, float]:

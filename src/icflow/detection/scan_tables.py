@@ -16,7 +16,7 @@ from icflow import tables
 from icflow.detection import scan
 from icflow.detection.detectors import in_order
 from icflow.detection.differences import signed
-from icflow.detection.metrics import Estimate
+from icflow.detection.metrics import ENDS, Estimate
 from icflow.detection.scan import Measured, Point, ScoredSpectra, Weights
 from icflow.detection.table1 import interval
 from icflow.settings import ScanSettings
@@ -106,9 +106,8 @@ def _rows(
             "n_thermal": spectra.thermal.size,
             "n_ic": spectra.ic.size,
         }
-        ends = {"value": "", "lo": "_lo", "hi": "_hi"}
         for key, estimate in (estimates | fluxes).items():
-            row |= {f"{key}{ends[part]}": number for part, number in asdict(estimate).items()}
+            row |= {f"{key}{ENDS[part]}": number for part, number in asdict(estimate).items()}
         yield row, curve
 
 
@@ -207,7 +206,7 @@ def _flux_table(table: pd.DataFrame, settings: ScanSettings) -> str:
 
 
 def _estimate(row: Mapping[str, Any], name: str) -> dict[str, float]:
-    return {"value": row[name], "lo": row[f"{name}_lo"], "hi": row[f"{name}_hi"]}
+    return {part: row[f"{name}{end}"] for part, end in ENDS.items()}
 
 
 def _change(row: Mapping[str, Any], name: str) -> str:

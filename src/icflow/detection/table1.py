@@ -10,28 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 from icflow import tables
 from icflow.detection.base import SEES
+from icflow.detection.metrics import ENDS
 from icflow.detection.published import SOURCE
+from icflow.detection.quality import TITLES
 from icflow.tables import decimal, latex_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
 QUANTITIES = ("precision", "recall", "bacc")
-HEADINGS = {"precision": "Precision", "recall": "Recall", "bacc": "Balanced accuracy"}
 
 
 def csv(metrics: Mapping[str, Any]) -> str:
     """Return Table 1 as CSV: one row per detector, ``nan`` where undefined."""
     import pandas as pd  # slow to import, and figures use the words of this module
 
-    ends = {"value": "", "lo": "_lo", "hi": "_hi"}
     rows = [
         {
             "detector": name,
             **{
                 f"{quantity}{end}": decimal(entry[quantity][key], 6)
                 for quantity in QUANTITIES
-                for key, end in ends.items()
+                for key, end in ENDS.items()
             },
             "n_test": entry["n_test"],
         }
@@ -67,7 +67,7 @@ def frame(
     number = number or interval
     columns = ["Detector", "sees of IC"]
     for quantity in QUANTITIES:
-        columns += [HEADINGS[quantity], "published"]
+        columns += [TITLES[quantity], "published"]
     rows = [
         [
             text(entry["title"]),
@@ -95,7 +95,7 @@ def latex(metrics: Mapping[str, Any]) -> str:
     table = frame(metrics, latex_text, _latex_range)
     table.columns = pd.MultiIndex.from_tuples(
         [("", name) for name in table.columns[:2]]
-        + [(HEADINGS[quantity], what) for quantity in QUANTITIES for what in ("here", "published")]
+        + [(TITLES[quantity], what) for quantity in QUANTITIES for what in ("here", "published")]
     )
     rules = {"toprule": r":hline\hline", "midrule": ":hline", "bottomrule": ":hline"}
     styled = table.style.hide(axis="index").set_table_styles(
@@ -181,12 +181,12 @@ def _fits(metrics: Mapping[str, Any]) -> list[str]:
 
 def interval(estimate: Mapping[str, float | None]) -> str:
     """Return a number with its interval, as text."""
-    value, low, high = (decimal(estimate[key], 3) for key in ("value", "lo", "hi"))
+    value, low, high = (decimal(estimate[key], 3) for key in ENDS)
     return "undefined" if value == "nan" else f"{value} ({low}–{high})"
 
 
 def _latex_range(estimate: Mapping[str, float | None]) -> str:
-    value, low, high = (estimate[key] for key in ("value", "lo", "hi"))
+    value, low, high = (estimate[key] for key in ENDS)
     if value is None or low is None or high is None:
         return "--"
     return rf"${value:.3f}_{{-{max(value - low, 0):.3f}}}^{{+{max(high - value, 0):.3f}}}$"

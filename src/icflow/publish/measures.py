@@ -9,6 +9,7 @@ import pandas as pd
 
 from icflow import tables
 from icflow.detection import quality, table1
+from icflow.detection.metrics import ENDS
 
 
 def frame(metrics: Mapping[str, Any], quantities: Sequence[str]) -> pd.DataFrame:
@@ -34,7 +35,7 @@ def csv(metrics: Mapping[str, Any]) -> str:
     """Return everything that is measured as CSV, one row for each detector and quantity."""
     rows = [
         {"detector": name, "quantity": quantity}
-        | {end: tables.decimal(entry[quantity][end], 6) for end in ("value", "lo", "hi")}
+        | {end: tables.decimal(entry[quantity][end], 6) for end in ENDS}
         for name, entry in metrics["detectors"].items()
         for quantity in quality.measured(metrics)
     ]

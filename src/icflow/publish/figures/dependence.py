@@ -10,6 +10,8 @@ import numpy as np
 from icflow.config import Config, Detection
 from icflow.detection import metrics
 from icflow.detection.detectors import in_order
+from icflow.detection.quality import TITLES
+from icflow.detection.table1 import QUANTITIES
 from icflow.errors import IcflowError
 from icflow.layout import Layout
 from icflow.publish.figures import judged, style
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
 REPEATS = 1000
 TRUTH = "truth."
-TITLES = {"precision": "Precision", "recall": "Recall", "bacc": "Balanced accuracy"}
 # The detectors of the figure, with the colours of the paper.
 LOOKS: dict[str, style.Look] = {
     "cae": {"color": style.BLUE, "marker": "o", "ls": "-"},
@@ -55,7 +56,7 @@ def draw(data: FigureData) -> style.Figure:
         )
     cluster = _cluster(data)
     figure, axes = style.grid(
-        len(TITLES), len(parameters), style.DOUBLE_COLUMN, 5.0, sharex="col", sharey="row"
+        len(QUANTITIES), len(parameters), style.DOUBLE_COLUMN, 5.0, sharex="col", sharey="row"
     )
     for panels, (quantity, values) in zip(axes.T, parameters.items(), strict=True):
         edges = bin_edges(values[is_ic], data.bins)
@@ -67,7 +68,7 @@ def draw(data: FigureData) -> style.Figure:
             x = centres + (position - 0.5 * (len(names) - 1)) * 0.09 * np.diff(edges)
             look = LOOKS.get(name) or style.look(position)
             look = look | {"label": data.detection.detectors[name].title}
-            for panel, metric in zip(panels, TITLES, strict=True):
+            for panel, metric in zip(panels, QUANTITIES, strict=True):
                 style.error_bars(panel, x, ends(binned[metric]), lw=0.9, **look)
         style.note(panels[0], absent(values, edges, is_ic), y=0.9)
         if quantity in cluster:
@@ -76,8 +77,8 @@ def draw(data: FigureData) -> style.Figure:
                 panel.axvline(cluster[quantity], label=data.settings.figures.cluster, **look)
         panels[-1].set_xlabel(style.capital(style.label(quantity)))
         panels[-1].set_xlim(edges[0], edges[-1])
-    for panel, title in zip(axes[:, 0], TITLES.values(), strict=True):
-        panel.set_ylabel(title)
+    for panel, metric in zip(axes[:, 0], QUANTITIES, strict=True):
+        panel.set_ylabel(TITLES[metric])
         panel.set_ylim(0, 1.03)
     for panel in (*axes[0], *axes[-1]):
         panel.axhline(0.5, color=style.GREY, lw=0.6, zorder=0)

@@ -11,6 +11,7 @@ import numpy as np
 
 from icflow.detection.detectors import in_order
 from icflow.detection.metrics import Estimate
+from icflow.detection.quality import TITLES
 from icflow.errors import IcflowError
 from icflow.publish.figures import judged, style
 from icflow.publish.figures.base import FigureData, ends
@@ -21,13 +22,12 @@ from icflow.typing import Booleans, Floats
 if TYPE_CHECKING:
     from astropy.table import Table
 
-TITLES = {
-    "recall": "Recall",
-    "precision": "Precision",
-    "bacc": "Balanced accuracy",
-    "false_alarm": "False-alarm rate",
+COLORS = {
+    "recall": style.VERMILLION,
+    "precision": style.BLUE,
+    "bacc": style.BLACK,
+    "false_alarm": style.GREY,
 }
-COLORS = dict(zip(TITLES, (style.VERMILLION, style.BLUE, style.BLACK, style.GREY), strict=True))
 
 
 @dataclass(frozen=True)
@@ -156,11 +156,11 @@ def _limits(axis: Axis) -> tuple[float, float]:
 
 def _panel(axes: style.Axes, axis: Axis, binned: Mapping[str, Sequence[Estimate]]) -> None:
     centres = _centres(axis)
-    for position, (metric, title) in enumerate(TITLES.items()):
+    for position, (metric, color) in enumerate(COLORS.items()):
         value, low, high = ends(binned[metric])
-        look = style.look(position) | {"color": COLORS[metric]}
-        axes.fill_between(centres, low, high, color=COLORS[metric], alpha=0.2, lw=0)
-        axes.plot(centres, value, label=title, lw=0.9, ms=2.2, **look)
+        look = style.look(position) | {"color": color}
+        axes.fill_between(centres, low, high, color=color, alpha=0.2, lw=0)
+        axes.plot(centres, value, label=TITLES[metric], lw=0.9, ms=2.2, **look)
     axes.axhline(0.5, color=style.GREY, lw=0.4, zorder=0)
     axes.set_ylim(0, 1.05)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from icflow.config import Config
 from icflow.detection import table1
 from icflow.detection.base import SEES
+from icflow.detection.metrics import numbers
+from icflow.detection.quality import TITLES
 from icflow.publish.figures import base, style
 from icflow.publish.figures.base import FigureData
 
@@ -21,7 +22,6 @@ LOOKS = {
     "training": (style.PURPLE, "D"),
     "priors": (style.BLACK, "^"),
 }
-ENDS = ("value", "lo", "hi")  # of an estimate
 PUBLISHED: style.Look = {"marker": "X", "mfc": style.ORANGE, "mec": style.BLACK, "mew": 0.6}
 
 
@@ -69,7 +69,7 @@ def _row(panel: style.Axes, y: float, entry: Mapping[str, Any]) -> None:
     """Draw a detector with its interval and, where there is one, the published value."""
     estimate = entry[QUANTITY]
     color, marker = LOOKS[entry["sees"]]
-    value, low, high = (math.nan if estimate[k] is None else estimate[k] for k in ENDS)
+    value, low, high = numbers(estimate)
     reach = [[max(value - low, 0.0)], [max(high - value, 0.0)]]
     look: style.Look = {"color": color, "marker": marker, "ms": 4.5, "capsize": 2.5, "ls": "none"}
     panel.errorbar([value], [y], xerr=reach, elinewidth=1.2, zorder=5, **look)
@@ -86,7 +86,7 @@ def _references(panel: style.Axes, metrics: Mapping[str, Any]) -> None:
     top = metrics["ceiling"]
     if top is None or metrics["detectors"][top][QUANTITY]["value"] is None:
         return
-    value, low, high = (metrics["detectors"][top][QUANTITY][end] for end in ENDS)
+    value, low, high = numbers(metrics["detectors"][top][QUANTITY])
     look: style.Look = {"color": style.BLACK, "ls": "--", "lw": 0.9, "zorder": 1}
     panel.axvline(value, label="Ceiling for known priors", **look)
     panel.axvspan(low, high, color=style.GREY, alpha=0.25, lw=0, zorder=0)
@@ -103,7 +103,7 @@ def _frame(panel: style.Axes, lines: Sequence[Row]) -> None:
     panel.tick_params(axis="y", which="both", length=0)
     panel.grid(axis="x", which="major", color="#E4E4E4", lw=0.6, zorder=0)
     panel.set_axisbelow(True)
-    panel.set_xlabel("Balanced accuracy")
+    panel.set_xlabel(TITLES[QUANTITY])
     panel.set_ylabel("Detector")
 
 

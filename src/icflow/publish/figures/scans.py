@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icflow.detection.detectors import in_order
-from icflow.detection.scan import LEVELS
+from icflow.detection.quality import TITLES
+from icflow.detection.scan import LEVELS, RATES
 from icflow.detection.scan_tables import BEST, flux_key, shown, threshold_for
 from icflow.errors import IcflowError
 from icflow.publish.figures import style
@@ -23,12 +24,11 @@ from icflow.typing import Floats
 if TYPE_CHECKING:
     from astropy.table import Table
 
-TITLES = {"false_alarm": "False-alarm rate", "recall": "Recall"}
-ACCURACY = {"bacc": "Balanced accuracy"}
-# Titles of the panels of a matrix, and the numbers that are darkest and brightest there.
-MATRIX = {"bacc": ("Balanced accuracy", 0.5, 1.0), "false_alarm": ("False-alarm rate", 0.5, 0.0)}
+# The numbers that are darkest and brightest in the panels of a matrix.
+MATRIX = {"bacc": (0.5, 1.0), "false_alarm": (0.5, 0.0)}
 # Ends of axes that are not left to the numbers.
 ENDS = {"false_alarm": {"bottom": 0.0}, "recall": {"top": 1.0}}
+CHANGES = ("false_alarm", "recall")  # that are drawn
 STEP = 0.8  # of the distance of two points, over which the detectors are spread
 
 
@@ -42,8 +42,8 @@ def draw(settings: ScanSettings, folder: Path) -> style.Figure:
     """
     table = _read(folder / "table.csv", settings)
     kinds: dict[str, Callable[[ScanSettings, Table], style.Figure]] = {
-        "rates": partial(_against_value, TITLES | ACCURACY),
-        "accuracy": partial(_against_value, ACCURACY),
+        "rates": partial(_against_value, RATES),
+        "accuracy": partial(_against_value, ("bacc",)),
         "changes": _changes,
         "fluxes": _fluxes,
         "matrix": _matrix,
@@ -94,11 +94,11 @@ def _spread(position: int, number: int, width: float) -> float:
 # --- numbers against a value --------------------------------------------------------
 
 
-def _against_value(titles: Mapping[str, str], settings: ScanSettings, table: Table) -> style.Figure:
-    """Draw numbers (rows, by their titles) against the value, one column for each series."""
+def _against_value(quantities: Sequence[str], settings: ScanSettings, table: Table) -> style.Figure:
+    """Draw numbers (rows) against the value, one column for each series."""
     points = settings.scan.points
     columns = list(dict.fromkeys(p.series for p in points if p.series)) or [points[0].series]
-    size = (len(titles), len(columns), style.DOUBLE_COLUMN, 1.0 + 2.2 * len(titles))
+    size = (len(quantities), len(columns), style.DOUBLE_COLUMN, 1.0 + 2.2 * len(quantities))
     figure, axes = style.grid(*size, sharex=True, sharey="row")
     names = in_order(settings.detectors)
     best = _rows(table, threshold_for=BEST)
@@ -112,15 +112,15 @@ def _against_value(titles: Mapping[str, str], settings: ScanSettings, table: Tab
             rows.sort("value")
             x = floats(rows, "value") + _spread(position, len(names), 0.3 * gap)
             look = _look(settings, position, name)
-            for panel, quantity in zip(panels, titles, strict=True):
+            for panel, quantity in zip(panels, quantities, strict=True):
                 style.error_bars(panel, x, _numbers(rows, quantity), lw=0.9, **look)
         panels[0].set_title(style.capital(series))
         panels[-1].set_xlabel(settings.scan.title)
         panels[-1].set_xticks(values, [f"{value:g}" for value in values])
         panels[-1].set_xlim(values[0] - 0.25 * gap, values[-1] + 0.25 * gap)
         panels[-1].tick_params(axis="x", which="minor", bottom=False, top=False)
-    for panels, (quantity, title) in zip(axes, titles.items(), strict=True):
-        panels[0].set_ylabel(title)
+    for panels, quantity in zip(axes, quantities, strict=True):
+        panels[0].set_ylabel(TITLES[quantity])
         panels[0].set_ylim(**ENDS.get(quantity, {}))
         for panel in panels:
             if quantity == "bacc":
@@ -137,7 +137,7 @@ def _changes(settings: ScanSettings, table: Table) -> style.Figure:
     points = settings.scan.points[1:]
     names = in_order(settings.detectors)
     height = 0.8 + 0.1 * (2 + len(names)) * len(points)
-    figure, axes = style.grid(1, len(TITLES), style.DOUBLE_COLUMN, height, sharey=True)
+    figure, axes = style.grid(1, len(CHANGES), style.DOUBLE_COLUMN, height, sharey=True)
     thresholds = shown(settings)
     rows = np.arange(len(points))
     for position, name in enumerate(names):
@@ -145,11 +145,11 @@ def _changes(settings: ScanSettings, table: Table) -> style.Figure:
         by_point = [_rows(own, point=point.name)[:1] for point in points]
         y = rows + _spread(position, len(names), STEP)
         look = _look(settings, position, name) | {"ls": "none", "elinewidth": 0.9}
-        for panel, quantity in zip(axes[0], TITLES, strict=True):
+        for panel, quantity in zip(axes[0], CHANGES, strict=True):
             change = np.hstack([_numbers(row, f"change_{quantity}") for row in by_point])
             panel.errorbar(change[0], y, xerr=style.lengths(change), **look)
-    for panel, title in zip(axes[0], TITLES.values(), strict=True):
-        _mark_changes(panel, title, len(points))
+    for panel, quantity in zip(axes[0], CHANGES, strict=True):
+        _mark_changes(panel, TITLES[quantity], len(points))
     figure.supxlabel(f"Thresholds for {thresholds}", fontsize=7)
     axes[0, 0].set_yticks(rows, [point.label for point in points])
     axes[0, 0].set_ylim(len(points) - 0.5, -0.5)
@@ -178,7 +178,7 @@ def _matrix(settings: ScanSettings, table: Table) -> style.Figure:
     rows = _rows(table, threshold_for=shown(settings))
     height = 1.3 + 0.26 * 2 * len(names)
     figure, axes = style.grid(len(MATRIX), 1, style.DOUBLE_COLUMN, height, sharex=True)
-    for panel, (quantity, (title, worst, best)) in zip(axes[:, 0], MATRIX.items(), strict=True):
+    for panel, (quantity, (worst, best)) in zip(axes[:, 0], MATRIX.items(), strict=True):
         values = np.array(
             [
                 [_rows(rows, detector=name, point=point.name)[quantity][0] for point in points]
@@ -195,7 +195,7 @@ def _matrix(settings: ScanSettings, table: Table) -> style.Figure:
             look: style.Look = {"ha": "center", "va": "center", "fontsize": 6.5, "color": color}
             panel.text(column, row, text, **look)
         panel.set_yticks(range(len(names)), [settings.detectors[name].title for name in names])
-        panel.set_title(title)
+        panel.set_title(TITLES[quantity])
         panel.tick_params(which="both", length=0)
     axes[-1, 0].set_xticks(range(len(points)), [_wrapped(point.label) for point in points])
     axes[-1, 0].set_xlabel(settings.scan.title)

@@ -114,7 +114,7 @@ def grid(
 
 
 def panels(
-    number: int, per_row: int, height: tuple[float, float], full: bool = True, **keywords: Any
+    number: int, per_row: int, height: tuple[float, float], **keywords: Any
 ) -> tuple[Figure, AnyArray]:
     """Return a figure with so many panels in rows, the places that are left over hidden.
 
@@ -124,14 +124,11 @@ def panels(
         Panels, and how many of them stand in a row at most.
     height : pair of float
         Of a row, and of what all rows need besides, inch.
-    full : bool
-        Whether fewer panels than fill a row are as wide as the page, together.
     keywords
         For `matplotlib.figure.Figure.subplots`.
     """
     rows, columns = -(-number // per_row), min(number, per_row)
-    width = DOUBLE_COLUMN * (1 if full else columns / per_row)
-    figure, axes = grid(rows, columns, width, height[0] * rows + height[1], **keywords)
+    figure, axes = grid(rows, columns, DOUBLE_COLUMN, height[0] * rows + height[1], **keywords)
     for panel in axes.flat[number:]:
         panel.set_visible(False)
     return figure, axes
@@ -243,11 +240,6 @@ def lengths(estimates: Floats) -> Floats:
 def capital(text: str) -> str:
     """Return a label with a capital first letter, unless it begins with a symbol."""
     return text if text.startswith("$") else text[:1].upper() + text[1:]
-
-
-def signed(number: float, digits: int = 2) -> str:
-    """Return a number with its sign, a real minus, to `digits` significant digits."""
-    return f"{number:+.{digits}g}".replace("-", "−")
 
 
 def signed_fixed(number: float, digits: int = 1) -> str:
