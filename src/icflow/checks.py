@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
-from typing import NamedTuple
 
 from icflow import inputs
 from icflow import settings as settings_of
@@ -27,7 +26,7 @@ from icflow.config import (
     Scan,
     Scenario,
 )
-from icflow.config.checks import given_by_component
+from icflow.config.checks import given_by_component, models
 from icflow.config.references import InFigures, marked
 from icflow.detection import detectors
 from icflow.detection.base import (
@@ -56,22 +55,9 @@ from icflow.models.systematics import check_components
 from icflow.networks.data import split
 
 
-class Inputs(NamedTuple):
-    """The files that a run reads and does not make.
-
-    Attributes
-    ----------
-    files : dict
-        SHA-256 of those of the simulations and fits, by path.
-    observations : dict
-        The same of each observation.
-    """
-
-    files: dict[str, str]
-    observations: dict[str, dict[str, str]]
-
-
-def check(config: Config, contents: bool = False) -> Inputs:
+def check(
+    config: Config, contents: bool = False
+) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
     """Check everything that can be checked before a run; return the files that it reads.
 
     Results that are there must be of this version.
@@ -81,6 +67,13 @@ def check(config: Config, contents: bool = False) -> Inputs:
     config : Config
     contents : bool
         Whether to look into responses too, which takes seconds.
+
+    Returns
+    -------
+    files : dict
+        SHA-256 of those that simulations and fits read and the run does not make, by path.
+    observations : dict
+        The same of each observation.
 
     Raises
     ------
@@ -97,7 +90,7 @@ def check(config: Config, contents: bool = False) -> Inputs:
     _check_batch(config)
     _check_mathematics(config)
     observations = {name: check_observation(config, name) for name in config.observations}
-    found = Inputs(inputs.digests(config), observations)
+    found = inputs.digests(config)
     _check_components(config)
     if contents:
         from icflow import contents as files  # compiles what groups channels
@@ -107,7 +100,7 @@ def check(config: Config, contents: bool = False) -> Inputs:
             files.check_spectra(config, name)
         for name in config.responses:
             inputs.region_digest(config, name)
-    return found
+    return found, observations
 
 
 def _check_engine(config: Config) -> None:
@@ -143,18 +136,9 @@ def _check_mathematics(config: Config) -> None:
 
 def _check_models(config: Config) -> None:
     """Check every expression and parameter name against XSPEC."""
-    models: dict[str, Scenario | FitModel] = {
-        **{f"scenarios.{name}": scenario for name, scenario in config.scenarios.items()},
-        **{f"fits.models.{name}": model for name, model in config.fits.models.items()},
-        **{
-            f"datasets.{name}": config.simulated(name)
-            for name, dataset in config.datasets.items()
-            if dataset.parameters
-        },
-    }
     if config.engine == "embedded":
         check_abundances(config.atomic_data)
-    for key, model in models.items():
+    for key, model in models(config):
         try:
             expression = parse(model.expression)
         except IcflowError as error:
@@ -441,14 +425,11 @@ def check_observation(config: Config, name: str) -> dict[str, str]:
     """
     # It takes a second, and most runs have none.
     from icflow.observation import scores
+    from icflow.observation.fits import check_engine
 
     settings = settings_of.observe(config, name)
     observe, observation = settings.observe, settings.observation
-    if config.engine != "embedded":
-        raise IcflowError(
-            f"engine: is {config.engine!r}, and observations are analysed by the embedded engine; "
-            "set `engine: embedded` for them"
-        )
+    check_engine(config.engine)
     for ratio in settings.ratios:
         _check_unused(f"ratios.{ratio}", config.ratios[ratio])
     for role, model in settings.models.items():

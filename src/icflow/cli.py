@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import errno
 import os
 import signal
 import sys
@@ -15,8 +13,8 @@ import click
 
 import icflow
 from icflow.commands import Command, OfConfig, OfOptions, OfSettings
-from icflow.errors import IcflowError
-from icflow.files import inputs_kept
+from icflow.errors import IcflowError, did_you_mean
+from icflow.files import NO_SPACE, inputs_kept
 from icflow.layout import Layout
 
 # What commands of earlier versions are called now.
@@ -404,9 +402,7 @@ class Group(click.Group):
         if command is None and name in RENAMED:
             ctx.fail(f"icflow {name} is called icflow {RENAMED[name]} now")
         if command is None:
-            close = difflib.get_close_matches(name, self.commands, 1)
-            hint = f", did you mean {close[0]}?" if close else ""
-            ctx.fail(f"there is no command {name!r}{hint}")
+            ctx.fail(f"there is no command {name!r}{did_you_mean(name, self.commands, ', ')}")
         return command
 
 
@@ -506,7 +502,7 @@ def _sentence(error: Exception) -> str | None:
     name = getattr(error, "filename", None)
     # Some libraries wrap the error and keep only its text.
     full = any(words in str(error) for words in FULL_DISK)
-    if full or number in (errno.ENOSPC, errno.EDQUOT):
+    if full or number in NO_SPACE:
         where = f"{name}: " if name else ""
         return f"{where}no disk space left; free some and run the same command again"
     if isinstance(error, MemoryError | RecursionError):

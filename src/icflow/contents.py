@@ -38,7 +38,7 @@ def check_responses(config: Config) -> None:
     if not all(Path(path).is_file() for path in inputs.input_files(config)):
         return  # Those that are not are fetched when the run starts.
     responses = []
-    for key, module in inputs.modules(config):
+    for key, module in config.keyed_modules():
         with _naming(f"{key}.rmf"):
             rmf = read_rmf(module.rmf)
         with _naming(f"{key}.arf"):

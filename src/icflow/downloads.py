@@ -17,7 +17,7 @@ from typing import IO, Any, Protocol
 
 from tqdm import tqdm
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+from icflow.files import NO_SPACE
 
 _CONNECT_TIMEOUT = 5.0  # seconds; also the longest wait for the next bytes
 _TRIES_WITHOUT_PROGRESS = 3

@@ -31,6 +31,8 @@ _MACHINE = re.sub(r"[^A-Za-z0-9]", "_", platform.node())[:64]
 _MOST_OF_STEM = 60
 # What the command that runs has read, with links followed; None where no command does.
 _inputs: set[str] | None = None
+# Errors of a full disk.
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 # Errors of an output that another name mends.
 _ANOTHER_NAME = (
     *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS),

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from icflow.config import Config, Module
+from icflow.config import Config
 from icflow.errors import IcflowError
 from icflow.files import remembered_sha256, sha256
 from icflow.folders import cache_folder
@@ -20,17 +20,11 @@ _FETCHABLE = {resource.path("").as_posix(): resource for resource in RESOURCES.v
 def response_files(config: Config) -> dict[str, str]:
     """Return the response files of a run: path, and the configuration key that names it."""
     named = {}
-    for key, module in modules(config):
+    for key, module in config.keyed_modules():
         named[module.rmf] = f"{key}.rmf"
         if module.arf is not None:
             named[module.arf] = f"{key}.arf"
     return {os.path.normpath(path): key for path, key in named.items()}
-
-
-def modules(config: Config) -> Iterator[tuple[str, Module]]:
-    """Return the modules of the instrument, each after the key that describes it."""
-    for module in config.modules:
-        yield f"instrument.{module.name}" if module.name else "instrument", module
 
 
 def background_files(config: Config) -> dict[str, str]:
@@ -42,7 +36,7 @@ def background_files(config: Config) -> dict[str, str]:
         If a background file is missing or not valid.
     """
     named: dict[str, str] = {}
-    for key, module in modules(config):
+    for key, module in config.keyed_modules():
         if module.background is not None:
             named |= _background_files(module.background, f"{key}.background")
     return named
@@ -74,7 +68,7 @@ def _expressions(config: Config) -> Iterator[Expression]:
     scenarios, fitted = config.scenarios.values(), config.fits.models.values()
     for text in (*(s.expression for s in scenarios), *(m.expression for m in fitted)):
         yield parse(text)
-    for _, module in modules(config):
+    for _, module in config.keyed_modules():
         if module.background is not None and Path(module.background).is_file():
             yield from (one.expression for one in read_background(module.background))
 

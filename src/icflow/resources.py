@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 
 from icflow.downloads import (
-    NO_SPACE,
     LocalFolder,
     NotSetError,
     PipArchive,
@@ -27,7 +26,7 @@ from icflow.downloads import (
     extract,
 )
 from icflow.errors import IcflowError
-from icflow.files import atomic_path, locked, say, sha256
+from icflow.files import NO_SPACE, atomic_path, locked, say, sha256
 from icflow.folders import cache_folder, data_folder, data_folders
 
 # --- the registry ------------------------------------------------------------------

@@ -147,8 +147,7 @@ def _check_columns(
     missing = [name for name in columns if name not in set(present)]
     if missing:
         raise IcflowError(
-            f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
-            "delete it and run the workflow again"
+            f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; {AGAIN}"
         )
 
 
@@ -255,6 +254,11 @@ def rounded(values: Sequence[float] | AnyArray, digits: int) -> Floats:
     return np.array([float(f"{value:.{digits}g}") for value in numbers], dtype=np.float64)
 
 
+def finite(value: float) -> float | None:
+    """Return a number as JSON takes it, which knows neither NaN nor infinity."""
+    return value if math.isfinite(value) else None
+
+
 def decimal(value: float | None, digits: int) -> str:
     """Return a number with so many decimals, ``nan`` where it is undefined.
 
@@ -266,17 +270,15 @@ def decimal(value: float | None, digits: int) -> str:
 # --- text ---------------------------------------------------------------------------
 
 
-def csv(frame: pd.DataFrame, form: str = ".6g") -> str:
+def csv(frame: pd.DataFrame) -> str:
     """Return a data frame as CSV without its index, ``nan`` where undefined.
 
     Parameters
     ----------
     frame : DataFrame
-        Of texts, integers and floating-point numbers.
-    form : str
-        How floating-point numbers are written, as in an f-string.
+        Of texts, integers and floating-point numbers, of which six digits are written.
     """
-    texts = frame.map(lambda cell: f"{cell:{form}}" if isinstance(cell, float) else cell)
+    texts = frame.map(lambda cell: f"{cell:.6g}" if isinstance(cell, float) else cell)
     text: str = texts.to_csv(index=False, na_rep="nan", lineterminator="\n")
     return text
 

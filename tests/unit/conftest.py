@@ -32,9 +32,9 @@ FIRST = 1.6  # keV, lower edge of the first channel
 EXPOSURE = 1e6  # s
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def default() -> dict[str, Any]:
-    """The default configuration as its file has it."""
+    """The default configuration as its file has it; tests change copies."""
     tree: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text())
     return tree
 

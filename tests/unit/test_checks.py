@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scanning import DATASETS, FIRST, SAME, SECOND, scan_of
 
 from icflow import checks, config
 from icflow import settings as settings_of
@@ -280,21 +281,9 @@ def test_is_refused(above: dict[str, Any], words: str) -> None:
 
 # --- scans ---------------------------------------------------------------------------
 
-DATASETS = {
-    "faint": {"like": "test_1T+IC", "parameters": {"powerlaw.norm": {"uniform": [1e-5, 1e-4]}}},
-    "3T": {"like": "test_2T", "ic": False},
-}
-FIRST = {"name": "first", "label": "first", "value": 0.0, "test": ["test_2T", "test_1T+IC"]}
-SAME = {"thermal": "2T_fixed", "alternative": "2T_fixed"}
-SECOND = {"name": "second", "label": "IC | faint", "value": 1.0, "test": ["test_2T", "faint"]}
-
 
 def with_scan(scan: dict[str, Any]) -> Config:
     return laid({"datasets": DATASETS, "scans": {"mine": scan}})
-
-
-def scan_of(*points: dict[str, Any], **keys: Any) -> dict[str, Any]:
-    return {"title": "What", "figure": "rates", "points": list(points), **keys}
 
 
 @pytest.mark.parametrize(

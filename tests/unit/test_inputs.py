@@ -6,20 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from trees import changed
 
 from icflow import config, inputs
 from icflow.errors import IcflowError
-
-ROOT = Path(__file__).resolve().parents[2]
-DEFAULT = ROOT / "config.yaml"
-
-
-@pytest.fixture(scope="module")
-def default() -> dict[str, Any]:
-    tree: dict[str, Any] = yaml.safe_load(DEFAULT.read_text())
-    return tree
 
 
 def test_a_missing_file_of_the_user_is_refused_and_a_fetchable_one_is_not(

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from trees import changed
 
 from icflow import config
@@ -15,12 +14,6 @@ from icflow.errors import IcflowError
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT = ROOT / "config.yaml"
-
-
-@pytest.fixture(scope="module")
-def default() -> dict[str, Any]:
-    tree: dict[str, Any] = yaml.safe_load(DEFAULT.read_text())
-    return tree
 
 
 def test_networks_depart_from_the_common_settings_where_they_say_so() -> None:

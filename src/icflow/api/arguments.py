@@ -66,30 +66,22 @@ def number(value: Any, unit: Any, name: str) -> float:
     return plain
 
 
-def whole(value: Any, name: str) -> int:
-    """Return a whole number from 1.
+def whole(value: Any, name: str, least: int = 1, words: str = "a whole number, 1 or more") -> int:
+    """Return a whole number that is not below `least`, as `words` say.
 
     Raises
     ------
     IcflowError
         If it is none.
     """
-    if not isinstance(value, (int, np.integer)) or value < 1:
-        raise IcflowError(f"{name} is {value!r}; give a whole number, 1 or more")
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise IcflowError(f"{name} is {value!r}; give {words}")
     return int(value)
 
 
 def seed(value: Any) -> int:
-    """Return the seed of random numbers.
-
-    Raises
-    ------
-    IcflowError
-        If it is no whole number from 0.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise IcflowError(f"seed is {value!r}; give a whole number, 0 or more")
-    return int(value)
+    """Return the seed of random numbers, a whole number from 0."""
+    return whole(value, "seed", 0, "a whole number, 0 or more")
 
 
 def path(value: Any, name: str) -> str:

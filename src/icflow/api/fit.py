@@ -16,9 +16,7 @@ from icflow.api.flux import STEP, Flux, band_flux
 from icflow.api.instrument import Name
 from icflow.api.printing import as_html
 from icflow.api.units import shown
-from icflow.config import Free
 from icflow.config.fits import Errors
-from icflow.engines.embedded.folding import FACTOR
 from icflow.errors import IcflowError
 from icflow.files import check_writable, write_json
 from icflow.models import library
@@ -289,20 +287,7 @@ class Fit:
     def _limits(self) -> dict[str, tuple[float, float]]:
         """Return the limits of the free parameters."""
         record = self._record
-        limits = {
-            name: (setting.free[0], setting.free[1])
-            for name, setting in record.model.parameters.items()
-            if isinstance(setting, Free)
-        }
-        for name, given in record.engine.engine.background_limits(
-            record.settings.background_range
-        ).items():
-            limits[name] = given[0], given[1]
-        factors = record.settings.cross_normalisation[0], record.settings.cross_normalisation[1]
-        names = [name for name in record.result.free if name.startswith(FACTOR)]
-        return {n: v for n, v in limits.items() if n in record.result.free} | dict.fromkeys(
-            names, factors
-        )
+        return {name: record.engine.range_of(record.model, name) for name in record.result.free}
 
     def _moved(self, values: dict[str, float], name: str, step: float) -> dict[str, float]:
         """Return values with one parameter, and those linked to it, a step away."""

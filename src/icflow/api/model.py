@@ -37,6 +37,7 @@ from icflow.models.expression import parse
 from icflow.models.priors import Prior
 from icflow.models.scenario import Setting, complete, resolve
 from icflow.observation import fitting
+from icflow.ogip.observation import SpectrumFiles
 from icflow.settings import FitSpectrumSettings
 from icflow.typing import DrawnCounts, Floats
 
@@ -409,17 +410,9 @@ class Model:
         >>> fit.parameters.loc["powerlaw.PhoIndex", ["value", "error"]].round(4).tolist()
         [2.0051, 0.0039]
         """
-        chosen = self._spectra(spectra, background)
-        settings = self._fit_settings(
-            chosen,
-            background_range=number(background_range, None, "background_range"),
-            cross_normalisation=limits_of(cross_normalisation, None, "cross_normalisation"),
-            strategy=strategy,
-            starts=starts,
-        )
-        library.configure(self.atomic_data)
-        files, energies = fitting.together(settings, [spectrum.files for spectrum in chosen])
-        return Fit(fitting.fit(settings, files, energies), self)
+        kept = background_range, cross_normalisation
+        asked = self._asked(spectra, background, *kept, strategy=strategy, starts=starts)
+        return Fit(fitting.fit(*asked), self)
 
     @python_words()
     def likelihood(
@@ -447,16 +440,9 @@ class Model:
         >>> print(f"{-2 * likelihood([2.0, 1.0]):.1f}")
         339.7
         """
-        chosen = self._spectra(spectra, background)
-        settings = self._fit_settings(
-            chosen,
-            background_range=number(background_range, None, "background_range"),
-            cross_normalisation=limits_of(cross_normalisation, None, "cross_normalisation"),
-            starts=STARTS,
-        )
-        library.configure(self.atomic_data)
-        files, energies = fitting.together(settings, [spectrum.files for spectrum in chosen])
-        model, engine = fitting.prepare(settings, files, energies)
+        kept = background_range, cross_normalisation
+        asked = self._asked(spectra, background, *kept, starts=STARTS)
+        model, engine = fitting.prepare(*asked)
         priors = {n: s for n, s in self.settings.items() if isinstance(s, Prior)}
         return Likelihood(model, engine, priors)
 
@@ -555,9 +541,22 @@ class Model:
         each = given if len(given) == len(chosen) else given * len(chosen)
         return [one.using(background=name) for one, name in zip(chosen, each, strict=True)]
 
-    def _fit_settings(self, spectra: Sequence[Spectrum], **own: Any) -> FitSpectrumSettings:
-        """Return the settings of a fit of spectra, in the energies and bins that these ask for."""
-        return self._settings(**common_choice(spectra), **own)
+    def _asked(
+        self, spectra: Any, background: Any, reach: Any, factors: Any, **own: Any
+    ) -> tuple[FitSpectrumSettings, list[SpectrumFiles], tuple[float, float]]:
+        """Return what `icflow.observation.fitting.fit` takes: settings, checked files, energies.
+
+        Energies and bins are those that the spectra ask for.
+        """
+        chosen = self._spectra(spectra, background)
+        settings = self._settings(
+            **common_choice(chosen),
+            background_range=number(reach, None, "background_range"),
+            cross_normalisation=limits_of(factors, None, "cross_normalisation"),
+            **own,
+        )
+        library.configure(self.atomic_data)
+        return settings, *fitting.together(settings, [spectrum.files for spectrum in chosen])
 
     def _settings(self, **own: Any) -> FitSpectrumSettings:
         tree: dict[str, Any] = {"freeze": {}, "link": {}, "limits": {}, "start": {}}

@@ -13,6 +13,7 @@ from icflow.api.instrument import Name
 from icflow.api.spectrum import Spectrum, as_spectra, common_choice
 from icflow.config import overlay, validate
 from icflow.config.reading import read_tree
+from icflow.layout import OBSERVED
 from icflow.observation import page, words
 from icflow.observation.fitting import names_of
 from icflow.observation.whole import run
@@ -38,7 +39,7 @@ class Verdict:
 
     def __init__(self, folder: Name) -> None:
         self.folder = Path(path_of(folder, "folder"))
-        self.summary: dict[str, Any] = page.read_summary(self.folder / page.FILES[0])
+        self.summary: dict[str, Any] = page.read_summary(self.folder / OBSERVED[0])
 
     @property
     def decision(self) -> str:
@@ -144,11 +145,10 @@ def _spectra(chosen: Sequence[Spectrum]) -> dict[str, Any]:
 
 
 def _files(files: SpectrumFiles) -> dict[str, str]:
-    background = files.background if files.behind is None else files.behind.path
     same = files.behind is not None and files.spectrum.backfile == files.behind.path
     return {
         "spectrum": files.spectrum.path,
         "rmf": str(files.rmf),
         "arf": "none" if files.arf is None else str(files.arf),
-        "background": FILE if same else str(background or "none"),
+        "background": FILE if same else files.background_file or "none",
     }

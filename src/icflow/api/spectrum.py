@@ -11,17 +11,14 @@ from typing import Any
 import numpy as np
 
 from icflow.api.arguments import energies as energies_of
-from icflow.api.arguments import in_python, listed, optional_path, python_words
+from icflow.api.arguments import in_python, listed, optional_path, python_words, whole
 from icflow.api.arguments import path as path_of
 from icflow.api.instrument import Instrument, Name
 from icflow.config import ObservedSpectrum
 from icflow.errors import IcflowError
-from icflow.ogip.observation import SpectrumFiles, check_companions, read_files
+from icflow.ogip.observation import EVERYTHING, SpectrumFiles, check_companions, read_files
 from icflow.ogip.response import read_rmf
 from icflow.typing import Counts, Floats
-
-# More than any response covers, keV.
-EVERYTHING = 0.0, 1e9
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -103,11 +100,13 @@ class Spectrum:
                 "none" if files.arf is None else str(files.arf),
                 path_of(background, "background"),
             )
+        if group_min is not None:
+            group_min = whole(group_min, "group_min", 0, "a whole number of counts, 0 for none")
         return replace(
             self,
             files=files,
             energies=self.energies if energies is None else energies_of(energies),
-            group_min=self.group_min if group_min is None else _least(group_min),
+            group_min=self.group_min if group_min is None else group_min,
         )
 
     def __repr__(self) -> str:
@@ -119,7 +118,6 @@ class Spectrum:
 
     def _rows(self) -> list[tuple[str, str]]:
         files = self.files
-        background = files.background if files.behind is None else files.behind.path
         chosen = (
             "by default" if self.energies is None else "{:g} to {:g} keV".format(*self.energies)
         )
@@ -128,7 +126,7 @@ class Spectrum:
             ("spectrum", self.path),
             ("counts", f"{int(self.counts.sum())} in {self.exposure:g} s"),
             ("response", f"{files.rmf}, {files.arf or 'no area'}"),
-            ("background", str(background or "none")),
+            ("background", files.background_file or "none"),
             ("energies", chosen),
             ("bins", bins),
         ]
@@ -229,9 +227,3 @@ def common_choice(spectra: Sequence[Spectrum]) -> dict[str, Any]:
 
 def _read(path: str, rmf: str | None, arf: str | None, background: str | None) -> SpectrumFiles:
     return read_files(ObservedSpectrum(spectrum=path, rmf=rmf, arf=arf, background=background))
-
-
-def _least(group_min: Any) -> int:
-    if isinstance(group_min, bool) or not isinstance(group_min, (int, np.integer)) or group_min < 0:
-        raise IcflowError(f"group_min is {group_min!r}; give a whole number of counts, 0 for none")
-    return int(group_min)

@@ -39,7 +39,7 @@ def check(config: Config) -> None:
     _check_names(config)
     _check_combined(config.detection.detectors, "detection.detectors")
     _check_combined(config.observe.detectors, "observe.detectors")
-    for path, model in _models(config):
+    for path, model in models(config):
         for name, parameter in model.parameters.items():
             if isinstance(parameter, Link):
                 _check_link(f"{path}.parameters.{name}.link", name, parameter, model)
@@ -91,7 +91,8 @@ def _check_combined(detectors: Mapping[str, Detector], section: str) -> None:
             _check_allowed(f"{section}.{name}.parts.{position}", part, simple)
 
 
-def _models(config: Config) -> Iterator[tuple[str, Scenario | FitModel]]:
+def models(config: Config) -> Iterator[tuple[str, Scenario | FitModel]]:
+    """Return every model that is simulated or fitted, after its key."""
     for name, scenario in config.scenarios.items():
         yield f"scenarios.{name}", scenario
     for name, model in config.fits.models.items():
@@ -144,8 +145,7 @@ def _check_errors(config: Config) -> None:
 
 def given_systematics(config: Config) -> Iterator[tuple[str, Systematics, list[Module]]]:
     """Return all systematics that a configuration gives: key, what they are, for which modules."""
-    for module in config.modules:
-        key = f"instrument.{module.name}" if module.name else "instrument"
+    for key, module in config.keyed_modules():
         yield f"{key}.systematics", module.systematics, [module]
     own: dict[str, Dataset | Ratio] = {f"datasets.{n}": d for n, d in config.datasets.items()}
     own |= {f"ratios.{name}": ratio for name, ratio in config.ratios.items()}

@@ -68,6 +68,10 @@ class Config(Section):
         """The modules of the instrument; the name of a single one is empty."""
         return listed_modules(self.instrument)
 
+    def keyed_modules(self) -> list[tuple[str, Module]]:
+        """Return the modules of the instrument, each after the key that describes it."""
+        return [(f"instrument.{m.name}" if m.name else "instrument", m) for m in self.modules]
+
     @model_validator(mode="before")
     @classmethod
     def _alike(cls, tree: Any) -> Any:

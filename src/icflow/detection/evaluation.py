@@ -6,7 +6,6 @@ resampling of them, which all detectors share.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -34,6 +33,7 @@ from icflow.detection.quality import Resampling
 from icflow.errors import IcflowError
 from icflow.seeds import generator
 from icflow.settings import EvaluateSettings
+from icflow.tables import finite
 from icflow.typing import Floats
 
 # How a table of fits names what it was made with, and what we call it.
@@ -203,10 +203,7 @@ def measure(
 def _plain(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
     """Return estimates as JSON takes them, which knows no NaN: undefined numbers become null."""
     return {
-        key: {
-            part: None if math.isnan(number) else number
-            for part, number in asdict(estimate).items()
-        }
+        key: {part: finite(number) for part, number in asdict(estimate).items()}
         for key, estimate in estimates.items()
     }
 

@@ -143,11 +143,6 @@ def curve_table(curves: pd.DataFrame, settings: ScanSettings) -> Table:
 # --- as text ------------------------------------------------------------------------
 
 
-def csv(table: pd.DataFrame) -> str:
-    """Return all rows as CSV, ``nan`` where undefined, ``inf`` for a flux beyond those tried."""
-    return tables.csv(table)
-
-
 def markdown(table: pd.DataFrame, settings: ScanSettings) -> str:
     """Return what matters most in Markdown; the CSV file has all."""
     form = _flux_table if settings.scan.figure == "fluxes" else _rate_table

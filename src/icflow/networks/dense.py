@@ -35,8 +35,8 @@ class DenseAutoencoder(nn.Module):
         super().__init__()
         groups = -(-length // GROUP)
         components = min(COMPONENTS, groups)
-        self.encoder = _layers(components, *UNITS, latents)
-        self.decoder = _layers(latents, *reversed(UNITS), length)
+        self.encoder = layers(components, *UNITS, latents)
+        self.decoder = layers(latents, *reversed(UNITS), length)
         # What `adapt` finds in the training spectra.
         self.register_buffer("counts_per_rate", torch.ones(length))
         self.register_buffer("usual", torch.zeros(length))
@@ -108,8 +108,9 @@ def deviance(counts: Tensor, expected: Tensor) -> Tensor:
     return 2 * (expected - counts + counts * torch.log(ratio)).mean(1)
 
 
-def _layers(*units: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
+def layers(*units: int) -> nn.Sequential:
+    """Return dense layers from so many units to so many, with GELU between them."""
+    made: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(units):
-        layers += [nn.Linear(inputs, outputs), nn.GELU()]
-    return nn.Sequential(*layers[:-1])
+        made += [nn.Linear(inputs, outputs), nn.GELU()]
+    return nn.Sequential(*made[:-1])

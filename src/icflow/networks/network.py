@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from icflow.config import Architecture
 from icflow.errors import IcflowError
-from icflow.networks.dense import DenseAutoencoder
+from icflow.networks.dense import DenseAutoencoder, layers
 from icflow.settings import TrainSettings
 
 # Columns that a reduction over rows handles well at once.
@@ -91,10 +91,7 @@ class PublishedAutoencoder(nn.Module):
         self.down = nn.Sequential(*[DownStage(a, b, kernel) for a, b in pairs])
         units = [math.ceil(length / 2**stages) * widths[-1], *architecture.dense]
         units.append(architecture.latents)
-        layers: list[nn.Module] = []
-        for inputs, outputs in itertools.pairwise(units):
-            layers += [nn.Linear(inputs, outputs), nn.GELU()]
-        self.dense = nn.Sequential(*layers)
+        self.dense = nn.Sequential(*layers(*units), nn.GELU())
         self.expand = nn.Linear(architecture.latents, self.coarse * widths[-1])
         self.up = nn.Sequential(*[UpStage(b, a, kernel) for a, b in reversed(pairs)])
         self.output = nn.Conv2d(widths[0], 1, 1)

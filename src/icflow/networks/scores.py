@@ -40,7 +40,6 @@ def run(
     labels: Sequence[Path],
     output: Path,
     reconstructions: Path | None = None,
-    threads: int = 1,
 ) -> None:
     """Apply one trained network to all datasets and write errors and latents.
 
@@ -60,8 +59,6 @@ def run(
         in the units of the labels (NaN where a spectrum has no label).
     reconstructions : path, optional
         Gets input and reconstruction of the example spectrum of each test dataset.
-    threads : int
-        Threads of the arithmetic.
 
     Raises
     ------
@@ -69,7 +66,7 @@ def run(
         If the weights are of another network, response or split, or a dataset or
         spectrum is missing.
     """
-    scorer = Scorer.load(settings, weights_path, threads)
+    scorer = Scorer.load(settings, weights_path)
     tables, examples = [], []
     # The training dataset comes first: its label fits give the units of the labels.
     training_set = [] if settings.training is None else [settings.training]
@@ -121,7 +118,7 @@ class Scorer:
         }
 
     @classmethod
-    def load(cls, settings: ScoreSettings, path: Path, threads: int = 1) -> Scorer:
+    def load(cls, settings: ScoreSettings, path: Path) -> Scorer:
         """Read responses and weights, and check that they belong together.
 
         Raises
@@ -129,7 +126,7 @@ class Scorer:
         IcflowError
             If they do not, or one is missing.
         """
-        devices.prepare(threads)
+        devices.prepare(threads=1)
         responses = settings.train.responses
         channels = Channels.of([read_rmf(response) for response in responses])
         inputs = channels[select_channels(channels.e_min, channels.e_max, settings.train.energies)]

@@ -246,13 +246,16 @@ class ObservedEngine:
         return rows
 
     def range_of(self, model: FitModel, name: str) -> tuple[float, float]:
-        """Return the limits of a free parameter of the source, or of a cross-normalisation."""
+        """Return the limits of a free parameter, a cross-normalisation or a background factor."""
         if name.startswith(FACTOR):
             low, high = self.control.cross_normalisation
-            return low, high
-        setting = model.parameters[name]
-        assert isinstance(setting, Free)
-        return setting.free[0], setting.free[1]
+        elif name.startswith(BACKGROUND):
+            low, high = self.engine.background_limits(self.control.background_range)[name]
+        else:
+            setting = model.parameters[name]
+            assert isinstance(setting, Free)
+            low, high = setting.free
+        return low, high
 
     def versions(self) -> dict[str, str]:
         """Return what the numbers depend on."""

@@ -14,6 +14,7 @@ from icflow.observation import words
 from icflow.observation.engine import ObservedEngine
 from icflow.ogip.observation import SpectrumFiles, statistic_of
 from icflow.settings import FitSpectrumSettings
+from icflow.tables import finite
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,11 @@ def _what(fit: Fit) -> list[str]:
     """Say what is fitted, what was chosen for the user, and what is odd about it."""
     settings, lines = fit.settings, []
     for file in fit.files:
-        background = file.behind.path if file.behind is not None else file.background
         name = f" ({file.name})" if file.name else ""
         lines += [
             f"Spectrum {file.spectrum.path}{name}: {file.spectrum.exposure:g} s",
-            f"Response {file.rmf}, area {file.arf or 'none'}, background {background or 'none'}",
+            f"Response {file.rmf}, area {file.arf or 'none'}, "
+            f"background {file.background_file or 'none'}",
         ]
     given = settings.model_fields_set
     grouped = [file.spectrum.grouping is not None for file in fit.files]
@@ -158,7 +159,7 @@ def as_json(fit: Fit) -> dict[str, Any]:
             if name.startswith(BACKGROUND)
         },
         "free": list(result.free),
-        "covariance": [[_finite(x) for x in row] for row in result.covariance.tolist()],
+        "covariance": [[finite(x) for x in row] for row in result.covariance.tolist()],
         "notes": _notes(fit),
         "versions": fit.engine.versions(),
     }
@@ -179,11 +180,7 @@ def _spectrum(file: SpectrumFiles) -> dict[str, Any]:
 def _parameter(result: FitResult, name: str) -> dict[str, Any]:
     return {
         "value": result.values[name],
-        "error": _finite(result.errors[name]),
+        "error": finite(result.errors[name]),
         "free": name in result.free,
         **({"interval": list(result.intervals[name])} if name in result.intervals else {}),
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

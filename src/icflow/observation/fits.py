@@ -42,6 +42,21 @@ CHECKED = {"Redshift": "redshift", "nH": "nH"}
 REDSHIFTS, COLUMNS = 0.03, 5.0
 
 
+def check_engine(name: str) -> None:
+    """Check that observations can be analysed by an engine.
+
+    Raises
+    ------
+    IcflowError
+        If it is not the embedded one.
+    """
+    if name != "embedded":
+        raise IcflowError(
+            f"engine: is {name!r}, and observations are analysed by the embedded engine; "
+            "set `engine: embedded` for them"
+        )
+
+
 def open_source(
     settings: SourceSettings, systematics: Systematics | None = None
 ) -> tuple[list[SpectrumFiles], ObservedEngine]:
@@ -57,11 +72,7 @@ def open_source(
     IcflowError
         If an input is missing or cannot be used.
     """
-    if settings.engine != "embedded":
-        raise IcflowError(
-            f"engine: is {settings.engine!r}, and observations are analysed by the embedded "
-            "engine; set `engine: embedded` for them"
-        )
+    check_engine(settings.engine)
     low, high = settings.energies
     modules = [
         check_companions(module, low, high).files

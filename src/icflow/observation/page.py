@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icflow.files import read_json
+from icflow.layout import OBSERVED
 from icflow.observation import words
 from icflow.observation.panels import (
     FLUX,
@@ -33,17 +34,17 @@ HEIGHT = 8.15  # inch, of all but the panels with scores
 ROW_HEIGHT = 2.1  # inch, of a row of these
 BINS = 30
 WRAP = 104  # letters in a line of the verdict
-FILES = ("summary.json", "spectrum.ecsv", "simulations.ecsv", "profile.ecsv")
 BAND_UNIT = r"erg cm$^{-2}$ s$^{-1}$"
 IN_A_ROW = 4  # panels with scores
 
 
 def draw(folder: Path) -> style.Figure:
     """Draw the page from the files that `icflow.observation.analysis` writes into a folder."""
-    summary = read_summary(folder / FILES[0])
-    spectrum = read_table(folder / FILES[1], ["module", "energy_lo", "energy_hi", "counts"])
-    simulations = read_table(folder / FILES[2], ["model"])
-    profile = read_table(folder / FILES[3], ["flux", "delta_cstat"])
+    paths = [folder / name for name in OBSERVED]
+    summary = read_summary(paths[0])
+    spectrum = read_table(paths[1], ["module", "energy_lo", "energy_hi", "counts"])
+    simulations = read_table(paths[2], ["model"])
+    profile = read_table(paths[3], ["flux", "delta_cstat"])
     answers_height = ROW_HEIGHT * _answer_rows(summary)
     figure = style.page(style.DOUBLE_COLUMN, HEIGHT + answers_height)
     parts: Any = figure.subfigures(4, 1, height_ratios=(0.7, 4.85, answers_height, 2.6))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icflow.models import inverse_compton
@@ -15,6 +13,7 @@ from icflow.observation.fits import CHECKED, Check
 from icflow.observation.scores import OBSERVED
 from icflow.observation.simulations import UNFIT
 from icflow.ogip.observation import statistic_of
+from icflow.tables import finite
 
 if TYPE_CHECKING:
     from icflow.observation.analysis import Analysis
@@ -104,7 +103,7 @@ def _field(analysis: Analysis, flux: Mapping[str, Any]) -> dict[str, Any] | None
             ("lower_limit_3_sigma", "upper_limit_3_sigma"),
         )
     }
-    return {"unit": "uG"} | {name: _finite(field) for name, field in fields.items()}
+    return {"unit": "uG"} | {name: finite(field) for name, field in fields.items()}
 
 
 def _fit(analysis: Analysis, name: str) -> dict[str, Any]:
@@ -157,7 +156,7 @@ def _checks(analysis: Analysis) -> list[dict[str, Any]]:
 
 
 def _check(check: Check) -> dict[str, Any]:
-    numbers = asdict(check) | {"error": _finite(check.error)}
+    numbers = asdict(check) | {"error": finite(check.error)}
     del numbers["kind"]
     doubtful = check.delta_cstat > DOUBTFUL
     return {"parameter": CHECKED[check.kind], **numbers, "doubtful": doubtful}
@@ -171,10 +170,8 @@ def _inputs(analysis: Analysis) -> dict[str, Any]:
                 "name": module.name,
                 "file": module.spectrum.path,
                 "rmf": str(module.rmf),
-                "arf": _path(module.arf),
-                "background": _path(module.background)
-                if module.behind is None
-                else module.behind.path,
+                "arf": None if module.arf is None else str(module.arf),
+                "background": module.background_file,
                 "grouped": module.spectrum.grouping is not None and observation.group_min is None,
                 "exposure": module.spectrum.exposure,
                 "telescope": module.spectrum.telescope,
@@ -190,11 +187,3 @@ def _inputs(analysis: Analysis) -> dict[str, Any]:
         "statistic": analysis.statistic,
         "group_min": analysis.settings.group_min,
     }
-
-
-def _path(path: Path | None) -> str | None:
-    return None if path is None else str(path)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

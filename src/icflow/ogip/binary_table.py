@@ -339,6 +339,13 @@ def _storage(repeat: int, code: str, element: str) -> tuple[np.dtype[Any], np.dt
     return np.dtype(_TYPES[code] if number == 1 else (_TYPES[code], (number,))), None
 
 
+def ranges(starts: Integers, lengths: Integers) -> Integers:
+    """Return ``starts[i], starts[i] + 1, …`` (`lengths[i]` of them) for every i in turn."""
+    before = np.cumsum(lengths) - lengths
+    numbers: Integers = np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)
+    return numbers
+
+
 def whole_numbers(values: AnyArray, what: str) -> Integers:
     """Return values that have to be whole numbers of four bytes; `what` names them in errors.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from icflow.ogip.binary_table import ranges
 from icflow.ogip.grouping import group_counts, group_min
 from icflow.ogip.keywords import Scale
 from icflow.ogip.spectrum import Spectrum
@@ -139,7 +140,7 @@ def binned(
     if not used.all() or np.any(area != 1):
         scale = np.where(used, spectrum.areascal, 0.0)
         sizes = stops - starts
-        inside = np.arange(int(sizes.sum())) + np.repeat(starts - np.cumsum(sizes) + sizes, sizes)
+        inside = ranges(starts, sizes)
         scale[inside] = np.where(used[inside], np.repeat(area, sizes), 0.0)
     if background is None:
         return Binned(starts, stops, counts, scale)

@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
-BLOCK, CARD = 2880, 80  # bytes
+# Bytes that headers and data of a FITS file fill up to, and of a keyword.
+BLOCK, CARD = 2880, 80
 # Blocks of the longest header; in what is no FITS file an end is not looked for without end.
 MOST_BLOCKS = 4000
 # Keywords that name other files.

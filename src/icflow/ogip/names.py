@@ -85,6 +85,28 @@ class FileName:
         return named and self.version in (None, int(table.number("EXTVER") or 1))
 
 
+def row_of(path: str, number: int | None, rows: int, what: str) -> int:
+    """Return the row, from 0, that a number from 1 means in a type II file of some rows.
+
+    Without a number, a single one.
+
+    Raises
+    ------
+    IcflowError
+        If there is no such row, or several and no number; `what` they hold is named.
+    """
+    if number is None and rows != 1:
+        raise IcflowError(
+            f"{path}: holds {rows} {what} (type II); choose a row, {path}{{1}} to {path}{{{rows}}}"
+        )
+    number = 1 if number is None else number
+    if not 1 <= number <= rows:
+        raise IcflowError(
+            f"{path}: has no row {number}; choose one from {path}{{1}} to {path}{{{rows}}}"
+        )
+    return number - 1
+
+
 def plain(name: str | os.PathLike[str]) -> Path:
     """Return the file that a name means, without suffix."""
     return Path(FileName.of(name).on_disk())

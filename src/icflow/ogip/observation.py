@@ -56,10 +56,16 @@ class SpectrumFiles:
     notes: tuple[str, ...] = ()
 
     @property
+    def background_file(self) -> str | None:
+        """The background spectrum, or the description of the background."""
+        if self.behind is not None:
+            return self.behind.path
+        return None if self.background is None else str(self.background)
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """Every file except those that the background names."""
-        behind = None if self.behind is None else self.behind.path
-        paths = (self.spectrum.path, self.rmf, self.arf, self.background, behind)
+        paths = (self.spectrum.path, self.rmf, self.arf, self.background_file)
         return tuple(plain(path) for path in paths if path is not None)
 
 
@@ -69,6 +75,8 @@ def statistic_of(spectra: Sequence[SpectrumFiles]) -> str:
     return "W" if all(behind) else "W + C" if any(behind) else "C"
 
 
+# More than any response covers, keV.
+EVERYTHING = 0.0, 1e9
 # What the user writes for the background spectrum that BACKFILE names.
 FILE = "file"
 

@@ -26,12 +26,13 @@ from icflow.ogip.binary_table import (
     AGAIN,
     BinaryTable,
     Ragged,
+    ranges,
     read_tables,
     whole_numbers,
     write_tables,
 )
 from icflow.ogip.kinds import describe, is_area, is_bounds, is_matrix
-from icflow.ogip.names import FileName
+from icflow.ogip.names import FileName, row_of
 from icflow.typing import AnyArray, Booleans, Floats, Indices, Integers
 
 if TYPE_CHECKING:  # slow to import, and needed by those who write alone
@@ -459,20 +460,11 @@ def _is_type_ii(table: BinaryTable) -> bool:
 
 def _row_of_areas(table: BinaryTable, number: int | None) -> int | None:
     """Return the row, from 0, that is asked for by a number from 1; None for a type I file."""
-    path, rows = table.path, table.n_rows
-    if not _is_type_ii(table):
-        if number is not None:
-            raise IcflowError(f"{path}: holds one area (type I); leave {{{number}}} out")
-        return None
-    if number is None and rows != 1:
-        raise IcflowError(
-            f"{path}: holds {rows} areas (type II); choose a row, {path}{{1}} to {path}{{{rows}}}"
-        )
-    if not 1 <= (number or 1) <= rows:
-        raise IcflowError(
-            f"{path}: has no row {number}; choose one from {path}{{1}} to {path}{{{rows}}}"
-        )
-    return (number or 1) - 1
+    if _is_type_ii(table):
+        return row_of(table.path, number, table.n_rows, "areas")
+    if number is not None:
+        raise IcflowError(f"{table.path}: holds one area (type I); leave {{{number}}} out")
+    return None
 
 
 def _of_row(table: BinaryTable, name: str, row: int | None) -> AnyArray:
@@ -743,14 +735,7 @@ def _leading(column: Ragged, wanted: Integers, what: str, path: str) -> AnyArray
     if np.array_equal(column.lengths, wanted):
         return column.values
     starts = np.cumsum(column.lengths) - column.lengths
-    return column.values[_ranges(starts, wanted)]
-
-
-def _ranges(starts: Integers, lengths: Integers) -> Integers:
-    """Return ``starts[i], starts[i] + 1, …`` (`lengths[i]` of them) for every i in turn."""
-    before = np.cumsum(lengths) - lengths
-    ranges: Integers = np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)
-    return ranges
+    return column.values[ranges(starts, wanted)]
 
 
 def _decode(table: BinaryTable, first: int, n_channels: int, notes: list[str]) -> csr_array:
@@ -774,7 +759,7 @@ def _decode(table: BinaryTable, first: int, n_channels: int, notes: list[str]) -
     per_row = np.bincount(group_row, n_chan, minlength=n_grp.size).astype(np.int64)
     values = _leading(_flat(table.column("MATRIX")), per_row, "MATRIX", path).astype(np.float64)
     _check_elements(path, values, notes)
-    indices = _ranges(column, n_chan).astype(np.int32)
+    indices = ranges(column, n_chan).astype(np.int32)
     indptr = np.concatenate(([0], np.cumsum(per_row)))
     matrix = _sparse((values, indices, indptr.astype(np.int32)), shape=(n_grp.size, n_channels))
     matrix.sum_duplicates()

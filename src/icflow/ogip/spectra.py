@@ -22,6 +22,7 @@ import numpy as np
 from icflow.errors import IcflowError
 from icflow.files import atomic_path, reading
 from icflow.ogip.binary_table import BinaryTable, OnDisk, datasum
+from icflow.ogip.headers import BLOCK
 from icflow.ogip.keywords import Row
 from icflow.ogip.spectrum import PhaKeywords, channel_limits, spectrum_tables
 from icflow.typing import AnyArray, DrawnCounts, Floats, Integers
@@ -29,8 +30,6 @@ from icflow.typing import AnyArray, DrawnCounts, Floats, Integers
 if TYPE_CHECKING:  # slow to import, and needed by those who write alone
     from astropy.io import fits
 
-# Bytes that headers and data of a FITS file fill up to.
-BLOCK = 2880
 # Spectra that are read at once of a large set.
 PIECE = 1000
 # Columns of a type II file that are not true parameters.

@@ -23,7 +23,7 @@ from icflow.ogip.binary_table import (
 )
 from icflow.ogip.keywords import MOST, Row, Scale
 from icflow.ogip.kinds import describe, is_spectrum
-from icflow.ogip.names import FileName
+from icflow.ogip.names import FileName, row_of
 from icflow.typing import AnyArray, Floats, Integers
 
 if TYPE_CHECKING:  # slow to import, and needed by those who write alone
@@ -207,7 +207,7 @@ def _read_row(path: str | os.PathLike[str], name: FileName, row: int | None) -> 
     if not isinstance(values, np.ndarray):
         raise IcflowError(f"{name.path}: {column} has rows of different lengths; write one each")
     if values.ndim == 2:
-        row = _check_row(name.path, row, values.shape[0])
+        row = row_of(name.path, None if row is None else row + 1, values.shape[0], "spectra")
         values = values[row]
     elif row is not None:
         raise IcflowError(f"{name.path}: holds one spectrum (type I); do not give a row")
@@ -331,12 +331,7 @@ def write_spectrum(path: str | os.PathLike[str], spectrum: Spectrum) -> None:
         if isinstance(scale, np.ndarray):
             columns.append(fits.Column(key, "D", array=scale))
     hdu = fits.BinTableHDU.from_columns(columns, name="SPECTRUM")
-    hdu.header.update(
-        spectrum.keywords()
-        | {
-            "BACKFILE": spectrum.backfile or "none",
-        }
-    )
+    hdu.header.update(spectrum.keywords() | {"BACKFILE": spectrum.backfile or "none"})
     for key, scale in (("AREASCAL", spectrum.areascal), ("BACKSCAL", spectrum.backscal)):
         del hdu.header[key]
         if isinstance(scale, float):
@@ -391,20 +386,6 @@ def _counts_of_rate(name: str, rate: AnyArray, exposure: float) -> Floats:
             "C-stat cannot use; convert the spectrum that was extracted, in counts"
         )
     return counts
-
-
-def _check_row(name: str, row: int | None, n_rows: int) -> int:
-    if row is None and n_rows != 1:
-        raise IcflowError(
-            f"{name}: holds {n_rows} spectra (type II); choose a row, "
-            f"{name}{{1}} to {name}{{{n_rows}}}"
-        )
-    row = row or 0
-    if not 0 <= row < n_rows:
-        raise IcflowError(
-            f"{name}: has no row {row + 1}; choose one from {name}{{1}} to {name}{{{n_rows}}}"
-        )
-    return row
 
 
 def _whole_counts(name: str, counts: AnyArray) -> Integers:

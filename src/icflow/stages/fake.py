@@ -17,13 +17,10 @@ from icflow.engines.base import BACKGROUND
 from icflow.models.expression import parse
 from icflow.models.scenario import complete, resolve
 from icflow.observation.engine import ObservedEngine, draw_counts
-from icflow.ogip.observation import SpectrumFiles, check_companions, read_files
+from icflow.ogip.observation import EVERYTHING, SpectrumFiles, check_companions, read_files
 from icflow.ogip.spectrum import write_spectrum
 from icflow.settings import FakeSettings
 from icflow.typing import Floats
-
-# More than any response covers, keV.
-EVERYTHING = 0.0, 1e9
 
 
 def run(settings: FakeSettings, spectrum: Path, output: Path) -> list[str]:

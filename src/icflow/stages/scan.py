@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from icflow import tables
 from icflow.detection import reading, scan_tables
 from icflow.errors import IcflowError
 from icflow.files import write_text
@@ -45,6 +46,6 @@ def compare(settings: ScanSettings, points: Mapping[str, Path], output: Path) ->
             raise IcflowError(f"no evaluation of the point {point.name} was given; add its folder")
         evaluations[point.name] = reading.read_point(Path(points[point.name]), settings)
     table, curves = scan_tables.compare(settings, evaluations)
-    write_text(output / "table.csv", scan_tables.csv(table))
+    write_text(output / "table.csv", tables.csv(table))
     write_text(output / "table.md", scan_tables.markdown(table, settings))
     write_table(output / "curves.ecsv", scan_tables.curve_table(curves, settings))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from trees import changed
 
 from icflow import config
@@ -17,12 +16,6 @@ from icflow.sections import Section
 
 ROOT = Path(__file__).resolve().parents[3]
 DEFAULT = ROOT / "config.yaml"
-
-
-@pytest.fixture(scope="module")
-def default() -> dict[str, Any]:
-    tree: dict[str, Any] = yaml.safe_load(DEFAULT.read_text())
-    return tree
 
 
 PRIOR = ("scenarios", "2T", "parameters", "apec.kT")

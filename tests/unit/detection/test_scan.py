@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.table import Table
+from scanning import DATASETS, FIRST, SAME, SECOND, scan_of
 
 from icflow import config as configuration
 from icflow import settings as settings_of
@@ -31,23 +32,11 @@ PUBLISHED = ("seen", "background", "prior", "exposure")
 OVERLAYS = sorted(path.stem for path in (ROOT / "config/scans").glob("*.yaml"))
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
-DATASETS = {
-    "faint": {"like": "test_1T+IC", "parameters": {"powerlaw.norm": {"uniform": [1e-5, 1e-4]}}},
-    "3T": {"like": "test_2T", "ic": False},
-}
-FIRST = {"name": "first", "label": "first", "value": 0.0, "test": ["test_2T", "test_1T+IC"]}
-SAME = {"thermal": "2T_fixed", "alternative": "2T_fixed"}
-SECOND = {"name": "second", "label": "IC | faint", "value": 1.0, "test": ["test_2T", "faint"]}
-
 
 def with_scan(scan: dict[str, Any], **detection: Any) -> Config:
     base = configuration.load(ROOT / "config.yaml").model_dump(mode="json", exclude_none=True)
     above = {"datasets": DATASETS, "scans": {"mine": scan}, "detection": detection}
     return configuration.validate(configuration.overlay(base, above), "here")
-
-
-def scan_of(*points: dict[str, Any], **keys: Any) -> dict[str, Any]:
-    return {"title": "What", "figure": "rates", "points": list(points), **keys}
 
 
 # --- the configuration --------------------------------------------------------------------

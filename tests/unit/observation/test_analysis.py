@@ -18,6 +18,7 @@ from scipy.stats import kstest
 
 import icflow
 from icflow import config as configuration
+from icflow import layout
 from icflow import settings as settings_of
 from icflow.cli import main
 from icflow.config import Config, Systematics
@@ -283,9 +284,9 @@ def test_the_page_calls_the_statistic_by_its_name(
     changed["observation"]["statistic"] = name
     for check in changed["checks"]:
         check["statistic"] = name
-    for file in page.FILES[1:]:
+    for file in layout.OBSERVED[1:]:
         (tmp_path / file).symlink_to(made / file)
-    (tmp_path / page.FILES[0]).write_text(json.dumps(changed))
+    (tmp_path / layout.OBSERVED[0]).write_text(json.dumps(changed))
     texts = [text.get_text() for text in page.draw(tmp_path).findobj(Text)]
     assert sum(f"${name}$ = " in text for text in texts) == 2
     assert f"${name}$ / dof" in texts and f"{rise} (2T+IC)" in texts

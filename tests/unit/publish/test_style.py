@@ -16,11 +16,6 @@ def test_places_without_a_panel_are_hidden(number: int, shape: tuple[int, int]) 
     assert figure.get_size_inches().tolist() == [style.DOUBLE_COLUMN, 1.5 * shape[0] + 0.5]
 
 
-def test_few_panels_can_stay_as_wide_as_in_a_full_row() -> None:
-    figure, _ = style.panels(3, 4, (1.5, 0.0), full=False)
-    assert figure.get_size_inches()[0] == pytest.approx(0.75 * style.DOUBLE_COLUMN)
-
-
 def test_intervals_that_leave_out_their_value_have_no_negative_length() -> None:
     estimates = np.array([[0.5, 0.2, np.nan], [0.4, 0.3, np.nan], [0.7, 0.4, np.nan]])
     below, above = style.lengths(estimates)
