@@ -124,5 +124,9 @@ rule scan:
 
 onstart:
     hold_lock()
+    if workflow.local_exec:
+        # Its limit of jobs a second makes Snakemake choose jobs when one ends and every second, once more
+        # for each job that has ended: of long runs that takes a core.
+        workflow.scheduler.job_rate_limiter = None
     # What killed jobs have left half-written.
     remove_leftovers(RESULTS.root)

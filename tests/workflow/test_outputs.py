@@ -85,6 +85,18 @@ def test_all_figures_in_all_formats(finished: Project) -> None:
         assert png.startswith(b"\x89PNG")
 
 
+def test_jobs_are_chosen_when_one_ends_and_at_no_other_time(copied: Project) -> None:
+    drawn = ["forest", "roc", "figure3", "figure4", "figure5"]
+    paths = [f"results/figures/{name}.pdf" for name in drawn]
+    for path in paths:
+        (copied.folder / path).unlink()
+    status, output = copied.run(*paths, options=["--verbose"])
+    assert status == 0, output
+    assert f"{len(drawn)} of {len(drawn)} steps" in output
+    # Once more at the start; while both cores are busy nothing is chosen.
+    assert 1 < output.count("Ready jobs: ") <= len(drawn) + 1
+
+
 def test_the_report_opens_offline(finished: Project) -> None:
     page = (finished.results / "report.html").read_text()
     assert page.count("data:image/png;base64,") == len(registry.FIGURES)
