@@ -60,7 +60,9 @@ def check_components(key: str, given: ByComponent, components: Sequence[str]) ->
             )
 
 
-def background_factors(scatters: Mapping[str, float], deviates: Deviates) -> dict[str, float]:
+def background_factors(
+    scatters: Mapping[str, float], deviates: Deviates | Mapping[str, float]
+) -> dict[str, float]:
     """Return the factors of the background norms of one spectrum, each by itself.
 
     They are log-normal, with mean 1 and the given standard deviations: a norm
@@ -77,7 +79,7 @@ def background_factors(scatters: Mapping[str, float], deviates: Deviates) -> dic
 
 
 def calibration_errors(
-    systematics: Sequence[tuple[str, Systematics]], deviates: Deviates
+    systematics: Sequence[tuple[str, Systematics]], deviates: Deviates | Mapping[str, float]
 ) -> dict[str, float]:
     """Return what is wrong with the calibration of one spectrum.
 
@@ -106,6 +108,19 @@ def calibration_errors(
             errors[slope] = own.gain.slope * deviates[slope]
             errors[offset] = own.gain.offset / 1000 * deviates[offset]
     return errors
+
+
+def deviates_of(
+    scatters: Mapping[str, float], systematics: Sequence[tuple[str, Systematics]]
+) -> list[str]:
+    """Return the names of the deviates that `background_factors` and `calibration_errors` read."""
+    names = [name for name, scatter in scatters.items() if scatter > 0]
+    nodes = max((len(own.area or ()) for _, own in systematics), default=0)
+    names += [f"{AREA}{number}" for number in range(nodes)]
+    for module, own in systematics:
+        if own.gain is not None:
+            names += gain_names(module)
+    return names
 
 
 def area_names(module: str, systematics: Systematics) -> list[str]:

@@ -171,6 +171,8 @@ class Analysis:
         for ratio in self.ratios.values():
             ratio.check(self.engine.counts[None])
         self.fits = observed_fits.best_fits(self.engine, self.models)
+        both = self.observe.both
+        self.engine = self.engine.telling(self.models[both], self.fits[both])
 
     def _find_intervals(self) -> None:
         self.intervals = {
@@ -222,7 +224,8 @@ class Analysis:
         self.goodness[name] = goodness(self.fits[name], fits)
         if name in (observe.thermal, observe.with_ic):
             draws = self._draws(name)
-            truth = allowed(self.engine, model, counts, fits, self._priors(name), draws)
+            priors, best = self._priors(name), self.fits[name]
+            truth = allowed(self.engine, model, counts, fits, priors, draws, best)
             self.spectra[name] = fitter.fit(draw_each(self.engine, model, truth, draws), truth)
 
     def _score(self) -> None:

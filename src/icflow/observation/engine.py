@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from icflow.models.expression import parse
 from icflow.models.priors import Prior
 from icflow.models.scenario import complete
 from icflow.models.systematics import Deviates
+from icflow.observation.deviations import Told, told
 from icflow.ogip.bins import Binned, binned, bins_of_counts, used_channels
 from icflow.ogip.observation import SpectrumFiles, observed_groups
 from icflow.ogip.response import FROM_ZERO, Rmf
@@ -50,6 +52,8 @@ class ObservedEngine:
 
     Attributes
     ----------
+    told : Told or None
+        What the observed spectrum says about that, once it is asked (`telling`).
     companions : list of Module
         What each spectrum is folded with.
     engine : EmbeddedEngine
@@ -82,6 +86,7 @@ class ObservedEngine:
     ) -> None:
         self.companions = [_companions(module, systematics) for module in modules]
         self.systematics = systematics
+        self.told: Told | None = None
         engine = EmbeddedEngine(self.companions, atomic_data, control.energies)
         self.control, self.n_channels = control, engine.n_channels
         responses = [folding.response.rmf for folding in engine.foldings]
@@ -179,8 +184,30 @@ class ObservedEngine:
     def right(self) -> ObservedEngine:
         """Return an engine that simulates spectra that nothing is wrong with."""
         right = copy.copy(self)
-        right.systematics = None
+        right.systematics = right.told = None
         return right
+
+    def telling(self, model: FitModel, fit: FitResult, counts: Counts | None = None) -> Self:
+        """Return an engine that simulates spectra as wrong as the observed one says it may be.
+
+        Parameters
+        ----------
+        model, fit : FitModel and FitResult
+            What the observed spectrum is made of: whatever this leaves open, the spectrum says.
+        counts : ndarray of int, shape (1, n_channels), optional
+            By default the observed spectrum; behind it, its background spectrum.
+        """
+        telling = copy.copy(self)
+        if counts is not None:
+            telling.counts = counts[0]
+        if self.systematics is not None:
+            telling.told = told(telling, model, fit)
+        return telling
+
+    def deviates(self, seed: int, key: str, row: int) -> Deviates | dict[str, float]:
+        """Return what is drawn for what is wrong with a simulated spectrum."""
+        standard = Deviates(seed, key, row)
+        return standard if self.told is None else self.told.drawn(standard)
 
     def drawing(self, factor: Prior) -> EmbeddedEngine:
         """Return the engine of its modules with a prior of the factors between them."""
@@ -194,23 +221,23 @@ class ObservedEngine:
         self,
         model: FitModel,
         values: Sequence[Mapping[str, float]],
-        deviates: Sequence[Deviates] = (),
+        deviates: Sequence[Deviates | Mapping[str, float]] = (),
     ) -> Iterator[Floats]:
         """Yield what `expected` returns for each of many spectra, from folded tables.
 
         Parameters
         ----------
-        deviates : sequence of Deviates
+        deviates : sequence of Deviates, or of their values by name
             One for each spectrum, which what is wrong with it is drawn from, if there are
             systematics.
         """
-        settings = complete(parse(model.expression), model.parameters, "parameters")
         if self.systematics is not None:
             # What background spectra say is not the instrument's, so nothing is wrong with it.
             rest = self._behind_sources if len(self.behind) else 0.0
-            for total in self.engine.observed(model.expression, settings, values, deviates):
+            for total in self.wrong_each(model, values, deviates):
                 yield self._with_behind(total + rest)
             return
+        settings = complete(parse(model.expression), model.parameters, "parameters")
         backgrounds = self.engine.backgrounds
         for given, total in zip(
             values, self.engine.sources(model.expression, settings, values), strict=True
@@ -220,6 +247,22 @@ class ObservedEngine:
             if len(self.behind):
                 total += self._behind_sources
             yield self._with_behind(total)
+
+    def wrong_each(
+        self,
+        model: FitModel,
+        values: Sequence[Mapping[str, float]],
+        deviates: Sequence[Deviates | Mapping[str, float]],
+    ) -> Iterator[Floats]:
+        """Yield the expected counts of sources and described backgrounds, wrong each by its own.
+
+        Parameters
+        ----------
+        values, deviates
+            As of `expected_each`.
+        """
+        settings = complete(parse(model.expression), model.parameters, "parameters")
+        return self.engine.observed(model.expression, settings, values, deviates)
 
     def unfolded(self, model: FitModel, values: Mapping[str, float]) -> dict[str, Floats]:
         """Return energy² × photons/cm²/s/keV of every term in the channels, absorption included.

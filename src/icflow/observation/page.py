@@ -30,12 +30,17 @@ from icflow.typing import Floats
 if TYPE_CHECKING:
     from astropy.table import Table
 
-HEIGHT = 8.15  # inch, of all but the panels with scores
-ROW_HEIGHT = 2.1  # inch, of a row of these
+# Inch. Verdict and numbers are as high as their lines need, and at least as these.
+HEAD_HEIGHT, SPECTRA_HEIGHT, NUMBERS_HEIGHT = 0.7, 4.85, 2.6
+ROW_HEIGHT = 2.1  # of a row of panels with scores
+NAME_HEIGHT = 0.31  # of the name above the verdict
+LINE_HEIGHT = 0.16  # of a line of the verdict
+STEP_HEIGHT = 0.147  # of a line of numbers, and what is between them
 BINS = 30
 WRAP = 104  # letters in a line of the verdict
 BAND_UNIT = r"erg cm$^{-2}$ s$^{-1}$"
 IN_A_ROW = 4  # panels with scores
+MOST_DIGITS = 5  # behind the point, of a value with errors
 
 
 def draw(folder: Path) -> style.Figure:
@@ -45,9 +50,14 @@ def draw(folder: Path) -> style.Figure:
     spectrum = read_table(paths[1], ["module", "energy_lo", "energy_hi", "counts"])
     simulations = read_table(paths[2], ["model"])
     profile = read_table(paths[3], ["flux", "delta_cstat"])
-    answers_height = ROW_HEIGHT * _answer_rows(summary)
-    figure = style.page(style.DOUBLE_COLUMN, HEIGHT + answers_height)
-    parts: Any = figure.subfigures(4, 1, height_ratios=(0.7, 4.85, answers_height, 2.6))
+    heights = (
+        _head_height(summary),
+        SPECTRA_HEIGHT,
+        ROW_HEIGHT * _answer_rows(summary),
+        max(NUMBERS_HEIGHT, STEP_HEIGHT * _steps(summary)),
+    )
+    figure = style.page(style.DOUBLE_COLUMN, sum(heights))
+    parts: Any = figure.subfigures(4, 1, height_ratios=heights)
     head, spectra, answers, numbers = parts
     _head(head, summary)
     _spectra(spectra, summary, spectrum)
@@ -78,15 +88,26 @@ def _head(part: style.SubFigure, summary: Mapping[str, Any]) -> None:
         )
         for s in observation["spectra"]
     )
-    part.text(0.01, 0.97, summary["name"], fontsize=13, fontweight="bold", va="top")
+    height = _head_height(summary)
+    part.text(0.01, 1 - 0.02 / height, summary["name"], fontsize=13, fontweight="bold", va="top")
     galactic = f"$N_\\mathrm{{H}}$ = {observation['nH']:g} × 10$^{{22}}$ cm$^{{-2}}$"
     text = f"{exposures}   $z$ = {observation['redshift']:g}   {galactic}"
-    part.text(0.99, 0.95, text, fontsize=7.5, ha="right", va="top", color=style.GREY)
+    part.text(0.99, 1 - 0.035 / height, text, fontsize=7.5, ha="right", va="top", color=style.GREY)
+    color = style.IC if summary["decision"] == "IC" else style.BLACK
+    look: style.Look = {"fontsize": 8.5, "va": "top", "linespacing": 1.35}
+    part.text(0.01, 1 - NAME_HEIGHT / height, _verdict(summary), color=color, **look)
+
+
+def _verdict(summary: Mapping[str, Any]) -> str:
+    """Return the verdict in lines."""
     # Numbers stay with their unit.
     verdict = summary["verdict"].replace(" σ", "\N{NO-BREAK SPACE}σ")
-    verdict = textwrap.fill(verdict + ".", WRAP)
-    color = style.IC if summary["decision"] == "IC" else style.BLACK
-    part.text(0.01, 0.56, verdict, fontsize=8.5, va="top", color=color, linespacing=1.35)
+    return textwrap.fill(verdict + ".", WRAP)
+
+
+def _head_height(summary: Mapping[str, Any]) -> float:
+    lines = 1 + _verdict(summary).count("\n")
+    return max(HEAD_HEIGHT, NAME_HEIGHT + LINE_HEIGHT * (lines + 0.4))
 
 
 # --- spectra -----------------------------------------------------------------------------
@@ -215,15 +236,24 @@ def score_edges(scores: Floats, observed: float) -> Floats:
 
 def _numbers(part: style.SubFigure, summary: Mapping[str, Any]) -> None:
     """Write the best fits with their errors, the flux and what else was found."""
-    rows = _parameter_rows(summary)
-    lines = [*_flux_lines(summary), *_check_lines(summary)]
-    step = 0.94 / (1.1 * len(rows) + 0.85 * sum(1 + line.count("\n") for line in lines) + 0.6)
+    rows, lines = _parameter_rows(summary), _lines(summary)
+    step = 1 / _steps(summary)
     width = 0.74 / max(len(rows[0]) - 2, 1)
     columns = [0.01, 0.12, *(0.25 + width * i for i in range(len(rows[0]) - 2))]
     bottom = _table(part, rows, columns, 1.1 * step)
     for line in lines:
         part.text(0.01, bottom - 0.4 * step, line, fontsize=7, va="top", linespacing=1.2)
         bottom -= 0.85 * step * (1 + line.count("\n"))
+
+
+def _lines(summary: Mapping[str, Any]) -> list[str]:
+    return [*_flux_lines(summary), *_check_lines(summary)]
+
+
+def _steps(summary: Mapping[str, Any]) -> float:
+    """Return how many lines high the numbers are."""
+    lines = sum(1 + line.count("\n") for line in _lines(summary))
+    return (1.1 * len(_parameter_rows(summary)) + 0.85 * lines + 0.6) / 0.94
 
 
 def _table(
@@ -262,7 +292,7 @@ def _parameter_rows(summary: Mapping[str, Any]) -> list[list[str]]:
         if entry["free"] and not is_background(name)
     )
     names = sorted(free, key=lambda name: order.index(name) if name in order else len(order))
-    rows = [["Best fits", "90 %", *models]]
+    rows = [["Best fits", words.interval_level(summary).removesuffix(" alone"), *models]]
     for name in names:
         component, _, kind = name.rpartition(".")
         entries = [summary["fits"][model]["parameters"].get(name) for model in models]
@@ -291,10 +321,10 @@ def _value(entry: Mapping[str, Any] | None) -> str:
     digits = 1 - math.floor(math.log10(min(sizes))) if sizes else 3
     unit = words.scientific_unit(abs(value) or max(sizes)) if sizes else 1.0
     if unit < 1e-2:
-        digits = max(digits + round(math.log10(unit)), 0)
+        digits = min(max(digits + round(math.log10(unit)), 0), MOST_DIGITS)
         text = _with_errors(value / unit, [e and e / unit for e in errors], digits)
         return f"{text} × {_power(unit)}"
-    return _with_errors(value, errors, min(max(digits, 0), 5))
+    return _with_errors(value, errors, min(max(digits, 0), MOST_DIGITS))
 
 
 def _with_errors(value: float, errors: Sequence[float | None], digits: int) -> str:
@@ -309,17 +339,12 @@ def _flux_lines(summary: Mapping[str, Any]) -> list[str]:
         low, high = (end / unit for end in flux["interval_90"])
         lines.append(
             f"IC flux {_band(flux)} in {model}:  {flux['value'] / unit:.2f} "
-            f"({low:.2f} to {high:.2f}, 90 %),  below {flux['upper_limit_90'] / unit:.2f} (90 %),  "
-            f"below {flux['upper_limit_3_sigma'] / unit:.2f} (3 σ)   "
-            f"{_power(unit)} {BAND_UNIT}"
+            f"({low:.2f} to {high:.2f}, {words.interval_level(summary)}),  "
+            f"{_below(flux, unit)}   {_power(unit)} {BAND_UNIT}"
         )
         if summary["systematics"] is not None and model == summary["ic_flux"]["model"]:
             without = summary["systematics"]["without"]
-            lines.append(
-                f"  if calibration and background were right:  below "
-                f"{without['upper_limit_90'] / unit:.2f} (90 %),  below "
-                f"{without['upper_limit_3_sigma'] / unit:.2f} (3 σ)"
-            )
+            lines.append(f"  if calibration and background were right:  {_below(without, unit)}")
     field = summary["magnetic_field"]
     if field is not None:
         lines.append(
@@ -327,6 +352,12 @@ def _flux_lines(summary: Mapping[str, Any]) -> list[str]:
             f"above {field['lower_limit_3_sigma']:.2f} µG (3 σ)"
         )
     return lines
+
+
+def _below(limits: Mapping[str, float], unit: float) -> str:
+    """Return both upper limits."""
+    at_90, at_3_sigma = (limits[f"upper_limit_{level}"] / unit for level in ("90", "3_sigma"))
+    return f"below {at_90:.2f} (90 %),  below {at_3_sigma:.2f} (3 σ)"
 
 
 def _check_lines(summary: Mapping[str, Any]) -> list[str]:

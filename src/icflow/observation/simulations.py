@@ -10,7 +10,7 @@ import numpy as np
 from icflow.config import FitModel, Observe
 from icflow.engines.base import FitResult
 from icflow.models.priors import Prior
-from icflow.models.systematics import Deviates
+from icflow.observation.deviations import likely, moved
 from icflow.observation.engine import ObservedEngine, draw_counts
 from icflow.seeds import of_spectrum
 from icflow.typing import Counts, DrawnCounts, Floats
@@ -118,9 +118,13 @@ class Fitter:
 def replicas(
     engine: ObservedEngine, model: FitModel, fit: FitResult, number: int, draws: Draws
 ) -> DrawnCounts:
-    """Draw spectra from a best fit: the parametric bootstrap."""
+    """Draw spectra from a best fit: the parametric bootstrap.
+
+    Where something is wrong, and the observed spectrum has told by how much, that is the best fit
+    with this taken into account.
+    """
     if engine.systematics is not None:
-        return draw_each(engine, model, [fit.values] * number, draws)
+        return draw_each(engine, model, [likely(engine, model, fit)] * number, draws)
     return draws.of(engine.expected(model, fit.values), number)
 
 
@@ -151,6 +155,7 @@ def allowed(
     fits: Sequence[FitResult],
     priors: Mapping[str, Prior],
     draws: Draws,
+    fit: FitResult | None = None,
 ) -> list[dict[str, float]]:
     """Return sets of parameters that the observed spectrum allows, one for each replica.
 
@@ -163,6 +168,9 @@ def allowed(
     ----------
     counts, fits : ndarray of int, shape (n, n_channels), and sequence of FitResult
         Replicas and fits of `model` to them.
+    fit : FitResult, optional
+        Of `model` to the observed spectrum, if that has told what is wrong with it: replicas are
+        fitted as if nothing were, and that is taken back.
     """
 
     def drawn(name: str, prior: Prior) -> Floats:
@@ -171,14 +179,17 @@ def allowed(
 
     frozen = {name: drawn(name, prior) for name, prior in priors.items()}
     fits = engine.fit(model, counts, frozen) if frozen else fits
-    return [fit.values for fit in fits if fit.status == "ok"]
+    usable = [own for own in fits if own.status == "ok"]
+    if fit is None or engine.told is None:
+        return [own.values for own in usable]
+    return moved(engine, model, fit, usable, priors)
 
 
 def draw_each(
     engine: ObservedEngine, model: FitModel, truth: Sequence[Mapping[str, float]], draws: Draws
 ) -> DrawnCounts:
     """Draw one spectrum for each set of parameters."""
-    deviates = [Deviates(draws.seed, draws.key, row) for row in range(len(truth))]
+    deviates = [engine.deviates(draws.seed, draws.key, row) for row in range(len(truth))]
     return draws.of(list(engine.expected_each(model, truth, deviates)), len(truth))
 
 

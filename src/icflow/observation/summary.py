@@ -55,6 +55,11 @@ def summarise(analysis: Analysis) -> dict[str, Any]:
         "versions": analysis.engine.versions(),
     }
     summary["warnings"] = words.warnings(summary)
+    endless = [name for name, limits in analysis.limits.items() if limits.endless]
+    summary["warnings"] += words.without_end(endless)
+    if observe.systematics is not None:
+        goodness = [analysis.goodness[name] for name in roles.values()]
+        summary["warnings"] += words.too_good(goodness)
     summary["notes"] = [note for module in analysis.modules for note in module.notes]
     summary["notes"] += words.few_behind(analysis.engine.behind_per_bin, "`group_min`")
     unexplained = analysis.engine.unexplained

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from icflow.engines.base import FitResult
@@ -11,6 +11,8 @@ from icflow.typing import Counts
 
 # False-alarm probabilities below this are worth a word, though no detection.
 HINT = 0.1
+# Spectra are simulated with more wrong than there is, if all but this fit worse.
+TOO_GOOD = 0.99
 # W is biased where a bin holds fewer counts of the background spectrum than this.
 FEW = 1
 # Probabilities are told down to this.
@@ -38,8 +40,8 @@ def verdict(summary: Mapping[str, Any]) -> str:
         ends = " to ".join(f"{end / unit:.2f}" for end in flux["interval_90"])
         return (
             f"Inverse Compton emission is detected in {name}: only {chance} of simulated {thermal} "
-            f"spectra look as much like it; its {band} flux is {value / unit:.2f} ({ends}, 90 %) "
-            f"× {power(unit)} erg/cm²/s{_deciding(summary)}"
+            f"spectra look as much like it; its {band} flux is {value / unit:.2f} ({ends}, "
+            f"{interval_level(summary)}) × {power(unit)} erg/cm²/s{_detecting(summary)}"
         )
     if summary["false_alarm"] < HINT:
         opening = f"Inverse Compton emission is possible in {name}, but not established"
@@ -64,6 +66,23 @@ def _deciding(summary: Mapping[str, Any]) -> str:
     )
 
 
+def _detecting(summary: Mapping[str, Any]) -> str:
+    """Say that what is wrong with the instrument is in the numbers, and what it leaves open."""
+    if summary["systematics"] is None:
+        return ""
+    flux = summary["ic_flux"]
+    return (
+        "; this decides, with calibration and background as wrong as observe.systematics says, "
+        f"with which the flux is below {scientific(flux['upper_limit_90'])} (90 %), below "
+        f"{scientific(flux['upper_limit_3_sigma'])} (3 σ)"
+    )
+
+
+def interval_level(summary: Mapping[str, Any]) -> str:
+    """Return the level of two-sided intervals, and what they leave out."""
+    return "90 %" if summary["systematics"] is None else "90 %, noise alone"
+
+
 def warnings(summary: Mapping[str, Any]) -> list[str]:
     """Return what a reader should look into, one sentence each."""
     sentences = []
@@ -85,6 +104,31 @@ def warnings(summary: Mapping[str, Any]) -> list[str]:
                 f"{percent(fit['goodness'])} of spectra simulated with it"
             )
     return sentences
+
+
+def without_end(models: Sequence[str]) -> list[str]:
+    """Say in which models an upper limit of IC is where the range of its norm ends."""
+    return [
+        f"no amount of IC is excluded in {name}: its limit is where the range of the norm ends"
+        for name in models
+    ]
+
+
+def too_good(goodness: Sequence[float]) -> list[str]:
+    """Say that simulated spectra are wrong by more than the observed one, where they are.
+
+    Parameters
+    ----------
+    goodness : sequence of float
+        Of all models that compete.
+    """
+    if min(goodness) <= TOO_GOOD:
+        return []
+    return [
+        f"the spectrum fits better than {100 * TOO_GOOD:g} % of spectra simulated with "
+        "observe.systematics: they are larger than it allows, and false-alarm probabilities and "
+        "limits are too high; give smaller ones"
+    ]
 
 
 def printed(summary: Mapping[str, Any]) -> str:

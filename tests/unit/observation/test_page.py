@@ -17,6 +17,8 @@ from icflow.observation import page
         # No power of ten that says nothing.
         (0.0, [None, 2.2], r"$0.0_{-\mathrm{lim}}^{+2.2}$"),
         (0.0, [None, 0.02], r"$0.000_{-\mathrm{lim}}^{+0.020}$"),
+        # As many as there is room for.
+        (1.0527849e-3, [1.0527842e-3, None], r"$1.05278_{-0.00000}^{+\mathrm{lim}}$ × 10$^{-3}$"),
         (3.0, None, "3"),
     ],
 )

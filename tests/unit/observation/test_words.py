@@ -6,6 +6,8 @@ import numpy as np
 
 from icflow.observation import words as observed_words
 
+INTERVAL = {"interval_90": [1e-12, 2.5e-12]}
+
 
 def test_numbers_in_words() -> None:
     assert observed_words.scientific(2.713e-12) == "2.71 × 10⁻¹²"
@@ -93,3 +95,22 @@ def test_the_verdict_says_what_decides() -> None:
     said = observed_words.verdict(summary | {"systematics": {"without": without}})
     assert said.startswith(plain + "; this decides, with calibration and background as wrong as ")
     assert said.endswith("the flux would be below 1.00 × 10⁻¹², 90 %, and 2.00 × 10⁻¹², 3 σ)")
+    detected = summary | {"decision": "IC", "ic_flux": flux | {"value": 2e-12} | INTERVAL}
+    plain = observed_words.verdict(detected)
+    assert plain.endswith("its 20–80 keV flux is 2.00 (1.00 to 2.50, 90 %) × 10⁻¹² erg/cm²/s")
+    said = observed_words.verdict(detected | {"systematics": {"without": without}})
+    assert said.endswith(
+        "its 20–80 keV flux is 2.00 (1.00 to 2.50, 90 %, noise alone) × 10⁻¹² erg/cm²/s; this "
+        "decides, with calibration and background as wrong as observe.systematics says, with which "
+        "the flux is below 3.00 × 10⁻¹² (90 %), below 6.00 × 10⁻¹² (3 σ)"
+    )
+
+
+def test_what_limits_rest_on_is_doubted() -> None:
+    assert observed_words.without_end([]) == []
+    (said,) = observed_words.without_end(["2T+IC"])
+    assert said.startswith("no amount of IC is excluded in 2T+IC")
+    assert observed_words.too_good([1.0, 0.985, 1.0]) == []
+    (said,) = observed_words.too_good([1.0, 0.995, 1.0])
+    assert said.startswith("the spectrum fits better than 99 % of spectra simulated with")
+    assert "limits are too high" in said

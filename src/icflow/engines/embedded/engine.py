@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from icflow.config import AtomicData, FitControl, FitModel, Scenario
+from icflow.config import AtomicData, FitControl, FitModel, Scenario, Systematics
 from icflow.config.fits import Reach
 from icflow.engines.base import BACKGROUND, FitResult, Module, check_counts, checked, failed_fit
 from icflow.engines.embedded.fake import Simulator
@@ -34,7 +34,13 @@ from icflow.errors import IcflowError
 from icflow.models import library
 from icflow.models.expression import parse
 from icflow.models.scenario import Setting, complete, draw, resolve
-from icflow.models.systematics import Deviates, background_factors, calibration_errors, measured
+from icflow.models.systematics import (
+    Deviates,
+    background_factors,
+    calibration_errors,
+    deviates_of,
+    measured,
+)
 from icflow.seeds import of_spectrum, poisson
 from icflow.typing import Counts, CountsByRow, DrawnCounts, Floats
 
@@ -241,10 +247,19 @@ class EmbeddedEngine:
         measurable = {name: error for each in known for name, error in each.items()}
         return values | self._wrong(deviates) | measured(measurable, settings, values, deviates)
 
-    def _wrong(self, deviates: Deviates) -> dict[str, float]:
+    def _wrong(self, deviates: Deviates | Mapping[str, float]) -> dict[str, float]:
         """Draw what is wrong with calibration and background of one spectrum."""
-        own = [(folding.module, folding.systematics) for folding in self.foldings]
-        return background_factors(self.scatters, deviates) | calibration_errors(own, deviates)
+        scatters = background_factors(self.scatters, deviates)
+        return scatters | calibration_errors(self._systematics, deviates)
+
+    @property
+    def deviates(self) -> list[str]:
+        """The names of the deviates that what is wrong with a spectrum is drawn from."""
+        return deviates_of(self.scatters, self._systematics)
+
+    @property
+    def _systematics(self) -> list[tuple[str, Systematics]]:
+        return [(folding.module, folding.systematics) for folding in self.foldings]
 
     def _simulators(self, expression: str, settings: Mapping[str, Setting]) -> list[Simulator]:
         terms = parse(expression).terms
@@ -276,7 +291,7 @@ class EmbeddedEngine:
         expression: str,
         settings: Mapping[str, Setting],
         values: Iterable[Mapping[str, float]],
-        deviates: Iterable[Deviates],
+        deviates: Iterable[Deviates | Mapping[str, float]],
     ) -> Iterator[Floats]:
         """Yield the expected counts per channel of many spectra, background and errors included.
 
@@ -285,7 +300,7 @@ class EmbeddedEngine:
         settings, values
             As of `sources`; values with the factors of all backgrounds, which those that are
             drawn multiply.
-        deviates : iterable of Deviates
+        deviates : iterable of Deviates, or of their values by name
             One for each spectrum, which what is wrong with it is drawn from.
         """
         simulators = self._simulators(expression, settings)
