@@ -413,7 +413,10 @@ def test_is_refused_of_an_observation(above: dict[str, Any], words: str) -> None
 
 def test_what_may_be_wrong_is_that_of_the_observation(monkeypatch: pytest.MonkeyPatch) -> None:
     files = ("config/observe-example.yaml", "config/observe-systematics.yaml")
-    checks.check(laid({}, *files), contents=True)
+    known = laid({}, *files)
+    checks.check(known, contents=True)
+    datasets = laid({}, "config/systematics.yaml").modules
+    assert known.observe.systematics == datasets[0].systematics
     # Before anything is folded or fitted.
     monkeypatch.setattr(observed_fits, "engine_for", lambda *_: pytest.fail("too late"))
     settings = settings_of.observe(laid(wrong(area=[[1.0, 0.1], [79.0, 0.1]]), *files), "example")
