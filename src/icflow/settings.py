@@ -252,13 +252,13 @@ class PredictSettings(ModelSettings):
     values: dict[str, Number]
     exposure: Positive
 
-    def module(self, rmf: str, arf: str | None, exposure: float) -> Module:
+    def module(self) -> Module:
         """Return the module of a spectrum with this response; ``none`` is no file."""
         arf, background = (
             None if name is None or name.lower() == "none" else name
-            for name in (arf, self.background)
+            for name in (self.arf, self.background)
         )
-        return Module(rmf=rmf, arf=arf, exposure=exposure, background=background)
+        return Module(rmf=self.rmf, arf=arf, exposure=self.exposure, background=background)
 
 
 class FakeSettings(ModelSettings):

@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 
 # The name under which random numbers are drawn.
 FAKE = "fake"
-# Starts and iterations of fits, as those of `icflow fit`.
-STARTS, ITERATIONS = 8, 500
+# Starts of fits, as those of `icflow fit`.
+STARTS = 8
 
 
 class Model:

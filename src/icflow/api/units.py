@@ -14,8 +14,6 @@ NORMS = {
     **dict.fromkeys(("gaussian", "zgauss", "lorentz"), "ph / (cm2 s)"),
     **dict.fromkeys(("apec", "vapec", "bapec", "mekal", "vmekal"), "1e14 cm-5"),
 }
-# Of energy fluxes.
-FLUX = "erg / (cm2 s)"
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -44,12 +45,13 @@ class Sample:
     is_ic: Booleans
 
     @classmethod
-    def of(cls, sizes: Mapping[str, int], with_ic: Mapping[str, bool]) -> Sample:
-        """Return the first spectra of some datasets, as many of each as `sizes` says."""
-        dataset = np.repeat(np.array(list(sizes), dtype=str), list(sizes.values()))
+    def of(cls, rows: Mapping[str, int | range], with_ic: Mapping[str, bool]) -> Sample:
+        """Return some spectra of some datasets; a number stands for so many, the first ones."""
+        chosen = [range(own) if isinstance(own, int) else own for own in rows.values()]
+        dataset = np.repeat(np.array(list(rows), dtype=str), [len(own) for own in chosen])
         return cls(
             dataset=dataset,
-            index=np.concatenate([np.empty(0, np.int64), *map(np.arange, sizes.values())]),
+            index=np.fromiter(itertools.chain(*chosen), np.int64),
             is_ic=np.array([with_ic[name] for name in dataset.tolist()], dtype=bool),
         )
 

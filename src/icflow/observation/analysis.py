@@ -245,7 +245,7 @@ class Analysis:
 
     def _draws(self, name: str, what: str = "") -> Draws:
         """Return the random numbers of a kind of spectra simulated with a model."""
-        return Draws(self.settings.seed, f"observations/{self.settings.name}/{name}{what}")
+        return Draws.for_source(self.settings, f"{name}{what}")
 
     def _fitter(self) -> Fitter:
         limits = self.limits[self.observe.both]

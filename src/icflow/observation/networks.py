@@ -51,7 +51,7 @@ def run(settings: ObserveNetworkSettings, output: Path, threads: int = 1) -> Non
     modules, engine = observed_fits.open_source(settings, settings.systematics)
     truth = _truth(settings, engine)
     repeated = [truth[row % len(truth)] for row in range(settings.score.train.training.spectra)]
-    draws = Draws(settings.seed, f"observations/{settings.name}/{TRAINING}")
+    draws = Draws.for_source(settings, TRAINING)
     counts = draw_each(engine, _model(settings), repeated, draws)
     training = _training_set(modules, counts[:, : engine.n_channels], repeated)
     write_spectra(output / SPECTRA, training)
@@ -62,10 +62,10 @@ def _truth(settings: ObserveNetworkSettings, engine: ObservedEngine) -> list[dic
     """Return parameters that the observed spectrum allows, as in its analysis."""
     name, model = settings.scenario, _model(settings)
     fit = observed_fits.best_fits(engine, {name: model})[name]
-    draws = Draws(settings.seed, f"observations/{settings.name}/{name}")
-    own = Draws(settings.seed, f"{draws.key}/replicas")
-    counts = replicas(engine, model, fit, settings.simulations, own)
+    draws = Draws.for_source(settings, f"{name}/replicas")
+    counts = replicas(engine, model, fit, settings.simulations, draws)
     priors = settings.observation.priors.get(name, {})
+    draws = Draws.for_source(settings, name)
     return allowed(engine, model, counts, engine.fit(model, counts), priors, draws)
 
 

@@ -266,13 +266,6 @@ def check(settings: ObserveSettings) -> None:
         )
 
 
-def _sample(rows: Mapping[str, range], is_ic: Mapping[str, bool]) -> Sample:
-    """Return some rows of each set of spectra as a part that they play."""
-    dataset = np.repeat(np.array(list(rows), dtype=str), [len(part) for part in rows.values()])
-    index = np.concatenate([np.asarray(part) for part in rows.values()])
-    return Sample(dataset, index, np.array([is_ic[name] for name in dataset.tolist()], dtype=bool))
-
-
 class _Judge:
     """The material for one detector."""
 
@@ -301,7 +294,7 @@ class _Judge:
         }
         is_ic = {name: name == with_ic for name in spectra}
         self.material = Material(
-            {part: _sample(self.rows[part], is_ic) for part in PARTS},
+            {part: Sample.of(self.rows[part], is_ic) for part in PARTS},
             is_ic | {NETWORK_TRAINING: False},
             {network: [table] for network, table in networks.items()},
             {

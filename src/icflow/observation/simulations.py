@@ -13,6 +13,7 @@ from icflow.models.priors import Prior
 from icflow.observation.deviations import likely, moved
 from icflow.observation.engine import ObservedEngine, draw_counts
 from icflow.seeds import of_spectrum
+from icflow.settings import SourceSettings
 from icflow.typing import Counts, DrawnCounts, Floats
 
 # No model describes a spectrum that fits worse than all but this fraction of the replicas.
@@ -35,6 +36,11 @@ class Draws:
 
     seed: int
     key: str
+
+    @classmethod
+    def for_source(cls, settings: SourceSettings, what: str) -> Draws:
+        """Return those of a kind of spectra simulated for an observation."""
+        return cls(settings.seed, f"observations/{settings.name}/{what}")
 
     def of(self, expected: Floats | Sequence[Floats], number: int) -> DrawnCounts:
         """Draw spectra; each depends on seed, key and its index alone.

@@ -212,13 +212,13 @@ def _given(name: str | None) -> Path | None:
 
 
 def companion(
-    spectrum: Path, name: str | None, keyword: str, option: str, notes: list[str] | None = None
+    spectrum: Path, name: str | None, keyword: str, option: str, notes: list[str]
 ) -> Path:
     """Find a file that a spectrum names, beside it or in the working directory.
 
     Parameters
     ----------
-    notes : list of str, optional
+    notes : list of str
         Where to add that it is not where the header says.
 
     Raises
@@ -235,7 +235,7 @@ def companion(
             f"{spectrum}: {keyword} is {name}, which is neither beside the spectrum nor here; "
             f"give the file with {option}"
         )
-    if notes is not None and Path(name).is_absolute() and plain(path) != plain(name):
+    if Path(name).is_absolute() and plain(path) != plain(name):
         notes.append(f"{spectrum}: {keyword} is {name}, which is not there; {path} is used")
     return path
 

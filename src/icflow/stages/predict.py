@@ -20,8 +20,7 @@ def run(settings: PredictSettings, output: Path) -> list[str]:
     list of str
         What is odd about the response.
     """
-    module = settings.module(settings.rmf, settings.arf, settings.exposure)
-    engine = EmbeddedEngine([module], settings.atomic_data)
+    engine = EmbeddedEngine([settings.module()], settings.atomic_data)
     counts = engine.predict(settings.expression, dict(settings.values))
     notes = engine.foldings[0].response.notes
     response = engine.foldings[0].response.rmf

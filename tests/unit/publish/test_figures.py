@@ -516,24 +516,6 @@ def test_bin_edges_without_a_range(values: list[float]) -> None:
     assert (np.diff(edges) > 0).all()
 
 
-def test_dependence_of_tiny_samples_is_drawn(config: Config, evaluated: Path) -> None:
-    path = evaluated / "evaluate/scores.ecsv"
-    table = Table.read(path, format="ascii.ecsv")
-    size = len(table) // 2
-    write_table(path, table[[0, 1, size, size + 1]])
-    figure = draw(config, evaluated, "8")
-    figure.draw_without_rendering()
-
-
-def test_scenarios_without_plasma_are_told(config: Config, evaluated: Path) -> None:
-    path = evaluated / "evaluate/scores.ecsv"
-    table = Table.read(path, format="ascii.ecsv")
-    table.remove_columns([name for name in table.colnames if name.startswith("truth.apec")])
-    write_table(path, table)
-    with pytest.raises(IcflowError, match=r"scores\.ecsv: has no true temperature"):
-        draw(config, evaluated, "8")
-
-
 def test_confusion_matrices_of_more_detectors_fill_more_rows(
     config: Config, evaluated: Path
 ) -> None:
@@ -685,7 +667,7 @@ def test_bins_of_equal_numbers() -> None:
     assert (np.diff(edges) > 0).all()
 
 
-@pytest.mark.parametrize("name", ["dependence", "physics", "efficiency"])
+@pytest.mark.parametrize("name", ["8", "dependence", "physics", "efficiency"])
 def test_figures_of_tiny_samples_have_empty_bins(
     config: Config, evaluated: Path, name: str
 ) -> None:
@@ -699,6 +681,7 @@ def test_figures_of_tiny_samples_have_empty_bins(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
+        ("8", r"scores\.ecsv: has no true temperature"),
         ("dependence", "no true quantities to bin by; take the figure dependence out"),
         ("physics", "no true quantities to bin by; take the figure physics out"),
         ("efficiency", "no true norms of plasma and IC to bin by"),
