@@ -31,6 +31,7 @@ import numpy as np
 from numba import njit
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.dispatcher import Dispatcher
+from numba.core.runtime.nrt import rtsys
 
 from icflow.files import process_lock
 from icflow.folders import cache_folder
@@ -143,8 +144,11 @@ class _Kernels(FunctionCache):
 
     def _load(self, sig: Any, target_context: Any) -> Any:
         """Return the machine code that is kept; None if there is none that can be read."""
+        # numba itself would first import all that it can compile, and scipy.linalg with it. What is
+        # compiled takes memory for arrays alone; numba imports the rest once it has to compile.
+        rtsys.initialize(target_context)
         try:
-            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+            return self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
         except OSError:
             return None
         except (pickle.UnpicklingError, EOFError, ValueError, AttributeError, IndexError):

@@ -155,6 +155,11 @@ class Rmf(_Binned):
     notes: tuple[str, ...] = ()
     digest: str = ""
 
+    @property
+    def n_elements(self) -> int:
+        """How many elements the matrix holds, which is counted without putting it together."""
+        return len(vars(self)["matrix"].data)
+
     def rows(self, chosen: Booleans) -> Rmf:
         """Return the matrix of some energy bins, shape of `chosen` (n_energies,)."""
         return replace(

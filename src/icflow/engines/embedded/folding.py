@@ -113,7 +113,7 @@ class Response:
 
     @cached_property
     def _runs(self) -> Runs:
-        return runs_of(self.rmf.matrix, self._digest)
+        return runs_of(self.rmf, self._digest)
 
     def scaled(self, areas: Floats) -> Response:
         """Return the response with every channel multiplied by a factor, shape (n_channels,)."""

@@ -19,6 +19,8 @@ from icflow.typing import AnyArray, Floats, Integers
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+    from icflow.ogip.response import Rmf
+
 # Gaps of at most so many channels are closed.
 GAP = 8
 # Elements from which on a matrix in runs is kept in the cache.
@@ -42,18 +44,18 @@ class Runs(NamedTuple):
     row: Integers
 
 
-def runs_of(matrix: csr_array, digest: str) -> Runs:
-    """Return a matrix, shape (n_energies, n_channels), in runs.
+def runs_of(rmf: Rmf, digest: str) -> Runs:
+    """Return a matrix in runs; a large one is not even put together where they are kept.
 
     Parameters
     ----------
     digest : str
         SHA-256 of the matrix, under which a large one is kept.
     """
-    if matrix.nnz < KEPT:
-        return Runs(**_find_runs(matrix))
+    if rmf.n_elements < KEPT:
+        return Runs(**_find_runs(rmf.matrix))
     key = {"table": "runs", "matrix": digest, "gap": GAP}
-    return Runs(**cached(key, lambda: _find_runs(matrix)))
+    return Runs(**cached(key, lambda: _find_runs(rmf.matrix)))
 
 
 def _find_runs(matrix: csr_array) -> Arrays:

@@ -109,7 +109,7 @@ def _draw(axes_of: Callable[[Table, Booleans, int], list[Axis]], data: FigureDat
         )
     height = 0.92 * len(names) + 0.75
     figure, axes = style.grid(
-        len(names), len(columns), style.DOUBLE_COLUMN, height, sharex="col", sharey=True
+        len(names), len(columns), style.DOUBLE_COLUMN, height, sharex="col", sharey="row"
     )
     for panels, name in zip(axes, names, strict=True):
         decision = np.asarray(table[f"{name}_decision"], dtype=bool)

@@ -154,6 +154,14 @@ def save(figure: Figure, path: Path, dpi: int) -> None:
         figure.savefig(temporary, dpi=dpi, metadata=_METADATA[path.suffix.lower()])
 
 
+def _lay_out(figure: Figure) -> None:
+    """Put everything in its place once, for all formats."""
+    layout = figure.get_layout_engine()
+    if layout is not None:
+        layout.execute(figure)
+        figure.set_layout_engine("none")
+
+
 def check_suffix(path: Path) -> None:
     """Check that figures can be written to a file of this name.
 
@@ -188,6 +196,7 @@ def write(draw: Callable[[], Figure], dpi: int, outputs: Sequence[Path]) -> None
         check_suffix(path)
     with context():
         figure = draw()
+        _lay_out(figure)
         for path in outputs:
             save(figure, path, dpi)
 

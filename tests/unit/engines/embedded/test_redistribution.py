@@ -11,12 +11,18 @@ from scipy.sparse import csr_array, random_array
 from icflow.engines.embedded import redistribution
 from icflow.engines.embedded.folding import load_response
 from icflow.engines.embedded.redistribution import redistribute, runs_of
+from icflow.ogip.response import Rmf
 from icflow.typing import Floats
+
+
+def rmf_of(matrix: csr_array) -> Rmf:
+    energies, channels = (np.arange(n, dtype=np.float64) for n in matrix.shape)
+    return Rmf(energies, energies + 1, matrix, np.arange(len(channels)), channels, channels + 1)
 
 
 def folded(matrix: csr_array, photons: Floats, low: int = 0, high: int | None = None) -> Floats:
     counts = np.zeros((len(photons), (high or matrix.shape[1]) - low))
-    redistribute(runs_of(matrix, ""), photons, counts, low)
+    redistribute(runs_of(rmf_of(matrix), ""), photons, counts, low)
     return counts
 
 
@@ -31,7 +37,7 @@ def scattered(dtype: type) -> csr_array:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_counts_are_those_of_the_sparse_matrix(dtype: type) -> None:
     matrix, photons = scattered(dtype), np.random.default_rng(5).random((3, 40))
-    runs = runs_of(matrix, "")
+    runs = runs_of(rmf_of(matrix), "")
     assert runs.values.dtype == dtype
     assert len(runs.row) < matrix.nnz
     assert np.array_equal(folded(matrix, photons), [matrix.T @ spectrum for spectrum in photons])
@@ -69,8 +75,8 @@ def test_nustar_is_kept_in_single_precision(
     assert np.array_equal(response.fold(photons[0]), expected[0])
     some = slice(100, 2000)
     assert np.array_equal(response.fold(photons[0], channels=some), expected[0][some])
-    runs = runs_of(response.rmf.matrix, response.rmf.digest)
+    runs = runs_of(response.rmf, response.rmf.digest)
     assert runs.values.dtype == np.float32
     assert len(runs.values) < 1.05 * response.rmf.matrix.nnz
     monkeypatch.setattr(redistribution, "_find_runs", lambda matrix: pytest.fail("made again"))
-    assert len(runs_of(response.rmf.matrix, response.rmf.digest).values) == len(runs.values)
+    assert len(runs_of(response.rmf, response.rmf.digest).values) == len(runs.values)
