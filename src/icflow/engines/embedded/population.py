@@ -135,6 +135,7 @@ class Population:
         # In the order of the model: draws and columns do not depend on that of the configuration.
         self.priors = dict(sorted(priors.items()))
         self.scatters = {position[n]: s for n, s in engine.scatters.items() if s > 0}
+        self._spreads = {p: np.sqrt(np.log1p(s**2)) for p, s in self.scatters.items()}
         self._known = [position[name] for name in known]
         errors = {n: e for f in engine.foldings for n, e in f.systematics.known.items()}
         self._errors = np.array([errors.get(name, 0.0) for name in known])
@@ -144,6 +145,7 @@ class Population:
         gains = [folding.systematics.gain for folding in self._foldings]
         # Of slope and offset (keV) of each module.
         self._scales = np.array([(g.slope, g.offset / 1000) if g else (0.0, 0.0) for g in gains])
+        self._areas = max(len(folding.systematics.area or ()) for folding in self._foldings)
         self.selection = engine.selection(energies)
         self._tables = tables = self.folded(self.selection)
         if tables.direct.terms:
@@ -163,6 +165,11 @@ class Population:
     def n_bins(self) -> int:
         """How many bins its spectra have."""
         return len(bins_of(self.selection)[0])
+
+    @property
+    def wrong(self) -> int:
+        """How many standard deviates say what is wrong with area, energy scales, backgrounds."""
+        return self._areas + int(np.count_nonzero(self._scales)) + len(self.scatters)
 
     @property
     def exact(self) -> dict[int, int]:
@@ -199,8 +206,7 @@ class Population:
         nodes = random.integers(len(self._nodes), size=number)
         if self.redshift is not None:
             thetas[:, self.redshift] = self._nodes[nodes]
-        for position, scatter in self.scatters.items():
-            spread = np.sqrt(np.log1p(scatter**2))
+        for position, spread in self._spreads.items():
             thetas[:, position] = np.exp(spread * random.standard_normal(number) - spread**2 / 2)
         area = random.standard_normal((number, self._seen.area.shape[1]))
         scales = self._scales * random.standard_normal((number, *self._scales.shape))
@@ -220,6 +226,40 @@ class Population:
             random.random(len(spectra)),
         )
         return told
+
+    def norms(self, deviates: Floats) -> dict[int, Floats]:
+        """Return the background norms that scatter, by position; `deviates` as of `expected`."""
+        columns = deviates[:, deviates.shape[1] - len(self.scatters) :].T
+        return {
+            position: np.exp(spread * column - spread**2 / 2)
+            for (position, spread), column in zip(self._spreads.items(), columns, strict=True)
+        }
+
+    def expected(self, thetas: Floats, deviates: Floats) -> Floats:
+        """Return expected counts where something is wrong, at the redshifts that it draws.
+
+        Parameters
+        ----------
+        thetas : ndarray, shape (n, n_parameters)
+        deviates : ndarray, shape (n, `wrong`)
+            Standard deviates: of the area at each node, then of energy scales, then of the
+            background norms, which take the place of those in `thetas`.
+
+        Returns
+        -------
+        ndarray, shape (n, n_bins)
+        """
+        thetas, nodes = thetas.copy(), np.zeros(len(thetas), dtype=np.int64)
+        if self.redshift is not None:
+            between = (self._nodes[1:] + self._nodes[:-1]) / 2
+            nodes = np.searchsorted(between, thetas[:, self.redshift])
+        for position, values in self.norms(deviates).items():
+            thetas[:, position] = values
+        last = deviates.shape[1] - len(self.scatters)
+        scales = np.zeros((len(thetas), *self._scales.shape))
+        scales[:, self._scales != 0] = deviates[:, self._areas : last]
+        area = np.ascontiguousarray(deviates[:, : self._areas])
+        return expected_counts(self._seen, nodes, thetas, area, scales * self._scales)
 
     def reached(self, energies: Sequence[float]) -> list[float]:
         """Return the energies whose photons a wrong scale may bring between those given."""

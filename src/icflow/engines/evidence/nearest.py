@@ -17,10 +17,7 @@ from icflow.compiled import jit, put
 from icflow.engines.embedded.descent import descend
 from icflow.engines.embedded.population import Population, at_redshift
 from icflow.engines.embedded.shapes import (
-    BACKGROUND,
-    KIND,
     NORM,
-    TABLE,
     Box,
     Shapes,
     model_counts,
@@ -31,6 +28,7 @@ from icflow.engines.embedded.symmetry import exchangeable, orders, precedes
 from icflow.engines.evidence.norms import MOST as MOST_NORMS
 from icflow.engines.evidence.norms import Norms
 from icflow.engines.evidence.rounds import NOWHERE, Centres, Cube, deviates, log_means
+from icflow.engines.evidence.systematics import SCATTER, Wrong, WrongInstrument, put_wrong
 from icflow.models.priors import Prior
 from icflow.statistic import FLOOR, channels, metric
 from icflow.typing import Floats, Integers
@@ -40,11 +38,12 @@ DRAWN = 1000  # spectra to start from
 RANKS, SINGLE = np.array([0, 1, 2, 3, 5, 9, 20, 50]), np.array([0, 4])
 ROUNDS, SINGLE_ROUNDS = 4, 2  # of points about a minimum, likewise
 MOST = 20  # iterations of each
+# Descents with what is wrong linear about where the last ended, until C settles.
+MOST_PASSES, SETTLED = 8, 0.05
 PIECE = 250  # spectra that are fitted together
 POINTS = 2000  # of the tables of priors
 UNIFORM = 12.0  # one over the variance of a uniform prior of width 1
-# How far background norms may lie from 1: in units of their scatter, at most.
-REACH, MOST_REACH = 4.0, 0.95
+REACH = 4.0  # standard deviates that may be wrong, at most
 
 
 class Nearest(NamedTuple):
@@ -78,32 +77,44 @@ class Nearest(NamedTuple):
     residuals: Floats
 
 
+class _Ends(NamedTuple):
+    """Where C of spectra is lowest: as `_fits` and `Wrong`."""
+
+    theta: Floats
+    cstat: Floats
+    info: Floats
+    slope: Floats
+    model: Floats
+    ratio: Floats
+    rows: Floats
+
+
 class Neighbourhood:
     """Rough fits of one scenario, any number of spectra.
 
     Parameters
     ----------
     population : Population
-        Its parameters are fitted inside their priors, but for those known exactly. Background
-        norms that scatter are fitted too, held by their scatter.
+        Its parameters are fitted inside their priors, but for those known exactly. What is wrong
+        with its instrument is fitted too.
     random : numpy.random.Generator
         Draws the spectra that descents start from.
     """
 
     def __init__(self, population: Population, random: np.random.Generator) -> None:
-        model, priors, scatters = population.model, population.priors, population.scatters
-        self._population = population
+        model, priors = population.model, population.priors
+        self._population, self._wrong = population, WrongInstrument(population)
+        wrong = self._wrong.positions
         self._known, self._redshift = population.exact, population.redshift
         fitted = [p for p in priors if p not in self._known]
-        self._box = _box({p: priors[p] for p in fitted}, scatters)
+        self._box = _box({p: priors[p] for p in fitted}, wrong)
         shapes, self._redshifts = population.shapes()
-        self._shapes = _held(shapes, scatters)
+        self._shapes = self._wrong.among(shapes)
         self._together = 1 if len(self._redshifts) else len(shapes.plasma)
-        self._held = np.array([1 / scatter**2 for scatter in scatters.values()])
         places = [_places(priors[p]) for p in fitted]
-        self._places = np.array([*places, *map(_held_places, scatters.values())])
+        self._places = np.array([*places, *[_held_places()] * len(wrong)])
         uniform = [p for p in fitted if priors[p].flat and p in norms_of(self._shapes.terms)]
-        self._norms = _norms(uniform[:MOST_NORMS], priors, scatters)
+        self._norms = _norms(uniform[:MOST_NORMS], priors, wrong)
         self._sampled = np.array([p for p in fitted if p not in uniform[:MOST_NORMS]], dtype=int)
         alike = exchangeable(self._shapes.terms, self._box, {p: priors[p] for p in fitted})
         self._images = orders(alike, self._box.free.tolist())
@@ -113,7 +124,7 @@ class Neighbourhood:
             np.array(orders(alike, self._sampled.tolist())),
             deviates(SINGLE_ROUNDS if single else ROUNDS, len(self._sampled), random),
         )
-        self._starts = np.repeat(model.start[None], DRAWN, axis=0)
+        self._starts = self._wrong.started(np.repeat(model.start[None], DRAWN, axis=0))
         for position, prior in priors.items():
             self._starts[:, position] = prior.quantile(random.random(DRAWN))
         if len(self._redshifts) and self._redshift is not None:
@@ -123,8 +134,7 @@ class Neighbourhood:
             model_counts(at_redshift(self._shapes, node, self._together), start)
             for node, start in zip(nodes, self._starts, strict=True)
         ]
-        bins = self._shapes.rows.shape[1] - len(self._held)
-        self._expected = np.array(drawn)[:, :bins]
+        self._expected = np.array(drawn)[:, : population.n_bins]
 
     def fit(self, counts: Integers, known: Floats) -> Nearest:
         """Fit spectra.
@@ -143,37 +153,54 @@ class Neighbourhood:
         starts = self._starts[self._likeliest(counts)]
         for position, column in self._known.items():
             starts[:, :, position] = known[:, [column]]
-        held = np.broadcast_to(self._held, (len(counts), len(self._held)))
-        whole = np.concatenate([counts.astype(np.float64), held], axis=1)
         shapes, nodes = self._at(starts[:, 0])
-        theta, lowest, info, slope, model = _fits(
-            shapes, nodes, self._together, self._box, whole, starts
-        )
-        bins = counts.shape[1]
-        residuals = (counts - model[:, :bins]) / np.sqrt(np.maximum(model[:, :bins], 1.0))
-        nearest, places, precision = self._nearest(theta, lowest, info, slope, residuals)
+        data = counts.astype(np.float64)
+        ends = self._minima(shapes, nodes, self._wrong.held(data), starts)
+        theta, model = ends.theta, ends.model[:, : counts.shape[1]]
+        residuals = (counts - model) / np.sqrt(np.maximum(model, 1.0))
+        nearest, places, precision = self._nearest(ends, residuals)
         chosen = np.flatnonzero(np.isin(self._box.free, self._sampled))
         covariances = np.asarray(np.linalg.inv(precision), dtype=np.float64)
         covariances = covariances[:, chosen[:, None], chosen]
         sampled, effective = log_means(
-            self._without(shapes),
+            self._wrong.free(shapes),
             nodes,
             self._together,
             self._norms,
-            counts.astype(np.float64),
+            data,
+            Wrong(ends.ratio, ends.rows),
             Centres(self._sampled, theta, places[:, chosen], covariances),
             self._cube,
         )
         log_evidence = np.where(sampled > NOWHERE, sampled, nearest.gaussian)
         return nearest._replace(log_evidence=log_evidence, effective=effective)
 
-    def _without(self, shapes: Shapes) -> Shapes:
-        """Return shapes without the bins that hold background norms."""
-        if not len(self._held):
-            return shapes
-        bins = shapes.rows.shape[1] - len(self._held)
-        rows, plasma = shapes.rows[:, :bins], shapes.plasma[..., :bins]
-        return shapes._replace(rows=np.ascontiguousarray(rows), plasma=np.ascontiguousarray(plasma))
+    def _minima(self, shapes: Shapes, nodes: Integers, counts: Floats, starts: Floats) -> _Ends:
+        """Return the lowest minima; where something is wrong, those about which it is linear.
+
+        What is wrong at the likeliest start says little of it at the minimum, but enough to go to
+        where all starts can be compared.
+        """
+        if not len(self._wrong.positions):
+            return self._descended(shapes, nodes, counts, starts)
+        first = self._descended(shapes, nodes, counts, starts[:, :1]).theta[:, None]
+        every = np.concatenate([first, starts], axis=1)
+        ends, left = self._descended(shapes, nodes, counts, every), np.arange(len(counts))
+        for _ in range(MOST_PASSES):
+            before = ends.cstat[left]
+            again = self._descended(shapes, nodes[left], counts[left], ends.theta[left, None])
+            for values, new in zip(ends, again, strict=True):
+                values[left] = new
+            left = left[np.abs(again.cstat - before) > SETTLED]
+            if not len(left):
+                break
+        return ends
+
+    def _descended(self, shapes: Shapes, nodes: Integers, counts: Floats, starts: Floats) -> _Ends:
+        """Return the lowest minima from some starts, what is wrong linear about the first."""
+        starts, wrong = self._wrong.about(starts)
+        fits = _fits(shapes, nodes, self._together, self._box, counts, starts, wrong)
+        return _Ends(*fits, *wrong)
 
     def _at(self, thetas: Floats) -> tuple[Shapes, Integers]:
         """Return shapes, and which of the redshifts that they are for spectra have.
@@ -187,7 +214,7 @@ class Neighbourhood:
         nodes = np.minimum(nodes, len(self._redshifts) - 1)
         if np.array_equal(self._redshifts[nodes], redshifts):
             return self._shapes, nodes
-        shapes = _held(self._population.shapes_at(redshifts), self._population.scatters)
+        shapes = self._wrong.among(self._population.shapes_at(redshifts))
         return shapes, np.arange(len(thetas))
 
     def _likeliest(self, counts: Integers) -> Integers:
@@ -201,10 +228,9 @@ class Neighbourhood:
         order = np.argsort(-np.take_along_axis(heights, near, axis=1), axis=1, kind="stable")
         return np.take_along_axis(near, order, axis=1)[:, ranks]
 
-    def _nearest(
-        self, theta: Floats, cstat: Floats, info: Floats, slope: Floats, residuals: Floats
-    ) -> tuple[Nearest, Floats, Floats]:
+    def _nearest(self, ends: _Ends, residuals: Floats) -> tuple[Nearest, Floats, Floats]:
         """Return what is known without sampling; places as fitted, and precisions of them."""
+        theta, cstat, info, slope = ends.theta, ends.cstat, ends.info, ends.slope
         values = theta[:, self._box.free]
         pairs = [_place(own, values[:, i]) for i, own in enumerate(self._places)]
         places, width = (np.stack(part, axis=1) for part in zip(*pairs, strict=True))
@@ -233,10 +259,10 @@ def _places(prior: Prior) -> Floats:
     return np.array([prior.quantile(probabilities), probabilities])
 
 
-def _held_places(scatter: float) -> Floats:
-    """Return those of a factor about 1, as of a uniform prior with the same scatter."""
+def _held_places() -> Floats:
+    """Return those of a norm that scatters, as of a uniform prior with the same scatter."""
     offsets = np.linspace(-2, 2, POINTS)
-    return np.array([1 + scatter * math.sqrt(UNIFORM) * offsets, 0.5 + offsets])
+    return np.array([1 + SCATTER * math.sqrt(UNIFORM) * offsets, 0.5 + offsets])
 
 
 def _place(own: Floats, values: Floats) -> tuple[Floats, Floats]:
@@ -245,11 +271,9 @@ def _place(own: Floats, values: Floats) -> tuple[Floats, Floats]:
     return places, np.interp(places, own[1], np.gradient(*own))
 
 
-def _box(priors: Mapping[int, Prior], scatters: Mapping[int, float]) -> Box:
+def _box(priors: Mapping[int, Prior], wrong: Integers) -> Box:
     limits = {position: prior.bounds for position, prior in priors.items()}
-    for position, scatter in scatters.items():
-        reach = min(REACH * scatter, MOST_REACH)
-        limits[position] = 1 - reach, 1 + reach
+    limits |= dict.fromkeys(wrong.tolist(), (1 - REACH * SCATTER, 1 + REACH * SCATTER))
     low, high = np.array(list(limits.values())).reshape(-1, 2).T
     return Box(np.array(list(limits), dtype=np.int64), low.copy(), high.copy())
 
@@ -260,33 +284,10 @@ def norms_of(terms: Integers) -> list[int]:
     return [p for p in norms if norms.count(p) == 1]
 
 
-def _norms(
-    bounded: Sequence[int], priors: Mapping[int, Prior], scatters: Mapping[int, float]
-) -> Norms:
+def _norms(bounded: Sequence[int], priors: Mapping[int, Prior], wrong: Integers) -> Norms:
     low, high = np.array([priors[p].bounds for p in bounded]).reshape(-1, 2).T
-    return Norms(
-        np.array(bounded, dtype=np.int64),
-        low.copy(),
-        high.copy(),
-        np.array(list(scatters), dtype=np.int64),
-        np.array(list(scatters.values())),
-    )
-
-
-def _held(shapes: Shapes, scatters: Mapping[int, float]) -> Shapes:
-    """Add a bin for each background norm that scatters, in which it alone is expected.
-
-    As many counts as one over the square of the scatter hold it as well.
-    """
-    more = len(scatters)
-    rows = np.pad(shapes.rows, ((0, 0), (0, more)))
-    for place, (position, scatter) in enumerate(scatters.items()):
-        for term in shapes.terms:
-            if term[KIND] == BACKGROUND and term[NORM] == position:
-                rows[term[TABLE], place - more] = 1 / scatter**2
-    wider = ((0, 0),) * (shapes.plasma.ndim - 1) + ((0, more),)
-    plasma = np.ascontiguousarray(np.pad(shapes.plasma, wider))
-    return shapes._replace(rows=np.ascontiguousarray(rows), plasma=plasma)
+    scatters = np.full(len(wrong), SCATTER)
+    return Norms(np.array(bounded, dtype=np.int64), low.copy(), high.copy(), wrong, scatters)
 
 
 def _ordered(images: Sequence[Integers], *columns: Floats) -> list[Floats]:
@@ -301,7 +302,13 @@ def _ordered(images: Sequence[Integers], *columns: Floats) -> list[Floats]:
 
 @jit
 def _fits(
-    shapes: Shapes, nodes: Integers, together: int, box: Box, counts: Floats, starts: Floats
+    shapes: Shapes,
+    nodes: Integers,
+    together: int,
+    box: Box,
+    counts: Floats,
+    starts: Floats,
+    wrong: Wrong,
 ) -> tuple[Floats, Floats, Floats, Floats, Floats]:
     """Descend from all starts of each spectrum; return what is where C is lowest.
 
@@ -313,6 +320,7 @@ def _fits(
         1, or how many redshifts smooth shapes are for.
     counts : ndarray, shape (n, n_bins)
     starts : ndarray, shape (n, n_starts, n_parameters)
+    wrong : Wrong
 
     Returns
     -------
@@ -329,7 +337,7 @@ def _fits(
     model = np.empty(counts.shape)
     for i in range(n):
         data = channels(counts[i])
-        here = at_redshift(shapes, nodes[i], together)
+        here = put_wrong(at_redshift(shapes, nodes[i], together), wrong, i)
         put(theta[i], starts[i, 0])
         for k in range(starts.shape[1]):
             end = descend(here, data, box, starts[i, k], MOST)

@@ -17,6 +17,7 @@ from icflow.engines.embedded.population import at_redshift
 from icflow.engines.embedded.shapes import Shapes
 from icflow.engines.evidence.mixtures import FREEDOM, Mixture, densities
 from icflow.engines.evidence.norms import Norms, log_integrals
+from icflow.engines.evidence.systematics import Wrong, put_wrong
 from icflow.typing import Floats, Integers
 
 POINTS = 32  # of a round
@@ -82,6 +83,7 @@ def log_means(
     together: int,
     norms: Norms,
     counts: Floats,
+    wrong: Wrong,
     centres: Centres,
     cube: Cube,
 ) -> tuple[Floats, Floats]:
@@ -94,6 +96,7 @@ def log_means(
     together : int
         1, or how many redshifts smooth shapes are for.
     counts : ndarray, shape (n, n_bins)
+    wrong : Wrong
 
     Returns
     -------
@@ -105,7 +108,7 @@ def log_means(
     n = len(counts)
     log_mean, effective = np.empty(n), np.empty(n)
     for i in range(n):
-        here = at_redshift(shapes, nodes[i], together)
+        here = put_wrong(at_redshift(shapes, nodes[i], together), wrong, i)
         log_mean[i], effective[i] = _log_mean(here, norms, counts[i], centres, i, cube)
     return log_mean, effective
 
