@@ -7,6 +7,7 @@ another only where the paired interval of their difference leaves out zero.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -87,9 +88,9 @@ def run(config: Config, files: Sequence[str], results: Path, output: Path) -> li
 
 
 def _by_hand(path: Path) -> str:
-    """Return what a person says of the results, if anybody does."""
+    """Return what a person says of the results below the title of a page, if anybody does."""
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return re.sub(r"\A# .*", "", path.read_text(encoding="utf-8")).strip()
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:

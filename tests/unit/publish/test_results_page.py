@@ -78,7 +78,7 @@ def test_the_page_of_a_run_agrees_with_its_tables(
     folder = evaluated / "page"
     folder.mkdir()
     (folder / "scans.md").write_text("# Scans\n")
-    (folder / "summary.md").write_text("What we found: a network.\n")
+    (folder / "summary.md").write_text("# What we found\n\nWhat we found: a network.\n")
     files = ["config.yaml", "config/paper.yaml"]
     written = results_page.run(config, files, evaluated, folder)
     assert all(path.is_file() for path in written)
