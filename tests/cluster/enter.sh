@@ -5,6 +5,7 @@
 # and with the process that started it. SHARED is a folder that has the same path inside.
 # Apptainer works here, in a plain chroot not.
 set -euo pipefail
+PATH=$PATH:/usr/sbin:/sbin  # pivot_root is there, where not everybody looks
 network=()
 if [ "${OFFLINE:-}" = 1 ]; then network=(--net); fi
 mkdir -p "$1/host" "$1$2"
