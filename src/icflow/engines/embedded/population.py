@@ -206,8 +206,9 @@ class Population:
         nodes = random.integers(len(self._nodes), size=number)
         if self.redshift is not None:
             thetas[:, self.redshift] = self._nodes[nodes]
-        for position, spread in self._spreads.items():
-            thetas[:, position] = np.exp(spread * random.standard_normal(number) - spread**2 / 2)
+        scattered = self.norms(random.standard_normal((len(self.scatters), number)).T)
+        for position, values in scattered.items():
+            thetas[:, position] = values
         area = random.standard_normal((number, self._seen.area.shape[1]))
         scales = self._scales * random.standard_normal((number, *self._scales.shape))
         counts = random.poisson(expected_counts(self._seen, nodes, thetas, area, scales))

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from icflow import config
 from icflow.config import AtomicData, Config, Instrument, Module, Systematics
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.fitting import Fitter
@@ -21,17 +20,6 @@ from icflow.statistic import channels
 ENERGIES = (3.0, 80.0)
 KNOWN = ["apec.Redshift"]
 NUMBER = 200
-
-
-@pytest.fixture(scope="module")
-def run(root: Path) -> Config:
-    return config.load(root / "config.yaml")
-
-
-@pytest.fixture(scope="module")
-def instrument(root: Path, rmf_path: Path, arf_path: Path) -> Instrument:
-    background = str(root / "resources/background/nustar_fpma.yaml")
-    return Instrument(rmf=str(rmf_path), arf=str(arf_path), exposure=1e6, background=background)
 
 
 @pytest.fixture(scope="module")

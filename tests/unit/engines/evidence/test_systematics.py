@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from icflow import config
 from icflow.config import AtomicData, Config, Instrument, Systematics
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.population import Population
@@ -25,17 +24,6 @@ WRONG: dict[str, Any] = {
 }
 # Of the area at four nodes, the energy scale, lines and what is focused.
 DEVIATES = np.array([[1.5, -1.0, 0.5, 1.0, 1.2, -0.5, 1.5]])
-
-
-@pytest.fixture(scope="module")
-def run(root: Path) -> Config:
-    return config.load(root / "config.yaml")
-
-
-@pytest.fixture(scope="module")
-def instrument(root: Path, rmf_path: Path, arf_path: Path) -> Instrument:
-    background = str(root / "resources/background/nustar_fpma.yaml")
-    return Instrument(rmf=str(rmf_path), arf=str(arf_path), exposure=1e6, background=background)
 
 
 @pytest.fixture(scope="module")
