@@ -12,9 +12,11 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jobs
 import yaml
 
 from icflow import resources
@@ -25,22 +27,42 @@ ROOT = Path(__file__).resolve().parents[2]
 _CHANGING = re.compile(r"(logs|benchmarks)/|report\.html$|(.*/)?\.[^/]*$")
 
 
-# Runs are forked from a process that has imported Snakemake and the library already.
+# Runs are forked from a process that has imported Snakemake and the library already, and so are
+# their jobs. Those of test_kills.py, test_wheel.py and test_projects.py are processes of their own,
+# as everywhere else, and end with the same bytes.
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["snakemake.cli", "snakemake.api", "icflow.inputs"])
+_FORKS.set_forkserver_preload(
+    [
+        *("snakemake.cli", "snakemake.api", "icflow.checks", "icflow.provenance"),
+        *("icflow.settings", "icflow.detection.detectors", "icflow.publish.figures.registry"),
+    ]
+)
 
 
-def _snakemake(arguments: Sequence[str], folder: Path, output: str) -> None:
+def _snakemake(arguments: Sequence[str], folder: Path, output: str, functions: str) -> None:
     """Run Snakemake in this process, which ends with it; what it says goes into a file."""
     file = os.open(output, os.O_WRONLY)
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.chdir(folder)
-    os.environ["NO_COLOR"] = "1"
+    os.environ |= {"NO_COLOR": "1", "BASH_ENV": functions}
     sys.argv = ["snakemake", *arguments]
     from snakemake.cli import main
 
     main(list(arguments))
+
+
+@cache
+def _resources() -> Path:
+    """Return the folder of the resources, whole."""
+    for name in resources.RESOURCES:
+        resources.ensure(name, ROOT)
+    return ROOT / "resources"
+
+
+def _copy(source: str, target: str) -> None:
+    copy = os.link if source.endswith(".safetensors") else shutil.copy2
+    copy(source, target)
 
 
 def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,14 +89,12 @@ class Project:
         (folder / "config").mkdir(parents=True)
         shutil.copy(ROOT / "config.yaml", folder)
         shutil.copy(ROOT / "config" / "tiny.yaml", folder / "config")
-        for name in resources.RESOURCES:
-            resources.ensure(name, ROOT)
-        (folder / "resources").symlink_to(ROOT / "resources")
+        (folder / "resources").symlink_to(_resources())
         return cls(folder)
 
     def copy(self, folder: Path) -> Project:
-        """Copy everything, time stamps included."""
-        shutil.copytree(self.folder, folder, symlinks=True)
+        """Copy everything, time stamps included; weights, most of it, are replaced, not changed."""
+        shutil.copytree(self.folder, folder, symlinks=True, copy_function=_copy)
         return Project(folder)
 
     @property
@@ -138,7 +158,8 @@ class Project:
             return process.returncode, output
         with tempfile.NamedTemporaryFile("r") as said:
             arguments = self._arguments(targets, change, options)
-            fork = _FORKS.Process(target=_snakemake, args=(arguments, self.folder, said.name))
+            given = (arguments, self.folder, said.name, jobs.start())
+            fork = _FORKS.Process(target=_snakemake, args=given)
             fork.start()
             fork.join()
             return int(fork.exitcode or 0), said.read()
