@@ -56,7 +56,7 @@ def ask(path: str, words: list[str]) -> int:
 
 
 def serve(listener: int) -> None:
-    """Run jobs that are asked for at a listening socket, until the process ends."""
+    """Run jobs that are asked for at a listening socket, as long as the process lives that asks."""
     import gc
     import select
     from socketserver import ForkingMixIn, StreamRequestHandler, UnixStreamServer
@@ -74,12 +74,17 @@ def serve(listener: int) -> None:
             self.wfile.write(bytes([_icflow()]))
 
     class Server(ForkingMixIn, UnixStreamServer):
-        pass
+        def service_actions(self) -> None:
+            super().service_actions()
+            if os.getppid() != parent:
+                sys.exit()
 
+    parent = os.getppid()
     server = Server("", Job, bind_and_activate=False)
     server.socket = socket.socket(fileno=listener)
     # Nothing is imported for runs that start no job.
-    select.select([server], [], [])
+    while not select.select([server], [], [], 1)[0]:
+        server.service_actions()
     _import_all()
     gc.freeze()
     server.serve_forever()

@@ -159,7 +159,7 @@ def _lay_out(figure: Figure) -> None:
     layout = figure.get_layout_engine()
     if layout is not None:
         layout.execute(figure)
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)  # "none" would have every format drawn once more, unseen
 
 
 def check_suffix(path: Path) -> None:
