@@ -39,7 +39,7 @@ from icflow import config
 from icflow import settings as settings_of
 from icflow.compiled import jit
 from icflow.config import Config
-from icflow.engines.embedded.calibration import moved
+from icflow.engines.embedded.correction import moved
 from icflow.engines.embedded.descent import boxed_step
 from icflow.engines.embedded.population import Population, bins_of
 from icflow.engines.embedded.shapes import (

@@ -96,9 +96,9 @@ class Analysis:
         simulated with it fit no better (`goodness`).
     limits : dict of Limits
         On `norm` in the models with IC.
-    limits_if_right : Limits or None
-        On `norm` in the model with both, if nothing is wrong with calibration and background;
-        None where nothing is said to be.
+    fit_if_right, limits_if_right : FitResult and Limits, or None
+        Of the model with both, and on `norm` in it, if nothing is wrong with calibration and
+        background; None where nothing is said to be.
     curve : tuple of ndarray, shape (CURVE,)
         Norms of IC, and C there.
     checks : dict of list of Check
@@ -129,6 +129,7 @@ class Analysis:
         self.intervals: dict[str, dict[str, tuple[float, float]]] = {}
         self.goodness: dict[str, float] = {}
         self.limits: dict[str, Limits] = {}
+        self.fit_if_right: FitResult | None = None
         self.limits_if_right: Limits | None = None
         self.curve = np.empty(0), np.empty(0)
         self.checks: dict[str, list[Check]] = {}
@@ -170,9 +171,11 @@ class Analysis:
     def _fit(self) -> None:
         for ratio in self.ratios.values():
             ratio.check(self.engine.counts[None])
+        if self.observe.systematics is not None:
+            both = self.models[self.observe.both]
+            self.fit_if_right = observed_fits.best_fit(self.engine, self.observe.both, both)
+            self.engine = self.engine.telling(both, self.fit_if_right)
         self.fits = observed_fits.best_fits(self.engine, self.models)
-        both = self.observe.both
-        self.engine = self.engine.telling(self.models[both], self.fits[both])
 
     def _find_intervals(self) -> None:
         self.intervals = {
@@ -191,10 +194,10 @@ class Analysis:
             name: profile.limits(self.fits[name], observe.simulations, self._draws(name, "/limits"))
             for name, profile in profiles.items()
         }
-        if observe.systematics is not None:
+        if self.fit_if_right is not None:
             right = Profile(self.engine.right(), self.models[observe.both], self.norm)
             draws = self._draws(observe.both, "/limits")
-            self.limits_if_right = right.limits(self.fits[observe.both], observe.simulations, draws)
+            self.limits_if_right = right.limits(self.fit_if_right, observe.simulations, draws)
         limits = self.limits[observe.both]
         norms = np.linspace(limits.lowest, 1.25 * limits.upper["3_sigma"], CURVE)
         self.curve = norms, profiles[observe.both].at(norms)
@@ -206,6 +209,8 @@ class Analysis:
         model = self.models[min(names, key=lambda name: self.fits[name].cstat)]
         for module in self.modules:
             engine = observed_fits.engine_for(self.settings, [module])
+            if self.engine.told is not None:
+                engine = engine.calibrated_as(self.engine)
             (fit,) = engine.fit(model)
             checks = [observed_fits.check_given(engine, model, fit, kind) for kind in CHECKED]
             self.checks[module.name] = [check for check in checks if check is not None]
@@ -221,11 +226,10 @@ class Analysis:
             fits = self.spectra[REPLICAS].fits[name]
         else:
             fits = self.engine.fit(model, counts)
-        self.goodness[name] = goodness(self.fits[name], fits)
+        self.goodness[name] = goodness(self.fits[name], fits, self.engine.told)
         if name in (observe.thermal, observe.with_ic):
             draws = self._draws(name)
-            priors, best = self._priors(name), self.fits[name]
-            truth = allowed(self.engine, model, counts, fits, priors, draws, best)
+            truth = allowed(self.engine, model, counts, fits, self._priors(name), draws)
             self.spectra[name] = fitter.fit(draw_each(self.engine, model, truth, draws), truth)
 
     def _score(self) -> None:

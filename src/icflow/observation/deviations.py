@@ -9,7 +9,7 @@ what the spectrum says about IC is left to the comparison with simulated spectra
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,20 @@ class Told:
         """The mean, by name."""
         return dict(zip(self.names, self.mean.tolist(), strict=True))
 
+    @property
+    def errors(self) -> Floats:
+        """The standard deviations, shape (n_deviates,)."""
+        return np.asarray(np.linalg.norm(self.root, axis=1))
+
+    @property
+    def fitted(self) -> float:
+        """By how much C of the spectrum is lower, on average, than of those drawn as it tells.
+
+        Deviates are fitted to it, and none are to those: it lacks their squares, and one for each
+        that it tells.
+        """
+        return float(self.mean @ self.mean + len(self.mean) - np.sum(self.root**2))
+
 
 def told(engine: ObservedEngine, model: FitModel, fit: FitResult) -> Told:
     """Return what the spectrum of an engine says about the deviates.
@@ -75,9 +89,9 @@ def told(engine: ObservedEngine, model: FitModel, fit: FitResult) -> Told:
     Parameters
     ----------
     fit : FitResult
-        Of the model, as if nothing were wrong.
+        Of the model, with what the engine has been told before.
     """
-    search = _Search(engine, model, fit, engine.engine.deviates)
+    search = _Search(engine, model, fit)
     place = search.minimum()
     slopes = search.slopes(place)[: engine.n_bins]
     n = len(search.free)
@@ -87,47 +101,7 @@ def told(engine: ObservedEngine, model: FitModel, fit: FitResult) -> Told:
     directions = directions[:, sizes > NOTHING * sizes.max(initial=0.0)]
     own = own - directions @ (directions.T @ own)
     covariance = np.linalg.inv(np.eye(own.shape[1]) + own.T @ own)
-    return Told(engine.engine.deviates, place[n:], np.linalg.cholesky(covariance))
-
-
-def likely(engine: ObservedEngine, model: FitModel, fit: FitResult) -> dict[str, float]:
-    """Return the values of a fit, what is free fitted anew as wrong as the spectrum says it is."""
-    if engine.told is None:
-        return fit.values
-    search = _Search(engine, model, fit, ())
-    return search.values(search.minimum())
-
-
-def moved(
-    engine: ObservedEngine,
-    model: FitModel,
-    fit: FitResult,
-    fits: Sequence[FitResult],
-    kept: Container[str] = (),
-) -> list[dict[str, float]]:
-    """Return the values of fits to simulated spectra, moved as `likely` moves the observed one.
-
-    Spectra drawn from these, as wrong as the observed one may be, are fitted by what was there
-    before.
-
-    Parameters
-    ----------
-    fit : FitResult
-        Of the model to the observed spectrum.
-    kept : container of str
-        Parameters that stay.
-    """
-    likeliest = likely(engine, model, fit)
-    by = {name: likeliest[name] - fit.values[name] for name in fit.free if name not in kept}
-    ranges = {name: engine.range_of(model, name) for name in by}
-    return [
-        _linked(
-            model,
-            own.values
-            | {n: float(np.clip(own.values[n] + step, *ranges[n])) for n, step in by.items()},
-        )
-        for own in fits
-    ]
+    return Told(search.deviates, place[n:], np.linalg.cholesky(covariance))
 
 
 def _linked(model: FitModel, values: Mapping[str, float]) -> dict[str, float]:
@@ -140,22 +114,21 @@ class _Search:
     """C of a spectrum and the squares of its deviates, as one sum of squares.
 
     Places are vectors of the free parameters, as distances from the fit in errors, and of the
-    deviates that are searched for; others are as the spectrum of the engine has told.
+    deviates.
     """
 
-    def __init__(
-        self, engine: ObservedEngine, model: FitModel, fit: FitResult, deviates: Sequence[str]
-    ) -> None:
+    def __init__(self, engine: ObservedEngine, model: FitModel, fit: FitResult) -> None:
         self.engine, self.model, self.fit = engine, model, fit
-        self.free, self.deviates = fit.free, deviates
-        self._given = {} if engine.told is None else engine.told.likeliest
+        self.free, self.deviates = fit.free, engine.nominal.deviates
+        told = np.zeros(len(self.deviates)) if engine.told is None else engine.told.mean
+        self._start = np.append(np.zeros(len(self.free)), told)
         self._best = np.array([fit.values[name] for name in self.free])
         ranges = [engine.range_of(model, name) for name in self.free]
         low, high = np.array(ranges).reshape(-1, 2).T
         self._scale = np.array(
             [_scale(fit, *limits) for limits in zip(self.free, ranges, strict=True)]
         )
-        far = np.full(len(deviates), FARTHEST)
+        far = np.full(len(told), FARTHEST)
         self._low = np.append((low - self._best) / self._scale, -far)
         self._high = np.append((high - self._best) / self._scale, far)
         counts = engine.counts.reshape(-1, engine.n_channels).astype(np.float64)
@@ -176,7 +149,7 @@ class _Search:
         expected = self.engine.wrong_each(
             self.model,
             [self.values(place) for place in places],
-            [self._given | dict(zip(self.deviates, row.tolist(), strict=True)) for row in sought],
+            [dict(zip(self.deviates, row.tolist(), strict=True)) for row in sought],
         )
         return np.array(
             [
@@ -198,7 +171,7 @@ class _Search:
         room = np.minimum(INSIDE * STEP, MARGIN * (self._high - self._low))
         result = least_squares(
             lambda place: self.residuals(place[None])[0],
-            np.clip(np.zeros(len(self._low)), self._low + room, self._high - room),
+            np.clip(self._start, self._low + room, self._high - room),
             self.slopes,
             bounds=(self._low, self._high),
             x_scale="jac",

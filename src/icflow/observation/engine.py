@@ -32,6 +32,8 @@ from icflow.typing import Booleans, Counts, DrawnCounts, Floats
 FROM_FILE = f"{BACKGROUND}file"
 # Spectra are simulated with what a background spectrum says on average over so many counts.
 SMOOTH = 20
+# How often a spectrum is asked what is wrong with it, each time from what it has told before.
+ROUNDS = 2
 
 
 class ObservedEngine:
@@ -56,8 +58,10 @@ class ObservedEngine:
         What the observed spectrum says about that, once it is asked (`telling`).
     companions : list of Module
         What each spectrum is folded with.
+    nominal : EmbeddedEngine
+        For the modules of the observation, by the files: simulates spectra.
     engine : EmbeddedEngine
-        For the modules of the observation.
+        The same with the likeliest calibration and background, once these are told: fits spectra.
     n_channels : int
         Of all spectra, background spectra left out.
     counts : ndarray of int, shape (n_channels,) or (2 n_channels,)
@@ -97,7 +101,7 @@ class ObservedEngine:
             _binned(module, rmf, control, regroup)
             for module, rmf in zip(modules, responses, strict=True)
         ]
-        self.engine = engine.scaled(
+        self.engine = self.nominal = engine.scaled(
             [np.ones(len(s.counts)) if s.scale is None else s.scale for s in spectra]
         )
         self.counts = np.concatenate([spectrum.counts for spectrum in spectra])
@@ -182,13 +186,17 @@ class ObservedEngine:
         return np.concatenate([expected, self.behind]) if len(self.behind) else expected
 
     def right(self) -> ObservedEngine:
-        """Return an engine that simulates spectra that nothing is wrong with."""
+        """Return an engine for spectra that nothing is wrong with: simulated, and fitted."""
         right = copy.copy(self)
         right.systematics = right.told = None
+        right.engine = self.nominal
         return right
 
     def telling(self, model: FitModel, fit: FitResult, counts: Counts | None = None) -> Self:
-        """Return an engine that simulates spectra as wrong as the observed one says it may be.
+        """Return an engine that has been told by the observed spectrum what is wrong with it.
+
+        It fits spectra with the likeliest calibration and background, and simulates spectra as
+        wrong as they may be.
 
         Parameters
         ----------
@@ -200,9 +208,21 @@ class ObservedEngine:
         telling = copy.copy(self)
         if counts is not None:
             telling.counts = counts[0]
-        if self.systematics is not None:
+        if self.systematics is None:
+            return telling
+        for _ in range(ROUNDS):
             telling.told = told(telling, model, fit)
+            telling.engine = self.nominal.corrected(telling.told.likeliest)
+            (fit,) = telling.fit(model)
         return telling
+
+    def calibrated_as(self, joint: ObservedEngine) -> Self:
+        """Return the engine, fitting with the responses and backgrounds of a joint one."""
+        names = {folding.name for folding in self.engine.foldings}
+        calibrated = copy.copy(self)
+        calibrated.engine = copy.copy(joint.engine)
+        calibrated.engine.foldings = tuple(f for f in joint.engine.foldings if f.name in names)
+        return calibrated
 
     def deviates(self, seed: int, key: str, row: int) -> Deviates | dict[str, float]:
         """Return what is drawn for what is wrong with a simulated spectrum."""
@@ -211,8 +231,8 @@ class ObservedEngine:
 
     def drawing(self, factor: Prior) -> EmbeddedEngine:
         """Return the engine of its modules with a prior of the factors between them."""
-        drawing = copy.copy(self.engine)
-        drawing.foldings = tuple(copy.copy(folding) for folding in self.engine.foldings)
+        drawing = copy.copy(self.nominal)
+        drawing.foldings = tuple(copy.copy(folding) for folding in self.nominal.foldings)
         for folding in drawing.foldings[1:]:
             folding.cross_normalisation = factor
         return drawing
@@ -262,7 +282,7 @@ class ObservedEngine:
             As of `expected_each`.
         """
         settings = complete(parse(model.expression), model.parameters, "parameters")
-        return self.engine.observed(model.expression, settings, values, deviates)
+        return self.nominal.observed(model.expression, settings, values, deviates)
 
     def unfolded(self, model: FitModel, values: Mapping[str, float]) -> dict[str, Floats]:
         """Return energy² × photons/cm²/s/keV of every term in the channels, absorption included.

@@ -25,10 +25,9 @@ INTERVAL_90, THREE_SIGMA = 2.7055, 9.0
 RISES = {"68": 1.0, "90": INTERVAL_90, "3_sigma": THREE_SIGMA}
 UPPER_90 = 1.6424
 TAIL_90 = 0.1
-# Rises of C up to values that are tried beyond, where calibration and background are wrong: these
-# at least, and half a decade more for as long as the last one is hidden.
+# Rises of C up to values that are tried beyond, where calibration and background are wrong, for as
+# long as the last one is hidden.
 BEYOND = tuple(10.0 ** (1 + step / 2) for step in range(20))
-FEWEST_BEYOND = 4
 # Limits are not drawn closer to the best value than this.
 LEAST_SIGMAS = 0.3
 
@@ -98,19 +97,22 @@ def engine_for(
 
 
 def best_fits(engine: ObservedEngine, models: Mapping[str, FitModel]) -> dict[str, FitResult]:
-    """Fit every model to the observed spectrum.
+    """Fit every model to the observed spectrum; errors as of `best_fit`."""
+    return {name: best_fit(engine, name, model) for name, model in models.items()}
+
+
+def best_fit(engine: ObservedEngine, name: str, model: FitModel) -> FitResult:
+    """Fit a model to the observed spectrum.
 
     Raises
     ------
     IcflowError
         If a fit is impossible.
     """
-    fits = {}
-    for name, model in models.items():
-        (fits[name],) = engine.fit(model)
-        if fits[name].status != "ok":
-            raise IcflowError(f"the fit of {name} failed: {fits[name].status}")
-    return fits
+    (fit,) = engine.fit(model)
+    if fit.status != "ok":
+        raise IcflowError(f"the fit of {name} failed: {fit.status}")
+    return fit
 
 
 # --- profiles --------------------------------------------------------------------------
@@ -234,15 +236,15 @@ class Profile:
         """Return by how much C rises up to the one-sided 90 % and 3 sigma upper limits.
 
         They are those of the limit by Wilks' theorem. What is wrong with calibration and
-        background can hide any amount of IC, and take C far down without it; so values beyond are
-        tried too, where there is something wrong, and a limit lies between the highest that
-        spectra like the observed one hide as often as it may be wrong, and the next.
+        background can hide more; so values beyond are tried too, where there is something wrong,
+        and a limit lies between the highest that spectra like the observed one hide as often as it
+        may be wrong, and the next.
         """
         _, highest = self.engine.range_of(self.model, self.name)
         _, value = self.interval(fit, UPPER_90)
         tried, hidden = [UPPER_90], [self.rises(value, number, draws)]
         for beyond in BEYOND if self.engine.systematics is not None else ():
-            if value >= highest or (len(tried) > FEWEST_BEYOND and hidden[-1][1] < tried[-1]):
+            if value >= highest or hidden[-1][1] < tried[-1]:
                 break
             _, value = self.interval(fit, beyond)
             tried.append(beyond)

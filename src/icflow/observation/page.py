@@ -344,7 +344,8 @@ def _flux_lines(summary: Mapping[str, Any]) -> list[str]:
         )
         if summary["systematics"] is not None and model == summary["ic_flux"]["model"]:
             without = summary["systematics"]["without"]
-            lines.append(f"  if calibration and background were right:  {_below(without, unit)}")
+            right = "with the likeliest calibration; if calibration and background were right"
+            lines.append(f"  {right}:  {_below(without, unit)}")
     field = summary["magnetic_field"]
     if field is not None:
         lines.append(

@@ -10,7 +10,7 @@ import numpy as np
 from icflow.config import FitModel, Observe
 from icflow.engines.base import FitResult
 from icflow.models.priors import Prior
-from icflow.observation.deviations import likely, moved
+from icflow.observation.deviations import Told
 from icflow.observation.engine import ObservedEngine, draw_counts
 from icflow.seeds import of_spectrum
 from icflow.settings import SourceSettings
@@ -124,30 +124,34 @@ class Fitter:
 def replicas(
     engine: ObservedEngine, model: FitModel, fit: FitResult, number: int, draws: Draws
 ) -> DrawnCounts:
-    """Draw spectra from a best fit: the parametric bootstrap.
-
-    Where something is wrong, and the observed spectrum has told by how much, that is the best fit
-    with this taken into account.
-    """
+    """Draw spectra from a best fit: the parametric bootstrap."""
     if engine.systematics is not None:
-        return draw_each(engine, model, [likely(engine, model, fit)] * number, draws)
+        return draw_each(engine, model, [fit.values] * number, draws)
     return draws.of(engine.expected(model, fit.values), number)
 
 
-def goodness(fit: FitResult, fits: Sequence[FitResult]) -> float:
+def goodness(fit: FitResult, fits: Sequence[FitResult], told: Told | None = None) -> float:
     """Return the fraction of replicas that fit no better than the observed spectrum.
 
     The observed spectrum counts as one of them, so it is never 0. Where all
     replicas fit better by far, that says too little if they are few: then it is
     the chance of such a spectrum as C of the replicas scatters, normally about
     a mean and with a variance that they tell (Student's t).
+
+    Parameters
+    ----------
+    fit, fits : FitResult and sequence of FitResult
+        Of the observed spectrum and of the replicas.
+    told : Told, optional
+        What they are fitted with, if the observed spectrum has told it.
     """
-    worse = sum(not replica.cstat < fit.cstat for replica in fits)
+    observed = fit.cstat if told is None else fit.cstat + told.fitted
+    worse = sum(not replica.cstat < observed for replica in fits)
     cstat = cstat_of(fits)
     if not worse and cstat.std() > 0:
         from scipy.special import stdtr
 
-        excess = (fit.cstat - cstat.mean()) / cstat.std(ddof=1)
+        excess = (observed - cstat.mean()) / cstat.std(ddof=1)
         chance = float(stdtr(len(fits) - 1, -excess / np.sqrt(1 + 1 / len(fits))))
         if chance < UNFIT:
             return min(chance, 1 / (1 + len(fits)))
@@ -161,7 +165,6 @@ def allowed(
     fits: Sequence[FitResult],
     priors: Mapping[str, Prior],
     draws: Draws,
-    fit: FitResult | None = None,
 ) -> list[dict[str, float]]:
     """Return sets of parameters that the observed spectrum allows, one for each replica.
 
@@ -174,9 +177,6 @@ def allowed(
     ----------
     counts, fits : ndarray of int, shape (n, n_channels), and sequence of FitResult
         Replicas and fits of `model` to them.
-    fit : FitResult, optional
-        Of `model` to the observed spectrum, if that has told what is wrong with it: replicas are
-        fitted as if nothing were, and that is taken back.
     """
 
     def drawn(name: str, prior: Prior) -> Floats:
@@ -185,10 +185,7 @@ def allowed(
 
     frozen = {name: drawn(name, prior) for name, prior in priors.items()}
     fits = engine.fit(model, counts, frozen) if frozen else fits
-    usable = [own for own in fits if own.status == "ok"]
-    if fit is None or engine.told is None:
-        return [own.values for own in usable]
-    return moved(engine, model, fit, usable, priors)
+    return [own.values for own in fits if own.status == "ok"]
 
 
 def draw_each(

@@ -57,10 +57,8 @@ def summarise(analysis: Analysis) -> dict[str, Any]:
     summary["warnings"] = words.warnings(summary)
     endless = [name for name, limits in analysis.limits.items() if limits.endless]
     summary["warnings"] += words.without_end(endless)
-    if observe.systematics is not None:
-        goodness = [analysis.goodness[name] for name in roles.values()]
-        summary["warnings"] += words.too_good(goodness)
-    summary["notes"] = [note for module in analysis.modules for note in module.notes]
+    summary["notes"] = words.calibrated(summary)
+    summary["notes"] += [note for module in analysis.modules for note in module.notes]
     summary["notes"] += words.few_behind(analysis.engine.behind_per_bin, "`group_min`")
     unexplained = analysis.engine.unexplained
     summary["notes"] += words.unexplained(unexplained, analysis.statistic, "`energies`")
@@ -82,13 +80,19 @@ def _flux(analysis: Analysis, name: str) -> dict[str, Any]:
 
 
 def _systematics(analysis: Analysis) -> dict[str, Any] | None:
-    """Return what is wrong with simulated spectra, and the limits of IC if nothing were."""
+    """Return what is wrong with calibration and background, and limits of IC if nothing were.
+
+    ``likeliest`` is what fits have in them, in the standard deviations that are given.
+    """
     systematics, limits = analysis.observe.systematics, analysis.limits_if_right
-    if systematics is None or limits is None:
+    told = analysis.engine.told
+    if systematics is None or limits is None or told is None:
         return None
     scale = analysis.flux_per_norm(analysis.observe.both)
+    errors = zip(told.likeliest.items(), told.errors.tolist(), strict=True)
     return {
         "given": systematics.model_dump(mode="json", exclude_none=True),
+        "likeliest": {name: {"value": x, "error": error} for (name, x), error in errors},
         "without": {f"upper_limit_{level}": limit * scale for level, limit in limits.upper.items()},
     }
 

@@ -11,10 +11,10 @@ from icflow.typing import Counts
 
 # False-alarm probabilities below this are worth a word, though no detection.
 HINT = 0.1
-# Spectra are simulated with more wrong than there is, if all but this fit worse.
-TOO_GOOD = 0.99
 # W is biased where a bin holds fewer counts of the background spectrum than this.
 FEW = 1
+# A spectrum says something about what is wrong that it knows to this, in standard deviations.
+TELLING = 0.5
 # Probabilities are told down to this.
 LEAST_PERCENT = 0.01
 
@@ -78,6 +78,24 @@ def _detecting(summary: Mapping[str, Any]) -> str:
     )
 
 
+def calibrated(summary: Mapping[str, Any]) -> list[str]:
+    """Say what fits have in them of what is wrong with the instrument, where the spectrum says."""
+    if summary["systematics"] is None:
+        return []
+    likeliest = summary["systematics"]["likeliest"].items()
+    known = [
+        f"{name} {own['value']:.2f} ± {own['error']:.2f}"
+        for name, own in likeliest
+        if own["error"] < TELLING
+    ]
+    text = "all fits have the likeliest calibration and background in them"
+    return (
+        [f"{text}: {', '.join(known)} standard deviations of observe.systematics"]
+        if known
+        else [text]
+    )
+
+
 def interval_level(summary: Mapping[str, Any]) -> str:
     """Return the level of two-sided intervals, and what they leave out."""
     return "90 %" if summary["systematics"] is None else "90 %, noise alone"
@@ -111,23 +129,6 @@ def without_end(models: Sequence[str]) -> list[str]:
     return [
         f"no amount of IC is excluded in {name}: its limit is where the range of the norm ends"
         for name in models
-    ]
-
-
-def too_good(goodness: Sequence[float]) -> list[str]:
-    """Say that simulated spectra are wrong by more than the observed one, where they are.
-
-    Parameters
-    ----------
-    goodness : sequence of float
-        Of all models that compete.
-    """
-    if min(goodness) <= TOO_GOOD:
-        return []
-    return [
-        f"the spectrum fits better than {100 * TOO_GOOD:g} % of spectra simulated with "
-        "observe.systematics: they are larger than it allows, and false-alarm probabilities and "
-        "limits are too high; give smaller ones"
     ]
 
 

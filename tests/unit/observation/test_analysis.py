@@ -267,8 +267,12 @@ def test_systematics_enter_what_is_simulated(folder: Path, summary: dict[str, An
         assert flux[key] > right[key]
     assert summary["systematics"] is None
     assert flux["rise_of_cstat"]["3_sigma"] >= flux["rise_of_cstat"]["90"] + 2.9
-    # Little is wrong with the observed spectrum, and so with the simulated ones, which have more
-    # wrong with them than it has without being told.
+    # Little is wrong with the observed spectrum, and fits have it in them.
+    likeliest = wrong["systematics"]["likeliest"]
+    assert set(likeliest) == {"area.0", "area.1", "area.2", "background.focused"}
+    assert all(abs(own["value"]) < 2 and own["error"] <= 1 + 1e-9 for own in likeliest.values())
+    assert wrong["notes"][0].startswith("all fits have the likeliest calibration and background")
+    assert wrong["fits"]["2T"]["parameters"] != summary["fits"]["2T"]["parameters"]
     assert 0.02 < wrong["fits"]["2T"]["goodness"] < 0.99 and wrong["warnings"] == []
     assert "this decides, with calibration and background as wrong as" in wrong["verdict"]
     shown = " ".join(text.get_text() for text in page.draw(output).findobj(Text))

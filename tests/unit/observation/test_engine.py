@@ -221,6 +221,36 @@ def test_what_is_wrong_is_drawn_for_each_spectrum(
     assert more.sum() == pytest.approx(2 * lines.sum(), rel=1e-3)
 
 
+def test_each_module_is_fitted_with_its_own_calibration(
+    engine: ObservedEngine,
+    settings: ObserveSettings,
+    modules: list[SpectrumFiles],
+    atomdb: Path,
+    model: FitModel,
+    truth: dict[str, float],
+) -> None:
+    given = {"background": {"focused": 0.3}, "area": [[3.0, 0.02], [79.0, 0.1]]}
+    own = Systematics.model_validate(given | {"gain": {"offset": 60.0}})
+    wrong = ObservedEngine(modules, settings, False, AtomicData(folder=str(atomdb)), own)
+    off = {"gain.A.offset": 1.0, "gain.B.offset": -0.7, "area.0": 0.9, "background.B.focused": 1.2}
+    deviates = dict.fromkeys(wrong.nominal.deviates, 0.0) | off
+    (expected,) = wrong.wrong_each(model, [truth], [deviates])
+    counts = draw_counts(expected, 2, "joint and wrong", [0])
+    (as_if_right,) = wrong.fit(model, counts)
+    telling = wrong.telling(model, as_if_right, counts)
+    assert telling.told is not None and wrong.told is None
+    likeliest, errors = telling.told.likeliest, np.linalg.norm(telling.told.root, axis=1)
+    for name, error in zip(telling.told.names, errors, strict=True):
+        assert likeliest[name] == pytest.approx(deviates[name], abs=4 * error + 0.1)
+    (fit,) = telling.fit(model, counts)
+    assert fit.cstat < fit.dof + 4 * np.sqrt(2 * fit.dof) < as_if_right.cstat - 100
+    (there,) = telling.wrong_each(model, [fit.values], [likeliest])
+    used = telling.used_channels()
+    np.testing.assert_allclose(telling.expected(model, fit.values)[used], there[used], rtol=1e-5)
+    (again,) = telling.right().fit(model, counts)
+    assert again.cstat == as_if_right.cstat
+
+
 def test_counts_that_nothing_reaches_are_told(
     settings: ObserveSettings,
     modules: list[SpectrumFiles],

@@ -106,11 +106,22 @@ def test_the_verdict_says_what_decides() -> None:
     )
 
 
+def test_what_fits_have_in_them_is_said() -> None:
+    likeliest = {
+        "gain.offset": {"value": -0.713, "error": 0.03},
+        "area.0": {"value": 0.2, "error": 0.9},
+    }
+    assert observed_words.calibrated({"systematics": None}) == []
+    (said,) = observed_words.calibrated({"systematics": {"likeliest": likeliest}})
+    assert said.endswith(
+        "background in them: gain.offset -0.71 ± 0.03 standard deviations of observe.systematics"
+    )
+    likeliest["gain.offset"]["error"] = 0.8
+    (said,) = observed_words.calibrated({"systematics": {"likeliest": likeliest}})
+    assert said.endswith("calibration and background in them")
+
+
 def test_what_limits_rest_on_is_doubted() -> None:
     assert observed_words.without_end([]) == []
     (said,) = observed_words.without_end(["2T+IC"])
     assert said.startswith("no amount of IC is excluded in 2T+IC")
-    assert observed_words.too_good([1.0, 0.985, 1.0]) == []
-    (said,) = observed_words.too_good([1.0, 0.995, 1.0])
-    assert said.startswith("the spectrum fits better than 99 % of spectra simulated with")
-    assert "limits are too high" in said

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from icflow.compiled import jit
 from icflow.config import Systematics
 from icflow.config.systematics import Gain
 from icflow.engines.base import Module
-from icflow.engines.embedded.folding import Response, load_response
+from icflow.engines.embedded.correction import Correction, moved
+from icflow.engines.embedded.folding import Folding, Response, load_response
 from icflow.errors import IcflowError
 from icflow.models.background import read_background
 from icflow.models.systematics import area_names, check_components, gain_names
@@ -86,13 +86,25 @@ class Calibration:
 
     def recorded(self, expected: Floats, errors: Mapping[str, float]) -> Floats:
         """Return expected counts in the channels that the wrong energy scale gives them."""
+        places = self._places(errors)
+        return expected if places is None else np.maximum(moved(expected, places), 0.0)
+
+    def correction(self, errors: Mapping[str, float]) -> Correction:
+        """Return what the wrong area and the wrong energy scale make of counts."""
+        return Correction(self.area_factor(errors), self._places(errors))
+
+    def _places(self, errors: Mapping[str, float]) -> Floats | None:
+        """Return where the edges of the channels lie in energies that are right, in channels."""
         if self.gain is None:
-            return expected
+            return None
         slope, offset = (errors[name] for name in self.gain)
-        # Where the edges of the channels lie in energies that are right, in channels.
         edges = (self._edges - offset) / (1 + slope)
-        places = np.interp(edges, self._edges, np.arange(len(self._edges), dtype=np.float64))
-        return moved(expected, places)
+        return np.interp(edges, self._edges, np.arange(len(self._edges), dtype=np.float64))
+
+
+def calibration_of(folding: Folding) -> Calibration:
+    """Return what may be wrong with the calibration of a module."""
+    return Calibration(folding.module, folding.systematics, folding.response)
 
 
 def check_within(module: Module, key: str) -> None:
@@ -143,33 +155,3 @@ def _averaged(response: Response, nodes: Floats) -> Floats:
     seen = counts > 0
     parts[seen] /= counts[seen, None]
     return parts
-
-
-@jit
-def moved(expected: Floats, places: Floats) -> Floats:
-    """Return counts between edges that lie elsewhere, by cubic interpolation of their sums.
-
-    Parameters
-    ----------
-    expected : ndarray, shape (n_channels,)
-    places : ndarray, shape (n_channels + 1,)
-        Where the edges lie, in channels.
-    """
-    n = len(expected)
-    total = np.zeros(n + 1)
-    for c in range(n):
-        total[c + 1] = total[c] + expected[c]
-    result = np.empty(n)
-    below = 0.0
-    for edge in range(n + 1):
-        k = min(max(int(places[edge]), 1), n - 2)
-        t = places[edge] - k
-        # Lagrange's polynomial through the four edges around; that between two of them is linear.
-        ends = t * (t - 1) / 6
-        value = (1 - t) * total[k] + t * total[k + 1]
-        value += ends * (2 - t) * (total[k - 1] - 2 * total[k] + total[k + 1])
-        value += ends * (1 + t) * (total[k] - 2 * total[k + 1] + total[k + 2])
-        if edge > 0:
-            result[edge - 1] = max(value - below, 0.0)
-        below = value
-    return result

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from icflow.config import AtomicData, FitControl, FitModel, Scenario, Systematics
 from icflow.config.fits import Reach
 from icflow.engines.base import BACKGROUND, FitResult, Module, check_counts, checked, failed_fit
+from icflow.engines.embedded.calibration import calibration_of
 from icflow.engines.embedded.fake import Simulator
 from icflow.engines.embedded.fitting import Fitter
 from icflow.engines.embedded.folding import (
@@ -132,6 +133,22 @@ class EmbeddedEngine:
             folding.scaled(area) for folding, area in zip(self.foldings, areas, strict=True)
         )
         return scaled
+
+    def corrected(self, deviates: Mapping[str, float]) -> EmbeddedEngine:
+        """Return an engine whose responses and backgrounds have in them what is wrong.
+
+        Parameters
+        ----------
+        deviates : mapping
+            By name, what that is drawn from.
+        """
+        errors = self._wrong(deviates)
+        corrected = copy.copy(self)
+        corrected.foldings = tuple(
+            folding.corrected(calibration_of(folding).correction(errors), errors)
+            for folding in self.foldings
+        )
+        return corrected
 
     @property
     def channel_edges(self) -> Floats:

@@ -9,7 +9,7 @@ import numpy as np
 from icflow.config import AtomicData
 from icflow.engines.base import BACKGROUND
 from icflow.engines.embedded import terms as of
-from icflow.engines.embedded.calibration import Calibration
+from icflow.engines.embedded.calibration import calibration_of
 from icflow.engines.embedded.folded import PlasmaTable, add_mix, plasma_table
 from icflow.engines.embedded.folding import Folding
 from icflow.models.expression import Term
@@ -34,7 +34,7 @@ class Simulator:
     ) -> None:
         self.folding, self.terms, self.settings = folding, terms, settings
         self.tables = {term.name: self._table(term, atomic_data) for term in terms}
-        self.calibration = Calibration(folding.module, folding.systematics, folding.response)
+        self.calibration = calibration_of(folding)
         self.background = sum(folding.backgrounds.values(), np.zeros(folding.n_channels))
 
     def expected(self, values: Mapping[str, float]) -> Floats:

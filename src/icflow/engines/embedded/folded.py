@@ -9,15 +9,21 @@ counts/s per channel for norm 1.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from icflow.cache import Arrays, cached
+from icflow.cache import Arrays
 from icflow.compiled import strict
 from icflow.config import AtomicData
-from icflow.engines.embedded.folding import Response, component_values, factor, term_photons
+from icflow.engines.embedded.correction import Correction
+from icflow.engines.embedded.folding import (
+    Corrected,
+    Response,
+    component_values,
+    factor,
+    term_photons,
+)
 from icflow.engines.embedded.shapes import cubic
 from icflow.models import library, plasma
 from icflow.models.expression import Term
@@ -93,6 +99,19 @@ class PlasmaTable(NamedTuple):
             smooth=np.ascontiguousarray(self.smooth[..., channels]),
             searching=np.ascontiguousarray(self.searching[..., channels]),
             kernel=_reached(self.kernel[:, channels]),
+        )
+
+    def corrected(self, correction: Correction) -> PlasmaTable:
+        """Return the table of the response that a correction makes."""
+        n_rows, width = self.kernel.shape
+        kernel = np.zeros((n_rows, self.smooth.shape[-1]))
+        kernel[:, :width] = self.kernel
+        # Further away, differences of sums leave a last digit and no counts.
+        kernel = correction(kernel)[:, : width + correction.farthest]
+        return self._replace(
+            smooth=correction(self.smooth).astype(np.float32),
+            searching=correction(self.searching).astype(np.float32),
+            kernel=_reached(kernel),
         )
 
 
@@ -303,15 +322,21 @@ def plasma_table(
         "steps": [SMOOTH_STEP, SEARCH_STEP, AVERAGED],
     }
 
+    def fold() -> Arrays:
+        if not isinstance(response, Corrected):
+            return _fold_plasma(term, values, response, atomic_data, temperatures, redshifts)
+        nominal = response.nominal
+        table = plasma_table(term, values, nominal, atomic_data, temperatures, redshifts)
+        return table.corrected(response.correction)._asdict()
+
     def whole() -> PlasmaTable:
-        fold = partial(_fold_plasma, term, values, response, atomic_data, temperatures, redshifts)
-        return PlasmaTable(**cached(key, fold))
+        return PlasmaTable(**response.kept(key, fold))
 
     if channels is None:
         return whole()
     cut_key = {**key, "channels": [channels.start, channels.stop]}
     # Kept as well: processes that fit then share the channels that they read, too.
-    return PlasmaTable(**cached(cut_key, lambda: whole().cut(channels)._asdict()))
+    return PlasmaTable(**response.kept(cut_key, lambda: whole().cut(channels)._asdict()))
 
 
 def _fold_plasma(
@@ -432,7 +457,7 @@ def curve_table(
         "library": library.version(),
         "atomic_data": atomic_data.model_dump(exclude={"folder"}),
     }
-    arrays = cached(key, make)
+    arrays = responses[0].kept(key, make)
     if len(arrays["nodes"]) == 0:
         return None
     return CurveTable(arrays["nodes"], float(arrays["grid"][0]), float(arrays["grid"][1]))

@@ -11,11 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from icflow.cache import cached
+from icflow.cache import Arrays, cached
+from icflow.config import Systematics
 from icflow.config.fits import Reach
-from icflow.engines.base import Module
+from icflow.engines.base import BACKGROUND, Module
+from icflow.engines.embedded.correction import Correction
 from icflow.engines.embedded.redistribution import Runs, redistribute, runs_of
 from icflow.errors import IcflowError
+from icflow.files import canonical_json
 from icflow.models import library
 from icflow.models.background import BackgroundComponent, read_background
 from icflow.models.expression import Component, Term
@@ -106,6 +109,16 @@ class Response:
         redistribute(self._runs, detected, counts, low)
         return counts if photons.ndim > 1 else counts[0]
 
+    def kept(self, key: Mapping[str, object], make: Callable[[], Arrays]) -> Arrays:
+        """Return tables that are folded with it, made and kept on disk the first time.
+
+        Parameters
+        ----------
+        key : mapping
+            With that of the response.
+        """
+        return cached(key, make)
+
     @cached_property
     def reach(self) -> Floats:
         """Counts/s per channel for a photon/cm²/s in every model bin: 0 where no model leads."""
@@ -164,6 +177,46 @@ class Response:
     def dense(self) -> Floats:
         """The redistribution matrix in full, shape (n_energies, n_channels)."""
         return np.asarray(self.rmf.matrix.toarray())
+
+
+class Corrected(Response):
+    """A response with what is wrong with its calibration in it.
+
+    Matrix and area are those of the files; what they lead to is corrected.
+
+    Parameters
+    ----------
+    nominal : Response
+        By the files alone.
+    correction : Correction
+    """
+
+    def __init__(self, nominal: Response, correction: Correction) -> None:
+        self.__dict__.update(vars(nominal))
+        self.__dict__.pop("reach", None)
+        self.nominal, self.correction = nominal, correction
+        self.key = f"{nominal.key} {correction.digest}"
+        self._kept: dict[str, Arrays] = {}
+
+    def kept(self, key: Mapping[str, object], make: Callable[[], Arrays]) -> Arrays:
+        """Return tables, kept for as long as this lives: they are of one observation alone."""
+        name = canonical_json(key)
+        if name not in self._kept:
+            self._kept[name] = make()
+        return self._kept[name]
+
+    def fold(self, photons: Floats, area: Floats | None = None, channels: slice = EVERY) -> Floats:
+        """Return counts/s per channel, as `Response.fold` does."""
+        return self.correction(self.nominal.fold(photons, area))[..., channels]
+
+    @property
+    def dense(self) -> Floats:
+        """The redistribution matrix in full, shape (n_energies, n_channels)."""
+        return self.correction(self.nominal.dense)
+
+    @cached_property
+    def _half_widths(self) -> Floats:
+        return self.nominal._half_widths
 
 
 def load_response(
@@ -335,6 +388,23 @@ class Folding:
         scaled.__dict__.pop("backgrounds", None)
         scaled.response, scaled._areas = self._unscaled.scaled(areas), areas
         return scaled
+
+    def corrected(self, correction: Correction, errors: Mapping[str, float]) -> Folding:
+        """Return the folding with what is wrong in its response and its backgrounds.
+
+        Parameters
+        ----------
+        errors : mapping
+            Factors of the backgrounds that scatter, by the names of these factors.
+        """
+        corrected = copy.copy(self)
+        corrected.response = Corrected(self.response, correction)
+        corrected.systematics = Systematics()
+        corrected.backgrounds = {
+            name: correction(counts * errors.get(BACKGROUND + name, 1.0), name in self.focused)
+            for name, counts in self.backgrounds.items()
+        }
+        return corrected
 
     def noticed(self, energies: Sequence[float]) -> slice:
         """Return the channels between two energies, keV."""

@@ -16,7 +16,8 @@ import numpy as np
 
 from icflow.compiled import jit, put
 from icflow.config import Scenario
-from icflow.engines.embedded.calibration import Calibration, farthest, moved
+from icflow.engines.embedded.calibration import calibration_of, farthest
+from icflow.engines.embedded.correction import moved
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.folding import Folding, Selection
 from icflow.engines.embedded.parameters import as_model, build_model
@@ -365,7 +366,7 @@ def bins_of(selection: Selection) -> tuple[Integers, Integers]:
 def _deviations(folding: Folding) -> Floats:
     """Return what a standard deviate of each node adds to the logarithm of the area."""
     area = folding.systematics.area or []
-    calibration = Calibration(folding.module, folding.systematics, folding.response)
+    calibration = calibration_of(folding)
     if not area:
         return np.zeros((folding.n_channels, 0))
     return np.asarray(calibration.basis * [scatter for _, scatter in area])
@@ -442,4 +443,4 @@ def _move(seen: _Seen, scales: Floats, counts: Floats) -> None:
         slope, offset = scales[m]
         right = (edges - offset) / (1 + slope)
         places = np.interp(right, edges, np.arange(len(edges)).astype(np.float64))
-        put(counts[first:stop], moved(counts[first:stop].copy(), places))
+        put(counts[first:stop], np.maximum(moved(counts[first:stop].copy(), places), 0.0))

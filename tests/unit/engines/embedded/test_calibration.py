@@ -10,7 +10,7 @@ from scipy.interpolate import CubicSpline
 from scipy.special import ndtr
 
 from icflow.config import Instrument, Systematics
-from icflow.engines.embedded.calibration import Calibration, moved
+from icflow.engines.embedded.calibration import Calibration
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.fake import Simulator
 from icflow.engines.embedded.folding import term_photons
@@ -81,17 +81,6 @@ def test_a_line_moves_by_the_offset(engine: EmbeddedEngine) -> None:
     assert shift == pytest.approx(0.06, rel=0.02)
 
 
-def test_edges_that_stay_move_nothing() -> None:
-    counts = np.array([3.0, 1.0, 4.0, 1.0, 5.0, 9.0])
-    np.testing.assert_allclose(moved(counts, np.arange(7.0)), counts, rtol=1e-12)
-
-
-def test_what_leaves_the_channels_is_lost() -> None:
-    counts = np.ones(6)
-    found = moved(counts, np.minimum(np.arange(7.0) + 2, 6.0))
-    np.testing.assert_allclose(found, [1, 1, 1, 1, 0, 0], atol=1e-12)
-
-
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
@@ -133,3 +122,20 @@ def test_the_area_is_that_of_source_and_focused_background(wrong: EmbeddedEngine
     rest = parts["continuum"] + parts["aperture"] + 1.2 * parts["lines"]
     found = simulator.observed(values | errors)
     np.testing.assert_allclose(found, factor * optics + rest, rtol=1e-9, atol=1e-9)
+
+
+def test_a_corrected_engine_expects_what_is_seen(wrong: EmbeddedEngine) -> None:
+    deviates = dict.fromkeys(wrong.deviates, 0.7) | {"area.1": -1.5, "gain.offset": -0.9}
+    terms = "tbabs*apec+powerlaw+gaussian"
+    fixed = HOT | SOURCES["gaussian"] | {"powerlaw.PhoIndex": 2.0}
+    values = {**fixed, "apec.norm": 0.1, "powerlaw.norm": 1e-3, "gaussian.norm": 1e-5}
+    backgrounds = {f"background.{name}": 1.0 for name in wrong.backgrounds}
+    (seen,) = wrong.observed(terms, values, [values | backgrounds], [deviates])
+    corrected = wrong.corrected(deviates)
+    np.testing.assert_allclose(corrected.predict(terms, values), seen, rtol=1e-9, atol=1e-9)
+    assert np.abs(wrong.predict(terms, values) / seen - 1).max() > 0.05
+    # Nothing is left that may be wrong, and nothing has changed where it was made.
+    assert corrected.deviates == [] and wrong.deviates == list(deviates)
+    right = wrong.corrected(dict.fromkeys(deviates, 0.0)).predict(terms, values)
+    (mean,) = wrong.observed(terms, values, [values | backgrounds], [dict.fromkeys(deviates, 0.0)])
+    np.testing.assert_allclose(right, mean, rtol=1e-9, atol=1e-9)

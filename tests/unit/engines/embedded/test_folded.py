@@ -10,7 +10,9 @@ import pytest
 
 from icflow.config import AtomicData
 from icflow.engines.embedded import folded
+from icflow.engines.embedded.correction import Correction
 from icflow.engines.embedded.engine import EmbeddedEngine
+from icflow.engines.embedded.folding import Corrected
 from icflow.models.expression import parse
 from icflow.typing import Floats
 
@@ -76,6 +78,33 @@ def test_a_plasma_is_that_of_the_model_functions(
 def test_a_run_of_channels_is_cut_out(table: folded.PlasmaTable) -> None:
     part = table.cut(slice(50, 400))
     np.testing.assert_allclose(part.at(0.05), table.at(0.05)[..., 50:400], rtol=1e-9)
+
+
+def test_a_corrected_table_is_that_of_the_corrected_response(
+    engine: EmbeddedEngine, table: folded.PlasmaTable, atomdb: Path
+) -> None:
+    nominal = engine.foldings[0].response
+    n = np.arange(nominal.n_channels + 1.0)
+    correction = Correction(1 + 0.1 * np.sin(n[:-1] / 300), n + 1.3 + n / 4000)
+    response, (term,) = Corrected(nominal, correction), parse("tbabs*apec").terms
+    values, atomic_data = {"TBabs.nH": 0.01}, AtomicData(folder=str(atomdb))
+    ranges, part = ((3.0, 6.0), (0.03, 0.06)), slice(50, 400)
+    made = folded.plasma_table(term, values, response, atomic_data, *ranges, part)
+    exact = correction(table.at(0.0437))[..., part]
+    np.testing.assert_allclose(made.at(0.0437), exact, rtol=1e-6)
+    # Lines reach no more channels than they must: the last ones are as good as empty.
+    assert made.kernel.shape[1] <= table.cut(part).kernel.shape[1] + correction.farthest
+    again = folded.plasma_table(term, values, response, atomic_data, *ranges, part)
+    assert again.smooth is made.smooth
+    photons = np.linspace(1.0, 2.0, len(nominal.energies) - 1)
+    whole = correction(nominal.fold(photons))
+    np.testing.assert_array_equal(response.fold(photons, channels=part), whole[part])
+    np.testing.assert_allclose(
+        (photons * nominal.area) @ response.dense, whole, rtol=1e-6, atol=1e-9
+    )
+    np.testing.assert_array_equal(response.reach, correction(nominal.reach))
+    assert response.key != nominal.key
+    assert np.array_equal(response.coarse_bins(part), nominal.coarse_bins(part))
 
 
 def test_compiled_and_plain_rates_agree(table: folded.PlasmaTable) -> None:
