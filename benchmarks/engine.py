@@ -41,7 +41,7 @@ from icflow.engines.embedded import staircase
 from icflow.engines.embedded.descent import Minimum
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.fitting import Fitter, Outcome, by_cstat, separate
-from icflow.engines.embedded.redshift import RedshiftFitter
+from icflow.engines.embedded.redshift import RedshiftFitter, View
 from icflow.engines.embedded.shapes import NORM, Box, Shapes, model_counts, sources
 from icflow.engines.embedded.tables import build_tables
 from icflow.models.expression import parse
@@ -338,7 +338,7 @@ class ExhaustiveRedshift(Exhaustive, RedshiftFitter):
 
     def _search(self, data: Data, channels: Data, theta: Floats) -> Outcome:
         random = generator(channels.counts)
-        coarse = self.tables.coarse_data(channels)
+        coarse = self.tables.in_coarse_bins.data(channels)
         _, rough = self._lowest(self.smooth, coarse, coarse.counts, theta, self.box, random)
         best = min(
             (
@@ -363,7 +363,8 @@ class ExhaustiveRedshift(Exhaustive, RedshiftFitter):
         problem = staircase.Problem(shapes, data, self.others)
         found = staircase.survey(self.tables, problem, minimum.theta, position, (low, high), 10**6)
         best = found.middle[np.argsort(found.cstat, kind="stable")[: self.STEPS]]
-        ends = [self._on_step(data, minimum.theta, position, z) for z in best]
+        view = View(self.tables, data)
+        ends = [self._on_step(view, minimum.theta, position, z) for z in best]
         return min(ends, key=by_cstat)
 
 

@@ -88,7 +88,7 @@ def _common(short: icflow.Spectrum, likelihood: icflow.Likelihood, log: float) -
     theta = np.array([fit.values[name] for name in likelihood.names])
     channels = engine.selection((2, 30)).data(short.counts, 0, None)[1]
     smooth = model_counts(tables.smooth(), theta)
-    coarse = float(statistic(tables.coarse_data(channels), smooth))
+    coarse = float(statistic(tables.in_coarse_bins.data(channels), smooth))
     return log + 0.5 * (fit.cstat - coarse)
 
 

@@ -30,6 +30,9 @@ from icflow.typing import Booleans, Floats, Integers
 
 # A minimum counts as reached when a full Newton step would lower C by less than this.
 ENOUGH = 1e-5
+# The same where only the lowest of several minima is looked for. One that lies higher by more than
+# so many times what a step promises is given up after a few.
+ROUGH, HOPELESS, FEW = 1e-3, 20.0, 2
 # Where no step lowers C any more, it is one if a Newton step promises less than this.
 BOTTOM = 1e-2
 # Relative addition to the diagonal of a singular information matrix.
@@ -122,8 +125,16 @@ def _state(shapes: Shapes, box: Box, start: Floats) -> _State:
 
 
 @inner
-def descend(shapes: Shapes, data: Data, box: Box, start: Floats, max_iterations: int) -> Minimum:
-    """Go down to the minimum of C next to `start`."""
+def descend(
+    shapes: Shapes,
+    data: Data,
+    box: Box,
+    start: Floats,
+    max_iterations: int,
+    enough: float,
+    lowest: float,
+) -> Minimum:
+    """Go down to the minimum of C next to `start`, unless it will not be as low as `lowest`."""
     now = _state(shapes, box, start)
     value, damping, decrement, converged, iteration = math.inf, DAMPING, math.inf, False, 0
     while iteration < max_iterations:
@@ -133,8 +144,10 @@ def descend(shapes: Shapes, data: Data, box: Box, start: Floats, max_iterations:
         iteration += 1
         _hold(shapes, box, now)
         decrement = _newton(now, decrement)
-        if decrement < ENOUGH:
+        if decrement < enough:
             converged = True
+            break
+        if iteration > FEW and value - lowest > max(HOPELESS * decrement, 1.0):
             break
         before = value
         value, damping = _lower(shapes, data, box, now, before, damping)
@@ -148,12 +161,24 @@ def descend(shapes: Shapes, data: Data, box: Box, start: Floats, max_iterations:
 
 
 def descents(
-    shapes: Shapes, data: Data, box: Box, starts: Sequence[Floats], max_iterations: int
+    shapes: Shapes,
+    data: Data,
+    box: Box,
+    starts: Sequence[Floats],
+    max_iterations: int,
+    rough: bool = False,
 ) -> list[Minimum]:
-    """Go down from each of several starts."""
+    """Go down from each of several starts.
+
+    Parameters
+    ----------
+    rough : bool
+        Whether the lowest minimum is looked for, and roughly: others are given up on the way.
+    """
     if not len(starts):
         return []
-    ends = _descents(shapes, data, box, np.array(starts), max_iterations)
+    enough = ROUGH if rough else ENOUGH
+    ends = _descents(shapes, data, box, np.array(starts), max_iterations, enough, not rough)
     thetas, *others = ends
     return [
         Minimum(theta, *end)
@@ -163,13 +188,22 @@ def descents(
 
 @jit
 def _descents(
-    shapes: Shapes, data: Data, box: Box, starts: Floats, max_iterations: int
+    shapes: Shapes,
+    data: Data,
+    box: Box,
+    starts: Floats,
+    max_iterations: int,
+    enough: float,
+    every: bool,
 ) -> tuple[Floats, Floats, Integers, Floats, Booleans]:
     n = len(starts)
     thetas, cstats, decrements = np.empty_like(starts), np.empty(n), np.empty(n)
     iterations, converged = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.bool_)
+    lowest = math.inf
     for i in range(n):
-        end = descend(shapes, data, box, starts[i], max_iterations)
+        end = descend(shapes, data, box, starts[i], max_iterations, enough, lowest)
+        if not every:
+            lowest = min(lowest, end.cstat)
         put(thetas[i], end.theta)
         cstats[i], iterations[i] = end.cstat, end.iterations
         decrements[i], converged[i] = end.decrement, end.converged

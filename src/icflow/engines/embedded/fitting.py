@@ -19,6 +19,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -74,13 +75,21 @@ DIRECT_ENOUGH, DIRECT_BOTTOM = 1e-4, 1.0
 class Outcome:
     """Where a search ended, how many starts it had, and how many of them led there.
 
-    `shapes` are those that it ended with.
+    `shapes` are those that it ended with, `others` what else it came to close to the best.
     """
 
     best: Minimum
     starts: int
     agreeing: int
     shapes: Shapes
+    others: Sequence[Minimum] = ()
+
+
+class View(NamedTuple):
+    """A spectrum at some resolution: tables, and the counts in their bins."""
+
+    tables: Tables
+    data: Data
 
 
 class Fitter:
@@ -130,7 +139,8 @@ class Fitter:
         for position, value in fixed.items():
             theta[position] = value
         outcome = self._search(data, channels, theta)
-        result = self._result(outcome, self._information(data, channels, outcome), data)
+        info = self._information(data, channels, outcome)
+        result = self._result(outcome, info, data, channels)
         if self.control.errors == "hessian":
             return result
         return replace(result, intervals=self._intervals(data, outcome.best, result))
@@ -173,7 +183,7 @@ class Fitter:
 
         return end(-1, limits[0]), end(1, limits[1])
 
-    def _result(self, outcome: Outcome, info: Floats, data: Data) -> FitResult:
+    def _result(self, outcome: Outcome, info: Floats, data: Data, channels: Data) -> FitResult:
         model, free, best = self.model, self.box.free, outcome.best
         # Steps end exactly on a bound, or off it.
         inside = (best.theta[free] > self.box.lower) & (best.theta[free] < self.box.upper)
@@ -211,48 +221,50 @@ class Fitter:
         most : int
             The largest number of them.
         """
-        coarse = self.tables.coarse_data(channels)
-        shapes = self.tables.coarsen(self.tables.touch(self.tables.exact(theta), theta))
+        tables = self.tables.in_coarse_bins
+        shapes, coarse = tables.touch(tables.exact(theta), theta), tables.data(channels)
         starts = self._starts(shapes, coarse, theta)
         rough = separate(self._descend(shapes, coarse, self.others, starts), within)
         rivals = self._rivals(coarse, shapes, rough[0], within, most)
         return shapes, coarse, separate([*rough, *rivals], within)[:most]
 
     def _search(self, data: Data, channels: Data, theta: Floats) -> Outcome:
-        return self._at_redshift(data, self.tables.coarse_data(channels), theta, [])
+        coarse = self.tables.in_coarse_bins.data(channels)
+        return self._at_redshift(View(self.tables, data), coarse, theta, [])
 
     def _information(self, data: Data, channels: Data, outcome: Outcome) -> Floats:
         theta = outcome.best.theta
         return information(self.tables.touch(outcome.shapes, theta), data, self.box, theta)[0]
 
     def _at_redshift(
-        self, data: Data, coarse: Data, theta: Floats, more: Sequence[Floats]
+        self, view: View, coarse: Data, theta: Floats, more: Sequence[Floats]
     ) -> Outcome:
         """Search at the redshift in `theta`, from the lattice's starts and `more`."""
-        shapes = self.tables.exact(theta)
-        blurred = self.tables.coarsen(shapes)
+        shapes, blurred = view.tables.exact(theta), self.tables.in_coarse_bins.exact(theta)
         starts = self._starts(blurred, coarse, theta)
-        rough = self._descend(blurred, coarse, self.others, [*more, *starts])
+        rough = self._descend(blurred, coarse, self.others, [*more, *starts], True)
         near = separate(rough, CLOSE)[: 1 if self.linear else MOST_CLOSE]
         agreeing = sum(minimum.cstat < near[0].cstat + AGREE for minimum in rough)
-        ends = self._descend(shapes, data, self.others, [minimum.theta for minimum in near])
-        best = min(ends, key=by_cstat)
-        return Outcome(self._settled(data, shapes, best), len(rough), agreeing, shapes)
+        ends = self._descend(shapes, view.data, self.others, [minimum.theta for minimum in near])
+        best, *others = self._settled(view.data, shapes, min(ends, key=by_cstat))
+        return Outcome(best, len(rough), agreeing, shapes, others)
 
-    def _settled(self, data: Data, shapes: Shapes, best: Minimum) -> Minimum:
-        """Return the lowest minimum of all combinations of temperature cells.
+    def _settled(self, data: Data, shapes: Shapes, best: Minimum) -> list[Minimum]:
+        """Return the lowest minima of all combinations of temperature cells, best first.
 
         They are looked at again from each that is lower: the farther away, the
         less is known about them.
         """
+        minima = [best]
         while True:
             for start in self._promising(data, shapes, best.theta, CLOSE, MOST_CLOSE):
                 (end,) = self._descend(shapes, data, self.others, [start])
+                minima.append(end)
                 if end.cstat < best.cstat - AGREE:
                     break
                 best = min(best, end, key=by_cstat)
             else:
-                return best
+                return separate(minima, CLOSE)
             best = end
 
     def _rivals(
@@ -308,32 +320,42 @@ class Fitter:
 
     def _starts(self, shapes: Shapes, coarse: Data, theta: Floats) -> list[Floats]:
         """Return the most promising starting points, in coarse bins."""
-        return [start for _, start in self._ranked(shapes, coarse, theta, self.control.starts)]
+        ranked = self._ranked(self.lattice, shapes, coarse, [theta], self.control.starts)
+        return [start for _, start in ranked]
 
     def _ranked(
-        self, shapes: Shapes, coarse: Data, theta: Floats, number: int
+        self,
+        lattice: Lattice,
+        shapes: Shapes,
+        coarse: Data,
+        thetas: Sequence[Floats],
+        number: int,
     ) -> list[tuple[float, Floats]]:
-        """Return (approximate C, starting point) pairs, best first.
+        """Return so many (approximate C, starting point) pairs for each redshift, best first.
 
         What no table holds is evaluated at points all over its limits, and
         the lattice ranked at each.
         """
         if not self.tables.direct.terms:
-            return self.lattice.ranked(shapes, coarse, theta, number)
-        ranked: list[tuple[float, Floats]] = []
-        for point in self._seeds(theta):
-            try:
-                here = self.tables.touch(shapes, point, tangents=False)
-            except IcflowError:
-                continue  # a corner in which a model is zero or not finite
-            ranked += self.lattice.ranked(here, coarse, point, PER_SEED)
-        if not ranked:
+            return lattice.ranked_along(shapes, coarse, thetas, number)
+        pairs: list[tuple[float, Floats]] = []
+        for node, theta in enumerate(thetas):
+            at_node = shapes._replace(plasma=shapes.plasma[node : node + 1])
+            ranked: list[tuple[float, Floats]] = []
+            for point in self._seeds(theta):
+                try:
+                    here = self.tables.touch(at_node, point, tangents=False)
+                except IcflowError:
+                    continue  # a corner in which a model is zero or not finite
+                ranked += lattice.ranked(here, coarse, point, PER_SEED)
+            pairs += sorted(ranked, key=lambda pair: pair[0])[:number]
+        if not pairs:
             names = ", ".join(self.model.names[p] for p in sorted(self.direct))
             raise IcflowError(
                 f"the model cannot be evaluated anywhere within the limits of {names}; give limits "
                 "within which it is finite and not zero"
             )
-        return sorted(ranked, key=lambda pair: pair[0])[:number]
+        return sorted(pairs, key=lambda pair: pair[0])
 
     def _seeds(self, theta: Floats) -> list[Floats]:
         """Spread the parameters that no table holds over their limits; given starts stay."""
@@ -349,7 +371,12 @@ class Fitter:
         return points
 
     def _descend(
-        self, shapes: Shapes, data: Data, box: Box, starts: Sequence[Floats]
+        self,
+        shapes: Shapes,
+        data: Data,
+        box: Box,
+        starts: Sequence[Floats],
+        rough: bool = False,
     ) -> list[Minimum]:
         limit = self.control.max_iterations
         if self.direct.intersection(box.free.tolist()):
@@ -359,7 +386,7 @@ class Fitter:
                 descents(self.tables.touch(shapes, start), data, box, [start], limit)[0]
                 for start in starts
             ]
-        return descents(shapes, data, box, starts, limit)
+        return descents(shapes, data, box, starts, limit, rough)
 
     def _descend_directly(self, shapes: Shapes, data: Data, box: Box, start: Floats) -> Minimum:
         """Go down along tangents, which are made anew wherever a descent along them ends."""

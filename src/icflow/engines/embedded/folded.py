@@ -39,6 +39,7 @@ CURVE_TOLERANCE = 1e-6
 CURVE_NODES = (17, 33, 65, 129, 257, 513)
 CURVE_PROBES = 4
 TOGETHER = 32  # models that are folded at once
+STANDS_OUT = 3e-4  # lines that hold less than this fraction of the counts of a channel do not
 
 
 # --- plasma --------------------------------------------------------------------------
@@ -65,6 +66,8 @@ class PlasmaTable(NamedTuple):
     line_energy : ndarray, shape (n_lines,)
         Increasing.
     line_photons : ndarray, shape (n_lines, n_temperatures, 2)
+    line_sums : ndarray, shape (n_lines + 1, n_temperatures, 2)
+        Photons of all lines before each.
     grid : ndarray, shape (2,)
         First energy of the cumulative spectrum and its spacing, keV.
     cumulative : ndarray, shape (n_edges, n_temperatures, 2)
@@ -82,6 +85,7 @@ class PlasmaTable(NamedTuple):
     searching: Singles
     line_energy: Floats
     line_photons: Floats
+    line_sums: Floats
     grid: Floats
     cumulative: Floats
     energies: Floats
@@ -92,6 +96,16 @@ class PlasmaTable(NamedTuple):
         rates = np.empty(self.smooth.shape[1:])
         fill_exact(self, redshift, np.arange(len(self.temperatures)), 1.0, rates)
         return rates
+
+    @property
+    def lines_end(self) -> int:
+        """The first channel from which on lines hold little of a mix of all temperatures."""
+        redshift = float(self.smooth_grid[0])
+        sums = self.line_sums.sum(axis=(1, 2))[_lines_below(self, 1.0 + redshift)]
+        lines = np.diff(sums) / (1.0 + redshift) @ self.kernel
+        whole = self.at(redshift).sum(axis=(0, 1))[: len(lines)]
+        held = np.flatnonzero(lines > STANDS_OUT * whole)
+        return int(held[-1]) + 1 if len(held) else 0
 
     def cut(self, channels: slice) -> PlasmaTable:
         """Return the table of a run of channels."""
@@ -114,6 +128,12 @@ class PlasmaTable(NamedTuple):
             kernel=_reached(kernel),
         )
 
+    def merged(self, runs: Integers) -> PlasmaTable:
+        """Return the table of runs of channels, by their first ones; of what is exact alone."""
+        smooth = np.add.reduceat(self.smooth, runs, axis=-1, dtype=np.float64)
+        kernel = np.add.reduceat(self.kernel, runs[runs < self.kernel.shape[1]], axis=1)
+        return self._replace(smooth=smooth.astype(np.float32), kernel=kernel)
+
 
 def _reached(kernel: Floats) -> Floats:
     """Drop the channels at the end that nothing reaches."""
@@ -124,22 +144,22 @@ def _reached(kernel: Floats) -> Floats:
 @strict
 def photons_at(table: PlasmaTable, redshift: float) -> Floats:
     """Fill the model bins below the last line, shape (n_rows, 2 n_temperatures)."""
-    n_rows, n = len(table.energies) - 1, 2 * len(table.temperatures)
+    n_rows, n, stretch = len(table.energies) - 1, 2 * len(table.temperatures), 1.0 + redshift
     cumulative = table.cumulative.reshape(len(table.cumulative), n)
-    line_photons = table.line_photons.reshape(len(table.line_photons), n)
-    stretch = 1.0 + redshift
-    up_to = np.empty((n_rows + 1, n))
+    line_sums = table.line_sums.reshape(len(table.line_sums), n)
+    lines, photons = _lines_below(table, stretch), np.empty((n_rows, n))
+    up_to, below = np.empty(n), np.zeros(n)
     for e in range(n_rows + 1):
         k, t = _below(table, table.energies[e] * stretch)
+        low, high, line = cumulative[k], cumulative[k + 1], line_sums[lines[e]]
         for i in range(n):
-            up_to[e, i] = (1 - t) * cumulative[k, i] + t * cumulative[k + 1, i]
-    photons = up_to[1:] - up_to[:-1]
-    bins = _line_bins(table, stretch)
-    for k in range(len(bins)):
-        if 0 <= bins[k] < n_rows:
+            up_to[i] = ((1 - t) * low[i] + t * high[i] + line[i]) / stretch
+        if e > 0:
             for i in range(n):
-                photons[bins[k], i] += line_photons[k, i]
-    return photons / stretch
+                photons[e - 1, i] = up_to[i] - below[i]
+        for i in range(n):
+            below[i] = up_to[i]
+    return photons
 
 
 @strict
@@ -161,21 +181,22 @@ def fill_exact(
     node, weight, _ = cubic(position, table.smooth.shape[0])
     photons = photons_at(table, redshift)
     wanted = np.empty((2 * len(chosen), len(photons)))
-    for i in range(len(chosen)):
-        for part in range(2):
-            wanted[2 * i + part] = photons[:, 2 * chosen[i] + part]
+    for e in range(len(photons)):
+        for i in range(len(chosen)):
+            for part in range(2):
+                wanted[2 * i + part, e] = exposure * photons[e, 2 * chosen[i] + part]
     folded = np.dot(wanted, table.kernel)
+    for q in range(len(weight)):
+        weight[q] *= exposure
     for i in range(len(chosen)):
         for part in range(2):
-            row = counts[chosen[i], part]
+            row, lines = counts[chosen[i], part], folded[2 * i + part]
             a, b = table.smooth[node, chosen[i], part], table.smooth[node + 1, chosen[i], part]
             c, d = table.smooth[node + 2, chosen[i], part], table.smooth[node + 3, chosen[i], part]
             for k in range(len(row)):
                 row[k] = weight[0] * a[k] + weight[1] * b[k] + weight[2] * c[k] + weight[3] * d[k]
-            for k in range(table.kernel.shape[1]):
-                row[k] += folded[2 * i + part, k]
-            for k in range(len(row)):
-                row[k] *= exposure
+            for k in range(len(lines)):
+                row[k] += lines[k]
 
 
 @strict
@@ -193,10 +214,9 @@ def add_mix(
     models : ndarray, shape (n_redshifts, n_channels)
     """
     _add_smooth(table, amounts, redshifts, models[:, first:])
-    strength = line_strength(table, amounts)
     photons = np.empty((len(redshifts), len(table.energies) - 1))
     for k in range(len(redshifts)):
-        _mix_photons(table, amounts, strength, redshifts[k], photons[k])
+        _mix_photons(table, amounts, redshifts[k], photons[k])
     folded = np.dot(photons, table.kernel)
     for k in range(len(redshifts)):
         for c in range(folded.shape[1]):
@@ -232,29 +252,21 @@ def _mix(spectra: Singles, amounts: Floats, mixed: Floats) -> None:
 
 
 @strict
-def _mix_photons(
-    table: PlasmaTable, amounts: Floats, strength: Floats, redshift: float, photons: Floats
-) -> None:
-    """Fill the model bins below the last line with a mix whose lines are `strength`."""
-    n_rows, stretch = len(table.energies) - 1, 1.0 + redshift
-    below = 0.0
+def _mix_photons(table: PlasmaTable, amounts: Floats, redshift: float, photons: Floats) -> None:
+    """Fill the model bins below the last line with a mix of temperatures."""
+    n_rows, stretch, n = len(table.energies) - 1, 1.0 + redshift, amounts.size
+    cumulative = table.cumulative.reshape(len(table.cumulative), n)
+    line_sums = table.line_sums.reshape(len(table.line_sums), n)
+    mixed, wanted = amounts.reshape(n), np.flatnonzero(amounts)
+    lines, below = _lines_below(table, stretch), 0.0
     for e in range(n_rows + 1):
         k, t = _below(table, table.energies[e] * stretch)
-        value = 0.0
-        for i in range(len(amounts)):
-            for part in range(2):
-                if amounts[i, part] != 0:
-                    value += amounts[i, part] * (
-                        (1 - t) * table.cumulative[k, i, part]
-                        + t * table.cumulative[k + 1, i, part]
-                    )
+        low, high, line, value = cumulative[k], cumulative[k + 1], line_sums[lines[e]], 0.0
+        for i in wanted:
+            value += mixed[i] * ((1 - t) * low[i] + t * high[i] + line[i])
         if e > 0:
             photons[e - 1] = (value - below) / stretch
         below = value
-    bins = _line_bins(table, stretch)
-    for k in range(len(bins)):
-        if 0 <= bins[k] < n_rows:
-            photons[bins[k]] += strength[k] / stretch
 
 
 @strict
@@ -266,27 +278,14 @@ def _below(table: PlasmaTable, energy: float) -> tuple[int, float]:
 
 
 @strict
-def _line_bins(table: PlasmaTable, stretch: float) -> Integers:
-    """Return the model bin of every line, -1 below the first; after the last, their number."""
-    bins, e = np.empty(len(table.line_energy), dtype=np.int64), 0
-    for k in range(len(bins)):
-        energy = table.line_energy[k] / stretch
-        while e < len(table.energies) and table.energies[e] <= energy:
-            e += 1
-        bins[k] = e - 1
-    return bins
-
-
-@strict
-def line_strength(table: PlasmaTable, amounts: Floats) -> Floats:
-    """Return the photons of every tracked line in a mix of temperatures, shape (n_lines,)."""
-    strength = np.zeros(len(table.line_energy))
-    for i in range(len(amounts)):
-        for part in range(2):
-            if amounts[i, part] != 0:
-                for k in range(len(strength)):
-                    strength[k] += amounts[i, part] * table.line_photons[k, i, part]
-    return strength
+def _lines_below(table: PlasmaTable, stretch: float) -> Integers:
+    """Return how many lines are below every edge of the model bins, shape (n_rows + 1,)."""
+    below, k = np.empty(len(table.energies), dtype=np.int64), 0
+    for e in range(len(below)):
+        while k < len(table.line_energy) and table.line_energy[k] / stretch < table.energies[e]:
+            k += 1
+        below[e] = k
+    return below
 
 
 def plasma_table(
@@ -327,16 +326,30 @@ def plasma_table(
             return _fold_plasma(term, values, response, atomic_data, temperatures, redshifts)
         nominal = response.nominal
         table = plasma_table(term, values, nominal, atomic_data, temperatures, redshifts)
-        return table.corrected(response.correction)._asdict()
+        return _without_sums(table.corrected(response.correction))
 
     def whole() -> PlasmaTable:
-        return PlasmaTable(**response.kept(key, fold))
+        return _with_sums(response.kept(key, fold))
 
     if channels is None:
         return whole()
     cut_key = {**key, "channels": [channels.start, channels.stop]}
     # Kept as well: processes that fit then share the channels that they read, too.
-    return PlasmaTable(**response.kept(cut_key, lambda: whole().cut(channels)._asdict()))
+    return _with_sums(response.kept(cut_key, lambda: _without_sums(whole().cut(channels))))
+
+
+def _with_sums(arrays: Arrays) -> PlasmaTable:
+    """Return a table from what is kept of it."""
+    photons = arrays["line_photons"]
+    sums = np.zeros((len(photons) + 1, *photons.shape[1:]))
+    np.cumsum(photons, axis=0, out=sums[1:])
+    return PlasmaTable(**arrays, line_sums=sums)
+
+
+def _without_sums(table: PlasmaTable) -> Arrays:
+    arrays: Arrays = table._asdict()
+    del arrays["line_sums"]
+    return arrays
 
 
 def _fold_plasma(
@@ -365,24 +378,25 @@ def _fold_plasma(
             [plasma.parts(kT, z, energies[split:], lines=False) for kT in parts.temperatures]
         )
         smooth[i] = (photons.reshape(-1, len(matrix) - split) @ matrix[split:]).reshape(shape)
-    table = PlasmaTable(
-        temperatures=parts.temperatures,
-        smooth_grid=np.array([nodes[0], SMOOTH_STEP]),
-        search_grid=np.array([search[0], SEARCH_STEP]),
-        smooth=smooth,
-        searching=np.empty((len(search), *shape), dtype=np.float32),
-        line_energy=parts.line_energy,
-        line_photons=np.ascontiguousarray(np.moveaxis(parts.line_photons, -1, 0)),
-        grid=np.array([parts.edges[0], plasma.COARSE]),
-        cumulative=parts.cumulative,
-        energies=energies[: split + 1].copy(),
-        kernel=_reached(matrix[:split]),
-    )
+    arrays: Arrays = {
+        "temperatures": parts.temperatures,
+        "smooth_grid": np.array([nodes[0], SMOOTH_STEP]),
+        "search_grid": np.array([search[0], SEARCH_STEP]),
+        "smooth": smooth,
+        "searching": np.empty((len(search), *shape), dtype=np.float32),
+        "line_energy": parts.line_energy,
+        "line_photons": np.ascontiguousarray(np.moveaxis(parts.line_photons, -1, 0)),
+        "grid": np.array([parts.edges[0], plasma.COARSE]),
+        "cumulative": parts.cumulative,
+        "energies": energies[: split + 1].copy(),
+        "kernel": _reached(matrix[:split]),
+    }
+    table = _with_sums(arrays)
     offsets = (np.arange(AVERAGED) + 0.5) / AVERAGED - 0.5
     for i, z in enumerate(search):
         around = [table.at(z + offset * SEARCH_STEP) for offset in offsets]
         table.searching[i] = np.mean(around, axis=0)
-    return table._asdict()
+    return arrays
 
 
 def _redshift_nodes(low: float, high: float, step: float) -> Floats:

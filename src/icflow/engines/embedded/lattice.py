@@ -8,6 +8,7 @@ microsecond a point.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -61,19 +62,20 @@ class _Points(NamedTuple):
 class Lattice:
     """Ranks combinations of shape parameters by the C that the best norms give them."""
 
-    def __init__(self, model: Model, tables: Tables) -> None:
+    def __init__(self, model: Model, tables: Tables, every: int = 1) -> None:
+        """Lay the lattice out; of the temperatures of the tables, it holds one of `every`."""
         self.model, self.tables = model, tables
+        self.temperatures = temperatures = tables.temperatures[::every]
         self.sources = sources(tables.terms)
         self._norms_free = np.isin(self.sources[:, NORM], model.free)
         backgrounds = tables.terms[tables.terms[:, KIND] == BACKGROUND]
         self.background_rows, self.background_norms = backgrounds[:, TABLE], backgrounds[:, NORM]
-        n_t = len(tables.temperatures)
-        self.n_plasma = 2 * n_t * len(tables.plasma)
+        self.n_plasma = 2 * len(temperatures) * len(tables.plasma)
         # Slots: shape parameters that the lattice varies, each with its values.
         self.slots: dict[int, Floats] = {}
         for term in self.sources:
             if term[KIND] == PLASMA:
-                self._add_slot(term[FIRST], tables.temperatures)
+                self._add_slot(term[FIRST], temperatures)
                 self._add_slot(term[SECOND], np.array(ABUNDANCES))
             elif term[KIND] == CURVE:
                 _, n, first, step = tables.curves[term[TABLE]]
@@ -109,16 +111,35 @@ class Lattice:
         self, shapes: Shapes, data: Data, theta: Floats, number: int
     ) -> list[tuple[float, Floats]]:
         """Return (approximate C, starting point) pairs, best first."""
-        values = [v if not np.isnan(v[0]) else np.array([theta[p]]) for p, v in self.slots.items()]
-        gram, pull = self._normal_equations(shapes, data, theta)
+        return self.ranked_along(shapes, data, [theta], number)
+
+    def ranked_along(
+        self, shapes: Shapes, data: Data, thetas: Sequence[Floats], number: int
+    ) -> list[tuple[float, Floats]]:
+        """Return so many pairs for each of several redshifts, best first.
+
+        Parameters
+        ----------
+        shapes : Shapes
+            With as many redshifts; temperatures are those of the lattice.
+        thetas : sequence of ndarray
+            What is not searched, and the redshift, at each.
+        """
+        values = [
+            v if not np.isnan(v[0]) else np.array([thetas[0][p]]) for p, v in self.slots.items()
+        ]
         if self._points is None or any(np.isnan(v[0]) for v in self.slots.values()):
-            self._points = self._combinations(shapes, values)
+            self._points = self._combinations(values)
         points = self._points
-        scores, norms = _screen(gram, pull, points.rows, points.weights, self._held(theta))
-        order = np.argsort(scores, kind="stable")[: DEEPEST * number]
-        chosen = _distinct(order, points.combinations, self._images, number)
-        starts = self._starts(theta, points.values[chosen], norms[chosen])
-        return list(zip(scores[chosen].tolist(), starts, strict=True))
+        pairs: list[tuple[float, Floats]] = []
+        normal = self._normal_equations(shapes, data, thetas[0])
+        for theta, gram, pull in zip(thetas, *normal, strict=True):
+            scores, norms = _screen(gram, pull, points.rows, points.weights, self._held(theta))
+            order = np.argsort(scores, kind="stable")[: DEEPEST * number]
+            chosen = _distinct(order, points.combinations, self._images, number)
+            starts = self._starts(theta, points.values[chosen], norms[chosen])
+            pairs += zip(scores[chosen].tolist(), starts, strict=True)
+        return sorted(pairs, key=lambda pair: pair[0])
 
     def _held(self, theta: Floats) -> Floats:
         """Return the norms of the sources that are not free, NaN for those that are."""
@@ -128,31 +149,38 @@ class Lattice:
         """Return the quadratic approximation of C/2 in the norms of all source rows.
 
         Background factors are marginalised over their ranges.
+
+        Returns
+        -------
+        gram : ndarray, shape (n_redshifts, n_rows, n_rows)
+        pull : ndarray, shape (n_redshifts, n_rows)
         """
-        plasma = shapes.plasma.reshape(self.n_plasma, shapes.rows.shape[1])
-        rows = np.concatenate([plasma, shapes.rows]) if self.n_plasma else shapes.rows
+        n_z, (n_rows, n_bins) = len(shapes.plasma), shapes.rows.shape
+        rows = np.empty((n_z, self.n_plasma + n_rows, n_bins))
+        rows[:, : self.n_plasma] = shapes.plasma.reshape(n_z, self.n_plasma, n_bins)
+        rows[:, self.n_plasma :] = shapes.rows
+        b = self.n_plasma + self.background_rows
         if len(shapes.modules):
-            own = rows[self.n_plasma + self.background_rows]
-            rows = rows * factors(shapes, theta)
-            rows[self.n_plasma + self.background_rows] = own
+            own = rows[:, b]
+            rows *= factors(shapes, theta)
+            rows[:, b] = own
         window = np.ones(3) / 3
         counts, variance = net(data)
         weight = 1 / np.maximum(np.convolve(variance, window, mode="same"), 1 / 3)
-        weighted = rows * weight
-        gram = weighted @ rows.T
-        pull = weighted @ counts
-        b = self.n_plasma + self.background_rows
+        gram, pull = (rows * weight) @ rows.transpose(0, 2, 1), rows @ (weight * counts)
         if len(b) == 0:
             return gram, pull
         norms = self.background_norms
         middle = 0.5 * (self.model.lower[norms] + self.model.upper[norms])
         spread = (self.model.upper[norms] - self.model.lower[norms]) / np.sqrt(12)
-        pull = pull - gram[:, b] @ middle
-        precision = gram[np.ix_(b, b)] + np.diag(1 / np.maximum(spread, 1e-9) ** 2)
-        project = np.linalg.solve(precision, gram[b])
-        return gram - gram[:, b] @ project, pull - project.T @ pull[b]
+        beside = gram[:, b]
+        precision = beside[..., b] + np.diag(1 / np.maximum(spread, 1e-9) ** 2)
+        project = np.linalg.solve(precision, beside).transpose(0, 2, 1)
+        right = pull[:, b] - beside[..., b] @ middle
+        pull = pull - middle @ beside - (project @ right[..., None])[..., 0]
+        return gram - project @ beside, pull
 
-    def _combinations(self, shapes: Shapes, values: list[Floats]) -> _Points:
+    def _combinations(self, values: list[Floats]) -> _Points:
         """Return every lattice point."""
         sizes = [len(v) for v in values]
         # One point where there is nothing to vary.
@@ -163,7 +191,7 @@ class Lattice:
         n, m = len(combinations), len(self.sources)
         rows, weights = np.zeros((n, m, 2), dtype=np.int64), np.zeros((n, m, 2))
         weights[..., 0] = 1.0
-        temperatures = shapes.temperatures
+        temperatures = self.temperatures
         for s, term in enumerate(self.sources):
             kind, table = term[KIND], term[TABLE]
             if kind == ROW:

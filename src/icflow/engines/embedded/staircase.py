@@ -15,7 +15,7 @@ import numpy as np
 
 from icflow.compiled import jit, put, strict
 from icflow.engines.embedded.algebra import inverse
-from icflow.engines.embedded.folded import PlasmaTable, add_mix, line_strength
+from icflow.engines.embedded.folded import PlasmaTable, add_mix
 from icflow.engines.embedded.shapes import Box, Shapes, linearised
 from icflow.engines.embedded.tables import Part, Reach, Tables
 from icflow.statistic import FLOOR, Data, only, pulls, statistic, weights
@@ -101,7 +101,9 @@ def survey(
     reach = tables.reach[position]
     hops = _in_order(parts, reach, low, high)
     size = hops.photons * reach.rates[hops.row]
-    telling = hops.redshift[np.argsort(size, kind="stable")[::-1][:most]]
+    telling = hops.redshift
+    if len(size) > most:
+        telling = telling[np.argsort(size, kind="stable")[::-1][:most]]
     edges = np.unique(np.concatenate([[low, high], telling]))
     middle = 0.5 * (edges[1:] + edges[:-1])
     intervals = min(max(1, math.ceil((high - low) / NODES)), MOST_NODES)
@@ -181,20 +183,23 @@ def _hops(table: PlasmaTable, amounts: Floats, low: float, high: float) -> Hops:
     amounts : ndarray, shape (n_temperatures, 2)
         Norm times exposure of (A, B) at every temperature.
     """
-    edges, n_rows = table.energies, len(table.energies) - 1
-    first = np.searchsorted(edges, table.line_energy / (1 + high))
-    last = np.minimum(np.searchsorted(edges, table.line_energy / (1 + low)), n_rows)
-    strength = line_strength(table, amounts)
+    edges, photons_of = table.energies, table.line_photons
+    first = np.searchsorted(table.line_energy, edges * (1 + low), side="right")
+    last = np.searchsorted(table.line_energy, edges * (1 + high), side="right")
     n = 0
-    for line in range(len(first)):
-        n += max(last[line] - max(first[line], 1), 0)
+    for edge in range(1, len(edges) - 1):
+        n += last[edge] - first[edge]
     redshift, photons, row = np.empty(n), np.empty(n), np.empty(n, dtype=np.int64)
     k = 0
-    for line in range(len(first)):
-        for edge in range(max(first[line], 1), last[line]):
+    for edge in range(1, len(edges) - 1):
+        for line in range(first[edge], last[edge]):
             # From the bin above the edge to the one below it.
-            z = table.line_energy[line] / edges[edge] - 1
-            redshift[k], photons[k], row[k] = z, strength[line] / (1 + z), edge
+            z, strength = table.line_energy[line] / edges[edge] - 1, 0.0
+            for i in range(len(amounts)):
+                for part in range(2):
+                    if amounts[i, part] != 0:
+                        strength += amounts[i, part] * photons_of[line, i, part]
+            redshift[k], photons[k], row[k] = z, strength / (1 + z), edge
             k += 1
     return Hops(redshift, photons, row)
 
@@ -345,6 +350,10 @@ def _hop(reach: Reach, hops: Hops, h: int, sign: float, model: Floats) -> None:
 @jit
 def _fill(data: Data, model: Floats, binned: Floats) -> None:
     """Sum channels into bins."""
+    if len(binned) == len(model):
+        for c in range(len(model)):
+            binned[c] = max(model[c], FLOOR)
+        return
     for b in range(len(binned)):
         total = 0.0
         for c in range(data.starts[b], data.stops[b]):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -103,7 +105,7 @@ def bands(kernel: Floats) -> Integers:
 
 @dataclass(frozen=True)
 class Tables:
-    """What a model is folded into, in counts per channel for norm 1.
+    """What a model is folded into, in counts per channel, or run of channels, for norm 1.
 
     Attributes
     ----------
@@ -118,9 +120,11 @@ class Tables:
     exposures : ndarray, shape (n_modules,)
         Seconds: plasma tables hold rates, everything else counts.
     offsets : ndarray of int, shape (n_modules,)
-        The first channel of each module.
+        The first channel, or run, of each module.
     coarse : ndarray of int, shape (n_coarse,)
         First channel of each coarse bin.
+    runs : ndarray of int, shape (n_runs,)
+        First channel of each run of channels that stands as one; here, every channel.
     """
 
     terms: Integers
@@ -132,6 +136,7 @@ class Tables:
     exposures: Floats
     offsets: Integers
     coarse: Integers
+    runs: Integers
 
     @property
     def redshift_of(self) -> list[int]:
@@ -164,32 +169,80 @@ class Tables:
     def smooth(self) -> Shapes:
         """Return the shapes that are smooth in redshift, in coarse bins."""
         grid = self.plasma[0].modules[0].search_grid if self.plasma else np.zeros(2)
-        return self._shapes(self._coarse_rows, self._searching, grid, self._coarse_modules)
+        coarse = self.in_coarse_bins
+        return coarse._shapes(coarse.rows, self._searching, grid, coarse.modules)
+
+    @cached_property
+    def in_coarse_bins(self) -> Tables:
+        """The same in coarse bins."""
+        return self.merged(self.coarse)
+
+    @cached_property
+    def in_line_bins(self) -> Tables:
+        """The same in single channels where lines stand out, and in coarse bins elsewhere.
+
+        What differs between models that differ in where lines stand is as good as whole there.
+        """
+        ends = np.zeros(len(self.offsets), dtype=np.int64)
+        for modules, _ in self.plasma:
+            ends = np.maximum(ends, [table.lines_end for table in modules])
+        single = np.concatenate(
+            [first + np.arange(end) for first, end in zip(self.offsets, ends, strict=True)]
+        )
+        return self.merged(np.union1d(self.coarse, single))
+
+    def merged(self, runs: Integers) -> Tables:
+        """Return the tables of runs of channels, by the first channel of each: sums over these."""
+        ends = np.append(self.offsets, self.rows.shape[1])
+        own = [
+            runs[(first <= runs) & (runs < last)] - first for first, last in pairwise(ends.tolist())
+        ]
+        plasma = [
+            Plasma(tuple(t.merged(part) for t, part in zip(tables, own, strict=True)), redshift)
+            for tables, redshift in self.plasma
+        ]
+        modules = self.modules.copy()
+        modules[:, 0] = np.searchsorted(runs, modules[:, 0])
+        return replace(
+            self,
+            rows=_sums(self.rows, runs),
+            modules=modules,
+            plasma=plasma,
+            offsets=np.searchsorted(runs, self.offsets),
+            runs=runs,
+        )
 
     def touch(self, shapes: Shapes, theta: Floats, tangents: bool = True) -> Shapes:
         """Return shapes, exact or coarse, with what no table holds evaluated at `theta`."""
         if not self.direct.terms:
             return shapes
         rows = shapes.rows.copy()
+        runs = self.coarse if rows.shape[1] == len(self.coarse) else self.runs
         for row, values in self.direct.rows(theta, tangents).items():
-            rows[row] = values if rows.shape[1] == len(values) else self._sums(values)
+            rows[row] = _sums(values, runs)
         return shapes._replace(rows=rows, touching=theta.copy())
 
-    def coarsen(self, shapes: Shapes) -> Shapes:
-        """Return exact shapes in coarse bins."""
-        rows = self._sums(shapes.rows) if self.direct.terms else self._coarse_rows
-        return shapes._replace(
-            rows=rows, plasma=self._sums(shapes.plasma), modules=self._coarse_modules
-        )
+    def data(self, channels: Data, starts: Integers | None = None) -> Data:
+        """Return the counts of channels in bins, which are runs.
 
-    def coarse_data(self, channels: Data) -> Data:
-        """Return the counts of channels in coarse bins."""
-        counts, bins = self._sums(channels.counts), np.arange(len(self.coarse))
+        Parameters
+        ----------
+        starts : ndarray of int, optional
+            First channels of the bins that spectra are fitted in: bins are whole ones of these,
+            too, where single channels would tell more.
+        """
+        first = self.runs
+        if starts is not None:
+            begins = np.zeros(len(channels.counts), dtype=np.bool_)
+            begins[starts] = begins[first[self.offsets]] = True
+            first = first[begins[first]]
+        place, width = np.searchsorted(self.runs, first), np.append(first, len(channels.counts))
+        stops = np.append(place[1:], len(self.runs))
+        bins = Data(_sums(channels.counts, first), place, stops)
         if not len(channels.behind):
-            return Data(counts, bins, bins + 1)
-        width = np.diff(np.append(self.coarse, len(channels.counts)))
-        ratio = self._sums(channels.ratio) / width
-        return Data(counts, bins, bins + 1, self._sums(channels.behind), ratio)
+            return bins
+        ratio = _sums(channels.ratio, first) / np.diff(width)
+        return bins._replace(behind=_sums(channels.behind, first), ratio=ratio)
 
     def neighbourhood(self, theta: Floats) -> tuple[Integers, dict[int, tuple[float, float]]]:
         """Return the nodes of every temperature's cell and the two beside it.
@@ -200,18 +253,18 @@ class Tables:
         limits : dict
             By position of the temperature, the range that they span, keV.
         """
-        last, positions = len(self.temperatures) - 1, self._temperatures_of
-        cell = np.searchsorted(self.temperatures, theta[positions], side="right") - 1
-        low = np.maximum(np.minimum(cell, last - 1) - 1, 0)
-        high = np.minimum(np.maximum(cell, 0) + 2, last)
-        wanted = np.zeros(last + 1, dtype=np.bool_)
-        for first, final in zip(low.tolist(), high.tolist(), strict=True):
-            wanted[first : final + 1] = True
-        ends = zip(self.temperatures[low].tolist(), self.temperatures[high].tolist(), strict=True)
-        return np.flatnonzero(wanted), dict(zip(positions.tolist(), ends, strict=True))
+        nodes, limits = self.temperatures.tolist(), {}
+        wanted: set[int] = set()
+        last = len(nodes) - 1
+        for position in self.heat.tolist():
+            cell = bisect_right(nodes, theta[position]) - 1
+            low, high = max(min(cell, last - 1) - 1, 0), min(max(cell, 0) + 2, last)
+            wanted.update(range(low, high + 1))
+            limits[position] = nodes[low], nodes[high]
+        return np.array(sorted(wanted), dtype=np.int64), limits
 
     @cached_property
-    def _temperatures_of(self) -> Integers:
+    def heat(self) -> Integers:
         """The parameters that are temperatures of plasmas."""
         return np.unique(self.terms[self.terms[:, KIND] == PLASMA, FIRST])
 
@@ -223,17 +276,16 @@ class Tables:
         base : ndarray, shape (n_channels,)
         parts : list of Part
         """
-        model, parts = model_counts(shapes, theta), []
-        factor = factors(shapes, theta)
+        without, parts, factor = theta.copy(), [], factors(shapes, theta)
         for k, (tables, redshift) in enumerate(self.plasma):
             if redshift != position:
                 continue
+            plasma = (self.terms[:, KIND] == PLASMA) & (self.terms[:, TABLE] == k)
+            without[self.terms[plasma, NORM]] = 0.0
             amounts = self._amounts(k, shapes, theta)
-            nodes, kinds = np.nonzero(amounts)
-            model -= factor * (amounts[nodes, kinds] @ shapes.plasma[0, k, nodes, kinds])
             for table, first, exposure in zip(tables, self.offsets, self.exposures, strict=True):
                 parts.append(Part(table, amounts * (exposure * factor[first]), int(first)))
-        return model, parts
+        return model_counts(shapes, without), parts
 
     @cached_property
     def reach(self) -> dict[int, Reach]:
@@ -288,18 +340,12 @@ class Tables:
             parts.append(np.add.reduceat(tables, bins, axis=-1, dtype=np.float64) * exposure)
         return np.concatenate(parts, axis=-1)
 
-    @cached_property
-    def _coarse_rows(self) -> Floats:
-        return self._sums(self.rows)
 
-    @cached_property
-    def _coarse_modules(self) -> Integers:
-        modules = self.modules.copy()
-        modules[:, 0] = np.searchsorted(self.coarse, modules[:, 0])
-        return modules
-
-    def _sums(self, values: Floats) -> Floats:
-        return np.asarray(np.add.reduceat(values, self.coarse, axis=-1))
+def _sums(values: Floats, runs: Integers) -> Floats:
+    """Sum channels, the last axis of `values`, over runs."""
+    if len(runs) == values.shape[-1]:
+        return values
+    return np.asarray(np.add.reduceat(values, runs, axis=-1))
 
 
 # --- making them -------------------------------------------------------------------------
@@ -367,6 +413,7 @@ class _Builder:
             exposures=np.array([folding.exposure for folding in self.foldings]),
             offsets=self.selection.offsets,
             coarse=self.selection.coarse_bins(),
+            runs=np.arange(len(self.selection.channels)),
         )
 
     def _modules(self) -> Integers:

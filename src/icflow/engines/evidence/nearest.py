@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from icflow.compiled import jit, put
-from icflow.engines.embedded.descent import descend
+from icflow.engines.embedded.descent import ENOUGH, descend
 from icflow.engines.embedded.population import Population, at_redshift
 from icflow.engines.embedded.shapes import (
     NORM,
@@ -340,7 +340,7 @@ def _fits(
         here = put_wrong(at_redshift(shapes, nodes[i], together), wrong, i)
         put(theta[i], starts[i, 0])
         for k in range(starts.shape[1]):
-            end = descend(here, data, box, starts[i, k], MOST)
+            end = descend(here, data, box, starts[i, k], MOST, ENOUGH, math.inf)
             if end.cstat < cstat[i]:
                 put(theta[i], end.theta)
                 cstat[i] = end.cstat

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from icflow.engines.embedded.descent import Minimum, descend, descents
+from icflow.engines.embedded.descent import ENOUGH, Minimum, descend, descents
 from icflow.engines.embedded.shapes import (
     BACKGROUND,
     CURVE,
@@ -107,9 +107,24 @@ def test_the_compiled_and_the_plain_twin_agree() -> None:
     observed = data(shapes, THETA, 5)
     start = THETA * 1.05
     compiled = descents(shapes, observed, free, [start], 60)[0]
-    plain = Minimum(*descend.py_func(shapes, observed, free, start, 60))
+    plain = Minimum(*descend.py_func(shapes, observed, free, start, 60, ENOUGH, np.inf))
     assert plain.cstat == pytest.approx(compiled.cstat, abs=1e-7)
     np.testing.assert_allclose(plain.theta, compiled.theta, rtol=1e-4)
+
+
+def test_what_will_not_be_lowest_is_given_up() -> None:
+    shapes, free = problem(), box(0, 1, 3, 4, 5, 8)
+    observed = data(shapes, THETA, 5)
+    start = THETA * 1.05
+    # From a background that is held far too high, C cannot fall as low as from the truth.
+    far = THETA.copy()
+    far[7] = 4.0
+    whole = descents(shapes, observed, free, [start, far], 60)
+    rough = descents(shapes, observed, free, [start, far], 60, rough=True)
+    assert rough[0].cstat == pytest.approx(whole[0].cstat, abs=1e-2)
+    assert whole[1].cstat > whole[0].cstat + 100
+    assert not rough[1].converged and rough[1].iterations < whole[1].iterations
+    assert rough[1].cstat >= whole[1].cstat
 
 
 def test_a_bound_holds_a_parameter_and_the_rest_is_at_the_minimum() -> None:

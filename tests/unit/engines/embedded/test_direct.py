@@ -88,7 +88,7 @@ def test_tangents_touch_what_they_stand_for(engine: EmbeddedEngine, run: config.
         assert np.abs(along - exact).max() < 0.05 * np.abs(exact - here).max()
         np.testing.assert_allclose(along - here, 1e-6 * row, atol=1e-9 * np.abs(row).max())
     # In coarse bins stand the sums of the same.
-    coarse = tables.touch(tables.coarsen(shapes), theta)
+    coarse = tables.touch(tables.in_coarse_bins.exact(theta), theta)
     np.testing.assert_allclose(
         coarse.rows[1], np.add.reduceat(shapes.rows[1], tables.coarse), rtol=1e-12
     )

@@ -39,7 +39,7 @@ def plasmas(number: int) -> FitModel:
 
 def coarse(made: Lattice) -> tuple[Shapes, np.ndarray]:
     theta = np.where(np.isnan(made.model.start), 1.0, made.model.start)
-    return made.tables.coarsen(made.tables.exact(theta)), theta
+    return made.tables.in_coarse_bins.exact(theta), theta
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,29 @@ def test_a_point_of_the_lattice_is_found_again(two: Lattice) -> None:
     norms = start[[position["apec.norm"], position["apec_3.norm"]]]
     assert sorted(norms) == pytest.approx([0.3, 0.6], rel=0.05)
     assert len(others) == 5 and all(score <= other for other, _ in others)
+
+
+def test_several_redshifts_are_ranked_as_one_by_one(two: Lattice) -> None:
+    thinned = Lattice(two.model, two.tables, 2)
+    assert np.array_equal(thinned.temperatures, two.temperatures[::2])
+    shapes, theta = coarse(two)
+    counts = channels(np.round(model_counts(shapes, theta)))
+    shapes = shapes._replace(
+        plasma=np.concatenate([0.9 * shapes.plasma, shapes.plasma])[:, :, ::2],
+        temperatures=thinned.temperatures,
+    )
+    thetas = [two.model.start.copy(), two.model.start + 1.0]
+    together = thinned.ranked_along(shapes, counts, thetas, 2)
+    alone = [
+        pair
+        for node, at in enumerate(thetas)
+        for pair in thinned.ranked(
+            shapes._replace(plasma=shapes.plasma[node : node + 1]), counts, at, 2
+        )
+    ]
+    for one, other in zip(together, sorted(alone, key=lambda pair: pair[0]), strict=True):
+        assert one[0] == pytest.approx(other[0], rel=1e-9)
+        np.testing.assert_allclose(one[1], other[1], rtol=1e-6)
 
 
 def test_starts_are_no_neighbours_and_no_mirror_images(two: Lattice) -> None:

@@ -10,7 +10,7 @@ import pytest
 from icflow import config
 from icflow import settings as settings_of
 from icflow.engines.embedded.engine import EmbeddedEngine, Task
-from icflow.engines.embedded.redshift import RedshiftFitter
+from icflow.engines.embedded.redshift import RedshiftFitter, View
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_no_step_beside_the_best_is_lower(
     (position,) = task.fitter.redshifts
     theta = np.array([best.values[name] for name in task.model.names])
     around = [
-        task.fitter._on_step(data, theta, position, z + shift)
+        task.fitter._on_step(View(task.fitter.tables, data), theta, position, z + shift)
         for shift in np.linspace(-1e-3, 1e-3, 40)
     ]
     assert min(end.cstat for end in around) > best.cstat - 0.02

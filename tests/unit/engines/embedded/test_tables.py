@@ -13,6 +13,7 @@ from icflow.engines.embedded import folded
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.shapes import BACKGROUND, CURVE, PLASMA, ROW, model_counts
 from icflow.engines.embedded.tables import FOLLOWED, Tables, bands
+from icflow.statistic import channels
 
 MODEL = FitModel(
     expression="tbabs*(apec+apec+powerlaw+bremss)",
@@ -73,11 +74,48 @@ def test_tables_together_are_the_model(engine: EmbeddedEngine, run: config.Confi
     exact = engine.predict(MODEL.expression, VALUES | LINKED)[35:1959]
     found = model_counts(tables.exact(theta), theta)
     assert np.abs(found / exact - 1).max() < 1e-5
-    coarse = model_counts(tables.coarsen(tables.exact(theta)), theta)
-    np.testing.assert_allclose(coarse, np.add.reduceat(found, tables.coarse), rtol=1e-12)
+    coarse = model_counts(tables.in_coarse_bins.exact(theta), theta)
+    np.testing.assert_allclose(coarse, np.add.reduceat(found, tables.coarse), rtol=1e-7)
     # Smooth in redshift: the same on average, not in every bin.
     smooth = model_counts(tables.smooth(), theta)
     assert smooth.sum() == pytest.approx(coarse.sum(), rel=1e-3)
+
+
+def test_bins_are_single_channels_where_lines_are(
+    engine: EmbeddedEngine, run: config.Config
+) -> None:
+    tables, theta = at_values(engine, run)
+    merged = tables.in_line_bins
+    single = np.flatnonzero(np.diff(merged.runs) > 1)[0]
+    # Iron and nickel stand below 9 keV, and nothing above 13 keV.
+    assert 150 < single < 250 and len(merged.runs) < 600
+    assert set(tables.coarse) <= set(merged.runs.tolist())
+    exact = model_counts(tables.exact(theta), theta)
+    found = model_counts(merged.exact(theta), theta)
+    np.testing.assert_allclose(found, np.add.reduceat(exact, merged.runs), rtol=1e-7)
+
+
+def test_counts_stand_in_bins_that_both_tables_and_spectrum_have(
+    engine: EmbeddedEngine, run: config.Config
+) -> None:
+    tables, _ = at_values(engine, run)
+    merged, n = tables.in_line_bins, tables.rows.shape[1]
+    counts = np.random.default_rng(2).poisson(5.0, n).astype(float)
+    whole = merged.data(channels(counts))
+    np.testing.assert_array_equal(whole.counts, np.add.reduceat(counts, merged.runs))
+    assert whole.starts.tolist() == list(range(len(merged.runs)))
+    # Bins of three channels, which leave the first one out.
+    starts = np.arange(1, n, 3)
+    joined = merged.data(channels(counts), starts)
+    first = merged.runs[joined.starts]
+    assert first[0] == 0 and set(first[1:].tolist()) <= set(starts.tolist())
+    assert set(starts[starts < 150].tolist()) <= set(first.tolist())
+    np.testing.assert_array_equal(joined.starts[1:], joined.stops[:-1])
+    np.testing.assert_array_equal(joined.counts, np.add.reduceat(counts, first))
+    behind = channels(counts)._replace(behind=2 * counts, ratio=np.full(n, 2.5))
+    other = merged.data(behind, starts)
+    np.testing.assert_array_equal(other.behind, 2 * joined.counts)
+    np.testing.assert_allclose(other.ratio, 2.5)
 
 
 def test_modules_stand_side_by_side(
@@ -93,10 +131,10 @@ def test_modules_stand_side_by_side(
     background = sum(row[35:1959] for row in engine.backgrounds.values())
     np.testing.assert_allclose(both[n:], 0.33 * (single - background), rtol=1e-9)
     predicted = pair.predict(MODEL.expression, VALUES | LINKED)
-    channels = pair.selection(run.fits.energies).channels
-    assert np.abs(both / predicted[channels] - 1).max() < 1e-5
-    coarse = model_counts(tables.coarsen(tables.exact(theta)), theta)
-    np.testing.assert_allclose(coarse, np.add.reduceat(both, tables.coarse), rtol=1e-12)
+    chosen = pair.selection(run.fits.energies).channels
+    assert np.abs(both / predicted[chosen] - 1).max() < 1e-5
+    coarse = model_counts(tables.in_coarse_bins.exact(theta), theta)
+    np.testing.assert_allclose(coarse, np.add.reduceat(both, tables.coarse), rtol=1e-7)
 
 
 def test_a_mixture_is_put_together_again(pair: EmbeddedEngine, run: config.Config) -> None:
