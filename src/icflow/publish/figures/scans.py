@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -24,6 +25,9 @@ from icflow.typing import Floats
 if TYPE_CHECKING:
     from astropy.table import Table
 
+# Letters that fit below all columns of a matrix, and the longest line below one.
+LETTERS, LONGEST = 84, 14
+NO_BREAK = "\N{NO-BREAK SPACE}"
 # The numbers that are darkest and brightest in the panels of a matrix.
 MATRIX = {"bacc": (0.5, 1.0), "false_alarm": (0.5, 0.0)}
 # Ends of axes that are not left to the numbers.
@@ -197,13 +201,16 @@ def _matrix(settings: ScanSettings, table: Table) -> style.Figure:
         panel.set_yticks(range(len(names)), [settings.detectors[name].title for name in names])
         panel.set_title(TITLES[quantity])
         panel.tick_params(which="both", length=0)
-    axes[-1, 0].set_xticks(range(len(points)), [_wrapped(point.label) for point in points])
+    width = min(LETTERS // len(points), LONGEST)
+    axes[-1, 0].set_xticks(range(len(points)), [_wrapped(p.label, width) for p in points])
     axes[-1, 0].set_xlabel(settings.scan.title)
     return figure
 
 
-def _wrapped(label: str) -> str:
-    return "\n".join(textwrap.wrap(label, 14))
+def _wrapped(label: str, width: int) -> str:
+    """Break a label into lines, but no number from its unit."""
+    kept = re.sub(r"(?<=\d) ", NO_BREAK, label)
+    return "\n".join(textwrap.wrap(kept, width, break_long_words=False))
 
 
 # --- fluxes that are needed ---------------------------------------------------------
