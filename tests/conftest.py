@@ -37,14 +37,22 @@ def pytest_report_header() -> list[str]:
     ]
 
 
-# Files of tests that take longest, the longest first: what is short fills the gaps at the end.
-# They read the finished run at different times, which takes two minutes to make.
+# Files of tests that take longest, the longest first: what is short fills the gaps at the end. The
+# first makes the finished run, which takes a minute, and others read it later. Where nothing is
+# compiled yet, test_nearest.py takes longest.
 LONGEST = (
     "workflow/test_kills.py",
     "unit/engines/evidence/test_nearest.py",
     "project/test_benchmarks.py",
+    "unit/publish/test_figures.py",
+    "unit/observation/test_analysis.py",
     "workflow/test_wheel.py",
     "project/test_site.py",
+    "workflow/test_scans.py",
+    "workflow/test_reruns.py",
+    "workflow/test_two_modules.py",
+    "unit/networks/test_training.py",
+    "workflow/test_outputs.py",
     "fuzz/test_fits.py",
 )
 
