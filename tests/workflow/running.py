@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,8 @@ _CHANGING = re.compile(r"(logs|benchmarks)/|report\.html$|(.*/)?\.[^/]*$")
 
 
 # Runs are forked from a process that has imported Snakemake and the library already, and so are
-# their jobs. Those of test_kills.py, test_wheel.py and test_projects.py are processes of their own,
-# as everywhere else, and end with the same bytes.
+# their jobs. Jobs that test_kills.py kills, and all of test_wheel.py and test_projects.py, are
+# processes of their own, as everywhere else, and end with the same bytes.
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [
@@ -41,9 +43,13 @@ _FORKS.set_forkserver_preload(
 
 def _snakemake(arguments: Sequence[str], folder: Path, output: str, functions: str) -> None:
     """Run Snakemake in this process, which ends with it; what it says goes into a file."""
-    file = os.open(output, os.O_WRONLY)
+    file = os.open(output, os.O_WRONLY | os.O_CREAT)
     os.dup2(file, 1)
     os.dup2(file, 2)
+    # The leader of a group that can be killed. Whoever runs tests in the background has interrupts
+    # ignored, which children inherit.
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(folder)
     os.environ |= {"NO_COLOR": "1", "BASH_ENV": functions}
     sys.argv = ["snakemake", *arguments]
@@ -158,11 +164,19 @@ class Project:
             return process.returncode, output
         with tempfile.NamedTemporaryFile("r") as said:
             arguments = self._arguments(targets, change, options)
-            given = (arguments, self.folder, said.name, jobs.start())
-            fork = _FORKS.Process(target=_snakemake, args=given)
-            fork.start()
+            fork = self._fork(arguments, Path(said.name), jobs.start())
             fork.join()
             return int(fork.exitcode or 0), said.read()
+
+    def fork(self, target: str, output: Path) -> BaseProcess:
+        """Fork Snakemake as the leader of a group, its jobs processes of their own."""
+        return self._fork(self._arguments([target], None, ()), output, "")
+
+    def _fork(self, arguments: Sequence[str], output: Path, functions: str) -> BaseProcess:
+        given = (arguments, self.folder, str(output), functions)
+        fork = _FORKS.Process(target=_snakemake, args=given)
+        fork.start()
+        return fork
 
     def jobs(self, *targets: str, **how: Any) -> dict[str, int]:
         """Return how many jobs of each rule a dry run announces."""

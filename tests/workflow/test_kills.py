@@ -64,24 +64,24 @@ def kill_during(
     project: Project, victim: str, number: signal.Signals, subcommand: str, target: str
 ) -> str:
     """Start Snakemake and kill it, its group or its job in a stage; return what it said."""
-    process = project.start(target, around=("setsid",))
+    said = project.folder / "said.txt"
+    said.unlink(missing_ok=True)
+    process = project.fork(target, said)
     snakemake = psutil.Process(process.pid)
     job = None
-    while job is None and process.poll() is None:
-        time.sleep(0.01)
+    while job is None and process.is_alive():
+        time.sleep(0.05)
         job = find_job(snakemake, subcommand)
-    assert job is not None, f"no job {subcommand} ran: {process.communicate()[0]}"
+    assert job is not None, f"no job {subcommand} ran: {said.read_text()}"
     if victim == "snakemake":
         # Its jobs outlive it and go on beside those of the next one.
         snakemake.send_signal(number)
-        process.wait()
-        return ""
-    if victim == "group":
-        os.killpg(process.pid, number)
+    elif victim == "group":
+        os.killpg(snakemake.pid, number)
     else:
         job.send_signal(number)
-    output, _ = process.communicate()
-    return str(output)
+    process.join()
+    return said.read_text()
 
 
 def lose(project: Project) -> set[str]:
@@ -99,8 +99,6 @@ def test_killed_runs_go_on_and_end_with_the_same_bytes(finished: Project, copied
     lost = lose(copied)
     folders = {path.name for path in finished.results.iterdir() if path.is_dir()}
     assert {name.split("/")[0] for name in lost} >= folders - {"logs", "benchmarks"}
-    # Whoever runs these tests in the background has interrupts ignored, which children inherit.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     for victim, number, subcommand, target in KILLS:
         output = kill_during(copied, victim, number, subcommand, target)
         if victim == "job":
@@ -121,7 +119,7 @@ def test_two_runs_at_once_are_refused(fresh: Project) -> None:
     try:
         while find_job(psutil.Process(first.pid), "simulate") is None:
             assert first.poll() is None
-            time.sleep(0.01)
+            time.sleep(0.05)
         # Stopped, it is still running when the second one asks.
         os.kill(first.pid, signal.SIGSTOP)
         status, output = fresh.run(shard, "results/simulate/test_1T+IC/shard-0000.pha")
