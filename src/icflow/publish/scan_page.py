@@ -42,6 +42,8 @@ def run(config: Config, name: str, files: Sequence[str], results: Path, output: 
         If the scan has not been made.
     """
     settings, made = settings_of.scan(config, name), Layout(results).scan(name)
+    # Before files of the checkout change.
+    revision = provenance.git_revision() or UNRECORDED
     page, table, image = (output / f"{name}_scan.{suffix}" for suffix in ("md", "csv", "png"))
     # The figure checks that the table is of these detectors.
     draw_small(lambda: scans.draw(settings, made), image)
@@ -53,7 +55,7 @@ def run(config: Config, name: str, files: Sequence[str], results: Path, output: 
             title=settings.scan.title,
             name=name,
             options=options(files),
-            revision=provenance.git_revision() or UNRECORDED,
+            revision=revision,
             table=_read(made / "table.md"),
         ),
     )
