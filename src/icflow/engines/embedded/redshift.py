@@ -42,17 +42,19 @@ from icflow.typing import Floats
 SEARCH_EVERY, SCANNED, PER_NODE, ROUGH_STARTS = 4, 2, 2, 6
 RIVAL_ROUGH = 50.0  # in C: smooth minima that are followed are at most this much higher
 # Combinations of cells that are followed, for a lower step may wait for a higher minimum: how
-# much higher in C, how many.
-RIVAL, MOST_RIVALS = 5.0, 6
+# much higher in C, at first and later, and how many.
+RIVAL, LATER_RIVAL, MOST_RIVALS = 5.0, 2.0, 6
 # How far the staircase is surveyed to both sides: sigma, and limits.
 REACH, LEAST_REACH, MOST_REACH = 5.0, 0.002, 0.004
 MOST_HOPS, STEPS_TRIED = 240, 8
 # By how much a step may turn out lower than estimated, from elsewhere and from the best one.
 FIRST_ERROR, LATER_ERROR = 0.7, 0.2
+# Once so many steps are tried, by how much more than those.
+CALIBRATED, MISSED = 3, 0.1
 GAIN, ROUNDS = 0.002, 4  # a round that lowers C by less is the last; most rounds
 POOR, PROBES = 1.1, 10  # a fit with more C per bin is probed at so many redshifts
 # The last survey, in which every hop counts.
-FINE_REACH, FINE_STEPS, FINE_ERROR, ALL_HOPS = 0.0005, 6, 0.02, 10**6
+FINE_REACH, FINE_STEPS, ALL_HOPS = 0.0005, 4, 10**6
 # The survey behind the error of the redshift: hops, and the reach beyond which there is no error.
 SPREAD_HOPS, MOST_SPREAD = 100, 0.2
 STRATA = 16  # redshifts at which the likelihood is averaged over all else: a power of two
@@ -170,7 +172,8 @@ class RedshiftFitter(Fitter):
                 minima = self._settled(view.data, shapes, best)
                 best = minima[0]
                 tried += minima
-            rivals = [best, *self._others(coarse, best.theta)]
+            within = RIVAL if number == 0 else LATER_RIVAL
+            rivals = [best, *self._others(coarse, best.theta, within)]
             error = FIRST_ERROR if number == 0 else LATER_ERROR
             ends = self._down_stairs(view, shapes, rivals, reach, error)
             end = min([best, *ends], key=by_cstat)
@@ -186,11 +189,11 @@ class RedshiftFitter(Fitter):
         tried += self._fine(view, shapes, best)
         return replace(outcome, best=min(tried, key=by_cstat))
 
-    def _others(self, coarse: Data, theta: Floats) -> list[Minimum]:
+    def _others(self, coarse: Data, theta: Floats, within: float) -> list[Minimum]:
         """Return the minima in coarse bins of other combinations of temperature cells."""
         blurred = self.tables.in_coarse_bins.exact(theta)
         (here,) = self._descend(blurred, coarse, self.others, [theta])
-        rivals = self._rivals(coarse, blurred, here, RIVAL, MOST_RIVALS)
+        rivals = self._rivals(coarse, blurred, here, within, MOST_RIVALS)
         return [rival for rival in rivals if abs(rival.cstat - here.cstat) > AGREE]
 
     def _probe(self, view: View, best: Minimum, reach: float) -> list[Minimum]:
@@ -215,7 +218,7 @@ class RedshiftFitter(Fitter):
         for position in self.redshifts:
             stairs = self._survey(view, shapes, best.theta, position, FINE_REACH, ALL_HOPS)
             for i in np.argsort(stairs.cstat, kind="stable")[:FINE_STEPS]:
-                if stairs.cstat[i] < best.cstat + FINE_ERROR:
+                if stairs.cstat[i] < best.cstat:
                     ends.append(self._on_step(view, best.theta, position, stairs.middle[i]))
                     best = min(best, ends[-1], key=by_cstat)
         return ends
@@ -235,7 +238,7 @@ class RedshiftFitter(Fitter):
         mean. The steps that promise the lowest C, whichever rival they belong
         to, are descended to.
         """
-        lowest, ends = rivals[0], []
+        lowest, ends, missed = rivals[0], [], []
         for position in self.redshifts:
             steps: list[tuple[float, float, Floats]] = []
             for rival in rivals:
@@ -248,6 +251,10 @@ class RedshiftFitter(Fitter):
                     break
                 ends.append(self._on_step(view, theta, position, z))
                 lowest = min(lowest, ends[-1], key=by_cstat)
+                missed.append(ends[-1].cstat - estimate)
+                if len(missed) >= CALIBRATED:
+                    # Estimates are off by about as much on all steps.
+                    error = min(error, MISSED - min(missed))
         return ends
 
     def _survey(

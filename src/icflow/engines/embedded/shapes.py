@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from icflow.compiled import inner, jit, put
+from icflow.compiled import inner, jit
 from icflow.statistic import Data, fill_bins, metric
 from icflow.typing import Floats, Integers
 
@@ -131,22 +131,16 @@ def _ends_of_cell(plasma: Floats, table: int, cell: int, place: float, scratch: 
     scratch : ndarray, shape (6, n_channels)
         0 to 3 are filled: A and B at the lower temperature, A and B at the upper one.
     """
-    n_z = len(plasma)
-    if n_z > 1:
-        node, weight, _ = cubic(place, n_z)
+    node, weight, _ = cubic(place, len(plasma))
     for i in range(2):
         for part in range(2):
             target = scratch[2 * i + part]
-            if n_z == 1:
-                put(target, plasma[0, table, cell + i, part])
-            else:
-                a, b = plasma[node, table, cell + i, part], plasma[node + 1, table, cell + i, part]
-                c = plasma[node + 2, table, cell + i, part]
-                d = plasma[node + 3, table, cell + i, part]
-                for k in range(len(target)):
-                    target[k] = (
-                        weight[0] * a[k] + weight[1] * b[k] + weight[2] * c[k] + weight[3] * d[k]
-                    )
+            a, b = plasma[node, table, cell + i, part], plasma[node + 1, table, cell + i, part]
+            c, d = plasma[node + 2, table, cell + i, part], plasma[node + 3, table, cell + i, part]
+            for k in range(len(target)):
+                target[k] = (
+                    weight[0] * a[k] + weight[1] * b[k] + weight[2] * c[k] + weight[3] * d[k]
+                )
 
 
 @jit
@@ -180,23 +174,28 @@ def _add_plasma(
     table, (first, spacing) = term[TABLE], shapes.redshifts
     low, high = shapes.temperatures[cell], shapes.temperatures[cell + 1]
     share, place = (kT - low) / (high - low), (z - first) / spacing
-    _ends_of_cell(shapes.plasma, table, cell, place, scratch)
+    if len(shapes.plasma) == 1:
+        cool, cool_metals = shapes.plasma[0, table, cell, 0], shapes.plasma[0, table, cell, 1]
+        hot, hot_metals = shapes.plasma[0, table, cell + 1, 0], shapes.plasma[0, table, cell + 1, 1]
+    else:
+        _ends_of_cell(shapes.plasma, table, cell, place, scratch)
+        cool, cool_metals, hot, hot_metals = scratch[0], scratch[1], scratch[2], scratch[3]
     shape = scratch[4]
     for k in range(len(model)):
-        cool = scratch[0, k] + Z * scratch[1, k]
-        hot = scratch[2, k] + Z * scratch[3, k]
-        shape[k] = (1 - share) * cool + share * hot
+        below = cool[k] + Z * cool_metals[k]
+        above = hot[k] + Z * hot_metals[k]
+        shape[k] = (1 - share) * below + share * above
         model[k] += norm * shape[k]
     if slot[term[NORM]] >= 0:
         _add(slopes[slot[term[NORM]]], 1.0, shape)
     if slot[term[FIRST]] >= 0:
         row, factor = slopes[slot[term[FIRST]]], norm / (high - low)
         for k in range(len(model)):
-            row[k] += factor * (scratch[2, k] - scratch[0, k] + Z * (scratch[3, k] - scratch[1, k]))
+            row[k] += factor * (hot[k] - cool[k] + Z * (hot_metals[k] - cool_metals[k]))
     if slot[term[SECOND]] >= 0:
         row = slopes[slot[term[SECOND]]]
         for k in range(len(model)):
-            row[k] += norm * ((1 - share) * scratch[1, k] + share * scratch[3, k])
+            row[k] += norm * ((1 - share) * cool_metals[k] + share * hot_metals[k])
     if len(shapes.plasma) > 1 and slot[term[THIRD]] >= 0:
         _slope_in_redshift(shapes.plasma, table, cell, place, share, Z, scratch[5])
         _add(slopes[slot[term[THIRD]]], norm / spacing, scratch[5])

@@ -126,8 +126,12 @@ def _models(base: Floats, parts: list[Part], nodes: Floats) -> Floats:
 def _in_order(parts: list[Part], reach: Reach, low: float, high: float) -> Hops:
     """Return the hops of several tables in order."""
     every = [_hops(part.table, part.amounts, low, high) for part in parts]
-    redshift, photons = (np.concatenate([hops[i] for hops in every]) for i in range(2))
-    row = np.concatenate([hops.row + first for hops, first in zip(every, reach.first, strict=True)])
+    for hops, first in zip(every, reach.first.tolist(), strict=True):
+        hops.row[:] += first
+    together = every[0]
+    if len(every) > 1:
+        together = Hops(*(np.concatenate(part) for part in zip(*every, strict=True)))
+    redshift, photons, row = together
     order = np.argsort(redshift, kind="stable")
     return Hops(redshift[order], photons[order], row[order])
 
@@ -183,18 +187,22 @@ def _hops(table: PlasmaTable, amounts: Floats, low: float, high: float) -> Hops:
     amounts : ndarray, shape (n_temperatures, 2)
         Norm times exposure of (A, B) at every temperature.
     """
-    edges, photons_of = table.energies, table.line_photons
-    first = np.searchsorted(table.line_energy, edges * (1 + low), side="right")
-    last = np.searchsorted(table.line_energy, edges * (1 + high), side="right")
-    n = 0
+    edges, lines, photons_of = table.energies, table.line_energy, table.line_photons
+    first, last = np.zeros(len(edges), dtype=np.int64), np.zeros(len(edges), dtype=np.int64)
+    n, below, above = 0, 0, 0
     for edge in range(1, len(edges) - 1):
-        n += last[edge] - first[edge]
+        while below < len(lines) and lines[below] <= edges[edge] * (1 + low):
+            below += 1
+        while above < len(lines) and lines[above] <= edges[edge] * (1 + high):
+            above += 1
+        first[edge], last[edge] = below, above
+        n += above - below
     redshift, photons, row = np.empty(n), np.empty(n), np.empty(n, dtype=np.int64)
     k = 0
     for edge in range(1, len(edges) - 1):
         for line in range(first[edge], last[edge]):
             # From the bin above the edge to the one below it.
-            z, strength = table.line_energy[line] / edges[edge] - 1, 0.0
+            z, strength = lines[line] / edges[edge] - 1, 0.0
             for i in range(len(amounts)):
                 for part in range(2):
                     if amounts[i, part] != 0:
