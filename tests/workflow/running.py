@@ -33,12 +33,12 @@ _CHANGING = re.compile(r"(logs|benchmarks)/|report\.html$|(.*/)?\.[^/]*$")
 # their jobs. Jobs that test_kills.py kills, and all of test_wheel.py and test_projects.py, are
 # processes of their own, as everywhere else, and end with the same bytes.
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(
-    [
-        *("snakemake.cli", "snakemake.api", "icflow.checks", "icflow.provenance"),
-        *("icflow.settings", "icflow.detection.detectors", "icflow.publish.figures.registry"),
-    ]
-)
+_IMPORTED = """
+snakemake.cli snakemake.api snakemake.profiles snakemake.report.html_reporter snakemake.storage
+filelock pandas requests smart_open icflow.checks icflow.provenance icflow.settings
+icflow.detection.detectors icflow.publish.figures.registry
+"""
+_FORKS.set_forkserver_preload(_IMPORTED.split())
 
 
 def _snakemake(arguments: Sequence[str], folder: Path, output: str, functions: str) -> None:
