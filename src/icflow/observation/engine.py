@@ -210,10 +210,11 @@ class ObservedEngine:
             telling.counts = counts[0]
         if self.systematics is None:
             return telling
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
+            if number > 0:
+                (fit,) = telling.fit(model)
             telling.told = told(telling, model, fit)
             telling.engine = self.nominal.corrected(telling.told.likeliest)
-            (fit,) = telling.fit(model)
         return telling
 
     def calibrated_as(self, joint: ObservedEngine) -> Self:
