@@ -36,7 +36,7 @@ SEARCH_STEP = 0.005
 AVERAGED = 8  # redshifts that a node of the searching table averages over
 # Nodes along a curve are added until halving their spacing changes the rates by less than this.
 CURVE_TOLERANCE = 1e-6
-CURVE_NODES = (17, 33, 65, 129, 257, 513)
+CURVE_NODES = (17, 33, 65, 129, 257, 513, 1025)
 CURVE_PROBES = 4
 TOGETHER = 32  # models that are folded at once
 STANDS_OUT = 3e-4  # lines that hold less than this fraction of the counts of a channel do not
@@ -467,6 +467,7 @@ def curve_table(
         "term": [c.definition.name for c in (*term.factors, term.additive)],
         "fixed": dict(values),
         "varying": list(varying),
+        "nodes": CURVE_NODES,
         "responses": [response.key for response in responses],
         "library": library.version(),
         "atomic_data": atomic_data.model_dump(exclude={"folder"}),

@@ -26,6 +26,12 @@ def test_a_smooth_curve_is_tabulated_to_its_tolerance() -> None:
     np.testing.assert_allclose(table.nodes[-1], x**-3.0, rtol=1e-12)
 
 
+def test_the_index_of_a_power_law_has_a_table_between_the_limits_of_xspec() -> None:
+    x = np.geomspace(3, 79, 30)
+    table = folded.sampled(lambda indices: x ** -np.array(indices)[:, None], -3.0, 10.0)
+    assert table is not None
+
+
 def test_what_is_not_smooth_has_no_table() -> None:
     x = np.linspace(1, 10, 30)
 
