@@ -158,7 +158,7 @@ def test_exact_odds_know_what_is_wrong(
     root: Path, rmf_path: Path, arf_path: Path, atomdb: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(root / "benchmarks")
-    ceiling = module(root, "ceiling.py")
+    ceiling, likelihoods = module(root, "ceiling.py"), importlib.import_module("likelihoods")
     instrument = Instrument(
         rmf=str(rmf_path), arf=str(arf_path), exposure=1e6,
         background=str(root / "resources/background/nustar_fpma.yaml"),
@@ -182,7 +182,7 @@ def test_exact_odds_know_what_is_wrong(
     optics, rest, theta = own.records.seen(redshift)
     for name, position in population.model.position.items():
         theta[position] = truth[name][0] if name in truth else theta[position]
-    seen = ceiling.Seen(
+    seen = likelihoods.Seen(
         optics, rest, own.records.area, own.records.tilt, own.sampled, own.bounded, own.scattered,
         own.spreads, own.records.gain,
     )  # fmt: skip
@@ -195,7 +195,7 @@ def test_exact_odds_know_what_is_wrong(
     ]
     x = np.concatenate([theta[own.bounded], 1 + np.array([*backgrounds, gain, *area])])
     model, rows = np.empty(len(starts)), np.empty((len(own.sampled) + len(x), len(starts)))
-    ceiling.fill(seen, theta, x, model, rows)
+    likelihoods.fill(seen, theta, x, model, rows)
     (simulator,) = engine._simulators(source.expression, source.parameters)
     values = {name: float(column[0]) for name, column in truth.items()}
     true = simulator.observed(values)[population.selection.channels]
@@ -207,7 +207,7 @@ def test_exact_odds_know_what_is_wrong(
         step[place] = 1e-4 * max(abs(x[place]), 1e-3)
         ends = np.empty((2, len(starts)))
         for end, sign in zip(ends, (1, -1), strict=True):
-            ceiling.fill(seen, theta, x + sign * step, end, rows.copy())
+            likelihoods.fill(seen, theta, x + sign * step, end, rows.copy())
         slope = (ends[0] - ends[1]) / (2 * step[place])
         assert rows[len(own.sampled) + place] == pytest.approx(slope, rel=2e-3, abs=1e-3)
     assert log["1T+IC"] - log["2T"] > -3
