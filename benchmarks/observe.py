@@ -147,13 +147,9 @@ def observed(
     return engine(case == WRONG), counts.astype(np.int64), truth
 
 
-def told_by(used: ObservedEngine, counts: NDArray[np.int64]) -> ObservedEngine:
-    """Return an engine that an observation has told what is wrong with it, if anything is."""
-    if used.systematics is None:
-        return used
-    both = model_of("2T+IC")
-    (fit,) = used.fit(both, counts)
-    return used.telling(both, fit, counts)
+def settling(used: ObservedEngine, counts: NDArray[np.int64]) -> ObservedEngine:
+    """Return an engine for an observation that settles what is wrong with it, if anything is."""
+    return used.settling(model_of("2T+IC"), counts)
 
 
 @functools.cache
@@ -176,13 +172,13 @@ def limits_of(scenario: str, index: int, case: str = PLAIN) -> dict[str, tuple[b
     """
     used, counts, truth = observed(scenario, index, case)
     norm = truth["powerlaw.norm"]
-    used = told_by(used, counts)
+    used = settling(used, counts)
     found = {}
     for name in MODELS_OF[case][scenario]:
         model = model_of(name)
-        (fit,) = used.fit(model, counts)
-        (there,) = used.fit(model, counts, {"powerlaw.norm": np.array([norm])})
-        profile = observed_fits.Profile(used, model, "powerlaw.norm", counts)
+        (fit,) = used.fit(model)
+        (there,) = used.fit(model, None, {"powerlaw.norm": np.array([norm])})
+        profile = observed_fits.Profile(used, model, "powerlaw.norm")
         draws = Draws(SEED, f"limits/{scenario}/{index}")
         rise, _ = profile.upper_rises(fit, SIMULATIONS, draws)
         distance = there.cstat - fit.cstat
@@ -203,12 +199,12 @@ def false_alarms_of(index: int, case: str = PLAIN) -> dict[str, tuple[float, int
     used, counts, _ = observed("2T", index, case)
     chosen, roles = settings().observe, ("2T", "1T+IC", "2T+IC")
     models = {role: model_of(role) for role in roles}
-    used = told_by(used, counts)
-    fits = {role: used.fit(model, counts)[0] for role, model in models.items()}
+    used = settling(used, counts)
+    fits = {role: used.fit(model)[0] for role, model in models.items()}
     error = fits["2T+IC"].errors["powerlaw.norm"]
     faint = error if 0 < error < 1e-2 else FAINT
     fitter = Fitter(used, chosen, models, "powerlaw.norm", faint)
-    spectra = {OBSERVED: fitter.fit(counts)}
+    spectra = {OBSERVED: fitter.fit(used.counts[None])}
     for name in ("2T", "1T+IC"):
         key = f"{SEED}/{index}/{name}"
         model = models[name]
@@ -226,7 +222,7 @@ def false_alarms_of(index: int, case: str = PLAIN) -> dict[str, tuple[float, int
         for detector, score in scores.items()
     }
     replicated = spectra[REPLICAS].fits["2T"]
-    return found | {"goodness": (goodness(fits["2T"], replicated, used.told), 1 + len(replicated))}
+    return found | {"goodness": (goodness(fits["2T"], replicated), 1 + len(replicated))}
 
 
 def check_of(kind: str, shift: float, index: int) -> tuple[float, float]:

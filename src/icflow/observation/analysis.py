@@ -174,7 +174,7 @@ class Analysis:
         if self.observe.systematics is not None:
             both = self.models[self.observe.both]
             self.fit_if_right = observed_fits.best_fit(self.engine, self.observe.both, both)
-            self.engine = self.engine.telling(both, self.fit_if_right)
+            self.engine = self.engine.settling(both)
         self.fits = observed_fits.best_fits(self.engine, self.models)
 
     def _find_intervals(self) -> None:
@@ -209,7 +209,7 @@ class Analysis:
         model = self.models[min(names, key=lambda name: self.fits[name].cstat)]
         for module in self.modules:
             engine = observed_fits.engine_for(self.settings, [module])
-            if self.engine.told is not None:
+            if self.engine.settles:
                 engine = engine.calibrated_as(self.engine)
             (fit,) = engine.fit(model)
             checks = [observed_fits.check_given(engine, model, fit, kind) for kind in CHECKED]
@@ -226,7 +226,7 @@ class Analysis:
             fits = self.spectra[REPLICAS].fits[name]
         else:
             fits = self.engine.fit(model, counts)
-        self.goodness[name] = goodness(self.fits[name], fits, self.engine.told)
+        self.goodness[name] = goodness(self.fits[name], fits)
         if name in (observe.thermal, observe.with_ic):
             draws = self._draws(name)
             truth = allowed(self.engine, model, counts, fits, self._priors(name), draws)

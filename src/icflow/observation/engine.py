@@ -13,13 +13,13 @@ import numpy as np
 from icflow.config import AtomicData, FitControl, FitModel, Free, Module, Systematics
 from icflow.engines.base import BACKGROUND, FitResult
 from icflow.engines.embedded.calibration import check_within
+from icflow.engines.embedded.deviations import NOTHING_WRONG, deviates_in, measured, settled
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.folding import FACTOR, Behind, Groups, term_photons
 from icflow.models.expression import parse
 from icflow.models.priors import Prior
 from icflow.models.scenario import complete
 from icflow.models.systematics import Deviates
-from icflow.observation.deviations import Told, told
 from icflow.ogip.bins import Binned, binned, bins_of_counts, used_channels
 from icflow.ogip.observation import SpectrumFiles, observed_groups
 from icflow.ogip.response import FROM_ZERO, Rmf
@@ -32,8 +32,10 @@ from icflow.typing import Booleans, Counts, DrawnCounts, Floats
 FROM_FILE = f"{BACKGROUND}file"
 # Spectra are simulated with what a background spectrum says on average over so many counts.
 SMOOTH = 20
-# How often a spectrum is asked what is wrong with it, each time from what it has told before.
-ROUNDS = 2
+# Deviates that slopes are taken over, to both sides. These are right about there: an observed
+# spectrum is fitted again with those where its deviates are, if that is farther away, but not
+# without end.
+STEP, CLOSE, ROUNDS = 0.05, 0.3, 6
 
 
 class ObservedEngine:
@@ -54,19 +56,18 @@ class ObservedEngine:
 
     Attributes
     ----------
-    told : Told or None
-        What the observed spectrum says about that, once it is asked (`telling`).
     companions : list of Module
         What each spectrum is folded with.
     nominal : EmbeddedEngine
         For the modules of the observation, by the files: simulates spectra.
     engine : EmbeddedEngine
-        The same with the likeliest calibration and background, once these are told: fits spectra.
+        Fits spectra: the same, or one that settles what is wrong with each (`settling`).
     n_channels : int
         Of all spectra, background spectra left out.
     counts : ndarray of int, shape (n_channels,) or (2 n_channels,)
         The observed counts, and those of the background spectra: 0 where a
-        spectrum has none, left out if none has.
+        spectrum has none, left out if none has. Behind these the measurements of
+        the deviates that are settled.
     behind : ndarray, shape (n_channels,)
         Expected counts of the background spectra, as spectra are simulated
         with; empty without.
@@ -90,7 +91,6 @@ class ObservedEngine:
     ) -> None:
         self.companions = [_companions(module, systematics) for module in modules]
         self.systematics = systematics
-        self.told: Told | None = None
         engine = EmbeddedEngine(self.companions, atomic_data, control.energies)
         self.control, self.n_channels = control, engine.n_channels
         responses = [folding.response.rmf for folding in engine.foldings]
@@ -140,14 +140,22 @@ class ObservedEngine:
         """
         spectra = self.counts[None] if counts is None else counts
         frozen, behind = frozen or {}, None
+        n, last, beside = self.n_channels, self._n_recorded, len(self.engine.deviations)
+        sources = np.hstack([spectra[:, :n], spectra[:, last : last + beside]])
+        bins = n + np.arange(beside)
+        starts, stops = self.groups
+        groups = np.append(starts, bins), np.append(stops, bins + 1)
         if len(self.behind):
-            behind = Behind(spectra[:, self.n_channels :], self.ratio)
-        sources = spectra[:, : self.n_channels]
-        return list(
-            self.engine.fit(
-                model, self.control, sources, frozen, tuple(frozen), self.groups, behind
-            )
-        )
+            none = np.zeros((len(spectra), beside), dtype=spectra.dtype)
+            others = np.hstack([spectra[:, n:last], none])
+            behind = Behind(others, np.append(self.ratio, np.zeros(beside)))
+        fits = self.engine.fit(model, self.control, sources, frozen, tuple(frozen), groups, behind)
+        return [settled(fit, beside) for fit in fits]
+
+    @property
+    def _n_recorded(self) -> int:
+        """Number of channels of all spectra, background spectra included."""
+        return self.n_channels + len(self.behind)
 
     def components(self, model: FitModel, values: Mapping[str, float]) -> dict[str, Floats]:
         """Return the expected counts per channel of every term and background component.
@@ -159,10 +167,12 @@ class ObservedEngine:
         values : mapping
             Every parameter, as a fit returns them.
         """
-        known = {*parse(model.expression).parameters, *self.engine.factors}
+        wrong = deviates_in(values)
+        engine = self.nominal.corrected(self.wrong(values)) if wrong else self.engine
+        known = {*parse(model.expression).parameters, *engine.factors}
         own = {name: value for name, value in values.items() if name in known}
-        parts = self.engine.components_of(model.expression, own)
-        for name, row in self.engine.backgrounds.items():
+        parts = engine.components_of(model.expression, own)
+        for name, row in engine.backgrounds.items():
             component = BACKGROUND + name.rpartition(".")[2]
             part = row * values[BACKGROUND + name]
             parts[component] = parts[component] + part if component in parts else part
@@ -188,34 +198,52 @@ class ObservedEngine:
     def right(self) -> ObservedEngine:
         """Return an engine for spectra that nothing is wrong with: simulated, and fitted."""
         right = copy.copy(self)
-        right.systematics = right.told = None
+        right.systematics = None
         right.engine = self.nominal
         return right
 
-    def telling(self, model: FitModel, fit: FitResult, counts: Counts | None = None) -> Self:
-        """Return an engine that has been told by the observed spectrum what is wrong with it.
+    def settling(self, model: FitModel, counts: Counts | None = None) -> Self:
+        """Return an engine that settles what is wrong with each spectrum that it fits.
 
-        It fits spectra with the likeliest calibration and background, and simulates spectra as
-        wrong as they may be.
+        It is made for the observed spectrum, and treats those that are simulated alike: their
+        deviates are measured as those of the observed one are, with a standard error of 1, and all
+        that is free minimises C and the squares of the distances from what was measured. For the
+        observed spectrum that is 0; for a simulated one it is drawn about its truth.
 
         Parameters
         ----------
-        model, fit : FitModel and FitResult
-            What the observed spectrum is made of: whatever this leaves open, the spectrum says.
+        model : FitModel
+            What the observed spectrum is made of; slopes are taken about its fit.
         counts : ndarray of int, shape (1, n_channels), optional
             By default the observed spectrum; behind it, its background spectrum.
         """
-        telling = copy.copy(self)
+        settling = copy.copy(self)
         if counts is not None:
-            telling.counts = counts[0]
+            settling.counts = counts[0]
         if self.systematics is None:
-            return telling
-        for number in range(ROUNDS):
-            if number > 0:
-                (fit,) = telling.fit(model)
-            telling.told = told(telling, model, fit)
-            telling.engine = self.nominal.corrected(telling.told.likeliest)
-        return telling
+            return settling
+        recorded = settling.counts[: self._n_recorded]
+        at = dict.fromkeys(self.nominal.deviates, 0.0)
+        (fit,) = settling.fit(model)
+        for _ in range(ROUNDS):
+            slopes = self._slopes(model, fit.values, at)
+            settling.engine = self.nominal.settling(at, slopes)
+            settling.counts = np.append(recorded, measured(np.zeros(len(slopes))).astype(np.int64))
+            (fit,) = settling.fit(model)
+            found = self.wrong(fit.values)
+            if fit.status != "ok" or all(abs(found[name] - at[name]) < CLOSE for name in at):
+                break
+            at = found
+        return settling
+
+    def _slopes(
+        self, model: FitModel, values: Mapping[str, float], at: Mapping[str, float]
+    ) -> dict[str, Floats]:
+        """Return by how much each deviate changes what is expected, of those that do."""
+        moved = [{**at, name: at[name] + step} for name in at for step in (-STEP, STEP)]
+        rows = np.array(list(self.wrong_each(model, [values] * len(moved), moved)))
+        slopes = (rows[1::2] - rows[::2]) / (2 * STEP)
+        return {name: slope for name, slope in zip(at, slopes, strict=True) if slope.any()}
 
     def calibrated_as(self, joint: ObservedEngine) -> Self:
         """Return the engine, fitting with the responses and backgrounds of a joint one."""
@@ -223,12 +251,17 @@ class ObservedEngine:
         calibrated = copy.copy(self)
         calibrated.engine = copy.copy(joint.engine)
         calibrated.engine.foldings = tuple(f for f in joint.engine.foldings if f.name in names)
+        calibrated.engine.deviations = NOTHING_WRONG
         return calibrated
 
-    def deviates(self, seed: int, key: str, row: int) -> Deviates | dict[str, float]:
-        """Return what is drawn for what is wrong with a simulated spectrum."""
-        standard = Deviates(seed, key, row)
-        return standard if self.told is None else self.told.drawn(standard)
+    @property
+    def settles(self) -> bool:
+        """Whether fits settle what is wrong."""
+        return len(self.engine.deviations) > 0
+
+    def wrong(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Return all deviates, of the parameters of a fit that has settled some."""
+        return dict.fromkeys(self.nominal.deviates, 0.0) | deviates_in(values)
 
     def drawing(self, factor: Prior) -> EmbeddedEngine:
         """Return the engine of its modules with a prior of the factors between them."""
@@ -250,13 +283,15 @@ class ObservedEngine:
         ----------
         deviates : sequence of Deviates, or of their values by name
             One for each spectrum, which what is wrong with it is drawn from, if there are
-            systematics.
+            systematics. Those that are settled are measured, too.
         """
         if self.systematics is not None:
             # What background spectra say is not the instrument's, so nothing is wrong with it.
             rest = self._behind_sources if len(self.behind) else 0.0
-            for total in self.wrong_each(model, values, deviates):
-                yield self._with_behind(total + rest)
+            wrong = self.wrong_each(model, values, deviates)
+            for total, own in zip(wrong, deviates, strict=True):
+                truth = np.array([own[name] for name in self.engine.deviations.at])
+                yield np.append(self._with_behind(total + rest), measured(truth))
             return
         settings = complete(parse(model.expression), model.parameters, "parameters")
         backgrounds = self.engine.backgrounds
@@ -335,7 +370,7 @@ class ObservedEngine:
         """Counts of background spectra in a bin that has one, on average; infinite without."""
         if not self.ratio.any():
             return math.inf
-        held = self.counts[self.n_channels :][self.used_channels()].sum()
+        held = self.counts[self.n_channels : self._n_recorded][self.used_channels()].sum()
         return float(held / np.count_nonzero(self.ratio))
 
     @cached_property

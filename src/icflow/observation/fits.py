@@ -25,9 +25,6 @@ INTERVAL_90, THREE_SIGMA = 2.7055, 9.0
 RISES = {"68": 1.0, "90": INTERVAL_90, "3_sigma": THREE_SIGMA}
 UPPER_90 = 1.6424
 TAIL_90 = 0.1
-# Rises of C up to values that are tried beyond, where calibration and background are wrong, for as
-# long as the last one is hidden.
-BEYOND = tuple(10.0 ** (1 + step / 2) for step in range(20))
 # Limits are not drawn closer to the best value than this.
 LEAST_SIGMAS = 0.3
 
@@ -224,7 +221,7 @@ class Profile:
         fit : FitResult
             With the parameter free.
         number, draws
-            As for `rises`.
+            As for `upper_rises`.
         """
         intervals = {name: self.interval(fit, delta) for name, delta in RISES.items()}
         rises = dict(zip(("90", "3_sigma"), self.upper_rises(fit, number, draws), strict=True))
@@ -235,26 +232,6 @@ class Profile:
     def upper_rises(self, fit: FitResult, number: int, draws: Draws) -> tuple[float, float]:
         """Return by how much C rises up to the one-sided 90 % and 3 sigma upper limits.
 
-        They are those of the limit by Wilks' theorem. What is wrong with calibration and
-        background can hide more; so values beyond are tried too, where there is something wrong,
-        and a limit lies between the highest that spectra like the observed one hide as often as it
-        may be wrong, and the next.
-        """
-        _, highest = self.engine.range_of(self.model, self.name)
-        _, value = self.interval(fit, UPPER_90)
-        tried, hidden = [UPPER_90], [self.rises(value, number, draws)]
-        for beyond in BEYOND if self.engine.systematics is not None else ():
-            if value >= highest or hidden[-1][1] < tried[-1]:
-                break
-            _, value = self.interval(fit, beyond)
-            tried.append(beyond)
-            hidden.append(self.rises(value, number, draws))
-        at_90, at_3_sigma = zip(*hidden, strict=True)
-        return last_hidden(tried, at_90), last_hidden(tried, at_3_sigma)
-
-    def rises(self, limit: float, number: int, draws: Draws) -> tuple[float, float]:
-        """Return by how much C rises up to the one-sided 90 % and 3 sigma upper limits.
-
         Near a limit of the parameter, or where backgrounds end on theirs, Wilks'
         theorem does not hold. So spectra are simulated with the parameter at the
         limit by the theorem, and all else as fitted then. In them the best value
@@ -262,21 +239,20 @@ class Profile:
 
         Parameters
         ----------
-        limit : float
-            The 90 % upper limit by Wilks' theorem.
+        fit : FitResult
+            With the parameter free.
         number : int
             Simulated spectra.
         """
+        _, limit = self.interval(fit, UPPER_90)
         (at_limit,) = self.engine.fit(self.model, self.counts, {self.name: np.array([limit])})
         simulated = replicas(self.engine, self.model, at_limit, number, draws)
         roots = self._signed_roots(limit, simulated)
-        tail, middle = (float(q) for q in np.quantile(roots, (TAIL_90, 0.5)))
-        sigmas = max(-tail, LEAST_SIGMAS)
-        # Too few are simulated to see the tail beyond: it is taken for that of a normal
-        # distribution, as wide as the noise makes it, or what is wrong, if that is more.
-        width = 1.0 if self.engine.systematics is None else (middle - tail) / math.sqrt(UPPER_90)
+        sigmas = max(-float(np.quantile(roots, TAIL_90)), LEAST_SIGMAS)
+        # Too few are simulated to see the tail beyond; it is taken for that of a normal
+        # distribution.
         beyond = math.sqrt(THREE_SIGMA) - math.sqrt(UPPER_90)
-        return sigmas**2, (sigmas + beyond * max(width, 1.0)) ** 2
+        return sigmas**2, (sigmas + beyond) ** 2
 
     def _signed_roots(self, truth: float, simulated: Counts) -> Floats:
         """Return by how many sigma, square roots of the rise of C, best values exceed the truth.
@@ -297,25 +273,6 @@ class Profile:
                 if best.status == there.status == "ok"
             ]
         )
-
-
-def last_hidden(tried: Sequence[float], hidden: Sequence[float]) -> float:
-    """Return the rise of C up to the highest value that is still hidden.
-
-    Parameters
-    ----------
-    tried, hidden : sequence of float
-        By how much C of the observed spectrum rises up to each value that was tried, the first
-        one that by Wilks' theorem; and up to which rise spectra simulated there hide it.
-    """
-    pairs = list(zip(tried, hidden, strict=True))
-    last = max((n for n, (rise, up_to) in enumerate(pairs) if rise <= up_to), default=None)
-    if last is None or last + 1 == len(tried):
-        return hidden[last or 0]
-    # In sigma both are nearly straight lines.
-    (low, high), (above, below) = np.sqrt(tried[last : last + 2]), np.sqrt(hidden[last : last + 2])
-    share = (above - low) / (above - low + high - below)
-    return float((low + share * (high - low)) ** 2)
 
 
 def intervals_90(

@@ -292,7 +292,7 @@ def _parameter_rows(summary: Mapping[str, Any]) -> list[list[str]]:
         if entry["free"] and not is_background(name)
     )
     names = sorted(free, key=lambda name: order.index(name) if name in order else len(order))
-    rows = [["Best fits", words.interval_level(summary).removesuffix(" alone"), *models]]
+    rows = [["Best fits", "90 %", *models]]
     for name in names:
         component, _, kind = name.rpartition(".")
         entries = [summary["fits"][model]["parameters"].get(name) for model in models]
@@ -339,12 +339,12 @@ def _flux_lines(summary: Mapping[str, Any]) -> list[str]:
         low, high = (end / unit for end in flux["interval_90"])
         lines.append(
             f"IC flux {_band(flux)} in {model}:  {flux['value'] / unit:.2f} "
-            f"({low:.2f} to {high:.2f}, {words.interval_level(summary)}),  "
+            f"({low:.2f} to {high:.2f}, 90 %),  "
             f"{_below(flux, unit)}   {_power(unit)} {BAND_UNIT}"
         )
         if summary["systematics"] is not None and model == summary["ic_flux"]["model"]:
             without = summary["systematics"]["without"]
-            right = "with the likeliest calibration; if calibration and background were right"
+            right = "if calibration and background were right"
             lines.append(f"  {right}:  {_below(without, unit)}")
     field = summary["magnetic_field"]
     if field is not None:

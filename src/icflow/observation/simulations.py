@@ -10,7 +10,7 @@ import numpy as np
 from icflow.config import FitModel, Observe
 from icflow.engines.base import FitResult
 from icflow.models.priors import Prior
-from icflow.observation.deviations import Told
+from icflow.models.systematics import Deviates
 from icflow.observation.engine import ObservedEngine, draw_counts
 from icflow.seeds import of_spectrum
 from icflow.settings import SourceSettings
@@ -130,7 +130,7 @@ def replicas(
     return draws.of(engine.expected(model, fit.values), number)
 
 
-def goodness(fit: FitResult, fits: Sequence[FitResult], told: Told | None = None) -> float:
+def goodness(fit: FitResult, fits: Sequence[FitResult]) -> float:
     """Return the fraction of replicas that fit no better than the observed spectrum.
 
     The observed spectrum counts as one of them, so it is never 0. Where all
@@ -142,16 +142,13 @@ def goodness(fit: FitResult, fits: Sequence[FitResult], told: Told | None = None
     ----------
     fit, fits : FitResult and sequence of FitResult
         Of the observed spectrum and of the replicas.
-    told : Told, optional
-        What they are fitted with, if the observed spectrum has told it.
     """
-    observed = fit.cstat if told is None else fit.cstat + told.fitted
-    worse = sum(not replica.cstat < observed for replica in fits)
+    worse = sum(not replica.cstat < fit.cstat for replica in fits)
     cstat = cstat_of(fits)
     if not worse and cstat.std() > 0:
         from scipy.special import stdtr
 
-        excess = (observed - cstat.mean()) / cstat.std(ddof=1)
+        excess = (fit.cstat - cstat.mean()) / cstat.std(ddof=1)
         chance = float(stdtr(len(fits) - 1, -excess / np.sqrt(1 + 1 / len(fits))))
         if chance < UNFIT:
             return min(chance, 1 / (1 + len(fits)))
@@ -191,8 +188,14 @@ def allowed(
 def draw_each(
     engine: ObservedEngine, model: FitModel, truth: Sequence[Mapping[str, float]], draws: Draws
 ) -> DrawnCounts:
-    """Draw one spectrum for each set of parameters."""
-    deviates = [engine.deviates(draws.seed, draws.key, row) for row in range(len(truth))]
+    """Draw one spectrum for each set of parameters.
+
+    What is wrong with it is among these where fits have settled it, and drawn as given elsewhere.
+    """
+    deviates: list[Deviates | dict[str, float]] = [
+        engine.wrong(own) if engine.settles else Deviates(draws.seed, draws.key, row)
+        for row, own in enumerate(truth)
+    ]
     return draws.of(list(engine.expected_each(model, truth, deviates)), len(truth))
 
 

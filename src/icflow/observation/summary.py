@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from icflow.engines.embedded.deviations import DEVIATE, deviates_in
 from icflow.models import inverse_compton
 from icflow.models.expression import parse
 from icflow.observation import words
@@ -82,17 +83,20 @@ def _flux(analysis: Analysis, name: str) -> dict[str, Any]:
 def _systematics(analysis: Analysis) -> dict[str, Any] | None:
     """Return what is wrong with calibration and background, and limits of IC if nothing were.
 
-    ``likeliest`` is what fits have in them, in the standard deviations that are given.
+    ``likeliest`` is what the fit of the model with both has settled, in the standard deviations
+    that are given.
     """
     systematics, limits = analysis.observe.systematics, analysis.limits_if_right
-    told = analysis.engine.told
-    if systematics is None or limits is None or told is None:
+    if systematics is None or limits is None:
         return None
-    scale = analysis.flux_per_norm(analysis.observe.both)
-    errors = zip(told.likeliest.items(), told.errors.tolist(), strict=True)
+    scale, fit = analysis.flux_per_norm(analysis.observe.both), analysis.fits[analysis.observe.both]
+    errors = deviates_in(fit.errors)
     return {
         "given": systematics.model_dump(mode="json", exclude_none=True),
-        "likeliest": {name: {"value": x, "error": error} for (name, x), error in errors},
+        "likeliest": {
+            name: {"value": value, "error": finite(errors[name])}
+            for name, value in deviates_in(fit.values).items()
+        },
         "without": {f"upper_limit_{level}": limit * scale for level, limit in limits.upper.items()},
     }
 
@@ -143,6 +147,7 @@ def _fit(analysis: Analysis, name: str) -> dict[str, Any]:
                 "at_limit": parameter in fit.at_bound,
             }
             for parameter, value in fit.values.items()
+            if not parameter.startswith(DEVIATE)
         },
     }
 

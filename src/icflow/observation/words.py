@@ -41,7 +41,7 @@ def verdict(summary: Mapping[str, Any]) -> str:
         return (
             f"Inverse Compton emission is detected in {name}: only {chance} of simulated {thermal} "
             f"spectra look as much like it; its {band} flux is {value / unit:.2f} ({ends}, "
-            f"{interval_level(summary)}) × {power(unit)} erg/cm²/s{_detecting(summary)}"
+            f"90 %) × {power(unit)} erg/cm²/s{_detecting(summary)}"
         )
     if summary["false_alarm"] < HINT:
         opening = f"Inverse Compton emission is possible in {name}, but not established"
@@ -79,26 +79,19 @@ def _detecting(summary: Mapping[str, Any]) -> str:
 
 
 def calibrated(summary: Mapping[str, Any]) -> list[str]:
-    """Say what fits have in them of what is wrong with the instrument, where the spectrum says."""
+    """Say what a fit has settled of what is wrong with the instrument, where the spectrum says."""
     if summary["systematics"] is None:
         return []
     likeliest = summary["systematics"]["likeliest"].items()
     known = [
         f"{name} {own['value']:.2f} ± {own['error']:.2f}"
         for name, own in likeliest
-        if own["error"] < TELLING
+        if own["error"] is not None and own["error"] < TELLING
     ]
-    text = "all fits have the likeliest calibration and background in them"
-    return (
-        [f"{text}: {', '.join(known)} standard deviations of observe.systematics"]
-        if known
-        else [text]
-    )
-
-
-def interval_level(summary: Mapping[str, Any]) -> str:
-    """Return the level of two-sided intervals, and what they leave out."""
-    return "90 %" if summary["systematics"] is None else "90 %, noise alone"
+    text = "every fit settles calibration and background with its spectrum"
+    model = summary["ic_flux"]["model"]
+    found = f"{text}; that of {model} finds {', '.join(known)} standard deviations"
+    return [f"{found} of observe.systematics" if known else text]
 
 
 def warnings(summary: Mapping[str, Any]) -> list[str]:

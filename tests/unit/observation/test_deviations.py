@@ -1,4 +1,4 @@
-"""What an observed spectrum says about what is wrong with it."""
+"""What is wrong with spectra, as fits settle it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 from observed_example import example, working_in
 
 from icflow import settings as settings_of
-from icflow.config import FitModel, Systematics
+from icflow.config import FitModel, Free, Systematics
+from icflow.engines.embedded.deviations import DEVIATE, MANY, MEASURED, deviates_in
 from icflow.models.scenario import at_source
-from icflow.models.systematics import Deviates
-from icflow.observation.deviations import Told, _Search, deviances
 from icflow.observation.engine import ObservedEngine, draw_counts
 from icflow.observation.simulations import Draws, allowed, draw_each, replicas
 from icflow.ogip.observation import SpectrumFiles, read_observation
-from icflow.statistic import Data, statistic
+from icflow.statistic import Data, binned, statistic
+from icflow.typing import Counts
 
 WRONG = Systematics.model_validate(
     {
@@ -59,107 +59,164 @@ def engine(folder: Path) -> ObservedEngine:
     return engine_of(files())
 
 
+def drawn(engine: ObservedEngine, off: dict[str, float]) -> Counts:
+    """A spectrum with IC that is wrong by some deviates."""
+    model = model_of("1T+IC")
+    (fit,) = engine.fit(model)
+    deviates = dict.fromkeys(engine.nominal.deviates, 0.0) | off
+    values = fit.values | {"powerlaw.norm": 2e-3}
+    (expected,) = engine.expected_each(model, [values], [deviates])
+    return draw_counts(expected, 5, "wrong", [0]).astype(np.int64)
+
+
 @pytest.fixture(scope="module")
 def wrong(engine: ObservedEngine) -> ObservedEngine:
     """The engine of a spectrum that is wrong by `OFF`."""
-    model = model_of("1T+IC")
-    (fit,) = engine.fit(model)
-    deviates = dict.fromkeys(engine.nominal.deviates, 0.0) | OFF
-    values = fit.values | {"powerlaw.norm": 2e-3}
-    (expected,) = engine.expected_each(model, [values], [deviates])
-    counts = draw_counts(expected, 5, "wrong", [0]).astype(np.int64)
-    both = model_of("2T+IC")
-    (best,) = engine.fit(both, counts)
-    return engine.telling(both, best, counts)
-
-
-def test_squares_sum_to_the_statistic() -> None:
-    counts, model = np.array([0.0, 4.0, 9.0, 300.0]), np.array([1.5, 6.0, 7.0, 300.0])
-    bins = np.arange(4)
-    plain = Data(counts, bins, bins + 1)
-    roots = deviances(plain, model)
-    assert np.sum(roots**2) == pytest.approx(statistic(plain, model))
-    assert np.all(np.sign(roots)[:3] == [1, 1, -1]) and roots[3] == pytest.approx(0, abs=1e-6)
-    behind = Data(counts, bins, bins + 1, np.array([8.0, 0.0, 3.0, 40.0]), np.array([4, 4, 0, 2.0]))
-    # Of a bin without a background spectrum, its counts do not matter.
-    held = behind._replace(behind=np.array([8.0, 0.0, 0.0, 40.0]))
-    assert np.sum(deviances(behind, model) ** 2) == pytest.approx(statistic(held, model))
-
-
-@pytest.mark.parametrize("behind", [False, True])
-def test_the_search_starts_from_the_fit(behind: bool, engine: ObservedEngine) -> None:
-    own = engine
-    if behind:
-        module = files()
-        spectrum = replace(module.spectrum, backscal=4 * np.asarray(module.spectrum.backscal))
-        described = WRONG.model_copy(update={"background": 0.0})
-        own = engine_of(replace(module, background=None, behind=spectrum), described)
-    model = model_of("1T+IC")
-    (fit,) = own.fit(model)
-    names = own.nominal.deviates
-    search = _Search(own, model, fit)
-    rows = search.residuals(np.zeros((1, len(fit.free) + len(names))))
-    # Tables of spectra that are drawn and of fits are close, not equal.
-    assert np.sum(rows**2) == pytest.approx(fit.cstat, abs=1.5)
+    return engine.settling(model_of("2T+IC"), drawn(engine, OFF))
 
 
 def test_a_spectrum_tells_how_wrong_it_is(engine: ObservedEngine, wrong: ObservedEngine) -> None:
-    told = wrong.told
-    assert told is not None
-    errors = np.sqrt(np.diag(told.root @ told.root.T))
-    offset = list(told.names).index("gain.offset")
-    assert abs(told.mean[offset] - OFF["gain.offset"]) < 4 * errors[offset]
-    assert errors[offset] < 0.1, "60 eV is far more than such a spectrum leaves open"
-    assert np.all(errors <= 1 + 1e-9) and np.all(np.abs(told.mean) < 3)
-    # What nothing but the norm of a free background can take up stays unknown.
-    assert errors[list(told.names).index("background.aperture")] > 0.5
-    assert wrong.right().told is None and engine.told is None
-
-
-def test_fits_have_the_likeliest_calibration(wrong: ObservedEngine) -> None:
-    model, told = model_of("1T+IC"), wrong.told
-    assert told is not None
-    (fit,) = wrong.fit(model, wrong.counts[None])
-    (as_if_right,) = wrong.right().fit(model, wrong.counts[None])
-    assert fit.cstat < fit.dof + 4 * np.sqrt(2 * fit.dof) < as_if_right.cstat - 100
-    # What is fitted is what is there, and a search from there has nowhere to go.
+    model, k = model_of("1T+IC"), len(wrong.engine.deviations)
+    (fit,) = wrong.fit(model)
+    found, errors = deviates_in(fit.values), deviates_in(fit.errors)
+    # A slope of the energy scale that is not said to be wrong is not settled.
+    assert list(found) == [name for name in engine.nominal.deviates if name != "gain.slope"]
+    assert abs(found["gain.offset"] - OFF["gain.offset"]) < 4 * errors["gain.offset"] < 0.4
+    assert all(0 < error <= 1 + 1e-9 for error in errors.values())
+    # What the norm of the source can take up stays as it was measured elsewhere.
+    assert errors["area.0"] > 0.5 and errors["background.aperture"] < 0.9
     assert fit.values["powerlaw.norm"] == pytest.approx(2e-3, abs=4 * fit.errors["powerlaw.norm"])
-    (there,) = wrong.wrong_each(model, [fit.values], [told.likeliest])
-    expected = wrong.expected(model, fit.values)
+    # Deviates are neither parameters nor bins, and background norms are no more than they say.
+    assert fit.bins == wrong.n_bins and fit.dof == fit.bins - len(fit.free)
+    assert fit.covariance.shape == (len(fit.free),) * 2 and MEASURED not in fit.values
+    assert not [name for name in fit.free if name.startswith(DEVIATE)]
+    assert fit.values["background.aperture"] == 1.0 and "background.lines" in fit.free
+    (as_if_right,) = wrong.right().fit(model)
+    assert fit.cstat < fit.dof + 4 * np.sqrt(2 * fit.dof) < as_if_right.cstat - 100
+    assert (engine.settles, wrong.settles, wrong.right().settles) == (False, True, False)
+    assert wrong.counts[-k:].tolist() == [MANY] * k
+
+
+def test_the_statistic_counts_how_far_deviates_are_from_what_was_measured(
+    wrong: ObservedEngine,
+) -> None:
+    model = model_of("1T+IC")
+    (fit,) = wrong.fit(model)
+    off = np.array(list(deviates_in(fit.values).values()))
+    (there,) = wrong.expected_each(model, [fit.values], [wrong.wrong(fit.values)])
+    data = Data(wrong.source_counts.astype(float), *wrong.groups)
+    own = statistic(
+        data._replace(counts=binned(data, data.counts)), binned(data, there[: -len(off)])
+    )
+    # Tables of spectra that are drawn and of fits are close, not equal.
+    assert fit.cstat == pytest.approx(own + off @ off, abs=1.5)
+    np.testing.assert_allclose(there[-len(off) :], MANY + np.sqrt(MANY) * off)
     used = wrong.used_channels()
-    np.testing.assert_allclose(expected[used], there[used], rtol=1e-5)
-    search = _Search(wrong, model, fit)
-    at_start = np.sum(search.residuals(search._start[None]) ** 2)
-    assert at_start == pytest.approx(fit.cstat + told.mean @ told.mean, abs=1.5)
-    assert np.sum(search.residuals(search.minimum()[None]) ** 2) > at_start - 3
+    expected = wrong.expected(model, fit.values)[: wrong.n_channels]
+    np.testing.assert_allclose(expected[used], there[: wrong.n_channels][used], rtol=1e-5)
+
+
+def test_the_minimum_is_that_of_all_that_is_free(wrong: ObservedEngine) -> None:
+    model = model_of("1T+IC")
+    (fit,) = wrong.fit(model)
+    (expected,) = wrong.expected_each(model, [fit.values], [wrong.wrong(fit.values)])
+    # What is expected there is fitted there, deviates included, wherever tables are right about.
+    (there,) = wrong.fit(model, np.rint(expected).astype(np.int64)[None])
+    for name, value in deviates_in(fit.values).items():
+        assert there.values[DEVIATE + name] == pytest.approx(value, abs=0.1)
+    assert there.cstat < 30
+    # A deviate that is measured to be elsewhere is fitted there, if the spectrum says little.
+    counts = wrong.counts.copy()
+    place = list(wrong.engine.deviations.at).index("area.0")
+    counts[place - len(wrong.engine.deviations)] += 2 * round(MANY**0.5)
+    (moved,) = wrong.fit(model, counts[None])
+    error = fit.errors["deviate.area.0"]
+    change = moved.values["deviate.area.0"] - fit.values["deviate.area.0"]
+    assert change == pytest.approx(2 * error**2, abs=0.3)
+    assert moved.cstat == pytest.approx(fit.cstat, abs=10)
+
+
+@pytest.mark.parametrize("offset", [-2.5, 3.0])
+def test_a_scale_that_is_far_off_is_found(engine: ObservedEngine, offset: float) -> None:
+    counts = drawn(engine, {"gain.offset": offset})
+    far = engine.settling(model_of("2T+IC"), counts)
+    (fit,) = far.fit(model_of("1T+IC"))
+    assert fit.values["deviate.gain.offset"] == pytest.approx(offset, abs=0.15)
+    assert fit.cstat < fit.dof + 4 * np.sqrt(2 * fit.dof) + offset**2
+
+
+@pytest.mark.parametrize(
+    ("name", "limits"), [("apec.Redshift", [0.02, 0.07]), ("TBabs.nH", [0.0, 5.0])]
+)
+def test_whatever_is_free_is_settled_together(
+    wrong: ObservedEngine, name: str, limits: list[float]
+) -> None:
+    model = model_of("1T+IC")
+    (fit,) = wrong.fit(model)
+    parameters = {**model.parameters, name: Free(free=limits)}
+    if name == "TBabs.nH":
+        # Where there are no tables, nothing but a start leads to the cell of a temperature.
+        parameters = {
+            own: setting.model_copy(update={"start": fit.values[own]})
+            if isinstance(setting, Free)
+            else setting
+            for own, setting in parameters.items()
+        }
+    (found,) = wrong.fit(model.model_copy(update={"parameters": parameters}))
+    assert found.status == "ok" and found.dof == fit.dof - 1
+    assert fit.cstat - 12 < found.cstat < fit.cstat + 0.05
+    # A redshift takes up what a wrong energy scale does, but for its lines.
+    assert found.errors["deviate.gain.offset"] >= 0.99 * fit.errors["deviate.gain.offset"]
+
+
+def test_background_spectra_stand_between_channels_and_deviates(engine: ObservedEngine) -> None:
+    module, total = files(), np.sum(list(engine.nominal.backgrounds.values()), axis=0)
+    (counts,) = draw_counts(4 * total, 1, "behind", [0]).astype(np.int64)
+    backscal = 4 * np.asarray(module.spectrum.backscal)
+    spectrum = replace(module.spectrum, counts=counts, backscal=backscal)
+    described = WRONG.model_copy(update={"background": 0.0})
+    behind = engine_of(replace(module, background=None, behind=spectrum), described)
+    model = model_of("1T+IC")
+    made = behind.settling(model)
+    n, k = made.n_channels, len(made.engine.deviations)
+    (fit,) = made.fit(model)
+    assert made.counts.shape == (2 * n + k,) and k == 4
+    assert set(deviates_in(fit.values)) == {"area.0", "area.1", "area.2", "gain.offset"}
+    (alone,) = made.right().fit(model)
+    assert alone.cstat - 30 < fit.cstat < alone.cstat and fit.dof == alone.dof
+    drawn = replicas(made, model, fit, 2, Draws(3, "behind"))
+    assert drawn.shape == (2, 2 * n + k)
+    assert all(own.status == "ok" for own in made.fit(model, drawn))
+    assert made.behind_per_bin == behind.behind_per_bin
 
 
 def test_simulated_spectra_are_as_wrong_as_the_observed_one(wrong: ObservedEngine) -> None:
-    model = model_of("1T+IC")
-    (fit,) = wrong.fit(model, wrong.counts[None])
-    counts = replicas(wrong, model, fit, 12, Draws(3, "alike"))
+    model, k = model_of("1T+IC"), len(wrong.engine.deviations)
+    (fit,) = wrong.fit(model)
+    counts = replicas(wrong, model, fit, 40, Draws(3, "alike"))
     fits = wrong.fit(model, counts)
     cstat = np.array([own.cstat for own in fits])
     assert np.all(np.abs(cstat - fit.dof) < 6 * np.sqrt(2 * fit.dof))
-    # They scatter about what they are drawn from, by more than noise alone.
-    told = wrong.told
-    for name in ("apec.kT", "apec.norm", "powerlaw.norm"):
+    # Deviates are measured about those that they are drawn with, and found with their errors.
+    truth = np.array(list(deviates_in(fit.values).values()))
+    pulls = (counts[:, -k:] - MANY) / np.sqrt(MANY) - truth
+    assert np.all(np.abs(pulls.mean(axis=0)) < 4 / np.sqrt(40))
+    assert 0.8 < pulls.std() < 1.2
+    for name in ("apec.norm", "powerlaw.norm", "deviate.gain.offset", "deviate.area.1"):
         found = np.array([own.values[name] for own in fits])
-        assert found.mean() == pytest.approx(fit.values[name], abs=1.2 * found.std())
-    truth = allowed(wrong, model, counts, fits, {}, Draws(4, "again"))
-    assert truth == [own.values for own in fits]
-    assert told is not None and draw_each(wrong, model, truth, Draws(4, "again")).shape == (
-        12,
-        len(wrong.counts),
-    )
+        assert found.mean() == pytest.approx(fit.values[name], abs=0.8 * found.std())
+        assert 0.6 * fit.errors[name] < found.std() < 1.5 * fit.errors[name]
+    # What is drawn again is wrong as was settled for each.
+    truths = allowed(wrong, model, counts, fits, {}, Draws(4, "again"))
+    assert truths == [own.values for own in fits]
+    again = draw_each(wrong, model, truths, Draws(4, "again"))
+    assert again.shape == counts.shape
+    scatter = (again[:, -k:] - MANY) / np.sqrt(MANY) - [
+        list(deviates_in(own).values()) for own in truths
+    ]
+    assert 0.8 < scatter.std() < 1.2
 
 
-def test_deviates_are_drawn_as_told() -> None:
-    root = np.array([[0.1, 0.0], [0.3, 0.2]])
-    told = Told(["gain.offset", "area.0"], np.array([0.5, -1.0]), root)
-    assert told.likeliest == {"gain.offset": 0.5, "area.0": -1.0}
-    drawn = [told.drawn(Deviates(1, "told", index)) for index in range(2000)]
-    assert drawn[7] == told.drawn(Deviates(1, "told", 7)) != drawn[8]
-    values = np.array([list(own.values()) for own in drawn])
-    np.testing.assert_allclose(values.mean(axis=0), told.mean, atol=0.03)
-    np.testing.assert_allclose(np.cov(values.T), root @ root.T, atol=0.01)
+def test_nothing_is_settled_where_nothing_is_wrong(engine: ObservedEngine) -> None:
+    right = engine.right().settling(model_of("2T+IC"), engine.counts[None])
+    assert not right.settles and right.engine is engine.nominal

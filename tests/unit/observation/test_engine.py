@@ -15,6 +15,7 @@ from icflow import settings as settings_of
 from icflow import statistic as cstat
 from icflow.config import AtomicData, FitModel, Free, Systematics
 from icflow.engines.base import FitResult
+from icflow.engines.embedded.deviations import deviates_in
 from icflow.models.scenario import at_source
 from icflow.models.systematics import Deviates
 from icflow.observation.engine import ObservedEngine, draw_counts
@@ -237,6 +238,9 @@ def test_each_module_is_fitted_with_its_own_calibration(
     wrong_by: Callable[[list[list[float]]], ObservedEngine],
     model: FitModel,
     truth: dict[str, float],
+    settings: ObserveSettings,
+    modules: list[SpectrumFiles],
+    atomdb: Path,
 ) -> None:
     wrong = wrong_by([[3.0, 0.02], [79.0, 0.1]])
     off = {"gain.A.offset": 1.0, "gain.B.offset": -0.7, "area.0": 0.9, "background.B.focused": 1.2}
@@ -244,18 +248,26 @@ def test_each_module_is_fitted_with_its_own_calibration(
     (expected,) = wrong.wrong_each(model, [truth], [deviates])
     counts = draw_counts(expected, 2, "joint and wrong", [0])
     (as_if_right,) = wrong.fit(model, counts)
-    telling = wrong.telling(model, as_if_right, counts)
-    assert telling.told is not None and wrong.told is None
-    likeliest, errors = telling.told.likeliest, telling.told.errors
-    for name, error in zip(telling.told.names, errors, strict=True):
-        assert likeliest[name] == pytest.approx(deviates[name], abs=4 * error + 0.1)
-    (fit,) = telling.fit(model, counts)
+    settling = wrong.settling(model, counts)
+    (fit,) = settling.fit(model)
+    found, errors = deviates_in(fit.values), deviates_in(fit.errors)
+    assert found.keys() == {n for n in deviates if not n.endswith(".slope")}
+    for name, value in found.items():
+        assert value == pytest.approx(deviates[name], abs=4 * errors[name] + 0.1)
+    assert errors["gain.A.offset"] < 0.1 > errors["gain.B.offset"]
     assert fit.cstat < fit.dof + 4 * np.sqrt(2 * fit.dof) < as_if_right.cstat - 100
-    (there,) = telling.wrong_each(model, [fit.values], [likeliest])
-    used = telling.used_channels()
-    np.testing.assert_allclose(telling.expected(model, fit.values)[used], there[used], rtol=1e-5)
-    (again,) = telling.right().fit(model, counts)
+    (there,) = settling.wrong_each(model, [fit.values], [settling.wrong(fit.values)])
+    used = settling.used_channels()
+    np.testing.assert_allclose(settling.expected(model, fit.values)[used], there[used], rtol=1e-5)
+    (again,) = settling.right().fit(model)
     assert again.cstat == as_if_right.cstat
+    # A spectrum by itself is fitted with what was found for both, and settles nothing.
+    alone = ObservedEngine(modules[1:], settings, False, AtomicData(folder=str(atomdb)))
+    calibrated = alone.calibrated_as(settling)
+    assert not calibrated.settles
+    n = len(settling.module) // 2
+    (own,) = calibrated.fit(model, counts[:, n:])
+    assert own.cstat < own.dof + 4 * np.sqrt(2 * own.dof)
 
 
 def test_counts_that_nothing_reaches_are_told(

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from icflow.engines.base import FitResult, failed_fit
-from icflow.observation.deviations import Told
 from icflow.observation.simulations import UNFIT, goodness
 
 
@@ -32,14 +31,6 @@ def test_a_spectrum_that_no_model_describes_is_told_by_few_simulations(number: i
     assert goodness(fits(267 + 2 * 23.0)[0], replicas) > UNFIT
     # The chance of 5 sigma, at most that of a rank.
     assert goodness(fits(267 + 5 * 23.0)[0], replicas) < min(UNFIT, 1 / number)
-
-
-def test_what_is_fitted_to_the_observed_spectrum_alone_counts() -> None:
-    replicas = fits(*np.linspace(200, 300, 49))
-    # 2 of 3 deviates are told, and their squares are 5.
-    told = Told(["a", "b", "c"], np.array([1.0, 2.0, 0.0]), np.diag([1e-9, 1e-9, 1.0]))
-    assert told.fitted == pytest.approx(7.0)
-    assert goodness(fits(242.9)[0], replicas, told) == goodness(fits(249.9)[0], replicas)
 
 
 def test_failed_replicas_count_as_worse() -> None:

@@ -100,25 +100,27 @@ def test_the_verdict_says_what_decides() -> None:
     assert plain.endswith("its 20–80 keV flux is 2.00 (1.00 to 2.50, 90 %) × 10⁻¹² erg/cm²/s")
     said = observed_words.verdict(detected | {"systematics": {"without": without}})
     assert said.endswith(
-        "its 20–80 keV flux is 2.00 (1.00 to 2.50, 90 %, noise alone) × 10⁻¹² erg/cm²/s; this "
+        "its 20–80 keV flux is 2.00 (1.00 to 2.50, 90 %) × 10⁻¹² erg/cm²/s; this "
         "decides, with calibration and background as wrong as observe.systematics says, with which "
         "the flux is below 3.00 × 10⁻¹² (90 %), below 6.00 × 10⁻¹² (3 σ)"
     )
 
 
-def test_what_fits_have_in_them_is_said() -> None:
-    likeliest = {
+def test_what_fits_settle_is_said() -> None:
+    likeliest: dict[str, dict[str, float | None]] = {
         "gain.offset": {"value": -0.713, "error": 0.03},
         "area.0": {"value": 0.2, "error": 0.9},
+        "area.1": {"value": 0.0, "error": None},
     }
+    summary = {"systematics": {"likeliest": likeliest}, "ic_flux": {"model": "2T+IC"}}
     assert observed_words.calibrated({"systematics": None}) == []
-    (said,) = observed_words.calibrated({"systematics": {"likeliest": likeliest}})
+    (said,) = observed_words.calibrated(summary)
     assert said.endswith(
-        "background in them: gain.offset -0.71 ± 0.03 standard deviations of observe.systematics"
+        "of 2T+IC finds gain.offset -0.71 ± 0.03 standard deviations of observe.systematics"
     )
     likeliest["gain.offset"]["error"] = 0.8
-    (said,) = observed_words.calibrated({"systematics": {"likeliest": likeliest}})
-    assert said.endswith("calibration and background in them")
+    (said,) = observed_words.calibrated(summary)
+    assert said.endswith("settles calibration and background with its spectrum")
 
 
 def test_what_limits_rest_on_is_doubted() -> None:

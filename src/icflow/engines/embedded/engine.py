@@ -16,6 +16,7 @@ from icflow.config import AtomicData, FitControl, FitModel, Scenario, Systematic
 from icflow.config.fits import Reach
 from icflow.engines.base import BACKGROUND, FitResult, Module, check_counts, checked, failed_fit
 from icflow.engines.embedded.calibration import calibration_of
+from icflow.engines.embedded.deviations import NOTHING_WRONG, Deviations
 from icflow.engines.embedded.fake import Simulator
 from icflow.engines.embedded.fitting import Fitter
 from icflow.engines.embedded.folding import (
@@ -108,6 +109,8 @@ class EmbeddedEngine:
         One for each module.
     n_channels : int
         Of all modules together.
+    deviations : Deviations
+        What is wrong with them, as far as fits settle it.
     """
 
     # What fits with every redshift frozen, and with one free.
@@ -125,6 +128,7 @@ class EmbeddedEngine:
         self.atomic_data = atomic_data
         self.foldings = tuple(Folding(module, len(modules) > 1, energies) for module in modules)
         self.n_channels = sum(folding.n_channels for folding in self.foldings)
+        self.deviations = NOTHING_WRONG
 
     def scaled(self, areas: Sequence[Floats]) -> EmbeddedEngine:
         """Return an engine whose modules have the AREASCAL of some spectra, by channel."""
@@ -149,6 +153,27 @@ class EmbeddedEngine:
             for folding in self.foldings
         )
         return corrected
+
+    def settling(
+        self, deviates: Mapping[str, float], slopes: Mapping[str, Floats]
+    ) -> EmbeddedEngine:
+        """Return an engine that settles what is wrong with each spectrum in its fits.
+
+        Spectra that it fits have the measurements of the deviates behind their channels
+        (`icflow.engines.embedded.deviations`).
+
+        Parameters
+        ----------
+        deviates : mapping
+            Those that responses and backgrounds have in them, as of `corrected`.
+        slopes : mapping
+            Of the deviates that are settled, by how much they change the expected counts about
+            there, shape (n_channels,).
+        """
+        settling = self.corrected(deviates)
+        at = {name: deviates[name] for name in slopes}
+        settling.deviations = Deviations(at, np.array(list(slopes.values())))
+        return settling
 
     @property
     def channel_edges(self) -> Floats:
@@ -352,6 +377,7 @@ class EmbeddedEngine:
             {name: given.get(name, standard) for name, standard in factors.items()},
             {name: given.get(name, standard) for name, standard in backgrounds.items()},
             at_truth,
+            self.deviations.limits,
         )
 
     def background_limits(self, reach: Reach) -> dict[str, Sequence[float]]:
@@ -372,14 +398,14 @@ class EmbeddedEngine:
         """Return what fits a model; arguments as of `plan`."""
         plan = self.plan(model, control, at_truth, limits)
         selection = self.selection(control.energies)
-        tables = build_tables(plan, self.foldings, selection, self.atomic_data)
+        tables = build_tables(plan, self.foldings, selection, self.atomic_data, self.deviations)
         redshift_free = not set(plan.free).isdisjoint(tables.redshift_of)
         kind = PlainFitter if control.strategy == "plain" else self.fitters[redshift_free]
         return Task(kind(plan, tables, control), selection, control.group_min)
 
     def selection(self, energies: Sequence[float]) -> Selection:
-        """Return the channels between two energies, keV."""
-        return Selection(self.foldings, energies)
+        """Return the channels between two energies, keV, and the bins of what is settled."""
+        return Selection(self.foldings, energies, len(self.deviations))
 
     def fit(
         self,

@@ -331,6 +331,7 @@ class Folding:
         names = [part.name for part in self._components]
         check_components("systematics.background", self.systematics.background, names)
         self._prefix = f"{module.name}." if several else ""
+        self._settled: frozenset[str] = frozenset()
 
     def background_limits(self, reach: Reach) -> dict[str, tuple[float, float]]:
         """Return the limits of the factor of each background component.
@@ -339,8 +340,15 @@ class Folding:
         ----------
         reach : float or dict
             How far each may leave 1 where the background file does not say.
+
+        Returns
+        -------
+        dict
+            1 alone for components that scatter, once what is wrong is in them: their deviates
+            say the rest.
         """
-        return {self._prefix + part.name: part.limits(reach) for part in self._components}
+        limits = {self._prefix + part.name: part.limits(reach) for part in self._components}
+        return limits | dict.fromkeys(self._settled, (1.0, 1.0))
 
     @cached_property
     def backgrounds(self) -> dict[str, Floats]:
@@ -400,6 +408,7 @@ class Folding:
         corrected = copy.copy(self)
         corrected.response = Corrected(self.response, correction)
         corrected.systematics = Systematics()
+        corrected._settled = frozenset(n for n, scatter in self.scatters.items() if scatter > 0)
         corrected.backgrounds = {
             name: correction(counts * errors.get(BACKGROUND + name, 1.0), name in self.focused)
             for name, counts in self.backgrounds.items()
@@ -437,21 +446,27 @@ class Selection:
     offsets, stops : ndarray of int, shape (n_modules,)
         Where the selected channels of each begin and end.
     channels : ndarray of int, shape (n_selected,)
-        Positions among all channels of all modules.
+        Positions among all channels of all modules, and those of `beside`.
+    beside : int
+        Bins beside the channels of the modules, behind all of these: measurements of what is wrong
+        with them.
     """
 
-    def __init__(self, foldings: Sequence[Folding], energies: Sequence[float]) -> None:
-        self.foldings, self.energies = foldings, energies
+    def __init__(
+        self, foldings: Sequence[Folding], energies: Sequence[float], beside: int = 0
+    ) -> None:
+        self.foldings, self.energies, self.beside = foldings, energies, beside
         self.slices = [folding.noticed(energies) for folding in foldings]
         for folding, part in zip(foldings, self.slices, strict=True):
             folding.check_reached(part)
         self.stops = np.cumsum([part.stop - part.start for part in self.slices])
         self.offsets = np.append(0, self.stops[:-1])
         first = np.cumsum([0, *(folding.n_channels for folding in foldings)])
+        self._first, self._n_channels = first, int(first[-1]) + beside
+        chosen = [(s.start + n, s.stop + n) for s, n in zip(self.slices, first, strict=False)]
         self.channels = np.concatenate(
-            [np.arange(s.start, s.stop) + n for s, n in zip(self.slices, first[:-1], strict=True)]
+            [np.arange(*part) for part in (*chosen, (first[-1], self._n_channels))]
         )
-        self._first, self._n_channels = first, int(first[-1])
 
     def data(
         self,
@@ -480,7 +495,7 @@ class Selection:
             If there are no counts, or no bin is left.
         """
         inside = counts[self.channels].astype(np.float64)
-        if not np.any(inside > 0):
+        if not np.any(inside[: self.stops[-1]] > 0):
             holder = "spectrum has" if len(self.foldings) == 1 else "spectra have"
             raise IcflowError(f"the {holder} no counts in the energy range of the fit")
         first, last = groups or self._grouped(counts, group_min)
@@ -519,4 +534,5 @@ class Selection:
                     self.foldings, self.slices, self.offsets, strict=True
                 )
             ]
+            + [self.stops[-1] + np.arange(self.beside)]
         )

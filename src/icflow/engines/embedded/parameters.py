@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from icflow.models.priors import Prior
 from icflow.models.scenario import Setting, complete
 from icflow.typing import Floats
 
+# No deviates.
+NONE: Mapping[str, tuple[float, float, float]] = MappingProxyType({})
+
 
 @dataclass(frozen=True)
 class Model:
@@ -23,7 +27,8 @@ class Model:
     Attributes
     ----------
     names : tuple of str
-        Unlinked parameters in XSPEC's order, then the factors of modules and of backgrounds.
+        Unlinked parameters in XSPEC's order, then the factors of modules and of backgrounds, and
+        what is wrong with these.
     position : dict
         Position in the vector of every parameter, that of its link for a linked one.
     start, lower, upper : ndarray, shape (n_parameters,)
@@ -68,6 +73,7 @@ def build_model(
     factors: Mapping[str, Sequence[float]],
     backgrounds: Mapping[str, Sequence[float]],
     at_truth: Sequence[str],
+    deviates: Mapping[str, tuple[float, float, float]] = NONE,
 ) -> Model:
     """Lay the parameters of a model out in one vector.
 
@@ -80,6 +86,9 @@ def build_model(
         names; they start at 1, and are free if their limits differ.
     at_truth : sequence of str
         Parameters that are not free.
+    deviates : mapping of str to tuple of float
+        Starts and limits of what is wrong with calibration and background by their names; they
+        are free if their limits differ.
     """
     expression = parse(model.expression)
     settings = complete(expression, model.parameters, "parameters")
@@ -89,13 +98,15 @@ def build_model(
     limits |= {n: (min(max(1.0, low), high), low, high) for n, (low, high) in all_factors.items()}
     varying = {name for name, s in settings.items() if isinstance(s, Free)} | set(factors)
     varying |= {name for name, (low, high) in backgrounds.items() if low < high}
+    limits |= deviates
+    varying |= {name for name, (_, low, high) in deviates.items() if low < high}
     names = tuple(limits)
     place = {name: i for i, name in enumerate(names)}
     start, lower, upper = np.array(list(limits.values())).reshape(-1, 3).T.copy()
     return Model(
         expression,
         names,
-        {name: place[links.get(name, name)] for name in (*settings, *all_factors)},
+        {name: place[links.get(name, name)] for name in (*settings, *all_factors, *deviates)},
         start,
         lower,
         upper,

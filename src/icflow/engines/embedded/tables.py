@@ -14,6 +14,7 @@ import numpy as np
 from icflow.config import AtomicData
 from icflow.engines.base import BACKGROUND
 from icflow.engines.embedded import terms as of
+from icflow.engines.embedded.deviations import NOTHING_WRONG, Deviations
 from icflow.engines.embedded.direct import Direct, DirectTerm
 from icflow.engines.embedded.folded import PlasmaTable, curve_table, fill_exact, plasma_table
 from icflow.engines.embedded.folding import Folding, Selection
@@ -125,6 +126,8 @@ class Tables:
         First channel of each coarse bin.
     runs : ndarray of int, shape (n_runs,)
         First channel of each run of channels that stands as one; here, every channel.
+    beside : int
+        Channels behind those of the modules, each a run; see `Selection`.
     """
 
     terms: Integers
@@ -137,6 +140,7 @@ class Tables:
     offsets: Integers
     coarse: Integers
     runs: Integers
+    beside: int
 
     @property
     def redshift_of(self) -> list[int]:
@@ -193,7 +197,7 @@ class Tables:
 
     def merged(self, runs: Integers) -> Tables:
         """Return the tables of runs of channels, by the first channel of each: sums over these."""
-        ends = np.append(self.offsets, self.rows.shape[1])
+        ends = np.append(self.offsets, self.rows.shape[1] - self.beside)
         own = [
             runs[(first <= runs) & (runs < last)] - first for first, last in pairwise(ends.tolist())
         ]
@@ -338,6 +342,7 @@ class Tables:
             last = first + tables.shape[-1]
             bins = self.coarse[(self.coarse >= first) & (self.coarse < last)] - first
             parts.append(np.add.reduceat(tables, bins, axis=-1, dtype=np.float64) * exposure)
+        parts.append(np.zeros((*parts[0].shape[:-1], self.beside)))
         return np.concatenate(parts, axis=-1)
 
 
@@ -352,14 +357,18 @@ def _sums(values: Floats, runs: Integers) -> Floats:
 
 
 def build_tables(
-    model: Model, foldings: Sequence[Folding], selection: Selection, atomic_data: AtomicData
+    model: Model,
+    foldings: Sequence[Folding],
+    selection: Selection,
+    atomic_data: AtomicData,
+    deviations: Deviations = NOTHING_WRONG,
 ) -> Tables:
     """Fold every term of a model for the selected channels.
 
     A term gets the fastest table that holds all that varies in it; none that
     does, and it is left to direct evaluation.
     """
-    builder = _Builder(model, foldings, selection, atomic_data)
+    builder = _Builder(model, foldings, selection, atomic_data, deviations)
     for term in model.expression.terms:
         builder.add(term)
     return builder.tables()
@@ -373,6 +382,7 @@ class _Builder:
     foldings: Sequence[Folding]
     selection: Selection
     atomic_data: AtomicData
+    deviations: Deviations
     terms: list[list[int]] = field(default_factory=list)
     rows: list[Floats] = field(default_factory=list)
     curves: list[list[float]] = field(default_factory=list)
@@ -392,7 +402,7 @@ class _Builder:
             self._add_direct(term, free)
 
     def tables(self) -> Tables:
-        """Add the backgrounds and return the whole."""
+        """Add the backgrounds, and what is wrong, and return the whole."""
         for folding, part, first in zip(
             self.foldings, self.selection.slices, self.selection.offsets, strict=True
         ):
@@ -400,6 +410,8 @@ class _Builder:
                 row = np.zeros(len(self.selection.channels))
                 row[first : first + part.stop - part.start] = counts[part]
                 self._add_row(BACKGROUND_ROW, BACKGROUND + name, row)
+        for name, counts in self.deviations.rows():
+            self._add_row(BACKGROUND_ROW, name, counts[self.selection.channels])
         for curve in self.curves:
             curve[0] += len(self.rows)
         rows = np.reshape(self.rows, (-1, len(self.selection.channels)))
@@ -414,6 +426,7 @@ class _Builder:
             offsets=self.selection.offsets,
             coarse=self.selection.coarse_bins(),
             runs=np.arange(len(self.selection.channels)),
+            beside=self.selection.beside,
         )
 
     def _modules(self) -> Integers:
@@ -429,6 +442,7 @@ class _Builder:
                 folding.fold(term, values, part)
                 for folding, part in zip(self.foldings, self.selection.slices, strict=True)
             ]
+            + [np.zeros(self.selection.beside)]
         )
 
     def _point(self, kind: int, table: int, *names: str) -> None:
@@ -472,7 +486,8 @@ class _Builder:
             return False
         widths = [folding.n_channels for folding in self.foldings]
         exposure = np.repeat([folding.exposure for folding in self.foldings], widths)
-        samples = (table.nodes * exposure)[:, self.selection.channels]
+        every = np.pad(table.nodes * exposure, ((0, 0), (0, self.selection.beside)))
+        samples = every[:, self.selection.channels]
         self._point(CURVE, len(self.curves), of.norm_of(term), name)
         first = float(sum(map(len, self.nodes)))
         self.curves.append([first, float(len(samples)), table.first, table.step])
