@@ -541,8 +541,7 @@ def test_upper_limits_hold_the_truth_as_often_as_they_say(
     covered = 0
     for row, (best, true) in enumerate(zip(free, there, strict=True)):
         profile = observed_fits.Profile(engine, fitted, NORM, observed[row : row + 1])
-        wilks = profile.interval(best, observed_fits.UPPER_90)
-        rise, _ = profile.rises(wilks[1], 24, Draws(1, f"{source}/{row}"))
+        rise, _ = profile.upper_rises(best, 24, Draws(1, f"{source}/{row}"))
         covered += best.values[NORM] >= truth or true.cstat - best.cstat <= rise
     # 18 of 20 on average; fewer than 15 one time in a hundred.
     assert covered >= 15
