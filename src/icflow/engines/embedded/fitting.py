@@ -29,6 +29,7 @@ from icflow.engines.embedded import sobol
 from icflow.engines.embedded.algebra import inverse
 from icflow.engines.embedded.cells import Cells, combine, promising
 from icflow.engines.embedded.descent import Minimum, descents
+from icflow.engines.embedded.deviations import DEVIATE
 from icflow.engines.embedded.lattice import Lattice
 from icflow.engines.embedded.marginal import (
     LEAST,
@@ -108,6 +109,18 @@ class Fitter:
         self.box = self.others = model.box()
         self.lattice = Lattice(model, tables)
         self.direct = set(tables.direct.parameters)
+
+    @cached_property
+    def first(self) -> Box:
+        """What is varied first, at given redshifts.
+
+        Where no table holds a term, what is wrong with calibration and background stays: no cell
+        of a temperature but that of the start is looked at, and in a wrong one deviates would take
+        up whatever does not fit.
+        """
+        free = self.others.free.tolist()
+        still = [p for p in free if self.model.names[p].startswith(DEVIATE)] if self.direct else []
+        return self.model.box([p for p in free if p not in still])
 
     @cached_property
     def cells(self) -> Cells | None:
@@ -242,7 +255,7 @@ class Fitter:
         """Search at the redshift in `theta`, from the lattice's starts and `more`."""
         shapes, blurred = view.tables.exact(theta), self.tables.in_coarse_bins.exact(theta)
         starts = self._starts(blurred, coarse, theta)
-        rough = self._descend(blurred, coarse, self.others, [*more, *starts], True)
+        rough = self._descend(blurred, coarse, self.first, [*more, *starts], True)
         near = separate(rough, CLOSE)[: 1 if self.linear else MOST_CLOSE]
         agreeing = sum(minimum.cstat < near[0].cstat + AGREE for minimum in rough)
         ends = self._descend(shapes, view.data, self.others, [minimum.theta for minimum in near])
