@@ -26,13 +26,14 @@ from icflow.detection.base import (
 )
 from icflow.detection.fits import FEWEST, Features, Scale, fitted
 from icflow.engines.base import FitResult
+from icflow.engines.embedded.deviations import DEVIATE
 from icflow.errors import IcflowError
 from icflow.observation import networks as observed_networks
 from icflow.observation import ratios as observed_ratios
 from icflow.observation.networks import TRAINING as NETWORK_TRAINING
 from icflow.observation.simulations import Spectra
 from icflow.settings import ObserveSettings
-from icflow.tables import stack
+from icflow.tables import floats, stack
 from icflow.typing import Booleans, Floats, Indices
 
 OBSERVED, REPLICAS = "observed", "replicas"
@@ -126,7 +127,7 @@ def excess_given_fits(
     Parameters
     ----------
     fits : Features
-        Parameters fitted without IC, background factors among them.
+        Parameters fitted without IC, background factors and deviates among them.
     scores : ndarray, shape (n,)
     without_ic : ndarray of bool, shape (n,)
         The spectra that are learnt from.
@@ -145,6 +146,13 @@ def excess_given_fits(
     scatter = np.abs(excess / certainty)[learnt]
     unit = certainty * np.maximum(weights @ scatter, LEAST_SCATTER * scatter.mean())
     return np.asarray(excess * (unit[observed] / unit if unit[observed] > 0 else 1.0))
+
+
+def with_deviates(table: Table) -> Features:
+    """Return the free parameters of fits, and what they have settled as wrong."""
+    names = tuple(name for name in table.colnames if name.startswith(DEVIATE))
+    values = np.reshape([floats(table, name) for name in names], (len(names), len(table)))
+    return Features.join(fitted(table, ""), Features(names, values.T))
 
 
 def _weights_of_others(values: Floats, learnt: Indices) -> Floats:
@@ -316,7 +324,7 @@ class _Judge:
             raise IcflowError(f"{SECTION}: {error}") from None
         dataset = self.material.samples[TEST].dataset
         above = excess_given_fits(
-            fitted(self.material.result(FITS, TEST, self.observe.thermal), ""),
+            with_deviates(self.material.result(FITS, TEST, self.observe.thermal)),
             verdict.score,
             dataset != self.observe.with_ic,
             int(np.flatnonzero(dataset == OBSERVED)[0]),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from astropy.table import Table
 from scipy.stats import kstest
 
 from icflow.detection.fits import Features
@@ -89,3 +90,14 @@ def test_equal_scores_are_not_ranked_by_rounding() -> None:
     fits, scores, without_ic = scores_given_fits(np.random.default_rng(7), 30)
     excess = observed_scores.excess_given_fits(fits, 0 * scores - 5.32059637, without_ic, 0)
     assert observed_scores.false_alarm(excess[0], excess[1:31]) == 1.0
+
+
+def test_what_fits_have_settled_is_given_too() -> None:
+    table = Table({"apec.kT": [4.0, 5.0], "TBabs.nH": [0.1, 0.1], "deviate.area.0": [0.5, -0.2]})
+    table["apec.kT_error"] = [0.1, 0.1]
+    table.meta["free"] = ["apec.kT"]
+    features = observed_scores.with_deviates(table)
+    assert features.names == ("apec.kT", "deviate.area.0")
+    assert features.values.tolist() == [[4.0, 0.5], [5.0, -0.2]]
+    del table["deviate.area.0"]
+    assert observed_scores.with_deviates(table).values.tolist() == [[4.0], [5.0]]
