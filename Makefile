@@ -4,7 +4,7 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --quiet reason --cores $(CORES)
 
-.PHONY: help install run tiny observe-example test fuzz kills test-xspec test-cluster lint benchmarks schema docs clean
+.PHONY: help install run tiny observe-example test pytest fuzz kills test-xspec test-cluster lint benchmarks schema docs clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -42,8 +42,14 @@ lint: .venv/installed
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
-test: lint ## style, types and all tests
+# Both at once, as either leaves a core idle for a while.
+test: .venv/installed ## style, types and all tests
 	$(BIN)/icflow fetch
+	$(MAKE) --jobs 2 lint pytest
+
+# Whatever the environment says, byte code is kept for all processes that tests start.
+pytest: export PYTHONDONTWRITEBYTECODE :=
+pytest: .venv/installed
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 # About an hour; `make fuzz EXAMPLES=100` is over sooner.
