@@ -71,6 +71,7 @@ def made_up_config(size: int, folds_trained: int = 2) -> Config:
             "training": {"spectra": 4 * size, "folds": 10, "folds_trained": folds_trained}
         },
         "detection": {"bootstrap": 100, "fitted": size},
+        "figures": {"dpi": 100},
     }
     return configuration.validate(configuration.overlay(base, above), "made up")
 
