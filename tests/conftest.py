@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from browsing import BROWSERS
+from fetched import fetch
 
-from icflow import resources
 from icflow.engines.xspec import version
 from icflow.heasoft import is_heasoft
 
@@ -96,19 +96,17 @@ def reference() -> Path:
 
 @pytest.fixture(scope="session")
 def rmf_path() -> Path:
-    """The NuSTAR FPMA redistribution matrix, fetched once."""
-    return resources.ensure("nustar_fpma.rmf", ROOT)
+    """The NuSTAR FPMA redistribution matrix."""
+    return fetch() / "responses" / "nustar_fpma.rmf"
 
 
 @pytest.fixture(scope="session")
 def arf_path() -> Path:
-    """The NuSTAR FPMA effective area, fetched once."""
-    return resources.ensure("nustar_fpma.arf", ROOT)
+    """The NuSTAR FPMA effective area."""
+    return fetch() / "responses" / "nustar_fpma.arf"
 
 
 @pytest.fixture(scope="session")
 def atomdb() -> Path:
-    """Folder with the AtomDB 3.0.9 tables, fetched once."""
-    coco = resources.ensure("apec_v3.0.9_coco.fits", ROOT)
-    resources.ensure("apec_v3.0.9_line.fits", ROOT)
-    return coco.parent
+    """Folder with the AtomDB 3.0.9 tables."""
+    return fetch() / "atomdb"

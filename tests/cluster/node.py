@@ -20,8 +20,8 @@ from typing import Any
 
 import psutil
 import yaml
+from fetched import fetch
 
-from icflow import resources
 from icflow.config import overlay
 
 HERE = Path(__file__).parent
@@ -245,8 +245,7 @@ class Cluster:
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / path, target, follow_symlinks=False)
-        for resource in resources.RESOURCES:
-            resources.ensure(resource, folder)
+        fetch(folder)
         os.link(self.image, folder / "containers" / "icflow.sif")
         tree = small_configuration(settings or {})
         (folder / "config.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))

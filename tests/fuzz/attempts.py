@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import toy
+from fetched import fetch
 
-from icflow import cli, resources
+from icflow import cli
 from icflow.errors import IcflowError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,10 +45,8 @@ class Files:
         shutil.copy(ROOT / "config/tiny.yaml", folder)
         shutil.copy(SAVED, folder / "saved.xcm")
         (folder / "background.yaml").write_text(BACKGROUND)
-        for name in resources.RESOURCES:
-            resources.ensure(name, ROOT)
         whole = {path.name: path.read_bytes() for path in folder.iterdir()}
-        (folder / "resources").symlink_to(ROOT / "resources")
+        (folder / "resources").symlink_to(fetch())
         os.mkfifo(folder / "pipe")
         return cls(folder, whole)
 

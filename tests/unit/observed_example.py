@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fetched import fetch
+
 from icflow import config as configuration
 from icflow.config import Config
 
@@ -17,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @contextmanager
 def working_in(folder: Path) -> Iterator[Path]:
     """Work in a folder that has the resources."""
-    (folder / "resources").symlink_to(ROOT / "resources")
+    (folder / "resources").symlink_to(fetch())
     previous = Path.cwd()
     os.chdir(folder)
     try:

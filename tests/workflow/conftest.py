@@ -1,4 +1,4 @@
-"""A finished run of the tiny configuration, made once for all tests."""
+"""A finished run of half the tiny configuration, made once for all tests."""
 
 from __future__ import annotations
 

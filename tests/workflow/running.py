@@ -13,17 +13,32 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import jobs
 import yaml
+from fetched import fetch
 
-from icflow import resources
+from icflow.config import overlay
 
 ROOT = Path(__file__).resolve().parents[2]
+TINY = "config/tiny.yaml"
+
+# As many jobs as the tiny configuration has, each of half as many spectra.
+HALVED = {
+    "shard_size": 30,
+    "datasets/train_2T/size": 60,
+    "datasets/train_1T+IC/size": 30,
+    "datasets/validation_2T/size": 30,
+    "datasets/validation_1T+IC/size": 30,
+    "datasets/test_2T/size": 20,
+    "datasets/test_1T+IC/size": 20,
+    "autoencoder/training/spectra": 60,
+    "autoencoder/training/batch": 10,
+    "detection/fitted": 30,
+}
 
 # What depends on when and how a result was made: not compared.
 _CHANGING = re.compile(r"(logs|benchmarks)/|report\.html$|(.*/)?\.[^/]*$")
@@ -58,14 +73,6 @@ def _snakemake(arguments: Sequence[str], folder: Path, output: str, functions: s
     main(list(arguments))
 
 
-@cache
-def _resources() -> Path:
-    """Return the folder of the resources, whole."""
-    for name in resources.RESOURCES:
-        resources.ensure(name, ROOT)
-    return ROOT / "resources"
-
-
 def _copy(source: str, target: str) -> None:
     copy = os.link if source.endswith(".safetensors") else shutil.copy2
     copy(source, target)
@@ -91,11 +98,12 @@ class Project:
 
     @classmethod
     def make(cls, folder: Path) -> Project:
-        """Make a working directory with the default and the tiny configuration."""
+        """Make a working directory with the default and half the tiny configuration."""
         (folder / "config").mkdir(parents=True)
         shutil.copy(ROOT / "config.yaml", folder)
-        shutil.copy(ROOT / "config" / "tiny.yaml", folder / "config")
-        (folder / "resources").symlink_to(_resources())
+        tiny = yaml.safe_load((ROOT / TINY).read_text())
+        (folder / TINY).write_text(yaml.safe_dump(overlay(tiny, nest(HALVED))))
+        (folder / "resources").symlink_to(fetch())
         return cls(folder)
 
     def copy(self, folder: Path) -> Project:
@@ -140,7 +148,7 @@ class Project:
     def _arguments(
         self, targets: Sequence[str], change: Mapping[str, Any] | None, options: Sequence[str]
     ) -> list[str]:
-        configs = ["config/tiny.yaml"]
+        configs = [TINY]
         if change is not None:
             (self.folder / "change.yaml").write_text(yaml.safe_dump(nest(change)))
             configs.append("change.yaml")

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from running import ROOT, Project
+from running import ROOT, TINY, Project
 
 from icflow import config
 from icflow.detection.detectors import fits_read, in_order
@@ -20,8 +20,8 @@ from icflow.tables import read_table
 
 
 @pytest.fixture(scope="module")
-def configuration() -> config.Config:
-    return config.load(ROOT / "config.yaml", ROOT / "config" / "tiny.yaml")
+def configuration(finished: Project) -> config.Config:
+    return config.load(finished.folder / "config.yaml", finished.folder / TINY)
 
 
 def test_every_spectrum_is_there_once(finished: Project, configuration: config.Config) -> None:
@@ -71,7 +71,7 @@ def test_table_1_has_the_rows_and_columns_of_the_contract(
     assert list(rows[0]) == ["detector", *columns, "n_test"]
     assert [row["detector"] for row in rows] == in_order(configuration.detection.detectors)
     for row in rows:
-        assert row["n_test"] == "80"
+        assert row["n_test"] == "40"
         assert 0 <= float(row["bacc_lo"]) <= float(row["bacc"]) <= float(row["bacc_hi"]) <= 1
     for form in ("table1.tex", "table1.md"):
         assert "0.64" in (tables / form).read_text(), "the published values stand beside ours"
@@ -134,7 +134,7 @@ def test_a_stage_by_hand_gives_the_same_bytes(finished: Project) -> None:
     shard = finished.results / "simulate" / "test_2T" / "shard-0000.pha"
     table = finished.results / "baseline" / "test_2T" / "1T+IC_fixed" / "shard-0000.ecsv"
     icflow(
-        finished, "baseline", "--config", "config.yaml", "config/tiny.yaml",
+        finished, "baseline", "--config", "config.yaml", TINY,
         "--fit", "1T+IC_fixed", "--output", "by-hand.ecsv", str(shard),
     )  # fmt: skip
     assert (finished.folder / "by-hand.ecsv").read_bytes() == table.read_bytes()

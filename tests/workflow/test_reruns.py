@@ -102,13 +102,13 @@ def test_a_change_reruns_what_depends_on_it(
 
 
 def test_more_training_spectra_add_a_shard_and_train_nothing_again(finished: Project) -> None:
-    jobs = finished.jobs(change={"datasets/train_2T/size": 180})
+    jobs = finished.jobs(change={"datasets/train_2T/size": 90})
     assert (jobs["simulate_shard"], jobs["label_shard"]) == (1, 1)
     assert not {"baseline_shard", "train_fold", "score_fold", "components_dataset"} & set(jobs)
 
 
 def test_more_validation_spectra_simulate_and_fit_nothing_else(finished: Project) -> None:
-    jobs = finished.jobs(change={"datasets/validation_1T+IC/size": 120})
+    jobs = finished.jobs(change={"datasets/validation_1T+IC/size": 60})
     assert (jobs["simulate_shard"], jobs["baseline_shard"]) == (1, 8)
     assert not {"label_shard", "train_fold", "components_dataset"} & set(jobs)
 

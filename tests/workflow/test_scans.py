@@ -7,7 +7,7 @@ import shutil
 from typing import Any
 
 import pytest
-from running import ROOT, Project
+from running import ROOT, TINY, Project
 
 from icflow.ogip.spectra import read_spectra
 from icflow.tables import read_table
@@ -38,7 +38,7 @@ def lay(project: Project, scan: str) -> list[str]:
     folder = project.folder / "config" / "scans"
     folder.mkdir(exist_ok=True)
     shutil.copy(ROOT / "config" / "scans" / f"{scan}.yaml", folder)
-    return ["--configfile", "config/tiny.yaml", f"config/scans/{scan}.yaml"]
+    return ["--configfile", TINY, f"config/scans/{scan}.yaml"]
 
 
 # Spectra, fits and evaluations; nothing of the finished run is made again. With a scattering

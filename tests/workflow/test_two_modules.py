@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import yaml
-from running import ROOT, Project
+from running import ROOT, TINY, Project
 
 from icflow import config as configuration
 from icflow import settings as settings_of
@@ -48,7 +48,7 @@ FEW: dict[str, Any] = {
     "detection": {"fitted": 10},
     "figures": {"formats": ["png"], "dpi": 50},
 }
-FILES = ("config/tiny.yaml", "config/two-modules.yaml", "few.yaml")
+FILES = (TINY, "config/two-modules.yaml", "few.yaml")
 
 
 class Run(NamedTuple):

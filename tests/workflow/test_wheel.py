@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from running import Project, nest
+from fetched import fetch
+from running import TINY, Project, nest
 
 from icflow import resources
 from icflow.folders import cache_folder
@@ -109,8 +110,9 @@ def installed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed
         path.chmod(path.stat().st_mode & ~0o222)
     home = folder / "home"
     (home / "data").mkdir(parents=True)
-    for name in resources.RESOURCES:
-        (home / "data" / name).symlink_to(resources.ensure(name, root))
+    fetch(root)
+    for name, resource in resources.RESOURCES.items():
+        (home / "data" / name).symlink_to(resource.path(root))
     return Installed(site, files, home)
 
 
@@ -141,7 +143,7 @@ def project(installed: Installed) -> Path:
 def snakemake(installed: Installed, folder: Path, *words: str) -> str:
     """Run Snakemake with the tiny configuration and return what it says."""
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile"]
-    return installed.run(*command, "config/tiny.yaml", "--", *words, folder=folder)
+    return installed.run(*command, TINY, "--", *words, folder=folder)
 
 
 def test_a_project_of_it_runs(installed: Installed, project: Path) -> None:
@@ -157,6 +159,7 @@ def test_a_project_of_it_makes_table_1_of_the_clone(
     for name in ("results", ".snakemake"):
         shutil.rmtree(project / name, ignore_errors=True)
         shutil.copytree(finished.folder / name, project / name)
+    shutil.copy(finished.folder / TINY, project / TINY)
     # Settings, versions and code of every job, as Snakemake has recorded them, are the same.
     assert "Nothing to be done" in snakemake(installed, project, "evaluate")
     for name in REMADE:

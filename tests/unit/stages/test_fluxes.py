@@ -10,7 +10,6 @@ import pytest
 from astropy.table import Table
 
 from icflow import config as configuration
-from icflow import resources
 from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.errors import IcflowError
@@ -23,11 +22,9 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
-def default() -> Config:
-    for name in ("apec_v3.0.9_coco.fits", "apec_v3.0.9_line.fits"):
-        resources.ensure(name, ROOT)
+def default(atomdb: Path) -> Config:
     found = configuration.load(ROOT / "config.yaml")
-    atomic = found.atomic_data.model_copy(update={"folder": str(ROOT / found.atomic_data.folder)})
+    atomic = found.atomic_data.model_copy(update={"folder": str(atomdb)})
     return found.model_copy(update={"atomic_data": atomic})
 
 
