@@ -8,15 +8,13 @@ import re
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import matplotlib.image
 import numpy as np
 import pytest
 from astropy.table import Table
+from drawing import Drawing
 
 from icflow import config as configuration
 from icflow.config import Config
@@ -60,39 +58,8 @@ def changed(config: Config, above: dict) -> Config:
     return configuration.validate(configuration.overlay(tree, above), "test")
 
 
-class Drawn(NamedTuple):
-    figure: style.Figure
-    paths: list[Path]
-
-
-@pytest.fixture(scope="module")
-def drawn(
-    config: Config, pristine: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Drawn]:
-    """Every figure of the run in its formats, drawn once."""
-    folder = tmp_path_factory.mktemp("drawn")
-
-    @cache
-    def write(name: str) -> Drawn:
-        settings = registry.settings(config, name)
-        inputs = registry.inputs(config, name, Layout(pristine / "evaluated"))
-        paths = [folder / path.name for path in registry.outputs(config, name, Layout())]
-        figures: list[style.Figure] = []
-
-        def draw() -> style.Figure:
-            figures.append(registry.draw(settings, inputs))
-            return figures[0]
-
-        style.write(draw, settings.figures.dpi, paths)
-        return Drawn(figures[0], paths)
-
-    return write
-
-
 @pytest.mark.parametrize("name", list(registry.FIGURES))
-def test_figures_are_drawn_at_journal_width(
-    config: Config, drawn: Callable[[str], Drawn], name: str
-) -> None:
+def test_figures_are_drawn_at_journal_width(config: Config, drawn: Drawing, name: str) -> None:
     paths = drawn(name).paths
     assert [path.name for path in paths] == [
         f"{registry.file_name(name)}.{suffix}" for suffix in ("pdf", "png")
@@ -108,7 +75,7 @@ def test_figures_are_drawn_at_journal_width(
 
 
 @pytest.mark.parametrize("name", list(registry.FIGURES))
-def test_axes_have_labels_and_legible_text(drawn: Callable[[str], Drawn], name: str) -> None:
+def test_axes_have_labels_and_legible_text(drawn: Drawing, name: str) -> None:
     figure = drawn(name).figure
     texts = [t for t in figure.findobj(lambda a: hasattr(a, "get_fontsize")) if t.get_visible()]
     assert min(t.get_fontsize() for t in texts if t.get_text().strip()) >= 7
@@ -119,7 +86,7 @@ def test_axes_have_labels_and_legible_text(drawn: Callable[[str], Drawn], name: 
     assert any(axes.get_ylabel() for axes in shared)
 
 
-def test_units_are_on_the_axes(drawn: Callable[[str], Drawn]) -> None:
+def test_units_are_on_the_axes(drawn: Drawing) -> None:
     labels = {
         name: {
             text
@@ -141,7 +108,7 @@ def test_units_are_on_the_axes(drawn: Callable[[str], Drawn]) -> None:
 
 
 def test_bytes_are_the_same_in_another_process(
-    config: Config, pristine: Path, drawn: Callable[[str], Drawn], tmp_path: Path
+    config: Config, pristine: Path, drawn: Drawing, tmp_path: Path
 ) -> None:
     script = (
         "import json, sys; from pathlib import Path; from icflow.config import from_json\n"
