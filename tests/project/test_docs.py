@@ -15,6 +15,8 @@ import snakemake.cli
 import yaml
 
 from icflow import cli, config
+from icflow.detection.published import PUBLISHED
+from icflow.detection.table1 import QUANTITIES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
@@ -161,29 +163,118 @@ def test_the_index_names_every_page() -> None:
     assert set(PAGES) - named - {index, ROOT / "README.md"} == set()
 
 
-def test_the_results_of_the_readme_are_those_of_the_page() -> None:
-    """A row gives precision, recall and balanced accuracy as ``docs/results`` does."""
-    page = (ROOT / "docs/results/README.md").read_text()
-    table = rows_of(page[page.index("## Table 1") : page.index("## Which detector")])
-    readme = (ROOT / "README.md").read_text()
-    box = rows_of(readme[readme.index("## Results") : readme.index("## Two commands")])
-    assert len(box) > 4
+def text_of(page: str, first: str, last: str) -> str:
+    """Return a page from one heading to another."""
+    text = (ROOT / page).read_text()
+    return text[text.index(first) : text.index(last)]
+
+
+README = text_of("README.md", "## Results", "## Two commands")
+TITLES = {
+    name: detector.title
+    for name, detector in config.load(ROOT / "config.yaml").detection.detectors.items()
+}
+
+
+def measured(file: str) -> dict[str, dict[str, str]]:
+    """Return the numbers of a table of results, as pages write them, by the titles of detectors."""
+    with open(ROOT / "docs/results" / file, encoding="utf-8") as table:
+        return {
+            TITLES[row.pop("detector")]: {
+                name: f"{float(value):.3f}" for name, value in row.items()
+            }
+            for row in csv.DictReader(table)
+        }
+
+
+def triple(row: dict[str, str]) -> str:
+    return ", ".join(row[name] for name in QUANTITIES)
+
+
+def with_interval(row: dict[str, str], name: str) -> str:
+    return f"{row[name]} ({row[f'{name}_lo']}–{row[f'{name}_hi']})"
+
+
+def published_values(title: str) -> str:
+    """Return precision, recall and balanced accuracy as published, of others a dash."""
+    names = {title: name for name, title in TITLES.items()}
+    row = PUBLISHED.get(names[title])
+    return f"{row.precision:.2f}, {row.recall:.2f}, {row.bacc:.2f}" if row else "–"
+
+
+def test_the_results_of_the_readme_are_those_of_the_tables() -> None:
+    ours, texts = measured("table1.csv"), measured("text_priors.csv")
+    box = {title.split(":")[0]: numbers for title, numbers in rows_of(README).items()}
+    assert {"CAE", "AE", "Fit, one start, z fixed", "Bayes factor, z fixed"} < set(box)
     for title, numbers in box.items():
-        precision, _, recall, _, accuracy, _ = table[title.split(":")[0]][1:]
-        wanted = [precision.split()[0], recall.split()[0], accuracy]
-        assert numbers[:3] == wanted, title
+        row = ours[title]
+        wanted = [row["precision"], row["recall"], with_interval(row, "bacc")]
+        assert numbers == [*wanted, triple(texts[title]), published_values(title)], title
+
+
+def test_the_results_page_shows_the_table_and_what_is_published() -> None:
+    page = rows_of(text_of("docs/results/README.md", "## Table 1", "## Which detector"))
+    ours = measured("table1.csv")
+    assert list(page) == list(ours)
+    for title, (_, *cells) in page.items():
+        published = published_values(title)
+        wanted = ["–"] * 3 if published == "–" else published.split(", ")
+        assert cells[::2] == [with_interval(ours[title], name) for name in QUANTITIES], title
+        assert cells[1::2] == wanted, title
 
 
 def test_the_populations_side_by_side_are_those_of_their_tables() -> None:
-    page = (ROOT / "docs/results/population.md").read_text()
-    published = page[page.index("## Side by side") : page.index("## Why")]
-    shown = rows_of(published)
-    titles = config.load(ROOT / "config.yaml").detection.detectors
-    for column, file in enumerate(("table1.csv", "text_priors.csv")):
-        with open(ROOT / "docs" / "results" / file, encoding="utf-8") as table:
-            for row in csv.DictReader(table):
-                numbers = [f"{float(row[name]):.3f}" for name in ("precision", "recall", "bacc")]
-                assert shown[titles[row["detector"]].title][column] == ", ".join(numbers)
+    shown = rows_of(text_of("docs/results/population.md", "## Side by side", "## Why"))
+    ours, texts = measured("table1.csv"), measured("text_priors.csv")
+    assert shown.keys() == ours.keys() == texts.keys()
+    for title, cells in shown.items():
+        assert cells == [triple(ours[title]), triple(texts[title]), published_values(title)], title
+
+
+# Sentences of the README, and what stands in them of which row: a table, a detector, a quantity.
+SENTENCES = [
+    (
+        r"a balanced accuracy of ([\d.]+), published ([\d.]+)\.",
+        [("table1.csv", "cae", "bacc"), ("published", "cae", "bacc")],
+    ),
+    (r"With the priors of the text it has ([\d.]+),", [("text_priors.csv", "cae", "bacc")]),
+    (
+        r"plain autoencoder calls IC: a recall of ([\d.]+), here ([\d.]+)\.",
+        [("published", "ae", "recall"), ("table1.csv", "ae", "recall")],
+    ),
+    (
+        r"two fits reaches ([\d.]+) from one start, as XSPEC fits, and ([\d.]+) from the lowest "
+        r"minima; the paper has ([\d.]+), and ([\d.]+) with",
+        [
+            ("table1.csv", "one_start_fixed", "bacc"),
+            ("table1.csv", "cstat_rule_fixed", "bacc"),
+            ("published", "one_start_fixed", "bacc"),
+            ("published", "one_start_free", "bacc"),
+        ],
+    ),
+    (
+        r"\(ΔC\), from the same fits, tells ([\d.]+)\.",
+        [("table1.csv", "delta_cstat_fixed", "bacc")],
+    ),
+    (r"exact ratio of the evidences, is ([\d.]+);", [("table1.csv", "bayes_factor", "bacc")]),
+    (
+        r"learns from 2T spectra alone reaches ([\d.]+)\.",
+        [("table1.csv", "latent_density", "bacc")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("sentence", "sources"), SENTENCES)
+def test_the_sentences_of_the_readme_follow_from_the_tables(
+    sentence: str, sources: list[tuple[str, str, str]]
+) -> None:
+    (found,) = re.finditer(sentence, re.sub(r"\s+", " ", README))
+    for text, (file, detector, quantity) in zip(found.groups(), sources, strict=True):
+        if file == "published":
+            wanted = getattr(PUBLISHED[detector], quantity)
+        else:
+            wanted = float(measured(file)[TITLES[detector]][quantity])
+        assert text == f"{wanted:.{len(text) - 2}f}", (detector, quantity)
 
 
 def rows_of(text: str) -> dict[str, list[str]]:

@@ -382,17 +382,6 @@ def test_the_reference_results_use_every_spectrum() -> None:
     assert reference.autoencoder.training.spectra == reference.datasets["train_2T"].size
 
 
-def test_the_paper_is_at_full_scale() -> None:
-    paper = config.load(DEFAULT, ROOT / "config" / "paper.yaml")
-    training = paper.autoencoder.training
-    assert paper.datasets["train_2T"].size == 10_000
-    assert (training.spectra, training.folds, training.folds_trained) == (10_000, 10, 10)
-    assert (training.epochs, training.batch) == (300, 150)
-    # The text has 0.01, with which all latents die in the first epoch (docs/notes/networks.md).
-    assert training.learning_rate == 0.001
-    assert training.recipe == "paper"
-
-
 def test_a_dataset_of_too_many_files_is_refused(default: dict[str, Any]) -> None:
     small = changed(default, ("shard_size",), 1)
     with pytest.raises(IcflowError, match=r"datasets\.train_2T\.size is 10001, .*raise shard_size"):
