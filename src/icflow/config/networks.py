@@ -105,7 +105,7 @@ class Training(Section):
     folds_trained: int = Field(ge=1, description="folds that are trained, the first ones")
     epochs: int = Field(ge=1, le=MOST, description="passes over the training spectra")
     batch: int = Field(ge=2, le=MOST, description="spectra in a batch")
-    learning_rate: Positive = Field(description="learning rate: initial (paper), highest (fast)")
+    learning_rate: Positive = Field(description="learning rate: highest (fast), initial (paper)")
     patience: int = Field(
         ge=1, le=MOST, description="recipe paper: epochs without improvement before the rate falls"
     )

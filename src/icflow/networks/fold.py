@@ -6,23 +6,28 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
+import torch
 from astropy.table import Table
+from torch import Tensor
 
 from icflow.errors import IcflowError
 from icflow.files import say, sha256
 from icflow.networks import devices, training
 from icflow.networks.checkpoints import CHECKPOINT, delete_checkpoint
 from icflow.networks.data import Channels, LabelScale, split
+from icflow.networks.dense import DenseAutoencoder
 from icflow.networks.inputs import SQUARED_RATE, Labels, read_inputs, training_labels
+from icflow.networks.network import PublishedAutoencoder
 from icflow.networks.training import Examples, Trained
-from icflow.networks.weights import Description, save_weights
+from icflow.networks.weights import Description, build, save_weights
 from icflow.ogip.response import read_rmf
 from icflow.settings import TrainSettings
 from icflow.tables import write_table
-from icflow.typing import Indices
+from icflow.typing import Indices, Singles
 
 WEIGHTS = "weights.safetensors"
 HISTORY = "history.ecsv"
+DEAD = 1e-3  # scatter of a latent, of labels that scatter by 0.3, below which it says nothing
 
 
 def run(
@@ -79,9 +84,46 @@ def run(
         best_epoch=trained.best_epoch,
         selection_loss=trained.selection_loss,
     )
+    network = build(output / WEIGHTS, trained.state, description)
+    for sentence in doubts(settings, network, inputs.rates[selecting]):
+        say(sentence)
     write_table(output / HISTORY, tabulate(trained, settings))
     save_weights(output / WEIGHTS, trained.state, description)
     delete_checkpoint(output)
+
+
+def dead(latents: Tensor) -> list[int]:
+    """Return which latents, columns of (n, latents), are the same for all spectra."""
+    if len(latents) < 2:
+        return []
+    return [column for column, scatter in enumerate(latents.std(0).tolist()) if scatter < DEAD]
+
+
+def doubts(
+    settings: TrainSettings, network: PublishedAutoencoder | DenseAutoencoder, rates: Singles
+) -> list[str]:
+    """Return a sentence on latents that are the same for all of some spectra, if there are such.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+    network : PublishedAutoencoder or DenseAutoencoder
+        In evaluation mode, on a CPU.
+    rates : (n, n_input) float32
+        Spectra, counts/s/keV.
+    """
+    with torch.inference_mode():
+        batches = torch.from_numpy(rates).split(settings.training.batch)
+        latents = torch.cat([network.encode(batch) for batch in batches])
+    same = dead(latents)
+    if not same:
+        return []
+    labels = list(settings.labels)
+    names = [labels[column] if column < len(labels) else str(column) for column in same]
+    return [
+        f"network {settings.network}, fold {settings.fold}: latents that are the same for all "
+        f"spectra of the selection: {', '.join(names)}; lower autoencoder.training.learning_rate"
+    ]
 
 
 def tabulate(trained: Trained, settings: TrainSettings) -> Table:

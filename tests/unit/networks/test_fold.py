@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -214,6 +215,31 @@ def test_killed_training_goes_on_to_the_same_bytes(
     assert {path.name for path in folder.iterdir()} == {"weights.safetensors", "history.ecsv"}
     for name in ("weights.safetensors", "history.ecsv"):
         assert (folder / name).read_bytes() == (run.folder / name).read_bytes()
+
+
+def test_latents_that_died_are_named(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rate far too high, from the first step on."""
+    known = Path(run.settings.train.responses[0])
+    paper = {"training__recipe": "paper", "training__learning_rate": 1.0}
+    for name, changes in (("fast", {}), ("paper", paper)):
+        settings = make_settings(known, **changes).train
+        fold.run(settings, run.spectra["train_2T"], run.labels, tmp_path / name)
+    said = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("epoch")]
+    (sentence,) = said
+    assert re.fullmatch(
+        "network cae, fold 1: latents that are the same for all spectra of the selection: "
+        r"(kT|z|2)(, (z|2))*; lower autoencoder\.training\.learning_rate",
+        sentence,
+    )
+
+
+def test_a_latent_is_dead_where_it_does_not_scatter() -> None:
+    latents = torch.rand(20, 3)
+    latents[:, 1] = 0.7
+    assert fold.dead(latents) == [1]
+    assert fold.dead(latents[:1]) == []
 
 
 def test_diverged_training_is_stated(run: Run, tmp_path: Path) -> None:
