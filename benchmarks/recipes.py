@@ -43,7 +43,7 @@ from icflow.detection.roc import auc
 from icflow.layout import Layout
 from icflow.networks import devices, training
 from icflow.networks.data import Channels, LabelScale, select_channels, split
-from icflow.networks.fold import HISTORY
+from icflow.networks.fold import HISTORY, dead
 from icflow.networks.inputs import read_inputs, training_labels
 from icflow.networks.network import PublishedAutoencoder, create
 from icflow.networks.scores import Scorer
@@ -55,7 +55,6 @@ from icflow.settings import TrainSettings
 from icflow.tables import read_table, stack
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
-DEAD = 1e-3  # scatter of a latent, of labels that scatter by 0.3, below which it says nothing
 
 
 def main() -> None:
@@ -219,7 +218,7 @@ def dead_latents(network: PublishedAutoencoder, examples: Examples) -> int:
     """
     trained = copy.deepcopy(network).train()
     with torch.no_grad():
-        return int((trained.encode(torch.from_numpy(examples.rates)).std(0) < DEAD).sum())
+        return len(dead(trained.encode(torch.from_numpy(examples.rates))))
 
 
 def scorer_of(
@@ -267,7 +266,8 @@ def title(history: Table) -> str:
     """Return the recipe of a training, and how many epochs of how many spectra it has."""
     own = history.meta["training"]
     spectra = own["spectra"] * (own["folds"] - 2) // own["folds"]
-    return f"{own['recipe']}, {own['epochs']} epochs of {spectra:,}"
+    epochs = f"{len(history)} of {own['epochs']}" if len(history) < own["epochs"] else own["epochs"]
+    return f"{own['recipe']}, {epochs} epochs of {spectra:,}"
 
 
 def print_table(histories: Sequence[Table]) -> None:
@@ -288,7 +288,7 @@ def print_table(histories: Sequence[Table]) -> None:
 
 
 def draw(histories: Sequence[Table], path: Path) -> None:
-    """Draw loss and misfit against epochs."""
+    """Draw loss and misfit against epochs; dots mark the epochs of the lowest loss."""
     with style.context():
         figure, axes = style.grid(1, 2, style.DOUBLE_COLUMN, 2.7, sharex=True)
         for panel, column, label in zip(
@@ -305,7 +305,8 @@ def draw(histories: Sequence[Table], path: Path) -> None:
                     epochs, losses, lw=1.2 if paper else 1.0, label=title(run),
                     color=style.VERMILLION if paper else next(shades),
                 )  # fmt: skip
-                panel.plot(epochs[-1], losses[-1], "o", ms=3.5, color=line.get_color())
+                best = int(np.argmin(run["selection_loss"]))
+                panel.plot(epochs[best], losses[best], "o", ms=3.5, color=line.get_color())
             panel.set(xscale="log", yscale="log", xlabel="Epoch", ylabel=label)
         axes[0, 0].legend()
         style.save(figure, path, 200)

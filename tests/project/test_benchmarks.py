@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from astropy.table import Table
+from matplotlib.figure import Figure
 
 from icflow import config as configuration
 from icflow import settings as settings_of
@@ -276,7 +277,7 @@ def write_labels(folder: Path, truth: dict[str, np.ndarray]) -> None:
 def test_recipes_are_compared_by_when_the_published_one_gets_there(
     root: Path, tmp_path: Path
 ) -> None:
-    losses = {("fast", 2): (0.5, 0.2), ("fast", 1): (0.09,), ("paper", 3): (0.9, 0.1, 0.3)}
+    losses = {("fast", 2): (0.5, 0.2), ("fast", 1): (0.09,), ("paper", 5): (0.9, 0.1, 0.3)}
     folders = []
     for number, ((recipe, epochs), values) in enumerate(losses.items()):
         training = {"recipe": recipe, "epochs": epochs, "spectra": 1250, "folds": 10}
@@ -284,7 +285,7 @@ def test_recipes_are_compared_by_when_the_published_one_gets_there(
         folders[-1].mkdir()
         Table(
             {
-                "epoch": np.arange(epochs),
+                "epoch": np.arange(len(values)),
                 "selection_loss": values,
                 "selection_misfit": np.array(values) / 10,
             },
@@ -295,8 +296,24 @@ def test_recipes_are_compared_by_when_the_published_one_gets_there(
     ).splitlines()
     assert two == "| fast, 2 epochs of 1,000 | 0.2 | 0.02 | after 2 epochs |"
     assert one == "| fast, 1 epochs of 1,000 | 0.09 | 0.009 | never |"
-    assert paper == "| paper, 3 epochs of 1,000 | 0.1 | 0.01 | after 2 epochs |"
+    assert paper == "| paper, 3 of 5 epochs of 1,000 | 0.1 | 0.01 | after 2 epochs |"
     assert (tmp_path / "recipes.png").stat().st_size > 10_000
+
+
+def test_curves_of_recipes_mark_the_epoch_that_is_kept(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipes = module(root, "recipes.py")
+    figures: list[Figure] = []
+    monkeypatch.setattr(recipes.style, "save", lambda figure, *_: figures.append(figure))
+    training = {"recipe": "paper", "epochs": 300, "spectra": 10_000, "folds": 10}
+    columns = {"epoch": [0, 1, 2], "selection_loss": [0.9, 0.1, 0.3]}
+    columns["selection_misfit"] = [0.3, 0.2, 0.1]
+    recipes.draw([Table(columns, meta={"training": training})], tmp_path / "recipes.png")
+    for panel, height in zip(figures[0].axes, (0.1, 0.2), strict=True):
+        curve, dot = panel.lines
+        assert curve.get_label() == "paper, 3 of 300 epochs of 8,000"
+        assert dot.get_xydata().tolist() == [[2, height]]
 
 
 def test_parts_of_the_network_are_left_out(root: Path, rmf_path: Path, tmp_path: Path) -> None:
