@@ -25,6 +25,9 @@ PUBLISHED = {
     "one_start_free": Published(0.47, 0.42, 0.47),
 }
 
+# The Coma cluster's parameters as published (Gastaldello et al. 2015); no others are given.
+COMA = {"apec.kT": 9.03, "apec_3.kT": 1.02, "apec.Redshift": 0.0231}
+
 # What the text says that parameters are, uniformly between two values, and what the published
 # spectra show: their rates, 1T fits and labels follow from norms of a fifth of those of the text,
 # measured with the default response (docs/configuration.md); the authors have not confirmed it.

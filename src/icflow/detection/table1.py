@@ -164,10 +164,12 @@ def _networks(metrics: Mapping[str, Any]) -> list[str]:
     training = metrics["training"]
     if not training:
         return []
+    scaled = ", and so is the score, each fold's scaled to have this threshold"
+    scaled *= training["folds_trained"] > 1
     return [
         f"Autoencoders: {training['folds_trained']} of {training['folds']} folds of "
         f"{training['spectra']:,} spectra, trained for {epochs(training['epochs'])}; the "
-        "threshold is the median over the folds.",
+        f"threshold is the median over the folds{scaled}.",
         *(f"{sentence}." for sentence in training.get("labels", [])),
     ]
 

@@ -189,6 +189,20 @@ def test_captions_follow_the_settings(config: Config) -> None:
     assert "55 epochs" in registry.kind("7").caption(own)
 
 
+def test_captions_say_how_folds_are_joined_and_what_was_chosen_here(config: Config) -> None:
+    scaled = "median of 2 trained folds, each scaled to have the threshold that is the median"
+    one = changed(config, {"autoencoder": {"training": {"folds_trained": 1}}})
+    for name in ("3", "4"):
+        assert scaled in registry.caption(config, name)
+        assert "median of 1 trained fold)" in registry.caption(one, name)
+    chosen = "Of Coma apec.Abundanc, apec.norm, apec_3.norm are chosen here"
+    none = changed(config, {"figures": {"cluster": None}})
+    for name in ("1", "8"):
+        assert chosen in registry.caption(config, name)
+        assert "chosen here" not in registry.caption(none, name)
+    assert "0.5 % of the latents may lie outside" in registry.caption(config, "7")
+
+
 # --- grouping and edges -------------------------------------------------------------
 
 

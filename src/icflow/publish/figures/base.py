@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icflow.config import Autoencoder, Config, Dataset, Detection, Figures, Module
+from icflow.detection import published
 from icflow.detection.metrics import Estimate
 from icflow.files import read_json
 from icflow.layout import Layout
@@ -166,6 +167,18 @@ def shown_module(config: Config, beyond: str = "") -> str:
     return f" Shown is {first.name}, the first of {len(others) + 1} modules" + (
         f"; {beyond}." if beyond else "."
     )
+
+
+def chosen_here(config: Config) -> str:
+    """Return a sentence for captions on what of the Coma cluster has not been published.
+
+    Empty where no cluster of this name is shown.
+    """
+    if config.figures.cluster != "Coma":
+        return ""
+    fixed = config.datasets["Coma"].parameters
+    names = sorted(name for name, value in fixed.items() if published.COMA.get(name) != value)
+    return f" Of Coma {', '.join(names)} are chosen here, the rest is published." * bool(names)
 
 
 def folds(config: Config) -> range:

@@ -15,7 +15,7 @@ from icflow.detection.table1 import QUANTITIES
 from icflow.errors import IcflowError
 from icflow.layout import Layout
 from icflow.publish.figures import judged, style
-from icflow.publish.figures.base import FigureData, ends
+from icflow.publish.figures.base import FigureData, chosen_here, ends
 from icflow.seeds import generator
 from icflow.tables import floats
 from icflow.truth import read_truth
@@ -193,7 +193,8 @@ def in_bins(
 def _caption(config: Config) -> str:
     titles = [config.detection.detectors[name].title for name in shown(config.detection)]
     cluster = config.figures.cluster
-    dashed = f" Vertical dashed lines: {cluster} as configured." if cluster else ""
+    marked = f" Vertical dashed lines: {cluster} as configured.{chosen_here(config)}"
+    dashed = marked if cluster else ""
     return (
         f"Precision, recall and balanced accuracy of {' and '.join(titles)} against the true "
         "redshift, temperature, metallicity and norm of the test spectra, in "

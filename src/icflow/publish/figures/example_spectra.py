@@ -12,7 +12,7 @@ import numpy as np
 from icflow.config import Config
 from icflow.errors import IcflowError
 from icflow.publish.figures import style
-from icflow.publish.figures.base import FigureData, FigureKind, shown_module
+from icflow.publish.figures.base import FigureData, FigureKind, chosen_here, shown_module
 from icflow.tables import floats, read_table
 from icflow.typing import Floats
 
@@ -199,7 +199,7 @@ def _caption(config: Config) -> str:
     (name,) = shown(config)
     scenario, fixed = config.datasets[name].scenario, _truth(config, name)
     what = f"{name} ({scenario}{': ' * bool(fixed)}{fixed})"
-    return f"A simulated spectrum of {what}, {_drawn(config)}"
+    return f"A simulated spectrum of {what}, {_drawn(config)}{chosen_here(config)}"
 
 
 def _caption_examples(config: Config) -> str:

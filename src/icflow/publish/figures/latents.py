@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 PER_ROW = 4
 # Half the width between the quartiles of a Gaussian, in standard deviations.
 QUARTILE = 0.6744897501960817
+TAIL = 0.005  # fraction of the latents on either side that may lie outside of a panel
 # Marker of the spectra of a class, without and with IC; the paper has these too.
 LOOKS: dict[bool, style.Look] = {
     False: {"color": style.THERMAL, "mew": 0, "ms": 2.0, "alpha": 0.7, "label": "Without IC"},
@@ -189,8 +190,8 @@ def _panel(axes: style.Axes, classes: Mapping[bool, Points]) -> None:
 
 def limits(truth: Floats, latent: Floats) -> tuple[float, float]:
     """Return axis limits that show all labels and nearly all latents."""
-    low = min(float(truth.min()), float(np.quantile(latent, 0.005)))
-    high = max(float(truth.max()), float(np.quantile(latent, 0.995)))
+    low = min(float(truth.min()), float(np.quantile(latent, TAIL)))
+    high = max(float(truth.max()), float(np.quantile(latent, 1 - TAIL)))
     margin = 0.04 * (high - low) or 0.5
     return low - margin, high + margin
 
@@ -215,7 +216,8 @@ def _caption(config: Config) -> str:
         f"Temperature and norm of the former are {fitted}, those of the latter are the true ones "
         f"of their plasma. Latents: median of {many(training.folds_trained, 'fold')} (training: "
         f"{training.spectra:,} spectra, {training.epochs:,} epochs). Dashed: equality. Numbers: "
-        "median of latent minus parameter ± standard deviation from the quartiles, of either class."
+        "median of latent minus parameter ± standard deviation from the quartiles, of either "
+        f"class. The lowest and highest {100 * TAIL:g} % of the latents may lie outside of a panel."
     )
 
 

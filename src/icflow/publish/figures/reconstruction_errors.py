@@ -117,8 +117,10 @@ def bin_edges(values: Floats) -> tuple[Floats, bool]:
 
 def _scored(config: Config) -> str:
     low, high = config.detection.score_energies
-    trained = many(config.autoencoder.training.folds_trained, "trained fold")
-    return f"the reconstruction error Rₐ ({low:g} to {high:g} keV, median of {trained})"
+    folds = config.autoencoder.training.folds_trained
+    scaled = ", each scaled to have the threshold that is the median of theirs" * (folds > 1)
+    trained = f"median of {many(folds, 'trained fold')}{scaled}"
+    return f"the reconstruction error Rₐ ({low:g} to {high:g} keV, {trained})"
 
 
 def _caption_distributions(config: Config) -> str:
