@@ -136,8 +136,8 @@ class Observe(Section):
     )
     systematics: Systematics | None = Field(
         None,
-        description="what is wrong with calibration and background of the simulated spectra, each "
-        "by its own (default: nothing)",
+        description="how wrong calibration and background may be: settled in every fit, and drawn "
+        "for simulated spectra (default: nothing)",
     )
     decides: Annotated[str, NameOf("observe.detectors")] = Field(
         description="detector whose false-alarm probability decides"

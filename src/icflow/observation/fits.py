@@ -248,7 +248,8 @@ class Profile:
         (at_limit,) = self.engine.fit(self.model, self.counts, {self.name: np.array([limit])})
         simulated = replicas(self.engine, self.model, at_limit, number, draws)
         roots = self._signed_roots(limit, simulated)
-        sigmas = max(-float(np.quantile(roots, TAIL_90)), LEAST_SIGMAS)
+        # Exact for any number of spectra: ranks divide them into one interval more.
+        sigmas = max(-float(np.quantile(roots, TAIL_90, method="weibull")), LEAST_SIGMAS)
         # Too few are simulated to see the tail beyond; it is taken for that of a normal
         # distribution.
         beyond = math.sqrt(THREE_SIGMA) - math.sqrt(UPPER_90)

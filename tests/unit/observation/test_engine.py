@@ -268,6 +268,8 @@ def test_each_module_is_fitted_with_its_own_calibration(
     n = len(settling.module) // 2
     (own,) = calibrated.fit(model, counts[:, n:])
     assert own.cstat < own.dof + 4 * np.sqrt(2 * own.dof)
+    (by_the_files,) = alone.fit(model, counts[:, n:])
+    assert own.cstat < by_the_files.cstat - 50
 
 
 def test_counts_that_nothing_reaches_are_told(

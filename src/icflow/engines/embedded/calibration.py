@@ -6,7 +6,7 @@ less than a few channels. So both act on folded counts, and no spectrum is folde
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class Calibration:
                     f"systematics.area {of}has a node at {outside:g} keV, outside of its response "
                     f"({low:g} to {high:g} keV); move it inside"
                 )
-            self.basis = _averaged(response, np.log(energies))
+            self.basis = _averaged(response, systematics.area)
         if systematics.gain is not None:
             self._edges = response.channel_edges
             self._check_room(of, systematics)
@@ -129,26 +129,45 @@ def farthest(gain: Gain | None, energy: float) -> float:
     return 0.0 if gain is None else FARTHEST * (gain.slope * energy + gain.offset / 1000)
 
 
-def _averaged(response: Response, nodes: Floats) -> Floats:
-    """Return what each node of the area adds to the logarithm of the factor of each channel.
+def area_basis(area: Sequence[Sequence[float]], energies: Floats) -> Floats:
+    """Return what each node of the area adds to the logarithm of the factor at some energies.
 
-    A cubic spline in the logarithm of the energy, constant beyond the nodes, averaged over the
-    photons of a channel.
+    Standard deviates of the nodes are joined by a cubic spline in the logarithm of the energy,
+    constant beyond the nodes. It is scaled so that the factor scatters between two nodes as much as
+    these two say: a spline through values that are drawn on their own overshoots, to three times
+    their scatter where others beside them are wider and closer together.
 
     Parameters
     ----------
-    nodes : ndarray, shape (n_nodes,)
-        Logarithms of their energies.
+    area : sequence of pairs
+        Energy of each node, keV, and the scatter there.
+    energies : ndarray, shape (n,)
+        keV.
+
+    Returns
+    -------
+    ndarray, shape (n, n_nodes)
+        For the logarithm of the factor at each node.
+    """
+    from scipy.interpolate import CubicSpline  # slow to import, and few areas are wrong
+
+    nodes, scatter = np.log([energy for energy, _ in area]), np.array([one for _, one in area])
+    at = np.clip(np.log(energies), nodes[0], nodes[-1])
+    joined = CubicSpline(nodes, np.eye(len(nodes)), bc_type="natural")(at)
+    joined *= (np.interp(at, nodes, scatter) / np.linalg.norm(joined, axis=1))[:, None]
+    # A node that is known has no deviate.
+    return np.asarray(np.divide(joined, scatter, out=np.zeros_like(joined), where=scatter > 0))
+
+
+def _averaged(response: Response, area: Sequence[Sequence[float]]) -> Floats:
+    """Return the basis of the area, averaged over the photons of each channel.
 
     Returns
     -------
     ndarray, shape (n_channels, n_nodes)
     """
-    from scipy.interpolate import CubicSpline  # slow to import, and few areas are wrong
-
     centres = np.sqrt(response.energies[1:] * response.energies[:-1])
-    spline = CubicSpline(nodes, np.eye(len(nodes)), bc_type="natural")
-    basis = spline(np.clip(np.log(centres), nodes[0], nodes[-1]))
+    basis = area_basis(area, centres)
     photons = np.diff(response.energies) * centres**-TYPICAL
     counts = response.fold(photons)
     parts = response.fold(photons * basis.T).T
