@@ -98,12 +98,6 @@ class Systematics(Section):
         "analysis is given (`at_truth`) is off",
     )
 
-    def scatter_of(self, component: str) -> float:
-        """Return the relative scatter of the norm of a background component."""
-        if isinstance(self.background, Mapping):
-            return self.background.get(component, 0.0)
-        return self.background
-
     @property
     def calibrated(self) -> bool:
         """Whether effective area and energy scale are as the response files say."""

@@ -40,6 +40,12 @@ class Deviates:
         return of_spectrum(*self.key, name).random()
 
 
+def scatter_of(systematics: Systematics, component: str) -> float:
+    """Return the relative scatter of the norm of a background component."""
+    background = systematics.background
+    return background.get(component, 0.0) if isinstance(background, Mapping) else background
+
+
 def check_components(key: str, given: ByComponent, components: Sequence[str]) -> None:
     """Check that the background has the components that a key names.
 

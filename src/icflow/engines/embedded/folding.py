@@ -22,7 +22,7 @@ from icflow.files import canonical_json
 from icflow.models import library
 from icflow.models.background import BackgroundComponent, read_background
 from icflow.models.expression import Component, Term
-from icflow.models.systematics import check_components
+from icflow.models.systematics import check_components, scatter_of
 from icflow.ogip.grouping import group_counts, grouped_selection
 from icflow.ogip.matching import matched
 from icflow.ogip.noticed import noticed_channels
@@ -368,7 +368,7 @@ class Folding:
     def scatters(self) -> dict[str, float]:
         """Relative scatter of the norm of each background component."""
         return {
-            self._prefix + part.name: self.systematics.scatter_of(part.name)
+            self._prefix + part.name: scatter_of(self.systematics, part.name)
             for part in self._components
         }
 

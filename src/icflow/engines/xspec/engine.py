@@ -38,7 +38,7 @@ from icflow.models import library
 from icflow.models.background import read_background
 from icflow.models.expression import Expression, parse
 from icflow.models.scenario import Setting, complete, draw, resolve
-from icflow.models.systematics import Deviates, background_factors, measured
+from icflow.models.systematics import Deviates, background_factors, measured, scatter_of
 from icflow.ogip.grouping import grouped_selection
 from icflow.ogip.noticed import noticed_channels
 from icflow.ogip.response import read_rmf
@@ -188,7 +188,7 @@ class PyXspecEngine:
         parsed = parse(expression)
         settings = complete(parsed, parameters, "parameters")
         scatters = {
-            BACKGROUND + part.name: self.systematics.scatter_of(part.name)
+            BACKGROUND + part.name: scatter_of(self.systematics, part.name)
             for part in self.components
         }
         counts = np.empty((len(indices), len(self.rmf.channel)), dtype=np.int32)
