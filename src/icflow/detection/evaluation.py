@@ -13,7 +13,7 @@ from typing import Any
 from astropy.table import Column, Table
 
 from icflow.config import Detection
-from icflow.detection import differences, metrics, population, quality
+from icflow.detection import confusion, differences, population, quality
 from icflow.detection.base import (
     FITS,
     PARTS,
@@ -130,7 +130,7 @@ class Evaluation:
             "fold_thresholds": list(verdict.fold_thresholds),
             "fold_accuracies": list(verdict.fold_accuracies),
             "n_test": int(is_ic.size),
-            "confusion": asdict(metrics.confusion(verdict.decision, is_ic)),
+            "confusion": confusion.cells(confusion.count(verdict.decision, is_ic)),
             "missing": verdict.missing,
             "unconverged": verdict.unconverged,
             **_plain({key: Estimate.of(values) for key, values in self.draws[name].items()}),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from icflow.config import Config
+from icflow.detection import confusion
 from icflow.detection.published import PUBLISHED
 from icflow.publish.figures import base, style
 from icflow.publish.figures.base import FigureData, FigureKind
@@ -39,19 +40,17 @@ def _draw(detectors: Mapping[str, Mapping[str, Any]]) -> style.Figure:
 
 
 def _panel(axes: style.Axes, entry: Mapping[str, Any]) -> None:
-    counts = entry["confusion"]
-    matrix = np.array([[counts["tn"], counts["fp"]], [counts["fn"], counts["tp"]]], dtype=float)
-    sums = matrix.sum(axis=1, keepdims=True)
-    fraction = np.divide(matrix, sums, out=np.full_like(matrix, np.nan), where=sums > 0)
-    axes.imshow(fraction, cmap="Blues", vmin=0, vmax=1, aspect="equal")
-    for (row, column), part in np.ndenumerate(fraction):
-        text = f"{matrix[row, column]:,.0f}"
+    matrix = confusion.from_cells(entry["confusion"])
+    fractions = confusion.fractions(matrix)
+    axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1, aspect="equal")
+    for (row, column), part in np.ndenumerate(fractions):
+        text = f"{matrix.iloc[row, column]:,}"
         text += f"\n({part:.0%})" if np.isfinite(part) else "\n(–)"
         color = "white" if part > 0.55 else "black"
         axes.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
     axes.set_title(entry["title"], pad=3)
-    axes.set_xticks([0, 1], ["no IC", "IC"])
-    axes.set_yticks([0, 1], ["no IC", "IC"], rotation=90, va="center")
+    axes.set_xticks([0, 1], matrix.columns)
+    axes.set_yticks([0, 1], matrix.index, rotation=90, va="center")
     axes.minorticks_off()
     axes.tick_params(length=0)
 
