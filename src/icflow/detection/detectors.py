@@ -38,7 +38,7 @@ from icflow.detection.methods import (
     reconstruction_error,
 )
 from icflow.detection.published import PUBLISHED
-from icflow.errors import IcflowError
+from icflow.errors import IcflowError, did_you_mean
 from icflow.layout import Layout
 
 METHODS: dict[str, Method] = {
@@ -128,6 +128,7 @@ def method_of(name: str, detector: Detector, section: str = "detection.detectors
     if method is None:
         raise IcflowError(
             f"{key}.method is {detector.method!r}, allowed: {', '.join(sorted(METHODS))}"
+            f"{did_you_mean(detector.method, METHODS)}"
         )
     missing = [need for need in method.needs if getattr(detector, need) is None]
     if missing:

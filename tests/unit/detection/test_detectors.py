@@ -41,6 +41,10 @@ def test_integrals_are_made_of_what_detectors_read(config: Config) -> None:
             Detector(title="X", method="guess"),
             r"x\.method is 'guess', allowed: bayes_factor, combined, cstat_rule, delta",
         ),
+        (
+            Detector(title="X", method="cstat_rul"),
+            r"ratio_estimator, .*; did you mean cstat_rule\?$",
+        ),
         (Detector(title="X", method="reconstruction_error"), "x lacks network"),
         (Detector(title="X", method="cstat_rule", thermal="2T"), "x lacks alternative"),
         (Detector(title="X", method="cstat_rule"), "x lacks thermal and alternative"),
