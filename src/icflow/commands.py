@@ -20,6 +20,7 @@ import click
 
 from icflow.errors import IcflowError
 from icflow.files import check_output
+from icflow.layout import Layout
 
 if TYPE_CHECKING:
     from icflow.config import Config
@@ -188,6 +189,8 @@ class Command(click.Command):
         """Run the stage, which is imported last, and print what it returns."""
         self._check_outputs(values)
         function, *arguments = self.call(values)
+        if "results" in values:
+            Layout(values["results"]).check()
         result = _named(f"{self.stage}.{function}")(*arguments, **values)
         for line in [result] if isinstance(result, str) else result or []:
             click.echo(line, nl=not str(line).endswith("\n"))

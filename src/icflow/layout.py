@@ -22,7 +22,10 @@ TRAINED = ("weights.safetensors", "history.ecsv")
 TRAINED_OBSERVED = (*TRAINED, "training.pha")
 COMPARED = ("table.csv", "table.md", "curves.ecsv")
 # Folders that the versions before 0.2 wrote, under names that no command has now.
-BEFORE = ("spectra", "labels", "fits", "integrals", "networks", "scores", "evaluation")
+BEFORE = (
+    *("spectra", "labels", "fits", "integrals", "networks", "scores", "evaluation"),
+    *("figures/data", "observations", "scans"),
+)
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,21 @@ def test_bad_usage_exits_with_2_and_one_sentence(
     assert error.count("\n") == 1
 
 
+def test_stages_refuse_results_of_an_earlier_version(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "old/scans").mkdir(parents=True)
+    config = ["--config", str(ROOT / "config.yaml")]
+    for words in (
+        ["train", "--network", "cae", "--output", str(tmp_path / "new")],
+        ["figures", "1", "--output", str(tmp_path / "figure1.png")],
+        ["results-page", "--output", str(tmp_path / "new")],
+    ):
+        assert cli.main([*words, *config, "--results", str(tmp_path / "old")]) == 1
+        assert "old: holds scans, folders of results made by an earlier" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
 def test_a_subcommand_imports_no_stage_but_its_own() -> None:
     code = "import sys, icflow.cli; icflow.cli.main(['schema']); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

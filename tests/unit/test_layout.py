@@ -38,3 +38,12 @@ def test_results_of_an_earlier_version_are_refused_and_left_alone(tmp_path: Path
     with pytest.raises(IcflowError, match=r"holds spectra and fits, .*move that folder away"):
         layout.check()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fits", "simulate", "spectra"]
+
+
+@pytest.mark.parametrize("name", ["observations", "scans", "figures/data"])
+def test_any_folder_of_an_earlier_version_is_enough(tmp_path: Path, name: str) -> None:
+    (tmp_path / "figures").mkdir()
+    Layout(tmp_path).check()
+    (tmp_path / name).mkdir()
+    with pytest.raises(IcflowError, match=rf"holds {name}, folders of results made by an earlier"):
+        Layout(tmp_path).check()
