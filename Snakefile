@@ -39,6 +39,7 @@ localrules:
     figures,
     observe,
     scan,
+    renamed,
 
 
 rule all:
@@ -120,6 +121,27 @@ rule observe:
 rule scan:
     input:
         lambda wildcards: scanned(),
+
+
+# What targets of earlier versions are called now; docs/workflow.md has the commands too.
+RENAMED = {
+    "simulations": "simulate",
+    "labels": "label",
+    "networks": "train",
+    "table1": "evaluate",
+    "observations": "observe",
+    "scans": "scan",
+    **dict.fromkeys(["background_scan", "prior_scan", "exposure_scan"], "scan"),
+}
+
+
+rule renamed:
+    input:
+        lambda wildcards: renamed(wildcards.target),
+    output:
+        "{target}",
+    wildcard_constraints:
+        target=one_of(RENAMED),
 
 
 onstart:

@@ -74,6 +74,16 @@ def test_a_target_that_does_not_exist(fresh: Project) -> None:
     assert "No rule to produce" in output
 
 
+@pytest.mark.parametrize(("old", "new"), [("simulations", "simulate"), ("prior_scan", "scan")])
+def test_a_target_of_an_earlier_version_has_another_name(
+    fresh: Project, old: str, new: str
+) -> None:
+    status, output = fresh.run("label", old)
+    assert status == 1
+    assert f"the target {old} is called {new} now" in output
+    assert not fresh.results.exists()
+
+
 def test_a_missing_image_stops_the_run_before_any_job(fresh: Project) -> None:
     change = {"containers/icflow": "nowhere.sif"}
     status, output = fresh.run(change=change, options=["--use-singularity"])

@@ -173,6 +173,11 @@ def scanned():
     return [RESULTS.scan(name) / file for name in CONFIG.scans for file in files]
 
 
+def renamed(target):
+    """Say what a target of an earlier version is called now."""
+    raise WorkflowError(f"the target {target} is called {RENAMED[target]} now")
+
+
 # --- resources ---------------------------------------------------------------------------
 
 
