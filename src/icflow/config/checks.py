@@ -109,13 +109,23 @@ def _check_link(path: str, name: str, link: Link, model: Scenario | FitModel) ->
 
 
 def _check_modules(config: Config) -> None:
-    """Check that the engine takes the modules of the instrument."""
+    """Check that the engine takes the modules of the instrument, and fits their factors."""
     names = [module.name for module in config.modules]
     if config.engine == "xspec" and len(names) > 1:
         raise ValueError(
             f"engine is 'xspec', which takes one module of an instrument, not {len(names)} "
             f"({', '.join(names)}); set engine: embedded, or leave one module in instrument"
         )
+    lowest, highest = config.fits.cross_normalisation
+    for key, module in config.keyed_modules():
+        factor = module.cross_normalisation
+        low, high = factor.bounds if isinstance(factor, Prior) else (factor, factor)
+        if not lowest <= low <= high <= highest:
+            drawn = f"reaches from {low:g} to {high:g}" if low < high else f"is {low:g}"
+            raise ValueError(
+                f"{key}.cross_normalisation {drawn}, outside of {lowest:g} to {highest:g}, what "
+                "fits.cross_normalisation lets fits take; correct it or widen these limits"
+            )
 
 
 def _fits(config: Config) -> dict[str, Fit | FitControl]:
