@@ -7,8 +7,11 @@ import subprocess
 from typing import Any
 
 import pytest
+import yaml
 from astropy.io import fits
-from running import Project
+from running import ROOT, Project
+
+from icflow.config.reading import read_tree
 
 REFUSED: list[tuple[str, Any, list[str]]] = [
     ("fits/group_mim", 50, ["fits.group_mim: unknown key", "group_min"]),
@@ -41,6 +44,16 @@ def test_a_value_on_the_command_line_is_checked_too(fresh: Project) -> None:
     status, output = fresh.run(options=["--config", "seed=now"])
     assert status == 1
     assert "seed: is 'now'; input should be a valid integer" in output
+
+
+def test_what_is_said_of_an_instrument_is_said_of_every_module(fresh: Project) -> None:
+    modules = read_tree(ROOT / "config/two-modules.yaml")["instrument"]
+    below = fresh.folder / "config.yaml"
+    below.write_text(yaml.safe_dump(read_tree(below) | {"instrument": modules}))
+    status, output = fresh.run(change={"instrument/systematics/background": {"lins": 0.1}})
+    assert status == 1
+    assert "instrument.FPMA.systematics.background names 'lins', which the background" in output
+    assert fresh.jobs("simulate", change={"instrument/systematics/background": {"lines": 0.1}})
 
 
 def test_a_damaged_file_stops_the_job_with_its_name(fresh: Project) -> None:

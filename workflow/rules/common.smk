@@ -15,7 +15,6 @@ try:
     from icflow import checks, inputs, layout, provenance
     from icflow import settings as settings_of
     from icflow.detection import detectors
-    from icflow.documents import read_yaml
     from icflow.engines import registry as engines
     from icflow.engines.xspec import version
     from icflow.errors import IcflowError
@@ -36,11 +35,21 @@ if not os.access(os.getcwd(), os.W_OK):
         "(--directory FOLDER), where results/ will be made"
     )
 
+
+def layers():
+    """Return what config.yaml, files and words of the command line say, one laid over the other.
+
+    As `icflow validate` lays them, which refuses a key that is given twice, and what is said of
+    `instrument` holds for each of its modules; Snakemake's `config` has the last that was said.
+    """
+    above = workflow.config_settings.configfiles
+    below = workflow.configfiles[len(above) :]
+    tree = configuration.read_layers([*below, *above])
+    return configuration.overlay(tree, workflow.config_settings.config)
+
+
 try:
-    for path in workflow.configfiles:
-        # Snakemake takes the last of a key that is given twice; this refuses it.
-        read_yaml(path)
-    CONFIG = configuration.validate(config, "configuration")
+    CONFIG = configuration.validate(layers(), "configuration")
     # SHA-256 of every file that the run reads and does not make, and of each observation.
     DIGESTS, OBSERVED = checks.check(CONFIG)
     if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:

@@ -19,7 +19,7 @@ from icflow.config.model import (
 from icflow.config.networks import Architecture, Autoencoder, LabelSource, Training
 from icflow.config.observe import Observation, Observe, ObservedSpectrum, Radio
 from icflow.config.output import Archival, Figures
-from icflow.config.reading import checked, explain, from_json, load, validate
+from icflow.config.reading import checked, explain, from_json, load, read_layers, validate
 from icflow.config.systematics import Systematics
 from icflow.config.tree import Config, overlay, shard_numbers
 
@@ -57,6 +57,7 @@ __all__ = [
     "from_json",
     "load",
     "overlay",
+    "read_layers",
     "shard_numbers",
     "validate",
 ]

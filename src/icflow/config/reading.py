@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,21 @@ def load(*paths: str | os.PathLike[str]) -> Config:
         If a file is missing or not YAML, or a key is unknown or its value is
         not allowed; the message names every such key.
     """
+    return validate(read_layers(paths), ", ".join(str(path) for path in paths))
+
+
+def read_layers(paths: Iterable[str | os.PathLike[str]]) -> dict[str, Any]:
+    """Read files of settings, later ones laid over earlier ones.
+
+    Raises
+    ------
+    IcflowError
+        If a file is missing or not YAML.
+    """
     tree: dict[str, Any] = {}
     for path in paths:
         tree = overlay(tree, read_tree(path))
-    return validate(tree, ", ".join(str(path) for path in paths))
+    return tree
 
 
 def validate(tree: Any, source: str) -> Config:

@@ -146,12 +146,28 @@ def shard_numbers(spectra: int, shard_size: int) -> range:
 
 
 def overlay(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `base` with the values of `above` laid over it, subtree by subtree."""
+    """Return `base` with the values of `above` laid over it, subtree by subtree.
+
+    What lies over a list of modules holds for each of them, unless it is a module of its own.
+    """
     merged = dict(base)
     for key, value in above.items():
         below = merged.get(key)
         if isinstance(value, Mapping) and isinstance(below, Mapping):
             merged[key] = overlay(below, value)
+        elif isinstance(below, list) and _of_each(value, below):
+            merged[key] = [overlay(entry, value) for entry in below]
         else:
             merged[key] = value
     return merged
+
+
+def _of_each(value: Any, below: list[Any]) -> bool:
+    """Tell whether a value is for every mapping of the list that it is laid over."""
+    # A module has a matrix: with one, this is the instrument.
+    return (
+        isinstance(value, Mapping)
+        and "rmf" not in value
+        and bool(below)
+        and all(isinstance(entry, Mapping) for entry in below)
+    )

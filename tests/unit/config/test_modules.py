@@ -70,6 +70,19 @@ def test_a_list_lies_over_a_single_module_and_the_other_way_round(tree: dict[str
     assert len(config.validate(config.overlay(tree, {"instrument": single}), "one").modules) == 1
 
 
+def test_what_is_not_an_instrument_of_its_own_holds_for_every_module(tree: dict[str, Any]) -> None:
+    systematics = read_tree(ROOT / "config/systematics.yaml")
+    first, second = config.validate(config.overlay(tree, systematics), "both").modules
+    given = systematics["instrument"]["systematics"]
+    for module in (first, second):
+        assert module.systematics.background == given["background"]
+    assert [module.name for module in (first, second)] == ["FPMA", "FPMB"]
+    assert (first.exposure, second.exposure) == (1e6, 9.5e5)
+    # Lists of anything else are replaced, as ever.
+    above = {"detection": {"test": {"name": "test_2T"}}}
+    assert config.overlay(tree, above)["detection"]["test"] == {"name": "test_2T"}
+
+
 def test_files_of_every_module_are_inputs(tree: dict[str, Any]) -> None:
     tree["instrument"][1] |= {"rmf": "b.rmf", "arf": "b.arf"}
     del tree["instrument"][0]["background"], tree["instrument"][1]["background"]
@@ -105,6 +118,15 @@ Change = Callable[[dict[str, Any]], Any]
         (lambda t: t["instrument"][1].pop("exposure"), "exposure: this key is missing"),
         (lambda t: t.update(engine="xspec"), "takes one module of an instrument, not 2"),
         (lambda t: t.update(instrument=[]), "at least 1"),
+        (
+            lambda t: t["fits"].update(cross_normalisation=[0.99, 1.25]),
+            "instrument.FPMB.cross_normalisation reaches from 0.97 to 1.03, outside of 0.99 to "
+            "1.25, what fits.cross_normalisation lets fits take",
+        ),
+        (
+            lambda t: t["instrument"][1].update(cross_normalisation=1.3),
+            "instrument.FPMB.cross_normalisation is 1.3, outside of 0.8 to 1.25",
+        ),
         (
             lambda t: t["fits"].update(cross_normalisation=[0.0, 1.2]),
             "fits.cross_normalisation: is [0.0, 1.2]; factors are positive",
