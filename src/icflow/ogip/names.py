@@ -53,6 +53,11 @@ class FileName:
         numbers = (int(part) if part else None for part in (version, number))
         return cls(path, extension or "", *numbers)
 
+    def __str__(self) -> str:
+        version = "" if self.version is None else f",{self.version}"
+        extension = f"[{self.extension}{version}]" if self.extension else ""
+        return self.path + extension + ("" if self.number is None else f"{{{self.number}}}")
+
     def on_disk(self) -> str:
         """Return the path of the file that is there, gzipped or not; the path itself if none is."""
         for path in (self.path, f"{self.path}.gz", self.path.removesuffix(".gz")):
@@ -85,7 +90,7 @@ class FileName:
         return named and self.version in (None, int(table.number("EXTVER") or 1))
 
 
-def row_of(path: str, number: int | None, rows: int, what: str) -> int:
+def row_of(path: str, number: int | None, rows: int, what: str, besides: str = "") -> int:
     """Return the row, from 0, that a number from 1 means in a type II file of some rows.
 
     Without a number, a single one.
@@ -93,11 +98,13 @@ def row_of(path: str, number: int | None, rows: int, what: str) -> int:
     Raises
     ------
     IcflowError
-        If there is no such row, or several and no number; `what` they hold is named.
+        If there is no such row, or several and no number; `what` they hold is named, and what
+        there is `besides` them.
     """
     if number is None and rows != 1:
         raise IcflowError(
             f"{path}: holds {rows} {what} (type II); choose a row, {path}{{1}} to {path}{{{rows}}}"
+            f"{besides}"
         )
     number = 1 if number is None else number
     if not 1 <= number <= rows:

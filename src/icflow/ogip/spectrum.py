@@ -7,6 +7,7 @@ written depend on the content alone: no dates.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -180,7 +181,8 @@ def check_counts(counts: AnyArray, source: str) -> None:
 def read_spectrum(path: str | os.PathLike[str], row: int | None = None) -> Spectrum:
     """Read a type I spectrum, or one row of a type II file.
 
-    A name such as ``two.pha{2}`` says which row, from 1, as in XSPEC.
+    A name such as ``two.pha{2}`` says which row, from 1, as in XSPEC, and ``both.pha[2]{1}``
+    which extension, of the second module where spectra were simulated of two.
 
     Parameters
     ----------
@@ -200,23 +202,37 @@ def read_spectrum(path: str | os.PathLike[str], row: int | None = None) -> Spect
 
 
 def _read_row(path: str | os.PathLike[str], name: FileName, row: int | None) -> Spectrum:
-    table = name.select(spectrum_tables(name.on_disk()))[0]
+    table, *others = name.select(spectrum_tables(name.on_disk()))
     _check_kind(table)
     column = "COUNTS" if table.has("COUNTS") else "RATE"
     values = table.column(column)
     if not isinstance(values, np.ndarray):
         raise IcflowError(f"{name.path}: {column} has rows of different lengths; write one each")
     if values.ndim == 2:
-        row = row_of(name.path, None if row is None else row + 1, values.shape[0], "spectra")
+        number = None if row is None else row + 1
+        more = "; first rows of other modules: " + _in_others(others, "{1}") if others else ""
+        row = row_of(str(replace(name, number=None)), number, values.shape[0], "spectra", more)
         values = values[row]
     elif row is not None:
         raise IcflowError(f"{name.path}: holds one spectrum (type I); do not give a row")
-    return _spectrum(os.fspath(path), Row(table, row, values.size), values)
+    told = []
+    if others:
+        there = _in_others(others, "" if row is None else f"{{{row + 1}}}")
+        told = [
+            f"{name.path}: has spectra in {len(others) + 1} extensions, of which this is the "
+            f"first; beside it: {there}"
+        ]
+    return _spectrum(os.fspath(path), Row(table, row, values.size), values, told)
 
 
-def _spectrum(path: str, row: Row, values: AnyArray) -> Spectrum:
+def _in_others(others: Sequence[BinaryTable], row: str) -> str:
+    """Return the names of what further extensions hold, in a row where they have some."""
+    return ", ".join(f"{table.path}[{table.hdu}]{row}" for table in others)
+
+
+def _spectrum(path: str, row: Row, values: AnyArray, told: Sequence[str]) -> Spectrum:
     """Return the spectrum of a row; its channels, if they fall, put in order."""
-    table, notes = row.table, _odd(row)
+    table, notes = row.table, [*told, *_odd(row)]
     if not values.size:
         raise IcflowError(f"{row.path}: holds no channels; extract the spectrum again")
     exposure = row.positive("EXPOSURE", advice="add the exposure in seconds")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -122,16 +123,31 @@ def _area(path: Path, tables: Sequence[BinaryTable]) -> Iterator[str]:
 
 def _spectra(path: Path, tables: Sequence[BinaryTable]) -> Iterator[str]:
     name = FileName.of(path)
-    table = next(filter(is_spectrum, name.select(tables)))
+    chosen = list(filter(is_spectrum, name.select(tables)))
+    if len(chosen) > 1:
+        yield f"Extensions: {len(chosen)} with spectra, of several modules or observations"
+    for table in chosen:
+        own = name if len(chosen) == 1 else replace(name, extension=str(table.hdu))
+        if own != name:
+            module = table.text("MODULE")
+            yield f"{own}: MODULE {module}" if module else str(own)
+        yield from _rows(own, table)
+
+
+def _rows(name: FileName, table: BinaryTable) -> Iterator[str]:
+    """Yield lines on the spectrum of an extension, or on its first ones, and how they are named."""
     column = table.column("COUNTS" if table.has("COUNTS") else "RATE")
     several = isinstance(column, np.ndarray) and column.ndim == 2 and name.number is None
     if not several:
-        yield from _spectrum(read_spectrum(path))
+        yield from _spectrum(read_spectrum(str(name)))
         return
-    yield f"Spectra: {table.n_rows} (type II)"
+    last = f"{name}{{{table.n_rows}}}"
+    yield f"Spectra: {table.n_rows} (type II), {name}{{1}} to {last}"
     for row in range(min(table.n_rows, MOST_ROWS)):
-        yield f"{path}{{{row + 1}}}"
-        yield from (f"  {line}" for line in _spectrum(read_spectrum(f"{path}{{{row + 1}}}")))
+        yield f"{name}{{{row + 1}}}"
+        yield from (f"  {line}" for line in _spectrum(read_spectrum(f"{name}{{{row + 1}}}")))
+    if table.n_rows > MOST_ROWS:
+        yield f"… and so on, to {last}"
 
 
 def _spectrum(spectrum: Spectrum) -> Iterator[str]:

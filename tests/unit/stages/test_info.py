@@ -12,6 +12,8 @@ from astropy.io import fits
 
 import icflow
 from icflow.cli import main
+from icflow.errors import IcflowError
+from icflow.ogip.spectrum import read_spectrum
 from icflow.resources import RESOURCES
 
 
@@ -47,6 +49,55 @@ def test_files_are_told_of_with_what_is_odd(
         "Largest area: 50 cm2",
     ):
         assert words in printed
+
+
+def two_modules(folder: Path, rows: int) -> Path:
+    """Write spectra of two modules in a file, as they are simulated; the second is brighter."""
+    tables = []
+    for module, scale in (("FPMA", 1), ("FPMB", 2)):
+        counts = scale * np.stack([toy.draw()] * rows)
+        channel = np.tile(np.arange(1, toy.N + 1), (rows, 1))
+        table = fits.BinTableHDU.from_columns(
+            [
+                fits.Column("CHANNEL", f"{toy.N}J", array=channel),
+                fits.Column("COUNTS", f"{toy.N}J", array=counts),
+            ],
+            name="SPECTRUM",
+        )
+        own = {"EXPOSURE": toy.EXPOSURE, "AREASCAL": 1.0, "BACKSCAL": 1.0, "MODULE": module}
+        table.header.update(toy.ORIGIN | own)
+        tables.append(table)
+    toy.save(folder / "two.pha", *tables)
+    return folder / "two.pha"
+
+
+def test_every_module_and_row_is_told_of_by_the_name_that_it_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, total = two_modules(tmp_path, 7), toy.draw().sum()
+    assert main(["info", str(path)]) == 0
+    printed = capsys.readouterr().out
+    for words in (
+        "Extensions: 2 with spectra",
+        f"{path}[1]: MODULE FPMA",
+        f"{path}[2]: MODULE FPMB",
+        f"Spectra: 7 (type II), {path}[2]{{1}} to {path}[2]{{7}}",
+        f"… and so on, to {path}[2]{{7}}",
+    ):
+        assert words in printed
+    assert printed.count(f"Counts: {total} in") == printed.count(f"Counts: {2 * total} in") == 5
+    # Each name reads what it says.
+    assert read_spectrum(f"{path}[2]{{7}}").counts.sum() == 2 * total
+    assert read_spectrum(f"{path}[2]{{7}}").notes == ()
+    (note,) = read_spectrum(f"{path}{{7}}").notes
+    assert "in 2 extensions, of which this is the first" in note
+    assert f"beside it: {path}[2]{{7}}" in note
+    with pytest.raises(IcflowError) as caught:
+        read_spectrum(path)
+    assert f"{path}{{7}}; first rows of other modules: {path}[2]{{1}}" in str(caught.value)
+    with pytest.raises(IcflowError) as caught:
+        read_spectrum(f"{path}[2]")
+    assert f"choose a row, {path}[2]{{1}} to {path}[2]{{7}}" in str(caught.value)
 
 
 def test_what_cannot_be_used_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
