@@ -96,6 +96,8 @@ def calibration_errors(
     ----------
     systematics : sequence of tuple
         Name of each module, empty for a single one, and its systematics.
+    deviates : Deviates or mapping
+        By the names that `deviates_of` returns.
 
     Returns
     -------
@@ -106,9 +108,8 @@ def calibration_errors(
     """
     errors = {}
     for module, own in systematics:
-        scatters = [scatter for _, scatter in own.area or ()]
-        for number, name in enumerate(area_names(module, own)):
-            errors[name] = scatters[number] * deviates[f"{AREA}{number}"]
+        for number, (energy, scatter) in enumerate(own.area or ()):
+            errors[area_name(energy, module)] = scatter * _at_node(deviates, number, energy)
         if own.gain is not None:
             slope, offset = gain_names(module)
             errors[slope] = own.gain.slope * deviates[slope]
@@ -121,17 +122,28 @@ def deviates_of(
 ) -> list[str]:
     """Return the names of the deviates that `background_factors` and `calibration_errors` read."""
     names = [name for name, scatter in scatters.items() if scatter > 0]
-    nodes = max((len(own.area or ()) for _, own in systematics), default=0)
-    names += [f"{AREA}{number}" for number in range(nodes)]
+    nodes = [area_name(energy) for _, own in systematics for energy, _ in own.area or ()]
+    names += dict.fromkeys(nodes)
     for module, own in systematics:
         if own.gain is not None:
             names += gain_names(module)
     return names
 
 
+def _at_node(deviates: Deviates | Mapping[str, float], number: int, energy: float) -> float:
+    """Return the deviate of a node of the area: a drawn one goes by the number of the node."""
+    drawn = isinstance(deviates, Deviates)
+    return deviates[f"{AREA}{number}" if drawn else area_name(energy)]
+
+
 def area_names(module: str, systematics: Systematics) -> list[str]:
     """Return the names of the deviations of the area of a module, of each node."""
-    return [f"{AREA}{_within(module)}{energy:g}" for energy, _ in systematics.area or ()]
+    return [area_name(energy, module) for energy, _ in systematics.area or ()]
+
+
+def area_name(energy: float, module: str = "") -> str:
+    """Return the name of the deviation of the area of a module at a node in keV."""
+    return f"{AREA}{_within(module)}{energy:g}"
 
 
 def gain_names(module: str) -> tuple[str, str]:

@@ -59,6 +59,22 @@ class Trained(NamedTuple):
 NOTHING = Trained()
 
 
+class IfRight(NamedTuple):
+    """What the model with both says of IC if nothing is wrong with calibration and background.
+
+    Attributes
+    ----------
+    fit : FitResult
+    limits : Limits
+    goodness : float
+        As of `Analysis`, among spectra simulated with this fit and fitted alike.
+    """
+
+    fit: FitResult
+    limits: Limits
+    goodness: float
+
+
 def run(settings: ObserveSettings, output: Path, trained: Trained = NOTHING) -> str:
     """Analyse one observation, write what is found and return the verdict with its warnings.
 
@@ -96,9 +112,8 @@ class Analysis:
         simulated with it fit no better (`goodness`).
     limits : dict of Limits
         On `norm` in the models with IC.
-    fit_if_right, limits_if_right : FitResult and Limits, or None
-        Of the model with both, and on `norm` in it, if nothing is wrong with calibration and
-        background; None where nothing is said to be.
+    if_right : IfRight or None
+        None where nothing is said to be wrong.
     curve : tuple of ndarray, shape (CURVE,)
         Norms of IC, and C there.
     checks : dict of list of Check
@@ -129,8 +144,7 @@ class Analysis:
         self.intervals: dict[str, dict[str, tuple[float, float]]] = {}
         self.goodness: dict[str, float] = {}
         self.limits: dict[str, Limits] = {}
-        self.fit_if_right: FitResult | None = None
-        self.limits_if_right: Limits | None = None
+        self.if_right: IfRight | None = None
         self.curve = np.empty(0), np.empty(0)
         self.checks: dict[str, list[Check]] = {}
         self.spectra: dict[str, Spectra] = {}
@@ -172,9 +186,7 @@ class Analysis:
         for ratio in self.ratios.values():
             ratio.check(self.engine.counts[None])
         if self.observe.systematics is not None:
-            both = self.models[self.observe.both]
-            self.fit_if_right = observed_fits.best_fit(self.engine, self.observe.both, both)
-            self.engine = self.engine.settling(both)
+            self.engine = self.engine.settling(self.models[self.observe.both])
         self.fits = observed_fits.best_fits(self.engine, self.models)
 
     def _find_intervals(self) -> None:
@@ -194,23 +206,30 @@ class Analysis:
             name: profile.limits(self.fits[name], observe.simulations, self._draws(name, "/limits"))
             for name, profile in profiles.items()
         }
-        if self.fit_if_right is not None:
-            right = Profile(self.engine.right(), self.models[observe.both], self.norm)
-            draws = self._draws(observe.both, "/limits")
-            self.limits_if_right = right.limits(self.fit_if_right, observe.simulations, draws)
+        if self.observe.systematics is not None:
+            self.if_right = self._if_right(observe.both)
         limits = self.limits[observe.both]
         norms = np.linspace(limits.lowest, 1.25 * limits.upper["3_sigma"], CURVE)
         self.curve = norms, profiles[observe.both].at(norms)
         self.spectra[OBSERVED] = self._fitter().fit(self.engine.counts[None])
 
+    def _if_right(self, name: str) -> IfRight:
+        """Fit a model by the files, and ask whether that fit is good enough to say anything."""
+        engine, model, number = self.engine.right(), self.models[name], self.observe.simulations
+        fit = observed_fits.best_fit(engine, name, model)
+        limits = Profile(engine, model, self.norm).limits(fit, number, self._draws(name, "/limits"))
+        counts = replicas(engine, model, fit, number, self._draws(name, "/replicas"))
+        return IfRight(fit, limits, goodness(fit, engine.fit(model, counts)))
+
     def _check(self) -> None:
         """Ask each spectrum by itself about what is given, with the better of the two models."""
         names = (self.observe.thermal, self.observe.with_ic)
-        model = self.models[min(names, key=lambda name: self.fits[name].cstat)]
+        better = min(names, key=lambda name: self.fits[name].cstat)
+        model = self.models[better]
         for module in self.modules:
             engine = observed_fits.engine_for(self.settings, [module])
             if self.engine.settles:
-                engine = engine.calibrated_as(self.engine)
+                engine = engine.calibrated_as(self.engine, self.fits[better].values)
             (fit,) = engine.fit(model)
             checks = [observed_fits.check_given(engine, model, fit, kind) for kind in CHECKED]
             self.checks[module.name] = [check for check in checks if check is not None]

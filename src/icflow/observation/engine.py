@@ -13,7 +13,12 @@ import numpy as np
 from icflow.config import AtomicData, FitControl, FitModel, Free, Module, Systematics
 from icflow.engines.base import BACKGROUND, FitResult
 from icflow.engines.embedded.calibration import check_within
-from icflow.engines.embedded.deviations import NOTHING_WRONG, deviates_in, measured, settled
+from icflow.engines.embedded.deviations import (
+    DEVIATE,
+    deviates_in,
+    measured,
+    settled,
+)
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.folding import FACTOR, Behind, Groups, term_photons
 from icflow.models.expression import parse
@@ -245,13 +250,20 @@ class ObservedEngine:
         slopes = (rows[1::2] - rows[::2]) / (2 * STEP)
         return {name: slope for name, slope in zip(at, slopes, strict=True) if slope.any()}
 
-    def calibrated_as(self, joint: ObservedEngine) -> Self:
-        """Return the engine, fitting with the responses and backgrounds of a joint one."""
+    def calibrated_as(self, joint: ObservedEngine, values: Mapping[str, float]) -> Self:
+        """Return the engine, fitting with what a joint one has settled, and settling nothing.
+
+        Parameters
+        ----------
+        values : mapping
+            Every parameter of a fit of the joint one: what is wrong in its tables is only about
+            what the fit has found.
+        """
         names = {folding.name for folding in self.engine.foldings}
         calibrated = copy.copy(self)
-        calibrated.engine = copy.copy(joint.engine)
-        calibrated.engine.foldings = tuple(f for f in joint.engine.foldings if f.name in names)
-        calibrated.engine.deviations = NOTHING_WRONG
+        calibrated.engine = joint.nominal.corrected(joint.wrong(values))
+        every = calibrated.engine.foldings
+        calibrated.engine.foldings = tuple(folding for folding in every if folding.name in names)
         return calibrated
 
     @property
@@ -262,6 +274,19 @@ class ObservedEngine:
     def wrong(self, values: Mapping[str, float]) -> dict[str, float]:
         """Return all deviates, of the parameters of a fit that has settled some."""
         return dict.fromkeys(self.nominal.deviates, 0.0) | deviates_in(values)
+
+    def recorded(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Return the truth of a spectrum, what fits have settled as wrong in the words of datasets.
+
+        Parameters
+        ----------
+        values : mapping
+            Every parameter, deviates among them.
+        """
+        if not self.settles:
+            return dict(values)
+        own = {name: value for name, value in values.items() if not name.startswith(DEVIATE)}
+        return own | self.nominal.errors_of(self.wrong(values))
 
     def drawing(self, factor: Prior) -> EmbeddedEngine:
         """Return the engine of its modules with a prior of the factors between them."""

@@ -345,7 +345,13 @@ def _flux_lines(summary: Mapping[str, Any]) -> list[str]:
         if summary["systematics"] is not None and model == summary["ic_flux"]["model"]:
             without = summary["systematics"]["without"]
             right = "if calibration and background were right"
-            lines.append(f"  {right}:  {_below(without, unit)}")
+            statistic = summary["observation"]["statistic"]
+            limits = (
+                _below(without, unit)
+                if without["describes"]
+                else words.not_described(without, statistic)
+            )
+            lines.append(f"  {right}:  {limits}")
     field = summary["magnetic_field"]
     if field is not None:
         lines.append(

@@ -84,10 +84,11 @@ def _systematics(analysis: Analysis) -> dict[str, Any] | None:
     """Return what is wrong with calibration and background, and limits of IC if nothing were.
 
     ``likeliest`` is what the fit of the model with both has settled, in the standard deviations
-    that are given.
+    that are given. ``without`` says nothing of IC where its fit is one that hardly any simulated
+    spectrum has: something is wrong then.
     """
-    systematics, limits = analysis.observe.systematics, analysis.limits_if_right
-    if systematics is None or limits is None:
+    systematics, right = analysis.observe.systematics, analysis.if_right
+    if systematics is None or right is None:
         return None
     scale, fit = analysis.flux_per_norm(analysis.observe.both), analysis.fits[analysis.observe.both]
     errors = deviates_in(fit.errors)
@@ -97,7 +98,14 @@ def _systematics(analysis: Analysis) -> dict[str, Any] | None:
             name: {"value": value, "error": finite(errors[name])}
             for name, value in deviates_in(fit.values).items()
         },
-        "without": {f"upper_limit_{level}": limit * scale for level, limit in limits.upper.items()},
+        "without": {
+            "model": analysis.observe.both,
+            "cstat": right.fit.cstat,
+            "dof": right.fit.dof,
+            "goodness": right.goodness,
+            "describes": right.goodness >= UNFIT,
+            **{f"upper_limit_{lv}": limit * scale for lv, limit in right.limits.upper.items()},
+        },
     }
 
 

@@ -97,8 +97,9 @@ def simulations(analysis: Analysis) -> Table:
         table = Table({"model": [model] * len(spectra)})
         table["set"] = REPLICAS if name == REPLICAS else "allowed"
         table["index"] = np.arange(len(spectra))
+        truths = [analysis.engine.recorded(truth) for truth in spectra.truth]
         columns: dict[str, Sequence[float] | Floats] = {
-            f"truth.{key}": [truth[key] for truth in spectra.truth] for key in spectra.truth[0]
+            f"truth.{key}": [truth[key] for truth in truths] for key in truths[0]
         }
         for role, fits in spectra.fits.items():
             columns[f"cstat.{role}"] = [fit.cstat for fit in fits]

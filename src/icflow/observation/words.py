@@ -59,10 +59,24 @@ def _deciding(summary: Mapping[str, Any]) -> str:
     if summary["systematics"] is None:
         return ""
     without = summary["systematics"]["without"]
+    if without["describes"]:
+        then = (
+            f"the flux would be below {scientific(without['upper_limit_90'])}, 90 %, "
+            f"and {scientific(without['upper_limit_3_sigma'])}, 3 σ"
+        )
+    else:
+        then = not_described(without, summary["observation"]["statistic"])
     return (
         "; this decides, with calibration and background as wrong as observe.systematics says (if "
-        f"nothing were, the flux would be below {scientific(without['upper_limit_90'])}, 90 %, "
-        f"and {scientific(without['upper_limit_3_sigma'])}, 3 σ)"
+        f"nothing were, {then})"
+    )
+
+
+def not_described(without: Mapping[str, Any], statistic: str) -> str:
+    """Say that there are no limits from a fit in which nothing is wrong, for it is bad."""
+    return (
+        f"{without['model']} would not describe the spectrum, {statistic} {without['cstat']:.0f} "
+        f"for {without['dof']} dof, and its limits would mean nothing"
     )
 
 

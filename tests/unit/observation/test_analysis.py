@@ -30,11 +30,20 @@ from icflow.observation import fits as observed_fits
 from icflow.observation import networks as observed_networks
 from icflow.observation import page as page
 from icflow.observation import scores as observed_scores
+from icflow.observation import summary as summary_module
 from icflow.observation import words as observed_words
 from icflow.observation.analysis import Trained
 from icflow.observation.engine import ObservedEngine, draw_counts
 from icflow.observation.scores import OBSERVED, REPLICAS
-from icflow.observation.simulations import Draws, Fitter, Spectra, allowed, draw_each, replicas
+from icflow.observation.simulations import (
+    UNFIT,
+    Draws,
+    Fitter,
+    Spectra,
+    allowed,
+    draw_each,
+    replicas,
+)
 from icflow.observation.summary import DOUBTFUL
 from icflow.ogip.observation import read_observation
 from icflow.ogip.spectra import read_spectra
@@ -226,11 +235,17 @@ WARNING = "the redshift 0.05 is doubtful: fitted, it is 0.0432, and C falls by 2
 
 
 @pytest.mark.parametrize("decision", ["no IC", "IC", "no model fits"])
-@pytest.mark.parametrize("warnings", [0, 6])
+@pytest.mark.parametrize(("warnings", "describes"), [(0, True), (6, False)])
 def test_nothing_on_the_page_lies_upon_another(
-    made: Path, summary: dict[str, Any], tmp_path: Path, decision: str, warnings: int
+    made: Path,
+    summary: dict[str, Any],
+    tmp_path: Path,
+    decision: str,
+    warnings: int,
+    describes: bool,
 ) -> None:
-    without = {"upper_limit_90": 1.9e-12, "upper_limit_3_sigma": 3.1e-12}
+    without = {"upper_limit_90": 1.9e-12, "upper_limit_3_sigma": 3.1e-12, "describes": describes}
+    without |= {"model": "2T+IC", "cstat": 2311.7, "dof": 1914}
     wrong = {"systematics": {"without": without}, "warnings": [WARNING] * warnings}
     changed = summary | wrong | {"decision": decision}
     changed["verdict"] = observed_words.verdict(changed)
@@ -269,18 +284,97 @@ def test_systematics_enter_what_is_simulated(folder: Path, summary: dict[str, An
     assert flux["rise_of_cstat"]["3_sigma"] >= flux["rise_of_cstat"]["90"] + 2.9
     # Little is wrong with the observed spectrum, and fits have it in them.
     likeliest = wrong["systematics"]["likeliest"]
-    assert set(likeliest) == {"area.0", "area.1", "area.2", "background.focused"}
+    assert set(likeliest) == {"area.3", "area.40", "area.79", "background.focused"}
     assert all(abs(own["value"]) < 2 and own["error"] <= 1 + 1e-9 for own in likeliest.values())
     assert wrong["notes"][0].startswith("every fit settles calibration and background")
     assert wrong["fits"]["2T"]["parameters"] != summary["fits"]["2T"]["parameters"]
     assert 0.02 < wrong["fits"]["2T"]["goodness"] < 0.99 and wrong["warnings"] == []
     assert "this decides, with calibration and background as wrong as" in wrong["verdict"]
+    assert right["describes"] and 0.02 < right["goodness"] <= 1
+    assert (right["model"], right["cstat"]) == ("2T+IC", pytest.approx(summary["cstat"]["2T+IC"]))
+    assert right["dof"] == summary["fits"]["2T+IC"]["dof"]
     shown = " ".join(text.get_text() for text in page.draw(output).findobj(Text))
-    assert "if calibration and background were right" in shown
+    assert "if calibration and background were right:  below" in shown
     # Simulated spectra are drawn with what was settled for the one that they are drawn from.
     table = read_table(output / "simulations.ecsv")
     replicas, others = (table[table["set"] == part] for part in ("replicas", "allowed"))
-    assert np.ptp(replicas["truth.deviate.area.1"]) == 0 < np.ptp(others["truth.deviate.area.1"])
+    for name in ("area.40", "background.focused"):
+        assert np.ptp(replicas[f"truth.{name}"]) == 0 < np.ptp(others[f"truth.{name}"])
+    # In the words of datasets: the logarithm of a factor, and a factor.
+    logarithm = 0.05 * likeliest["area.40"]["value"]
+    assert replicas["truth.area.40"][0] == pytest.approx(logarithm, abs=0.02)
+    spread = np.sqrt(np.log1p(0.5**2))
+    factors = np.exp(spread * likeliest["background.focused"]["value"] - spread**2 / 2)
+    assert replicas["truth.background.focused"][0] == pytest.approx(factors, rel=0.5)
+    assert not any("deviate" in name for name in table.colnames)
+
+
+@pytest.fixture(scope="module")
+def far(folder: Path) -> observe.Analysis:
+    """The analysis of a spectrum whose energy scale is off by three sigma, up to its limits."""
+    given = Systematics.model_validate({"gain": {"offset": 60.0}})
+    config = loaded()
+    observing = config.observe.model_copy(update={"systematics": given})
+    settings = settings_of.observe(config.model_copy(update={"observe": observing}), "example")
+    analysis = observe.Analysis(settings, observe.NOTHING)
+    model = analysis.models["1T+IC"]
+    (best,) = analysis.engine.fit(model)
+    deviates = dict.fromkeys(analysis.engine.nominal.deviates, 0.0) | {"gain.offset": 3.0}
+    (expected,) = analysis.engine.expected_each(model, [best.values], [deviates])
+    analysis.engine.counts = draw_counts(expected, 5, "far", [0])[0].astype(np.int64)
+    analysis._fit()
+    analysis._find_limits()
+    return analysis
+
+
+def test_checks_are_made_with_what_fits_have_settled(
+    far: observe.Analysis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = far.engine.source_counts
+    made = observed_fits.engine_for
+
+    def engine_for(*given: Any) -> ObservedEngine:
+        engine = made(*given)
+        engine.counts = counts
+        return engine
+
+    monkeypatch.setattr(observed_fits, "engine_for", engine_for)
+    far._check()
+    (settled,) = far.checks.values()
+    # What the energy scale explains is no doubt about the redshift.
+    assert [check.kind for check in settled] == ["Redshift", "nH"]
+    assert max(check.delta_cstat for check in settled) < DOUBTFUL
+    assert settled[0].best == pytest.approx(0.0432, abs=1e-3)
+    engine = far.engine
+    far.engine = engine.right()
+    far._check()
+    far.engine = engine
+    (by_the_files,) = far.checks.values()
+    assert by_the_files[0].delta_cstat > 10 * DOUBTFUL
+
+
+def test_a_bad_fit_says_nothing_of_what_limits_were_if_nothing_were_wrong(
+    far: observe.Analysis, summary: dict[str, Any]
+) -> None:
+    fit, right = far.fits["2T+IC"], far.if_right
+    assert right is not None and right.goodness < 1e-6
+    assert fit.cstat < fit.dof + 4 * np.sqrt(2 * fit.dof) < right.fit.cstat - 300
+    # What stands if all is right may be nonsense then, and is not told.
+    assert right.limits.upper["3_sigma"] != pytest.approx(
+        far.limits["2T+IC"].upper["3_sigma"], rel=0.1
+    )
+    for goodness, describes in ((UNFIT, True), (0.999 * UNFIT, False), (right.goodness, False)):
+        far.if_right = right._replace(goodness=goodness)
+        told = summary_module._systematics(far)
+        assert told is not None and told["without"]["describes"] is describes
+    assert (told["without"]["cstat"], told["without"]["dof"]) == (right.fit.cstat, right.fit.dof)
+    changed = summary | {"systematics": told, "decision": "no IC"}
+    said = observed_words.verdict(changed)
+    assert said.endswith(
+        f"(if nothing were, 2T+IC would not describe the spectrum, C {right.fit.cstat:.0f} for "
+        f"{right.fit.dof} dof, and its limits would mean nothing)"
+    )
+    assert any("right:  2T+IC would not describe" in line for line in page._flux_lines(changed))
 
 
 def test_networks_are_trained_with_systematics(

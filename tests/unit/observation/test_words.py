@@ -91,10 +91,17 @@ def test_the_verdict_says_what_decides() -> None:
     }
     plain = observed_words.verdict(summary)
     assert plain.endswith("is below 3.00 × 10⁻¹² erg/cm²/s (90 %), below 6.00 × 10⁻¹² (3 σ)")
-    without = {"upper_limit_90": 1e-12, "upper_limit_3_sigma": 2e-12}
+    without = {"upper_limit_90": 1e-12, "upper_limit_3_sigma": 2e-12, "describes": True}
     said = observed_words.verdict(summary | {"systematics": {"without": without}})
     assert said.startswith(plain + "; this decides, with calibration and background as wrong as ")
     assert said.endswith("the flux would be below 1.00 × 10⁻¹², 90 %, and 2.00 × 10⁻¹², 3 σ)")
+    bad = without | {"describes": False, "model": "2T+IC", "cstat": 2700.4, "dof": 1914}
+    unfit = {"systematics": {"without": bad}, "observation": {"statistic": "W"}}
+    said = observed_words.verdict(summary | unfit)
+    assert said.endswith(
+        "says (if nothing were, 2T+IC would not describe the spectrum, W 2700 for 1914 dof, and "
+        "its limits would mean nothing)"
+    )
     detected = summary | {"decision": "IC", "ic_flux": flux | {"value": 2e-12} | INTERVAL}
     plain = observed_words.verdict(detected)
     assert plain.endswith("its 20–80 keV flux is 2.00 (1.00 to 2.50, 90 %) × 10⁻¹² erg/cm²/s")

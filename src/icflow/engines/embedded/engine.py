@@ -146,7 +146,7 @@ class EmbeddedEngine:
         deviates : mapping
             By name, what that is drawn from.
         """
-        errors = self._wrong(deviates)
+        errors = self.errors_of(deviates)
         corrected = copy.copy(self)
         corrected.foldings = tuple(
             folding.corrected(calibration_of(folding).correction(errors), errors)
@@ -287,10 +287,10 @@ class EmbeddedEngine:
         values = draw(settings, *deviates.key)
         known = [folding.systematics.known for folding in self.foldings]
         measurable = {name: error for each in known for name, error in each.items()}
-        return values | self._wrong(deviates) | measured(measurable, settings, values, deviates)
+        return values | self.errors_of(deviates) | measured(measurable, settings, values, deviates)
 
-    def _wrong(self, deviates: Deviates | Mapping[str, float]) -> dict[str, float]:
-        """Draw what is wrong with calibration and background of one spectrum."""
+    def errors_of(self, deviates: Deviates | Mapping[str, float]) -> dict[str, float]:
+        """Return what is wrong with calibration and background of one spectrum, as is recorded."""
         scatters = background_factors(self.scatters, deviates)
         return scatters | calibration_errors(self._systematics, deviates)
 
@@ -347,7 +347,7 @@ class EmbeddedEngine:
         """
         simulators = self._simulators(expression, settings)
         for given, own in zip(values, deviates, strict=True):
-            wrong = self._wrong(own)
+            wrong = self.errors_of(own)
             scattered = {n: given[n] * f for n, f in wrong.items() if n.startswith(BACKGROUND)}
             every = {**given, **wrong, **scattered}
             yield np.concatenate([simulator.observed(every) for simulator in simulators])

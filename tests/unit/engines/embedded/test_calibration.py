@@ -145,7 +145,7 @@ def test_the_area_is_that_of_source_and_focused_background(wrong: EmbeddedEngine
 
 
 def test_a_corrected_engine_expects_what_is_seen(wrong: EmbeddedEngine) -> None:
-    deviates = dict.fromkeys(wrong.deviates, 0.7) | {"area.1": -1.5, "gain.offset": -0.9}
+    deviates = dict.fromkeys(wrong.deviates, 0.7) | {"area.10": -1.5, "gain.offset": -0.9}
     terms = "tbabs*apec+powerlaw+gaussian"
     fixed = HOT | SOURCES["gaussian"] | {"powerlaw.PhoIndex": 2.0}
     values = {**fixed, "apec.norm": 0.1, "powerlaw.norm": 1e-3, "gaussian.norm": 1e-5}
