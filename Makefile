@@ -86,9 +86,9 @@ test-cluster: .venv/installed ## run the workflow through a real Slurm in a real
 	$(BIN)/icflow fetch
 	$(BIN)/python -m pytest tests/cluster -m 'slurm or container' --capture=no
 
-benchmarks: .venv/installed ## measure speed and accuracy on this machine (results/benchmarks.json)
+benchmarks: .venv/installed ## measure speed and accuracy on this machine, 15 min (results/benchmarks.json)
 	$(BIN)/icflow fetch
-	for script in benchmarks/*.py; do $(BIN)/python "$$script" || exit 1; done
+	$(BIN)/python benchmarks
 
 schema: .venv/installed ## write config/schema.json and the tables in config/README.md anew
 	$(BIN)/python -m icflow.schema

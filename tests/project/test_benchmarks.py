@@ -37,6 +37,38 @@ ROWS = {
 }  # fmt: skip
 
 
+# What needs a run with trained networks, and what others import.
+OF_RESULTS = {"ablation.py", "ceiling.py", "ratio.py", "recipes.py"}
+PARTS = {"__main__.py", "likelihoods.py", "rows.py"}
+
+
+def test_one_command_runs_all_that_need_no_networks(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripts = {path.name for path in (root / "benchmarks").glob("*.py")} - OF_RESULTS - PARTS
+    ran: dict[str, list[str]] = {}
+
+    def run(words: list[str], check: bool) -> SimpleNamespace:
+        ran[Path(words[1]).name] = words[2:]
+        return SimpleNamespace(returncode=int(Path(words[1]).name == "starts.py"))
+
+    one = module(root, "__main__.py")
+    monkeypatch.setattr(one.subprocess, "run", run)
+    monkeypatch.setattr(sys, "argv", ["benchmarks"])
+    # One that fails does not keep the others from running.
+    with pytest.raises(SystemExit, match=r"failed: starts\.py"):
+        one.main()
+    assert set(ran) == scripts
+    for script, words in ran.items():
+        text = (root / "benchmarks" / script).read_text()
+        assert all(f'"{word}"' in text for word in words if word.startswith("--"))
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--full"])
+    with pytest.raises(SystemExit):
+        one.main()
+    assert not any(ran.values())
+    assert "All benchmarks:" in capsys.readouterr().out
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 def test_every_row_is_measured_and_kept(
     root: Path, rmf_path: Path, arf_path: Path, atomdb: Path, tmp_path: Path
