@@ -202,7 +202,8 @@ def _matrix(settings: ScanSettings, table: Table) -> style.Figure:
         panel.set_title(TITLES[quantity])
         panel.tick_params(which="both", length=0)
     width = min(LETTERS // len(points), LONGEST)
-    axes[-1, 0].set_xticks(range(len(points)), [_wrapped(p.label, width) for p in points])
+    labels = [_wrapped(point.label, width) for point in points]
+    axes[-1, 0].set_xticks(range(len(points)), labels, fontsize=6)
     axes[-1, 0].set_xlabel(settings.scan.title)
     return figure
 
