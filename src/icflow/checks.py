@@ -28,7 +28,7 @@ from icflow.config import (
 )
 from icflow.config.checks import given_by_component, models
 from icflow.config.references import InFigures, marked
-from icflow.detection import detectors
+from icflow.detection import detectors, observed
 from icflow.detection.base import (
     FITS,
     INTEGRALS,
@@ -89,6 +89,7 @@ def check(
     _check_detection(config)
     _check_batch(config)
     _check_mathematics(config)
+    _check_observe(config)
     observations = {name: check_observation(config, name) for name in config.observations}
     found = inputs.digests(config)
     _check_components(config)
@@ -415,8 +416,19 @@ def _check_batch(config: Config) -> None:
 # --- observations -------------------------------------------------------------------
 
 
+def _check_observe(config: Config) -> None:
+    """Check the models and detectors of all observations, those to come as well."""
+    observe = config.observe
+    for ratio in observe.ratios():
+        _check_unused(f"ratios.{ratio}", config.ratios[ratio])
+    for role in (observe.with_ic, observe.both):
+        _check_component(f"fits.models.{role}", config.fits.models[role], observe.ic)
+    networks = {name: settings_of.score_observed(config, name) for name in observe.networks()}
+    observed.check(observe, networks)
+
+
 def check_observation(config: Config, name: str) -> dict[str, str]:
-    """Check the models and detectors of an observation; return the files that it reads.
+    """Check models and detectors of an observation; return the files that it reads.
 
     Raises
     ------
@@ -427,18 +439,15 @@ def check_observation(config: Config, name: str) -> dict[str, str]:
     from icflow.observation import scores
     from icflow.observation.fits import check_engine
 
+    _check_observe(config)
     settings = settings_of.observe(config, name)
-    observe, observation = settings.observe, settings.observation
+    observation = settings.observation
     check_engine(config.engine)
-    for ratio in settings.ratios:
-        _check_unused(f"ratios.{ratio}", config.ratios[ratio])
     for role, model in settings.models.items():
         source = at_source(model, observation.redshift, observation.nH)
         complete(parse(model.expression), source.parameters, f"observations.{name}")
         for parameter, prior in observation.priors.get(role, {}).items():
             _check_prior(f"observations.{name}.priors.{role}", parameter, prior, source, role)
-    for role in (observe.with_ic, observe.both):
-        _check_component(f"fits.models.{role}", settings.models[role], observe.ic)
     scores.check(settings)
     return inputs.observation_digests(config, name)
 

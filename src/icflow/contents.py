@@ -6,7 +6,7 @@ they read the same files.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from icflow.errors import IcflowError
 from icflow.models.background import read_background
 from icflow.networks.data import Channels, select_channels
 from icflow.ogip.matching import matched
-from icflow.ogip.noticed import noticed_channels
+from icflow.ogip.noticed import check_covered, noticed_channels
 from icflow.ogip.response import Rmf, read_arf, read_rmf
 
 NOTHING_WRONG = Systematics()
@@ -51,6 +51,8 @@ def check_responses(config: Config) -> None:
         with _naming("fits.energies"):
             noticed_channels(rmf.e_min, rmf.e_max, *config.fits.energies)
         responses.append(rmf)
+    if not config.observations:  # which have responses of their own
+        _check_flux(config, responses, "the response of the instrument")
     channels = Channels.of(responses)
     with _naming("autoencoder.energies"):
         inside = select_channels(channels.e_min, channels.e_max, config.autoencoder.energies)
@@ -95,6 +97,13 @@ def _check_length(config: Config, length: int) -> None:
         )
 
 
+def _check_flux(config: Config, responses: Sequence[Rmf], by: str) -> None:
+    """Check that the energies of the IC flux are seen by a module, so that no limit is a guess."""
+    edges = [edge for rmf in responses for edge in (rmf.e_min.min(), rmf.e_max.max())]
+    low, high = config.observe.ic_energies
+    check_covered(low, high, (min(edges), max(edges)), by, "them", "observe.ic_energies: ")
+
+
 def check_spectra(config: Config, name: str) -> None:
     """Check that observed spectra, their responses and the energies belong together.
 
@@ -105,6 +114,7 @@ def check_spectra(config: Config, name: str) -> None:
 
     settings = settings_of.observe(config, name)
     low, high = settings.energies
+    responses = []
     for files in read_observation(name, settings.observation):
         if not all(path.is_file() for path in files.files):
             continue
@@ -114,3 +124,6 @@ def check_spectra(config: Config, name: str) -> None:
             minimum = None if own else settings.group_min
             observed_groups(checked.spectrum, rmf, low, high, minimum)
         check_systematics(checked, config.observe.systematics)
+        responses.append(rmf)
+    if responses:
+        _check_flux(config, responses, f"the response of observations.{name}")

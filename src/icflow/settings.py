@@ -539,7 +539,7 @@ def observe(config: Config, name: str) -> ObserveSettings:
         config,
         name,
         models={model: config.fits.models[model] for model in roles},
-        networks={network: _score_observed(config, network) for network in observe.networks()},
+        networks={network: score_observed(config, network) for network in observe.networks()},
         ratios={name: _ratio_observed(config, name) for name in observe.ratios()},
     )
 
@@ -554,7 +554,7 @@ def observe_network(config: Config, name: str, network: str) -> ObserveNetworkSe
         model=config.fits.models[config.observe.thermal],
         simulations=config.observe.simulations,
         systematics=config.observe.systematics,
-        score=_score_observed(config, network),
+        score=score_observed(config, network),
     )
 
 
@@ -583,7 +583,7 @@ def _ratio_observed(config: Config, name: str) -> RatioSettings:
     return ratio(config, name).model_copy(update={"modules": []})
 
 
-def _score_observed(config: Config, network: str) -> ScoreSettings:
+def score_observed(config: Config, network: str) -> ScoreSettings:
     """Settings of a network's scores of the spectra of an observation.
 
     Without constraint it needs no labels.

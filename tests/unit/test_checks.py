@@ -155,6 +155,35 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"fits": {"baseline": {"2T_free": {"background_range": {"line": 0.1}}}}},
         "fits.baseline.2T_free.background_range names 'line', which the background does not have",
     ),
+    # observations, while there are none
+    "model for observations": ({"observe": {"both": "2T+C"}}, "observe.both is '2T+C', allowed: "),
+    "model of a detector of observations": (
+        {"observe": {"detectors": {"ic_added": {"thermal": "1T"}}}},
+        "observe.detectors.ic_added.thermal is '1T', allowed: 1T+IC, 2T, 2T+IC",
+    ),
+    "component of observations": (
+        {"observe": {"ic": "bknpower"}},
+        "observe.ic is 'bknpower', which fits.models.1T+IC does not have",
+    ),
+    "method for observations": (
+        {"observe": {"detectors": {"delta_cstat": {"method": "delta_cstatt"}}}},
+        "observe.detectors.delta_cstat.method is 'delta_cstatt', allowed: ",
+    ),
+    "network for observations": (
+        {
+            "observe": {
+                "detectors": {
+                    "mine": {"title": "M", "method": "reconstruction_error", "network": "cae"}
+                }
+            }
+        },
+        "observe.detectors.mine.network: the latents of 'cae' are held to label fits",
+    ),
+    "energies of a flux that nobody sees": (
+        {"observe": {"ic_energies": [20.0, 200.0]}},
+        "observe.ic_energies: the energies 20 to 200 keV reach outside the response of the "
+        "instrument, whose channels cover 1.6 to 165.44 keV",
+    ),
     # detectors
     "method": (
         detector("cae", method="no_such_method"),
@@ -370,6 +399,11 @@ OBSERVED: dict[str, tuple[dict[str, Any], str]] = {
         "observe.systematics",
     ),
     "component": ({"observe": {"ic": "bknpower"}}, "observe.ic is 'bknpower', which fits.models."),
+    "energies of a flux that it does not see": (
+        {"observe": {"ic_energies": [1.0, 80.0]}},
+        "observe.ic_energies: the energies 1 to 80 keV reach outside the response of "
+        "observations.example, whose channels cover 1.6 to",
+    ),
     "few to learn from": (
         {"observe": {"simulations": 30, "false_alarm": 0.04}},
         "observe.simulations is 30, too few for observe.detectors.fit_discriminant to learn",

@@ -64,8 +64,7 @@ def _check_names(config: Config) -> None:
         elif isinstance(marker, InFigures):
             if not text.strip() or not text.isprintable():
                 raise ValueError(f"{key} is {text!r}; figures show it, so give one line of text")
-        # How observations are analysed matters only if there are some.
-        elif path[0] != "observe" or config.observations:
+        else:
             _check_allowed(key, text, {n for k in marker.keys for n in _names_at(config, k)})
 
 

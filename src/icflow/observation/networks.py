@@ -10,7 +10,7 @@ import numpy as np
 
 from icflow.config import FitModel, Observe
 from icflow.detection.base import TEST, VALIDATION
-from icflow.errors import IcflowError
+from icflow.detection.observed import check_network
 from icflow.models.scenario import at_source
 from icflow.observation import fits as observed_fits
 from icflow.observation.engine import ObservedEngine
@@ -47,7 +47,7 @@ def run(settings: ObserveNetworkSettings, output: Path, threads: int = 1) -> Non
     """
     from icflow.networks import fold
 
-    check(settings.score, f"autoencoder.networks.{settings.score.train.network}")
+    check_network(settings.score, f"autoencoder.networks.{settings.score.train.network}")
     modules, engine = observed_fits.open_source(settings, settings.systematics)
     truth = _truth(settings, engine)
     repeated = [truth[row % len(truth)] for row in range(settings.score.train.training.spectra)]
@@ -71,24 +71,6 @@ def _truth(settings: ObserveNetworkSettings, engine: ObservedEngine) -> list[dic
 
 def _model(settings: ObserveNetworkSettings) -> FitModel:
     return at_source(settings.model, settings.observation.redshift, settings.observation.nH)
-
-
-def check(score: ScoreSettings, key: str) -> None:
-    """Check that a network can be trained for an observation.
-
-    Raises
-    ------
-    IcflowError
-        If it needs fits of its training spectra; `key` names the network.
-    """
-    train = score.train
-    fitted = [name for name, source in train.labels.items() if "fit:" in source]
-    if fitted:
-        raise IcflowError(
-            f"{key}: the latents of {train.network!r} are held to label fits "
-            f"({', '.join(fitted)}), which are not made for observations; name a network with "
-            "constraint 0"
-        )
 
 
 def scores(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,7 +11,7 @@ import numpy as np
 from astropy.table import Table
 
 from icflow.config import Detector, Observe
-from icflow.detection import detectors
+from icflow.detection import detectors, observed
 from icflow.detection.base import (
     FITS,
     PARTS,
@@ -24,11 +23,10 @@ from icflow.detection.base import (
     Material,
     Sample,
 )
-from icflow.detection.fits import FEWEST, Features, Scale, fitted
+from icflow.detection.fits import Features, Scale, fitted
 from icflow.engines.base import FitResult
 from icflow.engines.embedded.deviations import DEVIATE
 from icflow.errors import IcflowError
-from icflow.observation import networks as observed_networks
 from icflow.observation import ratios as observed_ratios
 from icflow.observation.networks import TRAINING as NETWORK_TRAINING
 from icflow.observation.simulations import Spectra
@@ -37,7 +35,6 @@ from icflow.tables import floats, stack
 from icflow.typing import Booleans, Floats, Indices
 
 OBSERVED, REPLICAS = "observed", "replicas"
-SECTION = "observe.detectors"
 # How far fitted parameters count in the regression of scores, in standard deviations.
 REACH = 3.0
 # Spectra are not taken to scatter less than this, relative to the average.
@@ -212,27 +209,11 @@ def judge(
         `icflow.observation.ratios.Estimator.table` does.
     """
     scores = {}
-    for name in order(observe):
-        needed = _needed(observe, name)
-        judge = _Judge(observe, spectra, seed, networks, ratios, _learn(needed))
+    for name in observed.order(observe):
+        needed = observed.needed(observe, name)
+        judge = _Judge(observe, spectra, seed, networks, ratios, observed.learn(needed))
         scores[name] = judge.score(name, needed)
     return scores
-
-
-def _needed(observe: Observe, name: str) -> dict[str, Detector]:
-    """Return a detector after those that it combines."""
-    return {
-        part: observe.detectors[part] for part in [*(observe.detectors[name].parts or []), name]
-    }
-
-
-def _learn(needed: Mapping[str, Detector]) -> bool:
-    return any(detectors.METHODS[detector.method].learns for detector in needed.values())
-
-
-def order(observe: Observe) -> list[str]:
-    """Return the detectors, the one that decides first, then by name."""
-    return sorted(observe.detectors, key=lambda name: (name != observe.decides, name))
 
 
 def check(settings: ObserveSettings) -> None:
@@ -241,37 +222,13 @@ def check(settings: ObserveSettings) -> None:
     Raises
     ------
     IcflowError
-        If its method is unknown, lacks an input, reads what is not made for
-        observations, or needs a network or a ratio that cannot be trained.
+        As `icflow.detection.observed.check`, and if it needs a ratio that cannot be trained.
     """
-    observe = settings.observe
-    for name, detector in observe.detectors.items():
-        method = detectors.method_of(name, detector, SECTION)
-        if detector.network is not None:
-            key = f"{SECTION}.{name}.network"
-            observed_networks.check(settings.networks[detector.network], key)
+    observed.check(settings.observe, settings.networks)
+    for name, detector in settings.observe.detectors.items():
         if detector.ratio is not None:
-            key = f"{SECTION}.{name}.ratio"
+            key = f"{observed.SECTION}.{name}.ratio"
             observed_ratios.check(settings.ratios[detector.ratio], settings.observation, key)
-        if method.reads not in (FITS, RATIOS):
-            raise IcflowError(
-                f"{SECTION}.{name}.method is {detector.method!r}, which reads {method.reads}; they "
-                "are not made for observations: choose a method that reads fits, a network or a "
-                "ratio"
-            )
-        if method.learns and observe.simulations < 2 * FEWEST:
-            raise IcflowError(
-                f"observe.simulations is {observe.simulations}, too few for {SECTION}.{name} to "
-                f"learn from half of them; allowed: {2 * FEWEST} and more"
-            )
-    least = 2 * math.ceil(1 / observe.false_alarm)
-    if _learn(_needed(observe, observe.decides)) and observe.simulations < least:
-        raise IcflowError(
-            f"observe.simulations is {observe.simulations}, too few for observe.decides: "
-            f"{observe.decides} learns from half of them, and the others allow no false-alarm "
-            f"probability below observe.false_alarm, {observe.false_alarm:g}; allowed: {least} "
-            "and more"
-        )
 
 
 class _Judge:
@@ -321,7 +278,7 @@ class _Judge:
         try:
             verdict = detectors.judge(needed, self.material)[name]
         except IcflowError as error:
-            raise IcflowError(f"{SECTION}: {error}") from None
+            raise IcflowError(f"{observed.SECTION}: {error}") from None
         dataset = self.material.samples[TEST].dataset
         above = excess_given_fits(
             with_deviates(self.material.result(FITS, TEST, self.observe.thermal)),

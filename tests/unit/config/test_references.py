@@ -76,10 +76,11 @@ def test_a_name_that_is_not_there(change: dict[str, Any], words: str) -> None:
         config.validate(config.overlay(tree, change), "config.yaml")
 
 
-def test_what_observations_need_is_asked_for_where_there_are_some() -> None:
+def test_what_observations_need_is_asked_for_before_there_are_some() -> None:
     tree = yaml.safe_load((ROOT / "config.yaml").read_text())
     tree["observe"]["others"] = ["3T"]
-    config.validate(tree, "config.yaml")
-    tree["observations"] = {"mine": {"spectrum": "mine.pha", "redshift": 0.1, "nH": 0.01}}
-    with pytest.raises(IcflowError, match=r"observe\.others\.0 is '3T', allowed: 1T, 1T"):
-        config.validate(tree, "config.yaml")
+    mine = {"spectrum": "mine.pha", "redshift": 0.1, "nH": 0.01}
+    for observations in ({}, {"mine": mine}):
+        tree["observations"] = observations
+        with pytest.raises(IcflowError, match=r"observe\.others\.0 is '3T', allowed: 1T, 1T"):
+            config.validate(tree, "config.yaml")
