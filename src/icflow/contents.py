@@ -10,15 +10,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from icflow import inputs
+from icflow import brightness, inputs
 from icflow import settings as settings_of
+from icflow.brightness import Sight
 from icflow.config import Config, Module, Systematics
 from icflow.config.checks import given_systematics
 from icflow.errors import IcflowError
 from icflow.models.background import read_background
 from icflow.networks.data import Channels, select_channels
 from icflow.ogip.matching import matched
-from icflow.ogip.noticed import check_covered, noticed_channels
+from icflow.ogip.noticed import check_covered
 from icflow.ogip.response import Rmf, read_arf, read_rmf
 
 NOTHING_WRONG = Systematics()
@@ -37,20 +38,20 @@ def check_responses(config: Config) -> None:
     """Check that responses can be read and have channels at the energies, if all are there."""
     if not all(Path(path).is_file() for path in inputs.input_files(config)):
         return  # Those that are not are fetched when the run starts.
-    responses = []
+    responses, sights = [], []
     for key, module in config.keyed_modules():
         with _naming(f"{key}.rmf"):
             rmf = read_rmf(module.rmf)
         with _naming(f"{key}.arf"):
-            if module.arf is not None:
-                matched(rmf, read_arf(module.arf))
+            arf = None if module.arf is None else matched(rmf, read_arf(module.arf))[0]
         with _naming(f"{key}.background"):
             if module.background is not None:
                 _check_background(module.background, rmf)
         _check_systematics(config, module)
         with _naming("fits.energies"):
-            noticed_channels(rmf.e_min, rmf.e_max, *config.fits.energies)
+            sights.append(Sight.of(key, module, rmf, arf, config.fits))
         responses.append(rmf)
+    brightness.check(config, sights)
     if not config.observations:  # which have responses of their own
         _check_flux(config, responses, "the response of the instrument")
     channels = Channels.of(responses)

@@ -244,6 +244,28 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"fits": {"energies": [200.0, 300.0]}},
         "fits.energies: the energies 200 to 300 keV select no channel",
     ),
+    "no bin of so many counts": (
+        {"fits": {"group_min": 10**7}},
+        "fits.group_min is 10000000, and in 1e+06 s no spectrum of the dataset 'test_1T+IC' has "
+        "more than ",
+    ),
+    "no bin in so short a time": (
+        {"datasets": {"test_1T+IC": {"exposure": 0.1}}},
+        "counts between 3 and 80 keV, so that no bin is left of any; lower it, or raise "
+        "datasets.test_1T+IC.exposure",
+    ),
+    "no count": (
+        {"fits": {"group_min": 0}, "instrument": {"exposure": 1.0e-12}},
+        "instrument.exposure is 1e-12 s, in which no spectrum of the dataset 'train_2T' has a "
+        "count between 3 and 80 keV; raise it",
+    ),
+    "no bin at the point of a scan": (
+        {
+            "scans": {"mine": scan_of({**FIRST, "test": ["test_2T", "brief"]}, SECOND)},
+            "datasets": {**DATASETS, "brief": {"like": "test_1T+IC", "exposure": 0.1}},
+        },
+        "raise datasets.brief.exposure",
+    ),
     "no channel for networks": (
         {"autoencoder": {"energies": [0.1, 0.5]}},
         "autoencoder.energies: the energies 0.1 to 0.5 keV select no channel",

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from icflow.engines.embedded.folding import component_values, factor
 from icflow.errors import IcflowError
 from icflow.models import library
 from icflow.models.expression import Term, parse
 from icflow.models.inverse_compton import BINS, KEV
+from icflow.models.photons import component_values, factor
 from icflow.typing import Floats
 
 # Relative step of numerical derivatives.

@@ -20,8 +20,9 @@ from icflow.engines.embedded.deviations import (
     settled,
 )
 from icflow.engines.embedded.engine import EmbeddedEngine
-from icflow.engines.embedded.folding import FACTOR, Behind, Groups, term_photons
+from icflow.engines.embedded.folding import FACTOR, Behind, Groups
 from icflow.models.expression import parse
+from icflow.models.photons import term_photons
 from icflow.models.priors import Prior
 from icflow.models.scenario import complete
 from icflow.models.systematics import Deviates

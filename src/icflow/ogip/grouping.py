@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from icflow.compiled import strict
+from icflow.errors import IcflowError
 from icflow.ogip.noticed import noticed_channels
 from icflow.typing import AnyArray, Booleans, Floats, Integers
 
@@ -151,8 +152,15 @@ def grouped_selection(
     Raises
     ------
     IcflowError
-        If nothing is left.
+        If nothing is left, by the energies or because there are too few counts.
     """
+    inside = noticed_channels(e_min, e_max, low, high)
     grouping, _ = group_min(counts, minimum)
     starts, stops = group_edges(grouping, counts.size)
-    return select_groups(starts, stops, e_min, e_max, low, high)
+    try:
+        return select_groups(starts, stops, e_min, e_max, low, high)
+    except IcflowError:
+        raise IcflowError(
+            f"no bin of at least {minimum} counts lies between {low:g} and {high:g} keV, where "
+            f"the spectrum has {int(counts[inside].sum())}; lower group_min"
+        ) from None

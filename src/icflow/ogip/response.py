@@ -160,6 +160,21 @@ class Rmf(_Binned):
         """How many elements the matrix holds, which is counted without putting it together."""
         return len(vars(self)["matrix"].data)
 
+    def into(self, channels: Booleans) -> Floats:
+        """Return what of each energy bin leads into some channels, without putting it together.
+
+        Parameters
+        ----------
+        channels : ndarray of bool, (n_channels,)
+
+        Returns
+        -------
+        ndarray, (n_energies,)
+        """
+        parts = vars(self)["matrix"]
+        sums = np.append(0.0, np.cumsum(parts.data * channels[parts.indices]))
+        return np.asarray(sums[parts.indptr[1:]] - sums[parts.indptr[:-1]])
+
     def rows(self, chosen: Booleans) -> Rmf:
         """Return the matrix of some energy bins, shape of `chosen` (n_energies,)."""
         return replace(

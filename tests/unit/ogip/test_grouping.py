@@ -39,8 +39,18 @@ def test_selecting_nothing_is_refused() -> None:
     edges = np.linspace(1.0, 7.0, 7)
     with pytest.raises(IcflowError, match=r"90 to 95 keV select no channel .* 1 to 7 keV"):
         noticed_channels(edges[:-1], edges[1:], 90.0, 95.0)
-    with pytest.raises(IcflowError, match="select no channel"):
-        grouped_selection(np.ones(6, int), edges[:-1], edges[1:], 2.0, 6.0, minimum=5)
+    with pytest.raises(IcflowError, match="90 to 95 keV select no channel"):
+        grouped_selection(np.ones(6, int), edges[:-1], edges[1:], 90.0, 95.0, minimum=5)
+
+
+def test_counts_that_make_no_bin_are_named_as_the_cause() -> None:
+    edges = np.linspace(1.0, 7.0, 7)
+    with pytest.raises(IcflowError) as caught:
+        grouped_selection(np.ones(6, int), edges[:-1], edges[1:], 2.0, 6.5, minimum=5)
+    assert str(caught.value) == (
+        "no bin of at least 5 counts lies between 2 and 6.5 keV, where the spectrum has 4; "
+        "lower group_min"
+    )
 
 
 def test_group_min_marks_groups_and_the_rest() -> None:

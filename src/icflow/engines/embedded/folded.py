@@ -17,16 +17,11 @@ from icflow.cache import Arrays
 from icflow.compiled import strict
 from icflow.config import AtomicData
 from icflow.engines.embedded.correction import Correction
-from icflow.engines.embedded.folding import (
-    Corrected,
-    Response,
-    component_values,
-    factor,
-    term_photons,
-)
+from icflow.engines.embedded.folding import Corrected, Response
 from icflow.engines.embedded.shapes import cubic
 from icflow.models import library, plasma
 from icflow.models.expression import Term
+from icflow.models.photons import component_values, factor, term_photons
 from icflow.typing import Floats, Integers, Singles
 
 # Above the lines the continuum of AtomDB is piecewise linear: at 80 keV its kinks, blurred by the

@@ -19,9 +19,9 @@ from icflow.engines.embedded.correction import Correction
 from icflow.engines.embedded.redistribution import Runs, redistribute, runs_of
 from icflow.errors import IcflowError
 from icflow.files import canonical_json
-from icflow.models import library
 from icflow.models.background import BackgroundComponent, read_background
-from icflow.models.expression import Component, Term
+from icflow.models.expression import Term
+from icflow.models.photons import term_photons
 from icflow.models.systematics import check_components, scatter_of
 from icflow.ogip.grouping import group_counts, grouped_selection
 from icflow.ogip.matching import matched
@@ -272,29 +272,6 @@ def _same_channels(background: Response, source: Response) -> Response:
     return background
 
 
-def component_values(component: Component, values: Mapping[str, float]) -> Floats:
-    """Return the parameters of a component in XSPEC's order, without the norm."""
-    return np.array([values[f"{component.name}.{p.name}"] for p in component.definition.parameters])
-
-
-def factor(term: Term, values: Mapping[str, float], energies: Floats) -> Floats:
-    """Return the product of the multiplicative models of a term, shape (n_bins,)."""
-    product = np.ones(len(energies) - 1)
-    for component in term.factors:
-        product *= library.evaluate(
-            component.definition, energies, component_values(component, values)
-        )
-    return product
-
-
-def term_photons(term: Term, values: Mapping[str, float], energies: Floats) -> Floats:
-    """Return the photons/cm²/s per bin of a term for norm 1, by XSPEC's functions."""
-    additive = library.evaluate(
-        term.additive.definition, energies, component_values(term.additive, values)
-    )
-    return additive * factor(term, values, energies)
-
-
 class Folding:
     """What one module makes of a source: response, exposure and backgrounds.
 
@@ -520,7 +497,11 @@ class Selection:
         low, high = self.energies
         for folding, first in zip(self.foldings, self._first, strict=False):
             rmf, own = folding.response.rmf, counts[first : first + folding.n_channels]
-            starts, stops = grouped_selection(own, rmf.e_min, rmf.e_max, low, high, least)
+            try:
+                starts, stops = grouped_selection(own, rmf.e_min, rmf.e_max, low, high, least)
+            except IcflowError as error:
+                of = f"{folding.module}: " if folding.module else ""
+                raise IcflowError(f"{of}{error}") from None
             parts.append((starts + first, stops + first))
         starts, stops = (np.concatenate(part) for part in zip(*parts, strict=True))
         return starts, stops

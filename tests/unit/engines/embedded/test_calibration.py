@@ -12,9 +12,9 @@ from icflow.config import Instrument, Systematics
 from icflow.engines.embedded.calibration import Calibration, area_basis
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.fake import Simulator
-from icflow.engines.embedded.folding import term_photons
 from icflow.errors import IcflowError
 from icflow.models.expression import parse
+from icflow.models.photons import term_photons
 
 AREA = {"area": [[3.0, 0.02], [10.0, 0.02], [40.0, 0.05], [79.0, 0.1]]}
 GAIN = {"gain": {"slope": 0.001, "offset": 60.0}}

@@ -246,7 +246,10 @@ def test_bad_spectra_are_flagged_and_the_batch_goes_on(
     assert np.isnan(nothing.cstat) and not nothing.converged
     assert "no counts" in nothing.status
     assert nothing.errors["TBabs.nH"] == 0 and np.isnan(nothing.errors["apec.kT"])
-    assert handful.bins <= 1 or np.isfinite(handful.cstat)
+    assert handful.bins == 0 and handful.status == (
+        "no bin of at least 100 counts lies between 3 and 80 keV, where the spectrum has 5; lower "
+        "group_min"
+    )
     assert "negative counts" in negative.status and np.isnan(negative.cstat)
     assert good.status == "ok" and good.converged
 

@@ -128,6 +128,11 @@ def test_channels_and_bins_of_modules_stand_one_after_another(
     first, inside = alone.data(spectra[1], 100, None)
     data, counts = both.data(np.concatenate([spectra[1], spectra[1]]), 100, None)
     np.testing.assert_array_equal(counts.counts, np.tile(inside.counts, 2))
+    # Each module has bins of its own counts, or there is no fit.
+    few = np.zeros_like(spectra[1])
+    few[100] = 7
+    with pytest.raises(IcflowError, match=r"^B: no bin of at least 100 counts .* spectrum has 7;"):
+        both.data(np.concatenate([spectra[1], few]), 100, None)
     for one, other, shift in zip(first[:3], data[:3], (0, width, width), strict=True):
         np.testing.assert_array_equal(other, np.concatenate([one, one + shift]))
     coarse = both.coarse_bins()
