@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
+from examples import ROOT, blocks, check_style
 from pydantic import Field, TypeAdapter, ValidationError
 from scipy.special import ndtr, ndtri
 
 from icflow import provenance
+from icflow.models import priors
 from icflow.models.priors import SHAPES, LogUniform, Prior, Uniform
 from icflow.models.scenario import draw
 from icflow.sections import Interval
@@ -127,3 +130,25 @@ def test_an_edit_of_a_prior_makes_spectra_and_integrals_out_of_date() -> None:
                 waiting += provenance._imports(name)
         assert "icflow.models.priors" in modules
     assert "icflow.models.priors" not in provenance._VOCABULARY
+
+
+@pytest.fixture
+def triangular() -> Iterator[type[Prior]]:
+    """The shape that docs/developing.md adds."""
+    code, _ = blocks("A prior shape")
+    check_style(code, "src/icflow/models/priors.py")
+    names = dict(vars(priors))
+    exec(code, names)
+    yield names["Triangular"]
+    del SHAPES["triangular"]
+
+
+def test_the_shape_of_the_docs_is_a_prior(triangular: type[Prior]) -> None:
+    prior = triangular(triangular=[1.0, 10.0])
+    test_a_shape_agrees_with_itself(prior)
+    assert prior.words == "triangular 1–10"
+    _, above = blocks("A prior shape")
+    default = yaml.safe_load((ROOT / "config.yaml").read_text())
+    parameters = default["scenarios"]["2T"]["parameters"]
+    given = yaml.safe_load(above)["scenarios"]["2T"]["parameters"]
+    assert read({**parameters["apec.kT"], **given["apec.kT"]}) == prior

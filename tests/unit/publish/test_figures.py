@@ -9,12 +9,14 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from typing import Any
 
 import matplotlib.image
 import numpy as np
 import pytest
 from astropy.table import Table
 from drawing import Drawing
+from examples import blocks, check_style
 
 from icflow import config as configuration
 from icflow.config import Config
@@ -770,3 +772,21 @@ def test_differences_that_chance_can_make_are_grey(config: Config, evaluated: Pa
     assert sum(text.get_color() == style.GREY for text in axes.texts) == 2
     shown = {text.get_position(): text.get_text() for text in axes.texts}
     assert (shown[1, 0], shown[0, 1]) == ("+2.0", "−2.0")
+
+
+def test_the_figure_of_the_docs_is_drawn(
+    config: Config, evaluated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = blocks("A figure")[0]
+    check_style(code, "src/icflow/publish/figures/probabilities.py")
+    names: dict[str, Any] = {}
+    exec(code, names)
+    monkeypatch.setitem(registry.FIGURES, "probabilities", names["FIGURE"])
+    figure = draw(config, evaluated, "probabilities")
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(panels) == len(config.detection.detectors)
+    for axes in panels:
+        # Lines tell the classes apart without colours, too.
+        assert len({patch.get_linestyle() for patch in axes.patches}) == len(axes.patches) == 2
+        assert axes.get_xlabel() and axes.get_ylabel() and axes.get_title()
+    assert "dashed" in registry.caption(config, "probabilities")
