@@ -180,7 +180,6 @@ class _Rates:
     """Counts/s of the spectra of datasets; what only the scenario decides is found once."""
 
     def __init__(self, config: Config) -> None:
-        library.configure(config.atomic_data)
         self.config = config
         self.found: dict[tuple[str, str, str], float] = {}
 
@@ -195,6 +194,7 @@ class _Rates:
     def _once(self, kind: str, dataset: str, sight: Sight, find: Callable[[], float]) -> float:
         key = kind, self.config.simulated(dataset).model_dump_json(), sight.key
         if key not in self.found:
+            library.configure(self.config.atomic_data)
             self.found[key] = find()
         return self.found[key]
 
