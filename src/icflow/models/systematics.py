@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -67,9 +68,11 @@ def check_components(key: str, given: ByComponent, components: Sequence[str]) ->
 
 
 def background_factors(
-    scatters: Mapping[str, float], deviates: Deviates | Mapping[str, float]
+    scatters: Mapping[str, float],
+    deviates: Deviates | Mapping[str, float],
+    common: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, float]:
-    """Return the factors of the background norms of one spectrum, each by itself.
+    """Return the factors of the background norms of one spectrum.
 
     They are log-normal, with mean 1 and the given standard deviations: a norm
     stays positive however large its scatter, on average the background is the
@@ -79,9 +82,20 @@ def background_factors(
     ----------
     scatters : mapping
         By the names of the factors, ``background.NAME``; those of 0 are left out.
+    common : mapping, optional
+        The deviates of factors that share them with others; those of others have their names.
     """
     spreads = {name: math.sqrt(math.log1p(s**2)) for name, s in scatters.items() if s > 0}
-    return {name: math.exp(s * deviates[name] - s**2 / 2) for name, s in spreads.items()}
+    return {
+        name: math.exp(s * deviates[common.get(name, name)] - s**2 / 2)
+        for name, s in spreads.items()
+    }
+
+
+def background_deviates(scatters: Mapping[str, float], common: Mapping[str, str]) -> list[str]:
+    """Return the names of the deviates that `background_factors` reads."""
+    names = [common.get(name, name) for name, scatter in scatters.items() if scatter > 0]
+    return list(dict.fromkeys(names))
 
 
 def calibration_errors(
@@ -118,10 +132,12 @@ def calibration_errors(
 
 
 def deviates_of(
-    scatters: Mapping[str, float], systematics: Sequence[tuple[str, Systematics]]
+    scatters: Mapping[str, float],
+    systematics: Sequence[tuple[str, Systematics]],
+    common: Mapping[str, str] = MappingProxyType({}),
 ) -> list[str]:
     """Return the names of the deviates that `background_factors` and `calibration_errors` read."""
-    names = [name for name, scatter in scatters.items() if scatter > 0]
+    names = background_deviates(scatters, common)
     nodes = [area_name(energy) for _, own in systematics for energy, _ in own.area or ()]
     names += dict.fromkeys(nodes)
     for module, own in systematics:

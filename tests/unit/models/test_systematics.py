@@ -15,6 +15,7 @@ from icflow.models.systematics import (
     background_factors,
     calibration_errors,
     check_components,
+    deviates_of,
     measured,
 )
 
@@ -43,6 +44,23 @@ def test_background_factors_are_keyed_by_the_spectrum_and_the_component() -> Non
     for other in ((2, "set", 7), (1, "other", 7), (1, "set", 8)):
         drawn = background_factors(dict.fromkeys(NAMES, 0.1), Deviates(*other))
         assert not set(one.values()) & set(drawn.values())
+
+
+def test_factors_may_have_one_deviate() -> None:
+    wide, narrow, other = "background.A.cxb", "background.B.cxb", "background.B.lines"
+    scatters = {wide: 0.5, narrow: 0.1, other: 0.1}
+    common = dict.fromkeys((wide, narrow), "background.cxb")
+    factors = background_factors(scatters, Deviates(1, "set", 7), common)
+    # Of the only module there is it is the same.
+    alone = background_factors({"background.cxb": 0.5}, Deviates(1, "set", 7))
+    assert factors[wide] == alone["background.cxb"]
+    spreads = {name: np.sqrt(np.log1p(scatter**2)) for name, scatter in scatters.items()}
+    deviates = {name: np.log(factors[name]) / s + s / 2 for name, s in spreads.items()}
+    assert deviates[wide] == pytest.approx(deviates[narrow], rel=1e-12)
+    assert abs(deviates[wide] - deviates[other]) > 1e-3
+    assert deviates_of(scatters, [("", WRONG)], common) == [
+        "background.cxb", other, "area.3", "area.80", "gain.slope", "gain.offset"
+    ]  # fmt: skip
 
 
 def test_each_error_of_the_calibration_scatters_as_much_as_asked_for() -> None:

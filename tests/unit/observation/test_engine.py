@@ -243,7 +243,7 @@ def test_each_module_is_fitted_with_its_own_calibration(
     atomdb: Path,
 ) -> None:
     wrong = wrong_by([[3.0, 0.02], [79.0, 0.1]])
-    off = {"gain.A.offset": 1.0, "gain.B.offset": -0.7, "area.3": 0.9, "background.B.focused": 1.2}
+    off = {"gain.A.offset": 1.0, "gain.B.offset": -0.7, "area.3": 0.9, "background.focused": 1.2}
     deviates = dict.fromkeys(wrong.nominal.deviates, 0.0) | off
     (expected,) = wrong.wrong_each(model, [truth], [deviates])
     counts = draw_counts(expected, 2, "joint and wrong", [0])

@@ -216,6 +216,18 @@ class EmbeddedEngine:
             for name, scatter in folding.scatters.items()
         }
 
+    @property
+    def common(self) -> dict[str, str]:
+        """The deviates of focused backgrounds, by the names of their factors.
+
+        All modules see the same sky, so those of one name have one.
+        """
+        return {
+            BACKGROUND + name: BACKGROUND + name.rpartition(".")[2]
+            for folding in self.foldings
+            for name in folding.focused
+        }
+
     def components_of(
         self, expression: str, parameters: Mapping[str, Setting]
     ) -> dict[str, Floats]:
@@ -291,13 +303,13 @@ class EmbeddedEngine:
 
     def errors_of(self, deviates: Deviates | Mapping[str, float]) -> dict[str, float]:
         """Return what is wrong with calibration and background of one spectrum, as is recorded."""
-        scatters = background_factors(self.scatters, deviates)
+        scatters = background_factors(self.scatters, deviates, self.common)
         return scatters | calibration_errors(self._systematics, deviates)
 
     @property
     def deviates(self) -> list[str]:
         """The names of the deviates that what is wrong with a spectrum is drawn from."""
-        return deviates_of(self.scatters, self._systematics)
+        return deviates_of(self.scatters, self._systematics, self.common)
 
     @property
     def _systematics(self) -> list[tuple[str, Systematics]]:

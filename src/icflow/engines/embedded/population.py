@@ -33,7 +33,7 @@ from icflow.engines.embedded.tables import Tables, build_tables
 from icflow.engines.embedded.terms import bounds_of
 from icflow.errors import IcflowError
 from icflow.models.priors import Prior
-from icflow.models.systematics import possible, remeasured
+from icflow.models.systematics import background_deviates, possible, remeasured
 from icflow.typing import Floats, Integers
 
 # Redshifts that spectra are drawn at: 1.5e-4 apart for the prior of Lin et al. (2024), which moves
@@ -107,6 +107,8 @@ class Population:
         Of the parameters that vary, by position.
     scatters : dict of int to float
         Relative scatter of the background norms that have one, by position.
+    backgrounds : int
+        How many standard deviates say how wrong these are.
     redshift : int or None
         The parameter that is the redshift.
 
@@ -137,6 +139,14 @@ class Population:
         self.priors = dict(sorted(priors.items()))
         self.scatters = {position[n]: s for n, s in engine.scatters.items() if s > 0}
         self._spreads = {p: np.sqrt(np.log1p(s**2)) for p, s in self.scatters.items()}
+        deviates, common = background_deviates(engine.scatters, engine.common), engine.common
+        self.backgrounds = len(deviates)
+        # Which of them the norms have.
+        self._deviates = {
+            position[n]: deviates.index(common.get(n, n))
+            for n, s in engine.scatters.items()
+            if s > 0
+        }
         self._known = [position[name] for name in known]
         errors = {n: e for f in engine.foldings for n, e in f.systematics.known.items()}
         self._errors = np.array([errors.get(name, 0.0) for name in known])
@@ -170,7 +180,7 @@ class Population:
     @property
     def wrong(self) -> int:
         """How many standard deviates say what is wrong with area, energy scales, backgrounds."""
-        return self._areas + int(np.count_nonzero(self._scales)) + len(self.scatters)
+        return self._areas + int(np.count_nonzero(self._scales)) + self.backgrounds
 
     @property
     def exact(self) -> dict[int, int]:
@@ -207,7 +217,7 @@ class Population:
         nodes = random.integers(len(self._nodes), size=number)
         if self.redshift is not None:
             thetas[:, self.redshift] = self._nodes[nodes]
-        scattered = self.norms(random.standard_normal((len(self.scatters), number)).T)
+        scattered = self.norms(random.standard_normal((self.backgrounds, number)).T)
         for position, values in scattered.items():
             thetas[:, position] = values
         area = random.standard_normal((number, self._seen.area.shape[1]))
@@ -231,10 +241,10 @@ class Population:
 
     def norms(self, deviates: Floats) -> dict[int, Floats]:
         """Return the background norms that scatter, by position; `deviates` as of `expected`."""
-        columns = deviates[:, deviates.shape[1] - len(self.scatters) :].T
+        columns = deviates[:, deviates.shape[1] - self.backgrounds :].T
         return {
-            position: np.exp(spread * column - spread**2 / 2)
-            for (position, spread), column in zip(self._spreads.items(), columns, strict=True)
+            position: np.exp(spread * columns[self._deviates[position]] - spread**2 / 2)
+            for position, spread in self._spreads.items()
         }
 
     def expected(self, thetas: Floats, deviates: Floats) -> Floats:
@@ -257,7 +267,7 @@ class Population:
             nodes = np.searchsorted(between, thetas[:, self.redshift])
         for position, values in self.norms(deviates).items():
             thetas[:, position] = values
-        last = deviates.shape[1] - len(self.scatters)
+        last = deviates.shape[1] - self.backgrounds
         scales = np.zeros((len(thetas), *self._scales.shape))
         scales[:, self._scales != 0] = deviates[:, self._areas : last]
         area = np.ascontiguousarray(deviates[:, : self._areas])

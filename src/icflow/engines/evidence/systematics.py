@@ -61,7 +61,7 @@ class WrongInstrument:
         self._population, self._first = population, len(population.model.start)
         self.positions = self._first + np.arange(population.wrong)
         self._added = population.wrong + 1 if population.wrong else 0
-        calibration = population.wrong - len(population.scatters)
+        calibration = population.wrong - population.backgrounds
         self._background = np.arange(population.wrong) >= calibration
 
     def started(self, thetas: Floats) -> Floats:

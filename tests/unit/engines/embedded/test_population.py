@@ -7,13 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from icflow.config import Config, Instrument, Scenario, Systematics
+from icflow.config import Config, Instrument, Module, Scenario, Systematics
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.fake import Simulator
 from icflow.engines.embedded.population import Population, bins_of, expected_counts
 from icflow.errors import IcflowError
 from icflow.models.expression import parse
 from icflow.models.scenario import complete
+from icflow.typing import Floats
 
 ENERGIES = (3.0, 80.0)
 WRONG = {
@@ -70,6 +71,59 @@ def test_bins_hold_what_the_channels_do(
         exact = np.add.reduceat(simulator.observed(values)[selection.channels], starts)
         found = expected_counts(population._seen, np.array([node]), theta[None], area, scale)[0]
         np.testing.assert_allclose(found, exact, rtol=1e-9 if case == "right" else 2e-4)
+
+
+def test_modules_are_wrong_by_their_own_but_for_the_area_and_the_sky(
+    instrument: Instrument, engine: EmbeddedEngine, run: Config
+) -> None:
+    other = {
+        "background": {"lines": 0.2, "focused": 0.5},
+        "area": [[3.0, 0.04], [10.0, 0.01], [40.0, 0.03], [79.0, 0.2]],
+        "gain": {"slope": 0.002, "offset": 90.0},
+    }
+    given = instrument.model_dump(exclude_none=True)
+    both = EmbeddedEngine(
+        [
+            Module.model_validate(given | {"name": "A", "systematics": WRONG | GAIN}),
+            Module.model_validate(
+                given | {"name": "B", "systematics": other, "cross_normalisation": 1.1}
+            ),
+        ],
+        engine.atomic_data,
+    )
+    scenario = run.scenarios["1T+IC"]
+    parameters = scenario.parameters | {"apec.Redshift": 0.05}
+    scenario = scenario.model_copy(update={"parameters": parameters})
+    population = Population(both, scenario, ENERGIES, [])
+    names = [f"area.{energy}" for energy in (3, 10, 40, 79)]
+    names += [f"gain.{module}.{what}" for module in "AB" for what in ("slope", "offset")]
+    names += ["background.A.lines", "background.focused", "background.B.lines"]
+    assert population.wrong == len(names) and sorted(names) == sorted(both.deviates)
+    random = np.random.default_rng(7)
+    theta, deviates = population.model.start.copy(), random.standard_normal((2, len(names)))
+    for place, prior in population.priors.items():
+        theta[place] = prior.quantile(random.random())
+    settings = complete(parse(scenario.expression), scenario.parameters, "here") | both.factors
+    values = {n: float(theta[population.model.position[n]]) for n in settings}
+    values |= {f"background.{name}": 1.0 for name in both.backgrounds}
+    wrong = [dict(zip(names, row.tolist(), strict=True)) for row in deviates]
+    seen = np.array(list(both.observed(scenario.expression, settings, [values] * 2, wrong)))
+    starts, _ = bins_of(population.selection)
+    exact = np.add.reduceat(seen[:, population.selection.channels], starts, axis=1)
+    thetas = np.repeat(theta[None], 2, axis=0)
+    np.testing.assert_allclose(population.expected(thetas, deviates), exact, rtol=2e-4)
+    _, truth = both.fake(scenario.expression, parameters, 1, "set", range(4))
+    focused, lines = (
+        [_deviate(truth[f"background.{m}.{name}"], s) for m, s in zip("AB", own, strict=True)]
+        for name, own in (("focused", (0.3, 0.5)), ("lines", (0.1, 0.2)))
+    )
+    np.testing.assert_allclose(focused[0], focused[1], rtol=1e-9)
+    assert np.abs(lines[0] - lines[1]).min() > 1e-3
+
+
+def _deviate(factor: Floats, scatter: float) -> Floats:
+    spread = np.sqrt(np.log1p(scatter**2))
+    return np.asarray(np.log(factor) / spread + spread / 2)
 
 
 def test_draws_are_as_noisy_as_counts_are(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from icflow.config import AtomicData, Config, Instrument, Systematics
+from icflow.config import AtomicData, Config, Instrument, Module, Systematics
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.population import Population
 from icflow.engines.embedded.shapes import model_counts
@@ -77,6 +77,23 @@ def test_expected_counts_are_exact_where_all_is_linear_about(
     plain = model_counts(population.shapes()[0], theta[0])
     still = expected_by_shapes(population, theta, 0 * DEVIATES, 0 * DEVIATES)
     np.testing.assert_allclose(still, plain, rtol=1e-9)
+
+
+def test_what_modules_share_is_one_background(
+    instrument: Instrument, right: EmbeddedEngine, run: Config
+) -> None:
+    given = instrument.model_dump(exclude_none=True) | {"systematics": WRONG}
+    modules = [Module.model_validate(given | {"name": name}) for name in "AB"]
+    population = population_of(EmbeddedEngine(modules, right.atomic_data), run, "1T+IC")
+    # Area at four nodes, an energy scale of each, lines of A, what is focused, lines of B.
+    deviates = np.array([[1.5, -1.0, 0.5, 1.0, 1.2, -0.7, -0.5, 1.5, 0.8]])
+    assert population.wrong == deviates.size
+    theta = thetas_of(population, 1, np.random.default_rng(1))
+    linear = expected_by_shapes(population, theta, deviates, deviates)
+    np.testing.assert_allclose(linear, population.expected(theta, deviates)[0], rtol=1e-9)
+    norms = population.norms(deviates)
+    focused = [norms[population.model.position[f"background.{name}.focused"]] for name in "AB"]
+    np.testing.assert_array_equal(*focused)
 
 
 def test_they_change_by_every_deviate_as_differences_say(
