@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from icflow.networks import ratio as networks
 from icflow.observation import fits as observed_fits
 from icflow.observation import ratios as observed_ratios
 from icflow.observation import scores as observed_scores
+from icflow.observation.analysis import Analysis, Trained
 from icflow.observation.engine import ObservedEngine
 from icflow.observation.ratios import Estimator
 from icflow.observation.scores import OBSERVED, REPLICAS
-from icflow.observation.simulations import Draws, Fitter, Spectra, draw_each
+from icflow.observation.simulations import Draws, Fitter, Spectra, draw_each, replicas
+from icflow.ogip.spectrum import read_spectrum, write_spectrum
 from icflow.settings import ObserveSettings
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -120,6 +123,47 @@ def test_ratios_tell_spectra_like_the_observed_one_apart(trained: Path) -> None:
     assert score.score == pytest.approx(float(tables[OBSERVED]["log_ratio"][0]))
     assert score.scores["1T+IC"] == pytest.approx(with_ic)
     assert 0 < score.false_alarm <= 1
+
+
+def test_joint_observations_are_read_with_what_may_be_wrong_with_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, number in (("PREPARED", 100), ("VALIDATED", 100), ("CALIBRATED", 100)):
+        monkeypatch.setattr(networks, name, number)
+    given = loaded().observations["example"].model_dump(exclude_none=True)
+    files = {key: given.pop(key) for key in ("spectrum", "rmf", "arf", "background")}
+    spectrum = read_spectrum(files["spectrum"])
+    for number, name in enumerate("AB"):
+        half = np.random.default_rng(number).binomial(spectrum.counts, 0.5)
+        write_spectrum(f"{name}.pha", dataclasses.replace(spectrum, counts=half, exposure=5e5))
+    spectra = {name: {**files, "spectrum": f"{name}.pha"} for name in "AB"}
+    wrong = {
+        "background": {"focused": 0.3},
+        "area": [[3.0, 0.02], [79.0, 0.1]],
+        "gain": {"offset": 60.0},
+    }
+    joint = {**given, "spectra": spectra}
+    config = loaded(observations={"joint": joint}, observe={"systematics": wrong})
+    output, few = folder / "joint", {"spectra": 200, "batch": 50}
+    training = settings_of.observe_ratio(config, "joint", "own")
+    small = training.ratio.model_copy(update=few)
+    observed_ratios.run(training.model_copy(update={"ratio": small}), output)
+    settings = settings_of.observe(config, "joint").model_copy(update={"ratios": {"own": small}})
+    analysis = Analysis(settings, Trained(ratios={"own": output}))
+    analysis._fit()
+    fitter = Fitter(analysis.engine, settings.observe, analysis.models, "powerlaw.norm", 1e-4)
+    analysis.spectra[OBSERVED] = fitter.fit(analysis.engine.counts[None])
+    for name in ("2T", "1T+IC"):
+        fit = analysis.fits[name]
+        values = fit.values | ({"powerlaw.norm": 4e-3} if name == "1T+IC" else {})
+        best = dataclasses.replace(fit, values=values)
+        counts = replicas(analysis.engine, analysis.models[name], best, 6, Draws(1, name))
+        analysis.spectra[name] = fitter.fit(counts, [values] * 6)
+    analysis.spectra[REPLICAS] = analysis.spectra["2T"]
+    analysis._score()
+    score = analysis.scores["ratio"]
+    assert np.isfinite(score.score) and 0 < score.false_alarm <= 1
+    assert np.median(score.scores["1T+IC"]) > max(np.median(score.scores["2T"]), 0)
 
 
 def test_an_interrupted_training_gives_the_same_bytes(

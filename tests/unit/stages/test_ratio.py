@@ -68,6 +68,39 @@ def test_a_short_training_tells_most_spectra_apart(run_config: Config, results: 
     assert thermal["index"].tolist() == list(range(60))
 
 
+def test_both_modules_are_read_with_what_may_be_wrong_with_them(
+    run_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, number in (("PREPARED", 100), ("VALIDATED", 100), ("CALIBRATED", 100)):
+        monkeypatch.setattr(networks, name, number)
+    tree = run_config.model_dump(mode="json", exclude_none=True)
+    wrong = {
+        "background": {"lines": 0.1, "focused": 0.3},
+        "area": [[3.0, 0.02], [79.0, 0.1]],
+        "gain": {"offset": 60.0},
+    }
+    both = tree["instrument"] | {"systematics": wrong}
+    factor = {"uniform": [0.97, 1.03]}
+    tree["instrument"] = [
+        both | {"name": "FPMA"},
+        both | {"name": "FPMB", "exposure": 9e5, "cross_normalisation": factor},
+    ]
+    for scenario in ("2T", "1T+IC"):
+        tree["scenarios"][scenario]["parameters"]["apec.Redshift"] = 0.05
+    tree["ratios"]["known"]["at_truth"] = []
+    run, layout = config.validate(tree, "test"), Layout(tmp_path)
+    settings = settings_of.ratio(run, "known").model_copy(update={"spectra": 200, "batch": 50})
+    ratio.run(settings, layout.ratio("known"))
+    odds = []
+    for dataset in ("test_2T", "test_1T+IC"):
+        simulate.run(settings_of.simulate(run, dataset), 0, 25, layout.spectra(dataset, 0))
+        output = layout.estimates(dataset, "known", 0)
+        estimate.run(settings, tmp_path, layout.spectra(dataset, 0), output)
+        odds.append(np.asarray(read_table(output, ("log_ratio",))["log_ratio"]))
+    # More right than by the noise of 25.
+    assert np.mean(odds[0] < 0) > 0.75 < np.mean(odds[1] > 0)
+
+
 def test_the_folder_holds_weights_and_history_and_no_checkpoint(results: Path) -> None:
     folder = Layout(results).ratio("known")
     assert sorted(path.name for path in folder.iterdir()) == ["history.ecsv", "weights.safetensors"]
