@@ -71,6 +71,9 @@ def test_each_error_of_the_calibration_scatters_as_much_as_asked_for() -> None:
         values = np.array([errors[name] for errors in drawn])
         assert values.std() == pytest.approx(scatter, rel=0.08)
         assert abs(values.mean()) < 4 * scatter / np.sqrt(2000)
+    # Each by itself.
+    table = np.array([list(errors.values()) for errors in drawn])
+    assert np.abs(np.corrcoef(table.T) - np.eye(4)).max() < 0.1
 
 
 def test_modules_share_what_is_wrong_with_the_area_but_not_with_the_energy_scale() -> None:
