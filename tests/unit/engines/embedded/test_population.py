@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from icflow.config import Config, Instrument, Module, Scenario, Systematics
+from icflow.engines.embedded import population as populations
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.fake import Simulator
 from icflow.engines.embedded.population import Population, bins_of, expected_counts
@@ -73,9 +74,9 @@ def test_bins_hold_what_the_channels_do(
         np.testing.assert_allclose(found, exact, rtol=1e-9 if case == "right" else 2e-4)
 
 
-def test_modules_are_wrong_by_their_own_but_for_the_area_and_the_sky(
-    instrument: Instrument, engine: EmbeddedEngine, run: Config
-) -> None:
+@pytest.fixture(scope="module")
+def joint(instrument: Instrument, engine: EmbeddedEngine, run: Config) -> Population:
+    """Spectra of two modules that are wrong by different amounts, at a fixed redshift."""
     other = {
         "background": {"lines": 0.2, "focused": 0.5},
         "area": [[3.0, 0.04], [10.0, 0.01], [40.0, 0.03], [79.0, 0.2]],
@@ -93,8 +94,14 @@ def test_modules_are_wrong_by_their_own_but_for_the_area_and_the_sky(
     )
     scenario = run.scenarios["1T+IC"]
     parameters = scenario.parameters | {"apec.Redshift": 0.05}
-    scenario = scenario.model_copy(update={"parameters": parameters})
-    population = Population(both, scenario, ENERGIES, [])
+    return Population(both, scenario.model_copy(update={"parameters": parameters}), ENERGIES, [])
+
+
+def test_modules_are_wrong_by_their_own_but_for_the_area_and_the_sky(
+    joint: Population, run: Config
+) -> None:
+    both, population, scenario = joint.engine, joint, run.scenarios["1T+IC"]
+    parameters = scenario.parameters | {"apec.Redshift": 0.05}
     names = [f"area.{energy}" for energy in (3, 10, 40, 79)]
     names += [f"gain.{module}.{what}" for module in "AB" for what in ("slope", "offset")]
     names += ["background.A.lines", "background.focused", "background.B.lines"]
@@ -103,7 +110,7 @@ def test_modules_are_wrong_by_their_own_but_for_the_area_and_the_sky(
     theta, deviates = population.model.start.copy(), random.standard_normal((2, len(names)))
     for place, prior in population.priors.items():
         theta[place] = prior.quantile(random.random())
-    settings = complete(parse(scenario.expression), scenario.parameters, "here") | both.factors
+    settings = complete(parse(scenario.expression), parameters, "here") | both.factors
     values = {n: float(theta[population.model.position[n]]) for n in settings}
     values |= {f"background.{name}": 1.0 for name in both.backgrounds}
     wrong = [dict(zip(names, row.tolist(), strict=True)) for row in deviates]
@@ -119,6 +126,33 @@ def test_modules_are_wrong_by_their_own_but_for_the_area_and_the_sky(
     )
     np.testing.assert_allclose(focused[0], focused[1], rtol=1e-9)
     assert np.abs(lines[0] - lines[1]).min() > 1e-3
+
+
+def test_what_is_wrong_is_drawn_for_each_module(
+    joint: Population, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Floats] = []
+
+    def keep(seen: object, nodes: Floats, *drawn: Floats) -> Floats:
+        given.extend(drawn)
+        return np.zeros((len(nodes), joint.n_bins))
+
+    monkeypatch.setattr(populations, "expected_counts", keep)
+    joint.draw(3000, np.random.default_rng(1))
+    thetas, area, scales = given
+    places = [
+        (joint.model.position[f"background.{name}"], scatter)
+        for name, scatter in (("A.lines", 0.1), ("B.lines", 0.2), ("A.focused", 0.3))
+    ]
+    norms = [_deviate(thetas[:, place], scatter) for place, scatter in places]
+    sigmas = [0.001, 0.06, 0.002, 0.09]
+    deviates = np.column_stack([area, scales.reshape(-1, 4) / sigmas, *norms])
+    np.testing.assert_allclose(deviates.std(axis=0), 1.0, atol=0.06)
+    np.testing.assert_allclose(deviates.mean(axis=0), 0.0, atol=4 / np.sqrt(3000))
+    correlated = np.corrcoef(deviates.T) - np.eye(deviates.shape[1])
+    assert np.abs(correlated).max() < 4 / np.sqrt(3000)
+    sky = _deviate(thetas[:, joint.model.position["background.B.focused"]], 0.5)
+    np.testing.assert_allclose(sky, norms[-1], rtol=1e-9)
 
 
 def _deviate(factor: Floats, scatter: float) -> Floats:
