@@ -79,6 +79,17 @@ def test_expected_counts_are_exact_where_all_is_linear_about(
     np.testing.assert_allclose(still, plain, rtol=1e-9)
 
 
+def test_a_deviate_costs_its_square(engine: EmbeddedEngine, run: Config) -> None:
+    population = population_of(engine, run, "1T+IC")
+    wrong, random = WrongInstrument(population), np.random.default_rng(1)
+    start = wrong.started(thetas_of(population, 1, random))[0]
+    start[wrong.positions] += SCATTER * DEVIATES[0]
+    expected = model_counts(wrong.among(population.shapes()[0]), start)[population.n_bins :]
+    counts = wrong.held(np.zeros((1, population.n_bins)))[0, population.n_bins :]
+    cstat = 2 * (expected - counts + counts * np.log(counts / expected))
+    np.testing.assert_allclose(cstat, DEVIATES[0] ** 2, rtol=0.02)
+
+
 def test_what_modules_share_is_one_background(
     instrument: Instrument, right: EmbeddedEngine, run: Config
 ) -> None:
