@@ -150,6 +150,9 @@ def test_joint_observations_are_read_with_what_may_be_wrong_with_them(
     observed_ratios.run(training.model_copy(update={"ratio": small}), output)
     settings = settings_of.observe(config, "joint").model_copy(update={"ratios": {"own": small}})
     analysis = Analysis(settings, Trained(ratios={"own": output}))
+    # Two nodes, an energy scale of each spectrum, and the sky that both see.
+    for population in analysis.ratios["own"]._hypotheses.populations:
+        assert population.wrong == 5
     analysis._fit()
     fitter = Fitter(analysis.engine, settings.observe, analysis.models, "powerlaw.norm", 1e-4)
     analysis.spectra[OBSERVED] = fitter.fit(analysis.engine.counts[None])
