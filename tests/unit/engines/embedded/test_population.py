@@ -183,6 +183,15 @@ def test_draws_are_as_noisy_as_counts_are(
         assert a.std() == pytest.approx(b.std(), rel=0.15)
 
 
+def test_what_is_known_is_measured_with_its_error(
+    wrong: Callable[[dict], EmbeddedEngine], run: Config
+) -> None:
+    population = Population(wrong(KNOWN), run.scenarios["2T"], ENERGIES, ["apec.Redshift"])
+    told = population._measured(np.full((2000, 1), 0.055), np.random.default_rng(1))
+    assert told.std() == pytest.approx(0.002, rel=0.07)
+    assert told.mean() == pytest.approx(0.055, abs=4 * 0.002 / np.sqrt(2000))
+
+
 def test_draws_do_not_depend_on_the_order_of_the_configuration(
     engine: EmbeddedEngine, run: Config
 ) -> None:
