@@ -156,7 +156,7 @@ def temperatures(hypotheses: Hypotheses, fits: Floats) -> Floats:
     alternative = hypotheses.populations[1]
     free = [p for p in alternative.priors if p not in alternative.exact]
     # Places, widths and slopes of all that is fitted come last.
-    first = fits.shape[1] - 3 * (len(free) + len(alternative.scatters))
+    first = fits.shape[1] - 3 * (len(free) + alternative.wrong)
     position = alternative.model.position["apec.kT"]
     place = fits[:, first + free.index(position)]
     return np.asarray(alternative.priors[position].quantile(place))

@@ -156,13 +156,15 @@ def test_ranks_tell_odds_that_are_no_frequencies(root: Path) -> None:
             return np.stack([bright, shift], axis=1), np.empty((number, 0))
 
         return SimpleNamespace(
-            draw=draw, priors={0: Uniform(uniform=[1.0, 10.0])}, exact={}, scatters={},
+            draw=draw, priors={0: Uniform(uniform=[1.0, 10.0])}, exact={}, wrong=2,
             model=SimpleNamespace(position={"apec.kT": 0}),
         )  # fmt: skip
 
     def inputs(counts: np.ndarray, known: np.ndarray) -> SimpleNamespace:
         place = (np.argsort(np.argsort(counts[:, 1])) + 0.5) / len(counts)
-        return SimpleNamespace(fits=np.stack([place] * 3, axis=1), shift=counts[:, 1])
+        # The temperature, and two deviates of an instrument.
+        fitted = [place, np.full(len(place), 0.5), np.full(len(place), np.nan)]
+        return SimpleNamespace(fits=np.stack(fitted * 3, axis=1), shift=counts[:, 1])
 
     hypotheses = SimpleNamespace(
         populations=[population(-1.0), population(1.0)], inputs=inputs,
@@ -173,6 +175,9 @@ def test_ranks_tell_odds_that_are_no_frequencies(root: Path) -> None:
         network = SimpleNamespace(log_odds=lambda given, f=factor: f * given.shift)
         fresh, groups = benchmark.calibration(network, hypotheses, np.random.default_rng(1))
         assert {group["of"] for group in groups} == {"rate (1/s)", "kT of 1T+IC (keV)"}
+        hot = [group["from"] for group in groups if group["of"].startswith("kT")]
+        assert len(hot) == 3
+        np.testing.assert_allclose(hot, [1.0, 10 ** (1 / 3), 10 ** (2 / 3)])
         found[factor] = fresh, min(group["ks_probability"] for group in groups)
     right, wrong = found[2.0], found[6.0]
     assert right[0]["calibration_error"] < 0.01 < 0.03 < wrong[0]["calibration_error"]
