@@ -20,7 +20,6 @@ from icflow.config import (
     Detector,
     FitModel,
     Free,
-    LabelSource,
     Link,
     Ratio,
     Scan,
@@ -53,6 +52,7 @@ from icflow.models.priors import Prior
 from icflow.models.scenario import at_source, complete
 from icflow.models.systematics import check_components
 from icflow.networks.data import split
+from icflow.networks.labels import LabelSource
 
 
 def check(

@@ -16,7 +16,7 @@ from icflow.config.model import (
     Module,
     Scenario,
 )
-from icflow.config.networks import Architecture, Autoencoder, LabelSource, Training
+from icflow.config.networks import Architecture, Autoencoder, Training
 from icflow.config.observe import Observation, Observe, ObservedSpectrum, Radio
 from icflow.config.output import Archival, Figures
 from icflow.config.reading import checked, explain, from_json, load, read_layers, validate
@@ -40,7 +40,6 @@ __all__ = [
     "Free",
     "Instrument",
     "Integrated",
-    "LabelSource",
     "Link",
     "Module",
     "Observation",

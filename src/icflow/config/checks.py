@@ -180,7 +180,7 @@ def given_by_component(config: Config) -> Iterator[tuple[str, ByComponent, list[
 def _check_systematics(config: Config) -> None:
     """Check that the engine takes the systematics, and that models have what is measured."""
     for key, systematics, _ in given_systematics(config):
-        if config.engine == "xspec" and not systematics.calibrated:
+        if config.engine == "xspec" and (systematics.area or systematics.gain):
             raise ValueError(
                 f"{key} gives area or gain, which engine: xspec cannot vary; set engine: embedded, "
                 "or leave them out"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from icflow.config.references import Name, Shown
+from icflow.networks.labels import LabelSource
 from icflow.sections import MOST, WIDEST, Energies, Number, Positive, Section
 
 
@@ -28,34 +28,6 @@ class Architecture(Section):
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel is {self.kernel}, allowed: odd numbers")
         return self
-
-
-_SOURCE = re.compile(r"(log )?(fit|truth|ordered):(.+)")
-
-
-class LabelSource(NamedTuple):
-    """Where a label comes from.
-
-    Attributes
-    ----------
-    logarithm : bool
-        Whether the label is the natural logarithm of the parameter.
-    origin : str
-        ``fit``: the label fit, ``truth``: as simulated, ``ordered``: as simulated,
-        like components in order of temperature, the cooler one first.
-    parameter : str
-        Name of the parameter.
-    """
-
-    logarithm: bool
-    origin: str
-    parameter: str
-
-    @classmethod
-    def parse(cls, text: str) -> LabelSource | None:
-        """Return the source that `text` means, None if it means nothing."""
-        found = _SOURCE.fullmatch(text)
-        return None if found is None else cls(found[1] is not None, found[2], found[3])
 
 
 def _sources(labels: dict[str, str]) -> dict[str, str]:

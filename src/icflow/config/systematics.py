@@ -97,8 +97,3 @@ class Systematics(Section):
         description="parameters that are measured elsewhere, and by how much the value that an "
         "analysis is given (`at_truth`) is off",
     )
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether effective area and energy scale are as the response files say."""
-        return self.area is None and self.gain is None

@@ -12,10 +12,10 @@ import numpy as np
 from astropy import units
 from astropy.table import Table
 
-from icflow.config import LabelSource
 from icflow.errors import IcflowError
 from icflow.models.like_components import in_order
 from icflow.networks.data import Channels, counts_per_rate, input_rates
+from icflow.networks.labels import LabelSource
 from icflow.ogip.spectra import read_spectra
 from icflow.tables import floats, read_table, rows_of, strings
 from icflow.typing import Booleans, Floats, Integers, Singles

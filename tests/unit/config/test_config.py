@@ -357,13 +357,6 @@ def test_networks_that_cannot_be(tmp_path: Path, network: dict[str, Any], proble
         config.load(DEFAULT, overlay)
 
 
-def test_sources_of_labels() -> None:
-    parse = config.LabelSource.parse
-    assert parse("log ordered:apec_3.norm") == (True, "ordered", "apec_3.norm")
-    assert parse("fit:apec.kT") == (False, "fit", "apec.kT")
-    assert parse("logfit:apec.kT") is None
-
-
 def test_the_priors_of_the_text_differ_in_the_norms_of_the_plasmas_alone() -> None:
     text = config.load(DEFAULT, ROOT / "config" / "text-priors.yaml")
     norms = {("2T", "apec.norm"), ("2T", "apec_3.norm"), ("1T+IC", "apec.norm")}

@@ -25,7 +25,7 @@ def test_scatter_is_that_of_all_components_or_of_each() -> None:
 
 
 def test_nothing_is_wrong_by_default() -> None:
-    assert Systematics().calibrated
+    assert Systematics().area is None and Systematics().gain is None
     assert scatter_of(Systematics(), "lines") == 0
     assert Systematics().json_text() == '{"background":0.0,"known":{}}'
 

@@ -117,7 +117,7 @@ def check_within(module: Module, key: str) -> None:
     """
     parts = [part.name for part in read_background(module.background)] if module.background else []
     try:
-        if not module.systematics.calibrated:
+        if module.systematics.area or module.systematics.gain:
             Calibration(module.name, module.systematics, load_response(module.rmf, module.arf))
         check_components("background", module.systematics.background, parts)
     except IcflowError as error:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from icflow import settings as settings_of
-from icflow.config import Config, LabelSource
+from icflow.config import Config
 from icflow.detection.base import with_ic
 from icflow.layout import Layout
+from icflow.networks.labels import LabelSource
 from icflow.publish.figures import style
 from icflow.publish.figures.base import (
     FigureData,
