@@ -40,10 +40,10 @@ from icflow.detection.base import TEST, VALIDATION, Material, Sample, with_ic
 from icflow.detection.detectors import detect
 from icflow.detection.metrics import confusion
 from icflow.detection.roc import auc
-from icflow.layout import Layout
+from icflow.layout import HISTORY, Layout
 from icflow.networks import devices, training
 from icflow.networks.data import Channels, LabelScale, select_channels, split
-from icflow.networks.fold import HISTORY, dead
+from icflow.networks.fold import dead
 from icflow.networks.inputs import read_inputs, training_labels
 from icflow.networks.network import PublishedAutoencoder, create
 from icflow.networks.scores import Scorer

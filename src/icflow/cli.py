@@ -163,7 +163,7 @@ COMMANDS: list[Command] = [
         OBSERVATION,
         RESULTS,
         "--output DIR  folder to write (default: observe/NAME of the results)",
-        whole=True,
+        whole="observation.whole.below",
     ),
     OfSettings(
         "observe-network",

@@ -191,7 +191,7 @@ class Command(click.Command):
         function, *arguments = self.call(values)
         if "results" in values:
             Layout(values["results"]).check()
-        result = _named(f"{self.stage}.{function}")(*arguments, **values)
+        result = _named(function)(*arguments, **values)
         for line in [result] if isinstance(result, str) else result or []:
             click.echo(line, nl=not str(line).endswith("\n"))
 
@@ -208,11 +208,11 @@ class Command(click.Command):
                     raise IcflowError(f"{path}: is there and no folder; name another")
 
     def call(self, values: dict[str, Any]) -> list[Any]:
-        """Return which function of the stage to call, and what comes before `values`.
+        """Return which function to call, by its dotted name, and what comes before `values`.
 
         Options that go into the settings are taken out of `values`.
         """
-        return ["run"]
+        return [f"{self.stage}.run"]
 
 
 class OfOptions(Command):
@@ -233,7 +233,7 @@ class OfOptions(Command):
             for key, value in tree.items()
             if value is not None
         }
-        return ["run", config.checked(model, given, f"icflow {self.name}")]
+        return [f"{self.stage}.run", config.checked(model, given, f"icflow {self.name}")]
 
 
 class OfConfig(Command):
@@ -250,7 +250,7 @@ class OfConfig(Command):
         config = _load(files)
         self.choose(config, values)
         values["files"] = files
-        return ["run", config]
+        return [f"{self.stage}.run", config]
 
     def choose(self, config: Config, values: Mapping[str, Any]) -> list[str | int]:
         """Return the names that were given, checked against the configuration."""
@@ -269,11 +269,12 @@ class OfSettings(OfConfig):
     derived : str
         Function that derives them from a configuration and the names chosen, by default
         that of `icflow.settings` with the name of the command; empty for the whole.
-    whole : bool
-        Given a configuration, the stage does more: its function ``whole``.
+    whole : str
+        Function that does more than the stage, called instead of it where there is a
+        configuration.
     """
 
-    def __init__(self, *words: str, derived: str | None = None, whole: bool = False) -> None:
+    def __init__(self, *words: str, derived: str | None = None, whole: str = "") -> None:
         super().__init__(*words, "--settings JSON  settings of this stage, instead of --config")
         word = words[0].replace("-", "_")
         self.whole = whole
@@ -290,12 +291,13 @@ class OfSettings(OfConfig):
             if given:
                 raise click.UsageError(f"--settings says what {' and '.join(given)} would say")
             kind = get_type_hints(_named(self.derived))["return"] if self.derived else config.Config
-            return ["run", config.from_json(kind, text)]
+            return [f"{self.stage}.run", config.from_json(kind, text)]
         loaded = _load(files or [_own_config()])
         chosen = self.choose(loaded, names)
         if self.whole:
-            return ["whole", loaded, *chosen]
-        return ["run", _named(self.derived)(loaded, *chosen) if self.derived else loaded]
+            return [self.whole, loaded, *chosen]
+        settings = _named(self.derived)(loaded, *chosen) if self.derived else loaded
+        return [f"{self.stage}.run", settings]
 
 
 def _named(name: str) -> Any:

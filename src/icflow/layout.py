@@ -6,6 +6,7 @@ tests ask here, so that a path is spelled once.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +16,20 @@ from icflow.errors import IcflowError
 Number = int | str
 
 TABLES = ("table1.csv", "table1.tex", "table1.md", "differences.csv", "differences.md")
+# What an evaluation writes into its folder; at the points of scans the last as well.
+JUDGED, METRICS, VALIDATION = "scores.ecsv", "metrics.json", "validation.ecsv"
+AT_POINT = (JUDGED, METRICS, VALIDATION)
+# What the comparison of the points of a scan writes.
+SCAN_CSV, SCAN_MARKDOWN, SCAN_CURVES = "table.csv", "table.md", "curves.ecsv"
+COMPARED = (SCAN_CSV, SCAN_MARKDOWN, SCAN_CURVES)
 # What the analysis of an observation writes, and what its page shows.
-OBSERVED = ("summary.json", "spectrum.ecsv", "simulations.ecsv", "profile.ecsv")
-# A network for one observation, with the spectra that it was trained with.
-TRAINED = ("weights.safetensors", "history.ecsv")
-TRAINED_OBSERVED = (*TRAINED, "training.pha")
-COMPARED = ("table.csv", "table.md", "curves.ecsv")
+SUMMARY, SPECTRUM, SIMULATIONS = "summary.json", "spectrum.ecsv", "simulations.ecsv"
+PROFILE = "profile.ecsv"
+OBSERVED = (SUMMARY, SPECTRUM, SIMULATIONS, PROFILE)
+# A network; for one observation, with the spectra that it was trained with.
+WEIGHTS, HISTORY, TRAINING_SPECTRA = "weights.safetensors", "history.ecsv", "training.pha"
+TRAINED = (WEIGHTS, HISTORY)
+TRAINED_OBSERVED = (*TRAINED, TRAINING_SPECTRA)
 # Folders that the versions before 0.2 wrote, under names that no command has now.
 BEFORE = (
     *("spectra", "labels", "fits", "integrals", "networks", "scores", "evaluation"),
@@ -68,7 +77,7 @@ class Layout:
 
     def ratio_weights(self, ratio: str) -> Path:
         """Return the weights of the network of a likelihood ratio."""
-        return self.ratio(ratio) / "weights.safetensors"
+        return self.ratio(ratio) / WEIGHTS
 
     def estimates(self, dataset: str, ratio: str, shard: Number) -> Path:
         """Return one likelihood ratio of the spectra of a shard."""
@@ -82,11 +91,11 @@ class Layout:
 
     def weights(self, network: str, fold: Number) -> Path:
         """Return the weights of a network in a fold."""
-        return self.trained(network, fold) / "weights.safetensors"
+        return self.trained(network, fold) / WEIGHTS
 
     def history(self, network: str, fold: Number) -> Path:
         """Return how the training of a network in a fold went."""
-        return self.trained(network, fold) / "history.ecsv"
+        return self.trained(network, fold) / HISTORY
 
     def scores(self, network: str, fold: Number, scan: str | None = None) -> Path:
         """Return what a network says about the spectra, those of a scan if one is given."""
@@ -113,12 +122,12 @@ class Layout:
     @property
     def judged(self) -> Path:
         """The test spectra with the score and the decision of every detector."""
-        return self.root / "evaluate" / "scores.ecsv"
+        return self.root / "evaluate" / JUDGED
 
     @property
     def metrics(self) -> Path:
         """Thresholds and everything that is measured of the detectors."""
-        return self.root / "evaluate" / "metrics.json"
+        return self.root / "evaluate" / METRICS
 
     @property
     def tables(self) -> list[Path]:
@@ -172,11 +181,19 @@ class Layout:
 
     def observed_network(self, name: str, network: str) -> Path:
         """Return the folder of a network for an observation; it holds `TRAINED_OBSERVED`."""
-        return self.observation(name) / "networks" / network
+        return network_of(self.observation(name), network)
 
     def observed_ratio(self, name: str, ratio: str) -> Path:
         """Return the folder of a likelihood ratio for an observation; it holds `TRAINED`."""
-        return self.observation(name) / "ratios" / ratio
+        return ratio_of(self.observation(name), ratio)
+
+    def responses(self, name: str) -> Path:
+        """Return the folder in which response files are made; they lie elsewhere."""
+        return self.root / "responses" / name
+
+    def fetched(self, resource: str) -> Path:
+        """Return what the log of a resource that is fetched is named after."""
+        return self.root / "fetch" / resource
 
     def comparison(self, suffix: str) -> Path:
         """Return a file of the comparison of the engines."""
@@ -203,6 +220,26 @@ class Layout:
 def truth_of(spectra: Path) -> Path:
     """Return the table of true parameters beside a file of simulated spectra."""
     return spectra.with_suffix(".truth.ecsv")
+
+
+def network_of(observation: Path, network: str) -> Path:
+    """Return the folder of a network within that of an observation."""
+    return observation / "networks" / network
+
+
+def ratio_of(observation: Path, ratio: str) -> Path:
+    """Return the folder of a likelihood ratio within that of an observation."""
+    return observation / "ratios" / ratio
+
+
+def images_of(observation: Path, formats: Iterable[str]) -> list[Path]:
+    """Return the files of the page of an observation."""
+    return [observation / f"observation.{suffix}" for suffix in formats]
+
+
+def figures_of(scan: Path, formats: Iterable[str]) -> list[Path]:
+    """Return the files of the figure of a scan."""
+    return [scan / f"figure.{suffix}" for suffix in formats]
 
 
 def _shard(shard: Number) -> str:

@@ -13,12 +13,10 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-# Every stage imports these. What they decide about a result reaches the stage
-# in its settings, so an edit to them alone makes no result out of date.
-_VOCABULARY = frozenset(
-    f"icflow{part}"
-    for part in ("", ".config", ".errors", ".files", ".sections", ".settings", ".typing")
-)
+# Every stage imports these. What they decide about a result reaches the stage in its settings,
+# or as the inputs and outputs of its rule, so an edit to them alone makes no result out of date.
+_NAMES = ("config", "errors", "files", "layout", "sections", "settings", "typing")
+_VOCABULARY = frozenset(f"icflow{part}" for part in ("", *(f".{name}" for name in _NAMES)))
 
 _IMPORT = re.compile(
     r"^[ \t]*(?:from +(icflow[\w.]*) +import +(\([^)]*\)|.*)|import +(icflow[\w.]*))", re.MULTILINE

@@ -51,6 +51,7 @@ def later():
 def test_vocabulary_is_what_reaches_a_stage_in_its_settings() -> None:
     assert provenance._is_vocabulary("icflow.config.model")
     assert provenance._is_vocabulary("icflow.settings")
+    assert provenance._is_vocabulary("icflow.layout")
     for name in ("icflow.configuration", "icflow.models.priors", "icflow.statistic"):
         assert not provenance._is_vocabulary(name)
 

@@ -163,8 +163,10 @@ def observed():
     """What is made of all observations; refuses if there are none."""
     if not OBSERVED:
         raise WorkflowError("observations: names none; add one as docs/observe.md shows")
-    files = ["summary.json", *(f"observation.{suffix}" for suffix in CONFIG.figures.formats)]
-    return [RESULTS.observation(name) / file for name in OBSERVED for file in files]
+    made = []
+    for folder in map(RESULTS.observation, OBSERVED):
+        made += [folder / layout.SUMMARY, *layout.images_of(folder, CONFIG.figures.formats)]
+    return made
 
 
 def shown(wildcards):
@@ -178,8 +180,11 @@ def scanned():
         raise WorkflowError(
             "scans: names none; add a file of config/scans after --configfile config.yaml"
         )
-    files = ["table.csv", "table.md", *(f"figure.{suffix}" for suffix in CONFIG.figures.formats)]
-    return [RESULTS.scan(name) / file for name in CONFIG.scans for file in files]
+    made = []
+    for folder in map(RESULTS.scan, CONFIG.scans):
+        made += [folder / name for name in layout.COMPARED]
+        made += layout.figures_of(folder, CONFIG.figures.formats)
+    return made
 
 
 def renamed(target):

@@ -3,7 +3,7 @@ rule fetch:
     output:
         update("{resource}"),
     log:
-        "results/logs/fetch/{resource}.log",
+        RESULTS.log(RESULTS.fetched("{resource}")),
     wildcard_constraints:
         resource=one_of(resource.path("").as_posix() for resource in inputs.RESOURCES.values()),
     conda:

@@ -62,6 +62,7 @@ for figure in registry.FIGURES:
             runtime=growing(30),
         params:
             settings=literal(registry.settings(CONFIG, figure).json_text()),
+            # Not of the stage, which imports the registry and with it all other figures.
             code=code(registry.FIGURES[figure].draw.__module__),
         message:
             f"Draw figure {figure}"

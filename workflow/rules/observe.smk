@@ -23,7 +23,7 @@ rule observe_network:
     params:
         settings=settings("observe_network", "observation", "network"),
         files=lambda wildcards: canonical_json(OBSERVED[wildcards.observation]),
-        code=code("observation.networks", ENGINE_MODULE),
+        code=code("observe_network"),
         folder=subpath(output[0], parent=True),
     message:
         "Train {wildcards.network} for {wildcards.observation}"
@@ -50,7 +50,7 @@ rule observe_ratio:
     params:
         settings=settings("observe_ratio", "observation", "ratio"),
         files=lambda wildcards: canonical_json(OBSERVED[wildcards.observation]),
-        code=code("observation.ratios", ENGINE_MODULE),
+        code=code("observe_ratio"),
         folder=subpath(output[0], parent=True),
     message:
         "Train the estimate of the likelihood ratio {wildcards.ratio} for {wildcards.observation}"
@@ -90,7 +90,7 @@ rule observe_source:
     params:
         settings=settings("observe", "observation"),
         files=lambda wildcards: canonical_json(OBSERVED[wildcards.observation]),
-        code=code("observation.analysis", ENGINE_MODULE),
+        code=code("observe"),
         folder=subpath(output[0], parent=True),
     message:
         "Look for IC in {wildcards.observation}"
@@ -102,7 +102,7 @@ rule observe_figure:
     input:
         [OBSERVATION / name for name in layout.OBSERVED],
     output:
-        [OBSERVATION / f"observation.{suffix}" for suffix in CONFIG.figures.formats],
+        layout.images_of(OBSERVATION, CONFIG.figures.formats),
     log:
         RESULTS.log(OBSERVATION / "observation.log"),
     conda:
@@ -113,7 +113,7 @@ rule observe_figure:
     params:
         dpi=CONFIG.figures.dpi,
         folder=subpath(input[0], parent=True),
-        code=code("observation.page"),
+        code=code("observe_figure"),
     message:
         "Draw the page of {wildcards.observation}"
     shell:

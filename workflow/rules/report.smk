@@ -7,7 +7,7 @@ rule record:
     output:
         RESULTS.record,
     log:
-        "results/logs/record.log",
+        RESULTS.log(RESULTS.record.with_name("record")),
     conda:
         ENVIRONMENT
     container:
@@ -36,7 +36,7 @@ rule report:
     output:
         RESULTS.report,
     log:
-        "results/logs/report.log",
+        RESULTS.log(RESULTS.report),
     conda:
         "../../envs/icflow.yaml"
     resources:
@@ -44,7 +44,7 @@ rule report:
         runtime=growing(30),
     params:
         settings=literal(CONFIG.json_text()),
-        code=code("publish.report", data=["publish/templates/report.html.j2"]),
+        code=code("report", data=["publish/templates/report.html.j2"]),
     message:
         "Write the report"
     shell:

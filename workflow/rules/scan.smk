@@ -49,7 +49,7 @@ use rule evaluate as scan_point with:
         point_inputs,
         RESULTS.fluxes("{scan}"),
     output:
-        [POINT / name for name in ("scores.ecsv", "metrics.json", "validation.ecsv")],
+        [POINT / name for name in layout.AT_POINT],
     log:
         RESULTS.log(POINT),
     benchmark:
@@ -66,9 +66,9 @@ use rule evaluate as scan_point with:
 rule scan_table:
     input:
         lambda wildcards: [
-            RESULTS.point(wildcards.scan, point.name) / f"{table}.ecsv"
+            RESULTS.point(wildcards.scan, point.name) / table
             for point in CONFIG.scans[wildcards.scan].points
-            for table in ("scores", "validation")
+            for table in (layout.JUDGED, layout.VALIDATION)
         ],
     output:
         [SCAN / name for name in layout.COMPARED],
@@ -93,10 +93,10 @@ rule scan_table:
 
 rule scan_figure:
     input:
-        SCAN / "table.csv",
-        SCAN / "curves.ecsv",
+        SCAN / layout.SCAN_CSV,
+        SCAN / layout.SCAN_CURVES,
     output:
-        [SCAN / f"figure.{suffix}" for suffix in CONFIG.figures.formats],
+        layout.figures_of(SCAN, CONFIG.figures.formats),
     log:
         RESULTS.log(SCAN / "figure.log"),
     benchmark:
@@ -110,7 +110,7 @@ rule scan_figure:
         settings=settings("scan", "scan"),
         dpi=CONFIG.figures.dpi,
         folder=subpath(input[0], parent=True),
-        code=code("publish.figures.scans"),
+        code=code("scan_figure"),
     message:
         "Draw the scan {wildcards.scan}"
     shell:

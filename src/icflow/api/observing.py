@@ -13,7 +13,7 @@ from icflow.api.instrument import Name
 from icflow.api.spectrum import Spectrum, as_spectra, common_choice
 from icflow.config import overlay, validate
 from icflow.config.reading import read_tree
-from icflow.layout import OBSERVED
+from icflow.layout import SUMMARY
 from icflow.observation import page, words
 from icflow.observation.fitting import names_of
 from icflow.observation.whole import run
@@ -39,7 +39,7 @@ class Verdict:
 
     def __init__(self, folder: Name) -> None:
         self.folder = Path(path_of(folder, "folder"))
-        self.summary: dict[str, Any] = page.read_summary(self.folder / OBSERVED[0])
+        self.summary: dict[str, Any] = page.read_summary(self.folder / SUMMARY)
 
     @property
     def decision(self) -> str:

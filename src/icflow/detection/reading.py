@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Column, Table
 
+from icflow import layout
 from icflow.detection.base import HELD_OUT, KINDS, REFERENCE, TEST, VALIDATION, Kind, Sample
 from icflow.detection.detectors import in_order
 from icflow.detection.scan import Point, ScoredSpectra
@@ -156,13 +157,13 @@ def read_point(folder: Path, settings: ScanSettings) -> Point:
     """
     detectors = in_order(settings.detectors)
     columns = ("dataset", "index", "is_ic", *detectors)
-    scores = read_table(folder / "scores.ecsv", columns)
-    validation = read_table(folder / "validation.ecsv", columns)
+    scores = read_table(folder / layout.JUDGED, columns)
+    validation = read_table(folder / layout.VALIDATION, columns)
     thresholds = scores.meta.get("thresholds", {})
     missing = [name for name in detectors if name not in thresholds]
     if missing:
         raise IcflowError(
-            f"{folder / 'scores.ecsv'}: has no threshold of {', '.join(missing)}; evaluate it again"
+            f"{folder / layout.JUDGED}: has no threshold of {', '.join(missing)}; evaluate it again"
         )
     return Point(
         thermal=_scored(scores, False, detectors, settings.sources),

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from icflow.errors import IcflowError
 from icflow.files import say, sha256
+from icflow.layout import HISTORY, WEIGHTS
 from icflow.networks import devices, training
 from icflow.networks.checkpoints import CHECKPOINT, delete_checkpoint
 from icflow.networks.data import Channels, LabelScale, split
@@ -25,8 +26,6 @@ from icflow.settings import TrainSettings
 from icflow.tables import write_table
 from icflow.typing import Indices, Singles
 
-WEIGHTS = "weights.safetensors"
-HISTORY = "history.ecsv"
 DEAD = 1e-3  # scatter of a latent, of labels that scatter by 0.3, below which it says nothing
 
 

@@ -14,6 +14,7 @@ from icflow.engines.embedded.population import Population, bins_of
 from icflow.engines.evidence.nearest import Neighbourhood
 from icflow.errors import IcflowError
 from icflow.files import say, sha256
+from icflow.layout import HISTORY, WEIGHTS
 from icflow.models.systematics import as_known
 from icflow.networks import devices
 from icflow.networks.checkpoints import CHECKPOINT, delete_checkpoint
@@ -25,7 +26,6 @@ from icflow.tables import write_table
 from icflow.typing import Counts, Floats, Integers
 
 # What a folder of a ratio holds.
-WEIGHTS, HISTORY = "weights.safetensors", "history.ecsv"
 
 
 class Hypotheses:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from icflow.engines.base import FitResult
 from icflow.files import write_json
+from icflow.layout import PROFILE, SIMULATIONS, SPECTRUM, SUMMARY, network_of, ratio_of
 from icflow.models import inverse_compton
 from icflow.models.expression import parse
 from icflow.models.priors import Prior, Uniform
@@ -41,8 +42,8 @@ from icflow.tables import write_table
 CURVE = 41  # points of the profile of the IC flux
 
 
-class Trained(NamedTuple):
-    """What was trained for an observation, in folders by name.
+class TrainedFolders(NamedTuple):
+    """Folders of what was trained for an observation, by name.
 
     Attributes
     ----------
@@ -55,8 +56,16 @@ class Trained(NamedTuple):
     networks: Mapping[str, Path] = MappingProxyType({})
     ratios: Mapping[str, Path] = MappingProxyType({})
 
+    @classmethod
+    def within(cls, observation: Path, settings: ObserveSettings) -> TrainedFolders:
+        """Return those within the folder of an observation."""
+        return cls(
+            {name: network_of(observation, name) for name in settings.networks},
+            {name: ratio_of(observation, name) for name in settings.ratios},
+        )
 
-NOTHING = Trained()
+
+NOTHING = TrainedFolders()
 
 
 class IfRight(NamedTuple):
@@ -75,7 +84,7 @@ class IfRight(NamedTuple):
     goodness: float
 
 
-def run(settings: ObserveSettings, output: Path, trained: Trained = NOTHING) -> str:
+def run(settings: ObserveSettings, output: Path, trained: TrainedFolders = NOTHING) -> str:
     """Analyse one observation, write what is found and return the verdict with its warnings.
 
     ``summary.json`` holds the verdict and the numbers behind it,
@@ -91,10 +100,10 @@ def run(settings: ObserveSettings, output: Path, trained: Trained = NOTHING) -> 
     analysis = Analysis(settings, trained)
     analysis.run()
     summary = summarise(analysis)
-    write_table(output / "spectrum.ecsv", tables.spectrum(analysis))
-    write_table(output / "simulations.ecsv", tables.simulations(analysis))
-    write_table(output / "profile.ecsv", tables.profile(analysis))
-    write_json(output / "summary.json", summary)
+    write_table(output / SPECTRUM, tables.spectrum(analysis))
+    write_table(output / SIMULATIONS, tables.simulations(analysis))
+    write_table(output / PROFILE, tables.profile(analysis))
+    write_json(output / SUMMARY, summary)
     return words.printed(summary)
 
 
@@ -125,7 +134,7 @@ class Analysis:
     scores : dict of Score
     """
 
-    def __init__(self, settings: ObserveSettings, trained: Trained) -> None:
+    def __init__(self, settings: ObserveSettings, trained: TrainedFolders) -> None:
         observed_scores.check(settings)
         self.networks = trained.networks
         self.settings = settings

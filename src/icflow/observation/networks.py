@@ -11,6 +11,7 @@ import numpy as np
 from icflow.config import FitModel, Observe
 from icflow.detection.base import TEST, VALIDATION
 from icflow.detection.observed import check_network
+from icflow.layout import TRAINING_SPECTRA, WEIGHTS
 from icflow.models.scenario import at_source
 from icflow.observation import fits as observed_fits
 from icflow.observation.engine import ObservedEngine
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 # The spectra that the network is trained with, as a dataset.
 TRAINING = "training"
-SPECTRA = "training.pha"
 
 
 def run(settings: ObserveNetworkSettings, output: Path, threads: int = 1) -> None:
@@ -54,8 +54,8 @@ def run(settings: ObserveNetworkSettings, output: Path, threads: int = 1) -> Non
     draws = Draws.for_source(settings, TRAINING)
     counts = draw_each(engine, _model(settings), repeated, draws)
     training = _training_set(modules, counts[:, : engine.n_channels], repeated)
-    write_spectra(output / SPECTRA, training)
-    fold.run(_of(settings.score, modules).train, [output / SPECTRA], [], output, threads)
+    write_spectra(output / TRAINING_SPECTRA, training)
+    fold.run(_of(settings.score, modules).train, [output / TRAINING_SPECTRA], [], output, threads)
 
 
 def _truth(settings: ObserveNetworkSettings, engine: ObservedEngine) -> list[dict[str, float]]:
@@ -87,7 +87,6 @@ def scores(
     folder : path
         What `run` wrote.
     """
-    from icflow.networks import fold
     from icflow.networks.scores import Scorer
 
     first, *others = spectra
@@ -96,8 +95,8 @@ def scores(
     exposure = np.repeat([module.spectrum.exposure for module in modules], sizes)
     parts = {"training": TRAINING, "test": [first], "validation": others}
     own = _of(settings, modules).model_copy(update=parts)
-    scorer = Scorer.load(own, folder / fold.WEIGHTS)
-    inputs = [scorer.read(TRAINING, [folder / SPECTRA])]
+    scorer = Scorer.load(own, folder / WEIGHTS)
+    inputs = [scorer.read(TRAINING, [folder / TRAINING_SPECTRA])]
     for name in (*others, first):
         counts = np.asarray(spectra[name].counts[:, : exposure.size], dtype=np.int32)
         inputs.append(scorer.take(name, counts, exposure))

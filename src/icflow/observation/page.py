@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icflow.files import read_json
-from icflow.layout import OBSERVED
+from icflow.layout import PROFILE, SIMULATIONS, SPECTRUM, SUMMARY
 from icflow.observation import words
 from icflow.observation.panels import (
     FLUX,
@@ -45,11 +45,10 @@ MOST_DIGITS = 5  # behind the point, of a value with errors
 
 def draw(folder: Path) -> style.Figure:
     """Draw the page from the files that `icflow.observation.analysis` writes into a folder."""
-    paths = [folder / name for name in OBSERVED]
-    summary = read_summary(paths[0])
-    spectrum = read_table(paths[1], ["module", "energy_lo", "energy_hi", "counts"])
-    simulations = read_table(paths[2], ["model"])
-    profile = read_table(paths[3], ["flux", "delta_cstat"])
+    summary = read_summary(folder / SUMMARY)
+    spectrum = read_table(folder / SPECTRUM, ["module", "energy_lo", "energy_hi", "counts"])
+    simulations = read_table(folder / SIMULATIONS, ["model"])
+    profile = read_table(folder / PROFILE, ["flux", "delta_cstat"])
     heights = (
         _head_height(summary),
         SPECTRA_HEIGHT,

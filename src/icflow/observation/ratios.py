@@ -10,6 +10,7 @@ from astropy.table import Table
 
 from icflow.config import Observation, Scenario
 from icflow.errors import IcflowError
+from icflow.layout import WEIGHTS
 from icflow.models.priors import Prior, Uniform
 from icflow.models.scenario import at_source
 from icflow.observation import fits as observed_fits
@@ -92,7 +93,7 @@ class Estimator:
 
         self._hypotheses = _hypotheses(settings, source, engine)
         own = self._hypotheses.settings
-        self._network = ratio_weights.load(folder / ratio_weights.WEIGHTS, own)
+        self._network = ratio_weights.load(folder / WEIGHTS, own)
 
     def check(self, counts: Counts) -> None:
         """Check that the observed spectrum (1, n_channels) is like those that it was trained with.

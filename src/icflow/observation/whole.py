@@ -8,10 +8,15 @@ from icflow import checks
 from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.files import check_writable
-from icflow.layout import TRAINED
+from icflow.layout import WEIGHTS, Layout, images_of
 from icflow.observation import analysis, networks, page, ratios
+from icflow.observation.analysis import TrainedFolders
 from icflow.publish.figures import style
-from icflow.settings import ObserveSettings
+
+
+def below(config: Config, name: str, results: Path, output: Path | None = None) -> str:
+    """Do all of it in the folder of the observation below the results, or in another one."""
+    return run(config, name, output or Layout(results).observation(name))
 
 
 def run(config: Config, name: str, folder: Path) -> str:
@@ -28,22 +33,14 @@ def run(config: Config, name: str, folder: Path) -> str:
     checks.check_observation(config, name)
     check_writable(folder, "name another one")
     settings = settings_of.observe(config, name)
-    trained = networks_of(settings, folder)
+    trained = TrainedFolders.within(folder, settings)
     for network, path in trained.networks.items():
-        if not (path / TRAINED[0]).is_file():
+        if not (path / WEIGHTS).is_file():
             networks.run(settings_of.observe_network(config, name, network), path)
     for ratio, path in trained.ratios.items():
-        if not (path / TRAINED[0]).is_file():
+        if not (path / WEIGHTS).is_file():
             ratios.run(settings_of.observe_ratio(config, name, ratio), path)
     verdict = analysis.run(settings, folder, trained)
-    images = [folder / f"observation.{suffix}" for suffix in config.figures.formats]
+    images = images_of(folder, config.figures.formats)
     style.write(lambda: page.draw(folder), config.figures.dpi, images)
     return verdict
-
-
-def networks_of(settings: ObserveSettings, folder: Path) -> analysis.Trained:
-    """Return the folders of the networks of an observation."""
-    return analysis.Trained(
-        {name: folder / "networks" / name for name in settings.networks},
-        {name: folder / "ratios" / name for name in settings.ratios},
-    )

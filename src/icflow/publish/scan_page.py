@@ -10,7 +10,7 @@ from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.errors import IcflowError
 from icflow.files import write_text
-from icflow.layout import Layout
+from icflow.layout import SCAN_CSV, SCAN_MARKDOWN, Layout
 from icflow.publish.figures import scans
 from icflow.publish.pages import UNRECORDED, draw_small, fill, options
 
@@ -47,7 +47,7 @@ def run(config: Config, name: str, files: Sequence[str], results: Path, output: 
     page, table, image = (output / f"{name}_scan.{suffix}" for suffix in ("md", "csv", "png"))
     # The figure checks that the table is of these detectors.
     draw_small(lambda: scans.draw(settings, made), image)
-    write_text(table, _read(made / "table.csv"))
+    write_text(table, _read(made / SCAN_CSV))
     write_text(
         page,
         fill(
@@ -56,7 +56,7 @@ def run(config: Config, name: str, files: Sequence[str], results: Path, output: 
             name=name,
             options=options(files),
             revision=revision,
-            table=_read(made / "table.md"),
+            table=_read(made / SCAN_MARKDOWN),
         ),
     )
     return [page, table, image]

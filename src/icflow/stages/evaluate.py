@@ -13,17 +13,15 @@ from icflow.detection.base import TEST, Material
 from icflow.detection.detectors import files_needed
 from icflow.detection.evaluation import Evaluation, samples_of
 from icflow.files import write_json, write_text
-from icflow.layout import Layout
+from icflow.layout import JUDGED, METRICS, TABLES, VALIDATION, Layout
 from icflow.settings import EvaluateSettings
 from icflow.tables import write_table
 
-TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "table1.csv": table1.csv,
-    "table1.tex": table1.latex,
-    "table1.md": table1.markdown,
-    "differences.csv": differences.csv,
-    "differences.md": differences.markdown,
-}
+# Of the files `TABLES`, in their order.
+FORMS: tuple[Callable[[Mapping[str, Any]], str], ...] = (
+    *(table1.csv, table1.latex, table1.markdown),
+    *(differences.csv, differences.markdown),
+)
 
 
 @dataclass(frozen=True)
@@ -110,9 +108,9 @@ def evaluate(settings: EvaluateSettings, inputs: Inputs, output: Path, tables: P
     truth: dict[str, Any] = reading.read_truths(inputs.truth, samples[TEST])
     if inputs.fluxes is not None:
         truth |= reading.read_fluxes(inputs.fluxes, samples[TEST])
-    write_table(output / "scores.ecsv", evaluation.scores(truth))
+    write_table(output / JUDGED, evaluation.scores(truth))
     if settings.scan is not None:
-        write_table(output / "validation.ecsv", evaluation.validation())
-    write_json(output / "metrics.json", report)
-    for name, form in TABLES.items():
+        write_table(output / VALIDATION, evaluation.validation())
+    write_json(output / METRICS, report)
+    for name, form in zip(TABLES, FORMS, strict=True):
         write_text(tables / name, form(report))

@@ -9,7 +9,7 @@ from icflow import tables
 from icflow.detection import reading, scan_tables
 from icflow.errors import IcflowError
 from icflow.files import write_text
-from icflow.layout import Layout
+from icflow.layout import SCAN_CSV, SCAN_CURVES, SCAN_MARKDOWN, Layout
 from icflow.settings import ScanSettings
 from icflow.tables import write_table
 
@@ -46,6 +46,6 @@ def compare(settings: ScanSettings, points: Mapping[str, Path], output: Path) ->
             raise IcflowError(f"no evaluation of the point {point.name} was given; add its folder")
         evaluations[point.name] = reading.read_point(Path(points[point.name]), settings)
     table, curves = scan_tables.compare(settings, evaluations)
-    write_text(output / "table.csv", tables.csv(table))
-    write_text(output / "table.md", scan_tables.markdown(table, settings))
-    write_table(output / "curves.ecsv", scan_tables.curve_table(curves, settings))
+    write_text(output / SCAN_CSV, tables.csv(table))
+    write_text(output / SCAN_MARKDOWN, scan_tables.markdown(table, settings))
+    write_table(output / SCAN_CURVES, scan_tables.curve_table(curves, settings))

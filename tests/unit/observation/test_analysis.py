@@ -32,7 +32,7 @@ from icflow.observation import page as page
 from icflow.observation import scores as observed_scores
 from icflow.observation import summary as summary_module
 from icflow.observation import words as observed_words
-from icflow.observation.analysis import Trained
+from icflow.observation.analysis import TrainedFolders
 from icflow.observation.engine import ObservedEngine, draw_counts
 from icflow.observation.scores import OBSERVED, REPLICAS
 from icflow.observation.simulations import (
@@ -86,7 +86,7 @@ def made(folder: Path) -> Path:
     network = folder / "example" / "networks" / "ae"
     observed_networks.run(settings_of.observe_network(config, "example", "ae"), network)
     printed = observe.run(
-        settings_of.observe(config, "example"), folder / "example", Trained({"ae": network})
+        settings_of.observe(config, "example"), folder / "example", TrainedFolders({"ae": network})
     )
     summary = summary_of(folder / "example")
     assert printed == observed_words.printed(summary)
@@ -388,7 +388,7 @@ def test_networks_are_trained_with_systematics(
         run = config.model_copy(update={"observe": observing})
         output = tmp_path / str(number)
         observed_networks.run(settings_of.observe_network(run, "example", "ae"), output)
-        counts = read_spectra(output / observed_networks.SPECTRA).counts.sum(axis=1)
+        counts = read_spectra(output / layout.TRAINING_SPECTRA).counts.sum(axis=1)
         shares.append(counts / counts.mean())
     assert shares[0].std() < 0.02 < 0.1 < shares[1].std()
 
@@ -550,7 +550,7 @@ def test_networks_read_all_spectra_of_a_joint_fit(folder: Path) -> None:
     config = with_network(loaded(two=two), "ae")
     settings, output = settings_of.observe(config, "two"), folder / "two" / "networks" / "ae"
     observed_networks.run(settings_of.observe_network(config, "two", "ae"), output)
-    training = read_spectra(output / observed_networks.SPECTRA)
+    training = read_spectra(output / layout.TRAINING_SPECTRA)
     assert [module.module for module in training.modules] == ["FPMA", "FPMB"]
     modules = read_observation("two", settings.observation)
     counts = np.concatenate([module.spectrum.counts for module in modules])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from icflow.errors import IcflowError
-from icflow.layout import TRAINED
+from icflow.layout import WEIGHTS
 from icflow.observation import whole
 
 
@@ -27,7 +27,7 @@ def test_networks_and_ratios_are_trained_once_and_then_used(
 ) -> None:
     for there in (tmp_path / "networks/there", tmp_path / "ratios/known"):
         there.mkdir(parents=True)
-        (there / TRAINED[0]).touch()
+        (there / WEIGHTS).touch()
     settings = SimpleNamespace(
         networks={"there": None, "new": None}, ratios={"known": None, "own": None}
     )
@@ -48,3 +48,12 @@ def test_networks_and_ratios_are_trained_once_and_then_used(
     page = [tmp_path / "observation.pdf"]
     trained = [("new", tmp_path / "networks/new"), ("own", tmp_path / "ratios/own")]
     assert done == ["check", *trained, page]
+
+
+def test_its_folder_is_below_the_results_unless_another_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(whole, "run", lambda config, name, folder: folder)
+    config: Any = None
+    assert whole.below(config, "Coma", Path("r")) == Path("r/observe/Coma")
+    assert whole.below(config, "Coma", Path("r"), Path("here")) == Path("here")

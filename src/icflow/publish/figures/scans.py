@@ -17,6 +17,7 @@ from icflow.detection.quality import TITLES
 from icflow.detection.scan import LEVELS, RATES
 from icflow.detection.scan_tables import BEST, flux_key, shown, threshold_for
 from icflow.errors import IcflowError
+from icflow.layout import SCAN_CSV
 from icflow.publish.figures import style
 from icflow.settings import ScanSettings
 from icflow.tables import floats
@@ -44,7 +45,7 @@ def draw(settings: ScanSettings, folder: Path) -> style.Figure:
     IcflowError
         If the table is missing or of other detectors.
     """
-    table = _read(folder / "table.csv", settings)
+    table = _read(folder / SCAN_CSV, settings)
     kinds: dict[str, Callable[[ScanSettings, Table], style.Figure]] = {
         "rates": partial(_against_value, RATES),
         "accuracy": partial(_against_value, ("bacc",)),
