@@ -46,7 +46,14 @@ from icflow.observation import scores as observed_scores
 from icflow.observation.engine import ObservedEngine, draw_counts, expected_background
 from icflow.observation.regions import Region, fit_norms
 from icflow.observation.scores import OBSERVED, REPLICAS
-from icflow.observation.simulations import Draws, Fitter, allowed, draw_each, goodness, replicas
+from icflow.observation.simulations import (
+    Draws,
+    ModelFitter,
+    allowed,
+    draw_each,
+    goodness,
+    replicas,
+)
 from icflow.observation.summary import DOUBTFUL
 from icflow.ogip.observation import read_observation
 from icflow.ogip.spectrum import Spectrum
@@ -203,7 +210,7 @@ def false_alarms_of(index: int, case: str = PLAIN) -> dict[str, tuple[float, int
     fits = {role: used.fit(model)[0] for role, model in models.items()}
     error = fits["2T+IC"].errors["powerlaw.norm"]
     faint = error if 0 < error < 1e-2 else FAINT
-    fitter = Fitter(used, chosen, models, "powerlaw.norm", faint)
+    fitter = ModelFitter(used, chosen, models, "powerlaw.norm", faint)
     spectra = {OBSERVED: fitter.fit(used.counts[None])}
     for name in ("2T", "1T+IC"):
         key = f"{SEED}/{index}/{name}"

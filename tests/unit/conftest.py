@@ -23,7 +23,7 @@ from icflow.ogip.spectra import Recorded, SpectrumSet, write_spectra
 from icflow.truth import Truth, write_truth
 
 if TYPE_CHECKING:
-    from icflow.stages.evaluate import Inputs
+    from icflow.stages.evaluate import InputFiles
 
 ROOT = Path(__file__).parents[2]
 CHANNELS = 4096
@@ -444,7 +444,7 @@ def run_evaluation(config: Config, results: Path) -> None:
     )
 
 
-def inputs_of(results: Path, scores: Sequence[Path]) -> Inputs:
+def inputs_of(results: Path, scores: Sequence[Path]) -> InputFiles:
     """What an evaluation reads: some scores, and all else that is there."""
 
     def grouped(paths: Iterable[Path], key: Callable[[Path], Any]) -> dict[Any, list[Path]]:
@@ -456,9 +456,9 @@ def inputs_of(results: Path, scores: Sequence[Path]) -> Inputs:
     def shard(path: Path) -> tuple[str, str]:
         return path.parent.parent.name, path.parent.name
 
-    from icflow.stages.evaluate import Inputs
+    from icflow.stages.evaluate import InputFiles
 
-    return Inputs(
+    return InputFiles(
         scores=grouped(scores, lambda path: (path.parent.name, int(path.stem.split("-")[1]))),
         results={
             FITS: grouped(results.glob("baseline/*/*/*.ecsv"), shard),
@@ -470,6 +470,6 @@ def inputs_of(results: Path, scores: Sequence[Path]) -> Inputs:
 
 
 @pytest.fixture(scope="session")
-def inputs() -> Callable[[Path, Sequence[Path]], Inputs]:
+def inputs() -> Callable[[Path, Sequence[Path]], InputFiles]:
     """What an evaluation reads below a folder of results."""
     return inputs_of

@@ -22,8 +22,7 @@ from icflow.files import check_writable, write_json
 from icflow.models import library
 from icflow.models.expression import parse
 from icflow.observation import fit_figure, fitting, words
-from icflow.observation.fit_output import Fit as Record
-from icflow.observation.fit_output import as_json, as_text
+from icflow.observation.fit_output import FitRecord, as_json, as_text
 from icflow.observation.fit_saving import check_saved, save
 from icflow.observation.simulations import Draws, goodness
 from icflow.publish.figures import style
@@ -60,7 +59,7 @@ class Fit:
         What is odd about the spectra, a sentence each.
     """
 
-    def __init__(self, record: Record, model: Model) -> None:
+    def __init__(self, record: FitRecord, model: Model) -> None:
         self._record, self.model = record, model
         result = record.result
         self.cstat, self.dof, self.bins = result.cstat, result.dof, result.bins

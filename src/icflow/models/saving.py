@@ -23,7 +23,7 @@ FACTOR = Parameter("factor", "", 1.0, 0.0, 1e10)
 
 
 @dataclass(frozen=True)
-class Component:
+class SavedComponent:
     """A component of the background of a spectrum.
 
     Attributes
@@ -53,7 +53,7 @@ class Component:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class SavedSpectrum:
     """A fitted spectrum.
 
     Attributes
@@ -64,7 +64,7 @@ class Fitted:
         The background is a spectrum.
     factor : float
         Of the source, relative to the first spectrum.
-    components : sequence of Component
+    components : sequence of SavedComponent
         Of the background, where it is a description.
     """
 
@@ -73,11 +73,11 @@ class Fitted:
     arf: str | None
     background: str | None
     factor: float = 1.0
-    components: Sequence[Component] = ()
+    components: Sequence[SavedComponent] = ()
 
 
 @dataclass(frozen=True)
-class Fit:
+class SavedFit:
     """A model with its best fit to some spectra.
 
     Attributes
@@ -96,14 +96,14 @@ class Fit:
     expression: str
     parameters: Mapping[str, float | Link | Free]
     values: Mapping[str, float]
-    spectra: Sequence[Fitted]
+    spectra: Sequence[SavedSpectrum]
     energies: Sequence[float]
     factors: Sequence[float]
     atomic_data: AtomicData
     comment: str = ""
 
 
-def save_file(fit: Fit) -> str:
+def save_file(fit: SavedFit) -> str:
     """Return a fit as the text of a save file."""
     lines = [f"# icflow {icflow.__version__}"]
     if fit.comment:
@@ -125,13 +125,15 @@ def save_file(fit: Fit) -> str:
     return "\n".join([*lines, *_model(fit), *_backgrounds(fit.spectra, sources), ""])
 
 
-def _sources(spectra: Sequence[Fitted]) -> dict[tuple[str, str], int]:
+def _sources(spectra: Sequence[SavedSpectrum]) -> dict[tuple[str, str], int]:
     """Return the number of the source of every model of the background."""
     models = dict.fromkeys(part.model for spectrum in spectra for part in spectrum.components)
     return {model: number for number, model in enumerate(models, start=2)}
 
 
-def _files(number: int, spectrum: Fitted, sources: Mapping[tuple[str, str], int]) -> Iterator[str]:
+def _files(
+    number: int, spectrum: SavedSpectrum, sources: Mapping[tuple[str, str], int]
+) -> Iterator[str]:
     """Yield the statements that load a spectrum and its responses."""
     yield f"data {number}:{number} {spectrum.spectrum}"
     yield f"response 1:{number} {spectrum.rmf}"
@@ -144,7 +146,7 @@ def _files(number: int, spectrum: Fitted, sources: Mapping[tuple[str, str], int]
             yield f"arf {place} {part.arf}"
 
 
-def _model(fit: Fit) -> Iterator[str]:
+def _model(fit: SavedFit) -> Iterator[str]:
     """Yield the statement of the model and a line for each parameter of each data group."""
     expression = parse(fit.expression)
     if len(fit.spectra) == 1:
@@ -161,7 +163,7 @@ def _model(fit: Fit) -> Iterator[str]:
             yield from (f"= p{number}" for number in range(2, size + 1))
 
 
-def _parameters(fit: Fit, expression: Expression, first: int) -> Iterator[str]:
+def _parameters(fit: SavedFit, expression: Expression, first: int) -> Iterator[str]:
     """Yield the parameters of the first data group, numbered from `first`."""
     number = {name: first + k for k, name in enumerate(expression.parameters)}
     for name, declared in expression.parameters.items():
@@ -174,7 +176,7 @@ def _parameters(fit: Fit, expression: Expression, first: int) -> Iterator[str]:
 
 
 def _backgrounds(
-    spectra: Sequence[Fitted], sources: Mapping[tuple[str, str], int]
+    spectra: Sequence[SavedSpectrum], sources: Mapping[tuple[str, str], int]
 ) -> Iterator[str]:
     """Yield the models of the background, each in the data groups that have it.
 
@@ -193,7 +195,7 @@ def _backgrounds(
             yield from _component(part, label, groups[0])
 
 
-def _component(part: Component, label: str, first: Component) -> Iterator[str]:
+def _component(part: SavedComponent, label: str, first: SavedComponent) -> Iterator[str]:
     """Yield the parameters of a component in one data group; `first` is that of the first."""
     low, high = part.limits
     yield _line(FACTOR, part.factor, part.limits if low < high else None)

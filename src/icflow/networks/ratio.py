@@ -51,7 +51,7 @@ MARGIN = 0.02
 NEWTON_STEPS, MOST_HALVINGS = 50, 20
 
 
-class Inputs(NamedTuple):
+class RatioInputs(NamedTuple):
     """What is known of spectra.
 
     Attributes
@@ -75,15 +75,15 @@ class Inputs(NamedTuple):
     known: Floats
 
 
-class Spectra(NamedTuple):
+class DrawnSpectra(NamedTuple):
     """Spectra of both hypotheses, and which are of that with IC (n,)."""
 
-    inputs: Inputs
+    inputs: RatioInputs
     is_ic: Booleans
 
 
 # Draws so many spectra, half of each hypothesis.
-Draw = Callable[[int, np.random.Generator], Spectra]
+Draw = Callable[[int, np.random.Generator], DrawnSpectra]
 
 
 class Sizes(NamedTuple):
@@ -94,7 +94,7 @@ class Sizes(NamedTuple):
     known: int
 
     @classmethod
-    def of(cls, inputs: Inputs) -> Sizes:
+    def of(cls, inputs: RatioInputs) -> Sizes:
         """Return those of some inputs."""
         return cls(inputs.fits.shape[1], inputs.residuals.shape[1], inputs.known.shape[1])
 
@@ -144,7 +144,7 @@ class RatioNetwork(nn.Module):
         self.trust: Tensor
         self.calibration: Tensor
 
-    def adapt(self, spectra: Spectra) -> None:
+    def adapt(self, spectra: DrawnSpectra) -> None:
         """Find the principal components, the scale of every column and how far fits are right."""
         inputs = spectra.inputs
         left = torch.asinh(_tensor(inputs.residuals) / MANY).double()
@@ -172,27 +172,27 @@ class RatioNetwork(nn.Module):
         logits: Tensor = trusted + self.output(features)[:, 0]
         return logits
 
-    def log_odds(self, inputs: Inputs) -> Floats:
+    def log_odds(self, inputs: RatioInputs) -> Floats:
         """Return ln of the likelihood ratio (n,), calibrated."""
         with torch.inference_mode():
             scale, offset = self.calibration.double()
             return np.asarray((scale * self(self.columns(inputs)).double() + offset).numpy())
 
-    def calibrate(self, spectra: Spectra) -> None:
+    def calibrate(self, spectra: DrawnSpectra) -> None:
         """Make the logits those of the frequencies among fresh spectra, and find its limits."""
         with torch.inference_mode():
             logits = self(self.columns(spectra.inputs)).double().numpy()
         self.calibration.copy_(torch.tensor(_logistic(logits, spectra.is_ic)))
         self.farthest.copy_(torch.tensor(np.quantile(spectra.inputs.misfit, 1 - UNLIKE)))
 
-    def unlike(self, inputs: Inputs) -> Booleans:
+    def unlike(self, inputs: RatioInputs) -> Booleans:
         """Tell which spectra are unlike all those that it was trained with, shape (n,)."""
         low, high = self.known_range.numpy()
         margin = MARGIN * (high - low)
         outside = ((inputs.known < low - margin) | (inputs.known > high + margin)).any(axis=1)
         return np.asarray(outside | (inputs.misfit > float(self.farthest)))
 
-    def columns(self, inputs: Inputs) -> Tensor:
+    def columns(self, inputs: RatioInputs) -> Tensor:
         """Return what the layers read, (n, n_columns): the rough ratio first."""
         left = torch.asinh(_tensor(inputs.residuals) / MANY) @ self.basis
         columns = (inputs.rough[:, None], inputs.fits, inputs.known)
@@ -266,7 +266,7 @@ class Progress:
 
 
 @dataclass
-class Trained:
+class TrainedRatio:
     """A trained network and its history."""
 
     network: RatioNetwork
@@ -279,7 +279,7 @@ def train(
     checkpoint: Path | None = None,
     report: Callable[[str], None] = lambda _: None,
     interval: float = CHECKPOINT_INTERVAL,
-) -> Trained:
+) -> TrainedRatio:
     """Train a network on spectra that are drawn for it.
 
     The weights kept are those of the epoch that told fresh spectra apart best, or none, where
@@ -320,7 +320,7 @@ class _Trainer:
             torch.manual_seed(seeds.number(settings.seed, "ratio", settings.name, "weights"))
             network = RatioNetwork(Sizes.of(first.inputs), settings.units, settings.layers)
         network.adapt(first)
-        self.result, self.step, self.summed = Trained(network), 0, 0.0
+        self.result, self.step, self.summed = TrainedRatio(network), 0, 0.0
         self.validation = self._seen("validation", VALIDATED)
         # What told fresh spectra apart best so far, and its loss: the fits alone, at first.
         self.best, self.lowest = self._state(), self._loss()[0]
@@ -332,7 +332,7 @@ class _Trainer:
         self.each = max(1, settings.spectra // settings.batch)
         self._ordered = -1, torch.empty(0)
 
-    def _drawn(self, purpose: str, number: int) -> Spectra:
+    def _drawn(self, purpose: str, number: int) -> DrawnSpectra:
         name = f"ratio/{self.settings.name}/{purpose}"
         return self.draw(number, seeds.generator(self.settings.seed, name))
 

@@ -18,7 +18,7 @@ from icflow.layout import HISTORY, WEIGHTS
 from icflow.models.systematics import as_known
 from icflow.networks import devices
 from icflow.networks.checkpoints import CHECKPOINT, delete_checkpoint
-from icflow.networks.ratio import Inputs, RatioNetwork, Sizes, Spectra, train
+from icflow.networks.ratio import DrawnSpectra, RatioInputs, RatioNetwork, Sizes, train
 from icflow.networks.weights import load_tensors, save_tensors
 from icflow.ogip.spectra import SpectrumSet
 from icflow.settings import RatioSettings
@@ -56,12 +56,12 @@ class Hypotheses:
             for number, population in enumerate(self.populations)
         ]
 
-    def draw(self, number: int, random: np.random.Generator) -> Spectra:
+    def draw(self, number: int, random: np.random.Generator) -> DrawnSpectra:
         """Draw so many spectra, half of each hypothesis."""
         thermal, alternative = self.populations
         parts = [thermal.draw(number // 2, random), alternative.draw(-(-number // 2), random)]
         counts, known = (np.concatenate(pair) for pair in zip(*parts, strict=True))
-        return Spectra(self.inputs(counts, known), np.arange(number) >= number // 2)
+        return DrawnSpectra(self.inputs(counts, known), np.arange(number) >= number // 2)
 
     def binned(self, counts: Counts) -> Integers:
         """Return spectra (n, n_channels) in the bins that are fitted."""
@@ -70,13 +70,13 @@ class Hypotheses:
         inside = counts[:, selection.channels]
         return np.asarray(np.add.reduceat(inside, starts, axis=1, dtype=np.int64))
 
-    def inputs(self, counts: Integers, known: Floats) -> Inputs:
+    def inputs(self, counts: Integers, known: Floats) -> RatioInputs:
         """Return what a network is given of spectra in bins."""
         ends = [neighbourhood.fit(counts, known) for neighbourhood in self._neighbourhoods]
         single = np.stack([part for end in ends for part in (end.cstat, end.effective)], axis=1)
         gaussian = ends[1].gaussian - ends[0].gaussian
         fits = [part for end in ends for part in (end.places, end.widths, end.slopes)]
-        return Inputs(
+        return RatioInputs(
             rough=ends[1].log_evidence - ends[0].log_evidence,
             misfit=np.minimum(ends[0].cstat, ends[1].cstat),
             fits=np.concatenate([gaussian[:, None], single, *fits], axis=1),
@@ -150,7 +150,7 @@ def load(path: Path, settings: RatioSettings) -> RatioNetwork:
     return network.eval()
 
 
-def inputs_of(hypotheses: Hypotheses, spectra: SpectrumSet, path: Path) -> Inputs:
+def inputs_of(hypotheses: Hypotheses, spectra: SpectrumSet, path: Path) -> RatioInputs:
     """Return what a network is given of simulated spectra.
 
     Raises

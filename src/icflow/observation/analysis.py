@@ -27,8 +27,8 @@ from icflow.observation.ratios import Estimator
 from icflow.observation.scores import OBSERVED, REPLICAS
 from icflow.observation.simulations import (
     Draws,
-    Fitter,
-    Spectra,
+    FittedSpectra,
+    ModelFitter,
     allowed,
     draw_each,
     goodness,
@@ -129,7 +129,7 @@ class Analysis:
         By the name of the spectrum.
     ratios : dict of Estimator
         Of likelihood ratios, by name.
-    spectra : dict of Spectra
+    spectra : dict of FittedSpectra
         As `icflow.observation.scores.judge` takes them.
     scores : dict of Score
     """
@@ -156,7 +156,7 @@ class Analysis:
         self.if_right: IfRight | None = None
         self.curve = np.empty(0), np.empty(0)
         self.checks: dict[str, list[Check]] = {}
-        self.spectra: dict[str, Spectra] = {}
+        self.spectra: dict[str, FittedSpectra] = {}
         self.scores: dict[str, observed_scores.Score] = {}
 
     def run(self) -> None:
@@ -279,10 +279,10 @@ class Analysis:
         """Return the random numbers of a kind of spectra simulated with a model."""
         return Draws.for_source(self.settings, f"{name}{what}")
 
-    def _fitter(self) -> Fitter:
+    def _fitter(self) -> ModelFitter:
         limits = self.limits[self.observe.both]
         faint = limits.intervals["68"][1] - limits.best
-        return Fitter(self.engine, self.observe, self.models, self.norm, faint)
+        return ModelFitter(self.engine, self.observe, self.models, self.norm, faint)
 
     def _priors(self, name: str) -> dict[str, Prior]:
         """Return what is drawn for the simulated spectra of a model, instead of fitted."""

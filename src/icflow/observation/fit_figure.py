@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icflow.observation.fit_output import Fit
+from icflow.observation.fit_output import FitRecord
 from icflow.observation.panels import (
     FLUX,
     Bins,
@@ -33,7 +33,7 @@ WIDTH, HEIGHT, LEGEND = 5.2, 0.95, 0.5  # inch; the height is that of a unit of 
 COLORS = (style.BLUE, style.VERMILLION, style.GREEN, style.PURPLE, style.ORANGE, style.SKY)
 
 
-def of_fit(fit: Fit, unfolded: bool) -> style.Figure:
+def of_fit(fit: FitRecord, unfolded: bool) -> style.Figure:
     """Draw a fit with its model and statistic as the title; see `draw`."""
     table = fitted(fit.engine, {NAME: (fit.model, fit.result.values)})
     numbers = f"{fit.statistic} = {fit.result.cstat:.1f}, {fit.result.dof} dof"

@@ -18,7 +18,7 @@ from icflow.tables import finite
 
 
 @dataclass(frozen=True)
-class Fit:
+class FitRecord:
     """A fit, with what it is a fit of.
 
     Attributes
@@ -45,7 +45,7 @@ class Fit:
 # --- words -------------------------------------------------------------------------------
 
 
-def as_text(fit: Fit) -> list[str]:
+def as_text(fit: FitRecord) -> list[str]:
     """Return what was fitted, and a table like XSPEC's ``show free``, line by line."""
     settings, result = fit.settings, fit.result
     declared = parse(settings.expression).parameters
@@ -65,7 +65,7 @@ def as_text(fit: Fit) -> list[str]:
     return [*_what(fit), *lines]
 
 
-def _what(fit: Fit) -> list[str]:
+def _what(fit: FitRecord) -> list[str]:
     """Say what is fitted, what was chosen for the user, and what is odd about it."""
     settings, lines = fit.settings, []
     for file in fit.files:
@@ -91,7 +91,7 @@ def _what(fit: Fit) -> list[str]:
     ]
 
 
-def _notes(fit: Fit) -> list[str]:
+def _notes(fit: FitRecord) -> list[str]:
     """Return what is odd, a sentence each."""
     result = fit.result
     return [
@@ -103,7 +103,7 @@ def _notes(fit: Fit) -> list[str]:
     ]
 
 
-def _limits(fit: Fit) -> list[str]:
+def _limits(fit: FitRecord) -> list[str]:
     """Say which limits of free parameters are narrower than XSPEC's without being asked for."""
     declared = parse(fit.settings.expression).parameters
     narrow = [
@@ -132,7 +132,7 @@ def _error(result: FitResult, name: str) -> str:
 # --- JSON --------------------------------------------------------------------------------
 
 
-def as_json(fit: Fit) -> dict[str, Any]:
+def as_json(fit: FitRecord) -> dict[str, Any]:
     """Return all that is known of a fit."""
     settings, result = fit.settings, fit.result
     spectra = [_spectrum(file) for file in fit.files]

@@ -18,7 +18,7 @@ from icflow.files import write_text
 from icflow.models import saving
 from icflow.models.background import BackgroundComponent, read_background
 from icflow.models.save_file import OWN_BINS
-from icflow.observation.fit_output import Fit
+from icflow.observation.fit_output import FitRecord
 from icflow.ogip.matching import matched
 from icflow.ogip.names import plain
 from icflow.ogip.observation import SpectrumFiles
@@ -62,7 +62,7 @@ def _names(file: SpectrumFiles) -> Iterator[Path | str]:
             yield from component.files
 
 
-def save(fit: Fit, path: Path) -> None:
+def save(fit: FitRecord, path: Path) -> None:
     """Write a fit as a save file, and the responses that it needs besides.
 
     Raises
@@ -76,7 +76,7 @@ def save(fit: Fit, path: Path) -> None:
         _fitted(fit, file, folding.factor, path)
         for file, folding in zip(fit.files, fit.engine.engine.foldings, strict=True)
     ]
-    content = saving.Fit(
+    content = saving.SavedFit(
         settings.expression,
         fit.model.parameters,
         fit.result.values,
@@ -90,7 +90,7 @@ def save(fit: Fit, path: Path) -> None:
     write_text(path, saving.save_file(content))
 
 
-def _fitted(fit: Fit, file: SpectrumFiles, factor: str, path: Path) -> saving.Fitted:
+def _fitted(fit: FitRecord, file: SpectrumFiles, factor: str, path: Path) -> saving.SavedSpectrum:
     """Return a spectrum with its responses, those written that XSPEC would not read right."""
     stem = f"{path.stem}-{file.name}" if file.name else path.stem
     start = path.with_name(stem)
@@ -103,7 +103,7 @@ def _fitted(fit: Fit, file: SpectrumFiles, factor: str, path: Path) -> saving.Fi
         if not (own.plain and area is own):
             arf = _write_arf(start, "source", rmf, area.area)
     components = () if file.background is None else read_background(file.background)
-    return saving.Fitted(
+    return saving.SavedSpectrum(
         file.spectrum.path,
         name,
         arf,
@@ -114,8 +114,12 @@ def _fitted(fit: Fit, file: SpectrumFiles, factor: str, path: Path) -> saving.Fi
 
 
 def _component(
-    fit: Fit, file: SpectrumFiles, part: BackgroundComponent, source: tuple[str, Rmf], start: Path
-) -> saving.Component:
+    fit: FitRecord,
+    file: SpectrumFiles,
+    part: BackgroundComponent,
+    source: tuple[str, Rmf],
+    start: Path,
+) -> saving.SavedComponent:
     """Return a component of the background, its responses as files.
 
     Parameters
@@ -138,7 +142,7 @@ def _component(
     prefix = f"{file.name}." if file.name else ""
     factor = fit.result.values[f"{BACKGROUND}{prefix}{part.name}"]
     limits = part.limits(fit.settings.background_range)
-    return saving.Component(part.name, part.expression, part.values, name, arf, factor, limits)
+    return saving.SavedComponent(part.name, part.expression, part.values, name, arf, factor, limits)
 
 
 def _is_read_right(area: object, rmf: Rmf) -> bool:

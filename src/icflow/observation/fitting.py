@@ -23,7 +23,7 @@ from icflow.models.expression import parse
 from icflow.models.library import Parameter, check_data
 from icflow.models.scenario import complete
 from icflow.observation.engine import ObservedEngine
-from icflow.observation.fit_output import Fit
+from icflow.observation.fit_output import FitRecord
 from icflow.ogip.binary_table import is_fits
 from icflow.ogip.names import plain
 from icflow.ogip.observation import SpectrumFiles, check_companions, check_distinct, read_files
@@ -39,7 +39,7 @@ LINES = ("LineE",)
 
 def fit(
     settings: FitSpectrumSettings, files: Sequence[SpectrumFiles], energies: Sequence[float]
-) -> Fit:
+) -> FitRecord:
     """Fit spectra that `together` has checked.
 
     Raises
@@ -51,7 +51,7 @@ def fit(
     (result,) = engine.fit(model, frozen=_frozen_factors(settings, files))
     if result.status != "ok":
         raise IcflowError(f"{', '.join(file.spectrum.path for file in files)}: {result.status}")
-    return Fit(settings, files, energies, model, engine, result)
+    return FitRecord(settings, files, energies, model, engine, result)
 
 
 def prepare(
@@ -87,7 +87,7 @@ def model_of(
     return FitModel(expression=settings.expression, parameters=parameters)
 
 
-def with_intervals(fit: Fit, errors: Errors, delta: float) -> FitResult:
+def with_intervals(fit: FitRecord, errors: Errors, delta: float) -> FitResult:
     """Return a fit again, with intervals of the free parameters for a rise of C by `delta`."""
     engine = copy(fit.engine)
     engine.control = fit.settings.model_copy(update={"errors": errors, "delta": delta})

@@ -15,7 +15,7 @@ from icflow.layout import TRAINING_SPECTRA, WEIGHTS
 from icflow.models.scenario import at_source
 from icflow.observation import fits as observed_fits
 from icflow.observation.engine import ObservedEngine
-from icflow.observation.simulations import Draws, Spectra, allowed, draw_each, replicas
+from icflow.observation.simulations import Draws, FittedSpectra, allowed, draw_each, replicas
 from icflow.ogip.observation import SpectrumFiles
 from icflow.ogip.spectra import Recorded, SpectrumSet, write_spectra
 from icflow.settings import ObserveNetworkSettings, ScoreSettings
@@ -77,7 +77,7 @@ def scores(
     settings: ScoreSettings,
     folder: Path,
     modules: Sequence[SpectrumFiles],
-    spectra: Mapping[str, Spectra],
+    spectra: Mapping[str, FittedSpectra],
     observe: Observe,
 ) -> Table:
     """Return what a network says about each set of spectra, as detectors read it.

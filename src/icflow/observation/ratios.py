@@ -19,7 +19,7 @@ from icflow.settings import ObserveRatioSettings, RatioSettings, SourceSettings
 from icflow.typing import Counts
 
 if TYPE_CHECKING:
-    from icflow.networks.ratio import Inputs
+    from icflow.networks.ratio import RatioInputs
     from icflow.networks.ratio_weights import Hypotheses
 
 
@@ -116,7 +116,7 @@ class Estimator:
         # What a detector says of simulated spectra is compared, not believed.
         return Table({"log_ratio": odds, "unlike": np.zeros(len(odds), dtype=bool)})
 
-    def _inputs(self, counts: Counts) -> Inputs:
+    def _inputs(self, counts: Counts) -> RatioInputs:
         binned = self._hypotheses.binned(counts)
         return self._hypotheses.inputs(binned, np.empty((len(binned), 0)))
 

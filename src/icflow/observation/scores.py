@@ -29,7 +29,7 @@ from icflow.engines.embedded.deviations import DEVIATE
 from icflow.errors import IcflowError
 from icflow.observation import ratios as observed_ratios
 from icflow.observation.networks import TRAINING as NETWORK_TRAINING
-from icflow.observation.simulations import Spectra
+from icflow.observation.simulations import FittedSpectra
 from icflow.settings import ObserveSettings
 from icflow.tables import floats, stack
 from icflow.typing import Booleans, Floats, Indices
@@ -183,7 +183,7 @@ def _weights_of_others(values: Floats, learnt: Indices) -> Floats:
 
 def judge(
     observe: Observe,
-    spectra: Mapping[str, Spectra],
+    spectra: Mapping[str, FittedSpectra],
     seed: int,
     networks: Mapping[str, Table] = MappingProxyType({}),
     ratios: Mapping[str, Mapping[str, Table]] = MappingProxyType({}),
@@ -197,7 +197,7 @@ def judge(
 
     Parameters
     ----------
-    spectra : mapping of str to Spectra
+    spectra : mapping of str to FittedSpectra
         The observed spectrum, `OBSERVED`; spectra drawn from the best fit
         without IC, `REPLICAS`; and under the names of the models without and
         with IC spectra with parameters that the observed one allows.
@@ -237,7 +237,7 @@ class _Judge:
     def __init__(
         self,
         observe: Observe,
-        spectra: Mapping[str, Spectra],
+        spectra: Mapping[str, FittedSpectra],
         seed: int,
         networks: Mapping[str, Table],
         ratios: Mapping[str, Mapping[str, Table]],

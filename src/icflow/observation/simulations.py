@@ -54,7 +54,7 @@ class Draws:
 
 
 @dataclass(frozen=True)
-class Spectra:
+class FittedSpectra:
     """Spectra, simulated or observed, with what is fitted to them.
 
     Attributes
@@ -62,7 +62,7 @@ class Spectra:
     counts : ndarray of int, shape (n, n_channels)
     fits : mapping of str to sequence of FitResult
     added : ndarray, shape (n,)
-        By how much C falls when IC is added to the model without it; see `Fitter`.
+        By how much C falls when IC is added to the model without it; see `ModelFitter`.
     truth : list of dict
         True value of every parameter of each spectrum; empty for observed ones.
     """
@@ -77,7 +77,7 @@ class Spectra:
 
 
 @dataclass(frozen=True)
-class Fitter:
+class ModelFitter:
     """Fits the models that detectors compare to spectra of one observation.
 
     Where no IC at all fits best, C cannot fall. How little such a spectrum looks
@@ -100,12 +100,12 @@ class Fitter:
     norm: str
     faint: float
 
-    def fit(self, counts: Counts, truth: Sequence[Mapping[str, float]] = ()) -> Spectra:
+    def fit(self, counts: Counts, truth: Sequence[Mapping[str, float]] = ()) -> FittedSpectra:
         """Fit models without IC, with IC and with both to spectra."""
         observe = self.observe
         names = (observe.thermal, observe.with_ic, observe.both)
         fits = {name: self.engine.fit(self.models[name], counts) for name in names}
-        return Spectra(counts, fits, self._added(counts, fits), truth)
+        return FittedSpectra(counts, fits, self._added(counts, fits), truth)
 
     def _added(self, counts: Counts, fits: Fits) -> Floats:
         both = self.models[self.observe.both]

@@ -25,7 +25,7 @@ FORMS: tuple[Callable[[Mapping[str, Any]], str], ...] = (
 
 
 @dataclass(frozen=True)
-class Inputs:
+class InputFiles:
     """The files that an evaluation reads, by what they are of.
 
     Attributes
@@ -47,7 +47,7 @@ class Inputs:
     fluxes: Path | None = None
 
     @classmethod
-    def of(cls, settings: EvaluateSettings, layout: Layout) -> Inputs:
+    def of(cls, settings: EvaluateSettings, layout: Layout) -> InputFiles:
         """Return where these files lie."""
         detection, datasets, size = settings.detection, settings.datasets, settings.shard_size
         # Scores of the run hold the spectra that the folds held out, too.
@@ -69,16 +69,16 @@ class Inputs:
 
 def run(settings: EvaluateSettings, results: Path, output: Path, tables: Path) -> None:
     """Judge every detector on the test spectra below `results`; see `evaluate`."""
-    evaluate(settings, Inputs.of(settings, Layout(results)), output, tables)
+    evaluate(settings, InputFiles.of(settings, Layout(results)), output, tables)
 
 
-def evaluate(settings: EvaluateSettings, inputs: Inputs, output: Path, tables: Path) -> None:
+def evaluate(settings: EvaluateSettings, inputs: InputFiles, output: Path, tables: Path) -> None:
     """Judge every detector of the configuration on the test datasets.
 
     Parameters
     ----------
     settings : EvaluateSettings
-    inputs : Inputs
+    inputs : InputFiles
     output : path
         Folder that gets ``scores.ecsv``, one row per test spectrum: class, true
         parameters (columns ``truth.*``), true fluxes, and score, decision and

@@ -10,7 +10,7 @@ import save_syntax
 from icflow.config import AtomicData, Free, Link
 from icflow.models.expression import parse
 from icflow.models.save_file import read_save_file
-from icflow.models.saving import Component, Fit, Fitted, save_file
+from icflow.models.saving import SavedComponent, SavedFit, SavedSpectrum, save_file
 
 EXPRESSION = "tbabs*(apec+apec)"
 PARAMETERS: dict[str, float | Link | Free] = {
@@ -27,8 +27,10 @@ PARAMETERS: dict[str, float | Link | Free] = {
 VALUES = dict(zip(PARAMETERS, (0.00858, 8 / 3, 0.3, 0.05, 0.1, 5.0, 0.3, 0.05, 0.02), strict=True))
 
 
-def fit_of(*spectra: Fitted, comment: str = "") -> Fit:
-    return Fit(EXPRESSION, PARAMETERS, VALUES, spectra, [3, 80], [0.8, 1.25], AtomicData(), comment)
+def fit_of(*spectra: SavedSpectrum, comment: str = "") -> SavedFit:
+    return SavedFit(
+        EXPRESSION, PARAMETERS, VALUES, spectra, [3, 80], [0.8, 1.25], AtomicData(), comment
+    )
 
 
 @pytest.mark.parametrize("name", ["background_and_source.xcm", "background_only.xcm"])
@@ -50,19 +52,19 @@ COMPONENT = parse("powerlaw+logpar")
 SHAPE = dict(zip(COMPONENT.parameters, (1.4, 1e-3, 1.5, 0.1, 5.0, 0.5), strict=True))
 
 
-def component(name: str = "sky", factor: float = 1.0, **values: float) -> Component:
+def component(name: str = "sky", factor: float = 1.0, **values: float) -> SavedComponent:
     given = SHAPE | {f"powerlaw.{key}": value for key, value in values.items()}
-    return Component(name, COMPONENT, given, "sky.rmf", "sky.arf", factor, (0.9, 1.1))
+    return SavedComponent(name, COMPONENT, given, "sky.rmf", "sky.arf", factor, (0.9, 1.1))
 
 
 def test_components_of_backgrounds_are_further_sources(tmp_path: Path) -> None:
     flat = parse("powerlaw")
-    cont = Component(
+    cont = SavedComponent(
         "sky", flat, {"powerlaw.PhoIndex": 0.0, "powerlaw.norm": 0.1}, "id.rmf", None, 1.0, (1, 1)
     )
     spectra = (
-        Fitted("a.pha", "a.rmf", "a.arf", None, 1.0, [component(factor=1.05)]),
-        Fitted("b.pha", "b.rmf", None, None, 1.07, [component(norm=2e-3), cont]),
+        SavedSpectrum("a.pha", "a.rmf", "a.arf", None, 1.0, [component(factor=1.05)]),
+        SavedSpectrum("b.pha", "b.rmf", None, None, 1.07, [component(norm=2e-3), cont]),
     )
     text = save_file(fit_of(*spectra))
     assert save_syntax.faults(text) == []
@@ -94,8 +96,8 @@ def test_components_of_backgrounds_are_further_sources(tmp_path: Path) -> None:
 
 def test_models_of_one_name_and_expression_share_it() -> None:
     spectra = (
-        Fitted("a.pha", "a.rmf", None, None, 1.0, [component("lines")]),
-        Fitted("b.pha", "b.rmf", None, None, 1.0, [component("lines")]),
+        SavedSpectrum("a.pha", "a.rmf", None, None, 1.0, [component("lines")]),
+        SavedSpectrum("b.pha", "b.rmf", None, None, 1.0, [component("lines")]),
     )
     text = save_file(fit_of(*spectra))
     assert save_syntax.faults(text) == []
@@ -109,10 +111,10 @@ def test_the_file_that_xspec_is_tried_with_is_what_is_written() -> None:
     }
     values = {"powerlaw.PhoIndex": 2.0, "powerlaw.norm": 0.05}
     spectra = (
-        Fitted("w_j1.pha", "toy.rmf", "toy.arf", "w_j1_b.pha"),
-        Fitted("w_j2.pha", "toy.rmf", "toy.arf", "w_j2_b.pha", 1.13),
+        SavedSpectrum("w_j1.pha", "toy.rmf", "toy.arf", "w_j1_b.pha"),
+        SavedSpectrum("w_j2.pha", "toy.rmf", "toy.arf", "w_j2_b.pha", 1.13),
     )
-    fit = Fit("powerlaw", free, values, spectra, [3, 30], [0.1, 10.0], AtomicData())
+    fit = SavedFit("powerlaw", free, values, spectra, [3, 30], [0.1, 10.0], AtomicData())
     tried = (Path(__file__).parents[2] / "xspec" / "saved.xcm").read_text()
     assert save_file(fit).splitlines()[1:] == tried.splitlines()[1:]
     assert save_syntax.faults(tried) == []
@@ -120,7 +122,7 @@ def test_the_file_that_xspec_is_tried_with_is_what_is_written() -> None:
 
 def test_a_fit_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "fit.xcm"
-    path.write_text(save_file(fit_of(Fitted("a.pha", "a.rmf", "a.arf", "b.pha"))))
+    path.write_text(save_file(fit_of(SavedSpectrum("a.pha", "a.rmf", "a.arf", "b.pha"))))
     assert save_syntax.faults(path.read_text()) == []
     saved = read_save_file(path)
     assert saved.settings == {"abund": "angr", "xsect": "vern"}
@@ -140,7 +142,10 @@ def test_a_fit_is_read_back(tmp_path: Path) -> None:
 
 def test_a_joint_fit_has_factors(tmp_path: Path) -> None:
     path = tmp_path / "fit.xcm"
-    spectra = Fitted("a.pha", "a.rmf", "a.arf", None), Fitted("b.pha", "b.rmf", None, None, 1.07)
+    spectra = (
+        SavedSpectrum("a.pha", "a.rmf", "a.arf", None),
+        SavedSpectrum("b.pha", "b.rmf", None, None, 1.07),
+    )
     path.write_text(save_file(fit_of(*spectra, comment="bins of 30 counts")))
     assert path.read_text().splitlines()[1] == "# bins of 30 counts"
     assert save_syntax.faults(path.read_text()) == []

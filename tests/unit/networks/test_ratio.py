@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from icflow.networks import ratio
-from icflow.networks.ratio import Inputs, RatioNetwork, Spectra, train
+from icflow.networks.ratio import DrawnSpectra, RatioInputs, RatioNetwork, train
 from icflow.settings import RatioSettings
 
 BINS = 20
@@ -38,19 +38,21 @@ def settings(**changes: object) -> RatioSettings:
     return RatioSettings.model_validate(given | changes)
 
 
-def inputs(counts: np.ndarray, known: np.ndarray) -> Inputs:
+def inputs(counts: np.ndarray, known: np.ndarray) -> RatioInputs:
     """Fit the brightness, and be wrong about the ratio: by a factor, and the more the brighter."""
     bright = counts.sum(axis=1, keepdims=True) / FLAT.sum()
     residuals = (counts - bright * FLAT) / np.sqrt(bright * FLAT)
     misfit = (residuals**2).sum(axis=1)
     rough = 0.5 * true_ratio(counts) + 3 * (bright - known)[:, 0]
-    return Inputs(rough, misfit, np.concatenate([bright, misfit[:, None]], 1), residuals, known)
+    return RatioInputs(
+        rough, misfit, np.concatenate([bright, misfit[:, None]], 1), residuals, known
+    )
 
 
-def draw(number: int, random: np.random.Generator) -> Spectra:
+def draw(number: int, random: np.random.Generator) -> DrawnSpectra:
     """Draw flat and tilted spectra as bright as is known of each, but for a tenth."""
     counts, known, is_ic = drawn(number, random)
-    return Spectra(inputs(counts, known), is_ic)
+    return DrawnSpectra(inputs(counts, known), is_ic)
 
 
 def drawn(number: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -96,9 +98,9 @@ def test_odds_are_frequencies(network: RatioNetwork) -> None:
 def test_nothing_is_unlearnt_where_fits_know_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ratio, "CALIBRATED", 20_000)
 
-    def known(number: int, random: np.random.Generator) -> Spectra:
+    def known(number: int, random: np.random.Generator) -> DrawnSpectra:
         counts, values, is_ic = drawn(number, random)
-        return Spectra(inputs(counts, values)._replace(rough=true_ratio(counts)), is_ic)
+        return DrawnSpectra(inputs(counts, values)._replace(rough=true_ratio(counts)), is_ic)
 
     network = train(settings(spectra=2000, batch=50), known).network
     counts, values, _ = drawn(5000, np.random.default_rng(5))
@@ -138,8 +140,8 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(
     whole = train(own, draw)
     calls = 0
 
-    def interrupted(last: int) -> Callable[..., Spectra]:
-        def failing(number: int, random: np.random.Generator) -> Spectra:
+    def interrupted(last: int) -> Callable[..., DrawnSpectra]:
+        def failing(number: int, random: np.random.Generator) -> DrawnSpectra:
             nonlocal calls
             calls += 1
             if calls == last:

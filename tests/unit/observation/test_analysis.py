@@ -38,8 +38,8 @@ from icflow.observation.scores import OBSERVED, REPLICAS
 from icflow.observation.simulations import (
     UNFIT,
     Draws,
-    Fitter,
-    Spectra,
+    FittedSpectra,
+    ModelFitter,
     allowed,
     draw_each,
     replicas,
@@ -557,7 +557,7 @@ def test_networks_read_all_spectra_of_a_joint_fit(folder: Path) -> None:
     assert training.counts.shape == (60, counts.size)
     # The observed spectra, and twice as many counts in one and in the other.
     brighter = np.repeat([[1, 1], [2, 1], [1, 2]], counts.size // 2, axis=1)
-    spectra = Spectra((counts * brighter).astype(np.int32), {}, np.zeros(3))
+    spectra = FittedSpectra((counts * brighter).astype(np.int32), {}, np.zeros(3))
     table = observed_networks.scores(
         settings.networks["ae"], output, modules,
         {OBSERVED: spectra, "2T": spectra, "1T+IC": spectra}, settings.observe,
@@ -576,7 +576,9 @@ def test_a_network_of_other_settings_is_refused(made: Path) -> None:
         config.model_copy(update={"autoencoder": autoencoder}), "example"
     )
     modules = read_observation("example", settings.observation)
-    dark = Spectra(np.zeros((1, modules[0].spectrum.counts.size), dtype=np.int32), {}, np.zeros(1))
+    dark = FittedSpectra(
+        np.zeros((1, modules[0].spectrum.counts.size), dtype=np.int32), {}, np.zeros(1)
+    )
     with pytest.raises(IcflowError, match=r"trained with training\.spectra 60, wanted is 90"):
         observed_networks.scores(
             settings.networks["ae"], made / "networks/ae", modules, {"2T": dark, "1T+IC": dark},
@@ -645,7 +647,7 @@ def test_false_alarms_of_simulated_observations_are_uniform(engine: ObservedEngi
     observe_settings = loaded().observe
     own = models()
     names = ("2T", "1T+IC")
-    fitter = Fitter(engine, observe_settings, own, NORM, 3e-4)
+    fitter = ModelFitter(engine, observe_settings, own, NORM, 3e-4)
     found: dict[str, list[float]] = {}
     for row, counts in enumerate(simulated_observations(engine, "2T", 16)):
         spectra = {OBSERVED: fitter.fit(counts[None])}

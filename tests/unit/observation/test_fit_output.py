@@ -12,7 +12,7 @@ import pytest
 
 from icflow.config import FitModel, Free
 from icflow.engines.base import FitResult
-from icflow.observation.fit_output import Fit, as_json, as_text
+from icflow.observation.fit_output import FitRecord, as_json, as_text
 from icflow.ogip.observation import SpectrumFiles
 from icflow.ogip.spectrum import Spectrum
 from icflow.settings import FitSpectrumSettings
@@ -32,7 +32,9 @@ def files(name: str, behind: bool, background: Path | None = None) -> SpectrumFi
     )
 
 
-def fit(*spectra: SpectrumFiles, per_bin: float = 9.0, agreeing: int = 2, **settings: Any) -> Fit:
+def fit(
+    *spectra: SpectrumFiles, per_bin: float = 9.0, agreeing: int = 2, **settings: Any
+) -> FitRecord:
     result = FitResult(
         cstat=12.5,
         dof=5,
@@ -68,7 +70,7 @@ def fit(*spectra: SpectrumFiles, per_bin: float = 9.0, agreeing: int = 2, **sett
         engine=SimpleNamespace(foldings=foldings),
     )
     model = FitModel(expression="powerlaw", parameters=parameters)
-    return Fit(given, spectra, (3.0, 80.0), model, engine, result)
+    return FitRecord(given, spectra, (3.0, 80.0), model, engine, result)
 
 
 @pytest.mark.parametrize(

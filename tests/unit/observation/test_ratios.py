@@ -19,11 +19,11 @@ from icflow.networks import ratio as networks
 from icflow.observation import fits as observed_fits
 from icflow.observation import ratios as observed_ratios
 from icflow.observation import scores as observed_scores
-from icflow.observation.analysis import Analysis, Trained
+from icflow.observation.analysis import Analysis, TrainedFolders
 from icflow.observation.engine import ObservedEngine
 from icflow.observation.ratios import Estimator
 from icflow.observation.scores import OBSERVED, REPLICAS
-from icflow.observation.simulations import Draws, Fitter, Spectra, draw_each, replicas
+from icflow.observation.simulations import Draws, FittedSpectra, ModelFitter, draw_each, replicas
 from icflow.ogip.spectrum import read_spectrum, write_spectrum
 from icflow.settings import ObserveSettings
 
@@ -107,11 +107,13 @@ def test_ratios_tell_spectra_like_the_observed_one_apart(trained: Path) -> None:
     # The observed spectrum is like those of the training.
     own.check(engine.counts[None])
     sets, models = {}, {n: at_source(m, 0.0432, 0.00858) for n, m in settings.models.items()}
-    fitter = Fitter(engine, settings.observe, models, "powerlaw.norm", 1e-4)
+    fitter = ModelFitter(engine, settings.observe, models, "powerlaw.norm", 1e-4)
     sets[OBSERVED] = fitter.fit(engine.counts[None])
     for name in ("2T", "1T+IC"):
         sets[name] = fitter.fit(*simulated(config, engine, name))
-    sets[REPLICAS] = Spectra(sets["2T"].counts, sets["2T"].fits, sets["2T"].added, sets["2T"].truth)
+    sets[REPLICAS] = FittedSpectra(
+        sets["2T"].counts, sets["2T"].fits, sets["2T"].added, sets["2T"].truth
+    )
     tables = {name: own.table(spectra.counts) for name, spectra in sets.items()}
     thermal, with_ic = (np.asarray(tables[name]["log_ratio"]) for name in ("2T", "1T+IC"))
     assert np.median(thermal) < -1
@@ -149,12 +151,12 @@ def test_joint_observations_are_read_with_what_may_be_wrong_with_them(
     small = training.ratio.model_copy(update=few)
     observed_ratios.run(training.model_copy(update={"ratio": small}), output)
     settings = settings_of.observe(config, "joint").model_copy(update={"ratios": {"own": small}})
-    analysis = Analysis(settings, Trained(ratios={"own": output}))
+    analysis = Analysis(settings, TrainedFolders(ratios={"own": output}))
     # Two nodes, an energy scale of each spectrum, and the sky that both see.
     for population in analysis.ratios["own"]._hypotheses.populations:
         assert population.wrong == 5
     analysis._fit()
-    fitter = Fitter(analysis.engine, settings.observe, analysis.models, "powerlaw.norm", 1e-4)
+    fitter = ModelFitter(analysis.engine, settings.observe, analysis.models, "powerlaw.norm", 1e-4)
     analysis.spectra[OBSERVED] = fitter.fit(analysis.engine.counts[None])
     for name in ("2T", "1T+IC"):
         fit = analysis.fits[name]

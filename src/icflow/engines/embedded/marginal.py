@@ -57,7 +57,7 @@ EDGE, NOTHING = 1e-9, 1e-30
 SHORTER = 0.95
 
 
-class Sample(NamedTuple):
+class WeightedPoints(NamedTuple):
     """Points that count by their weights.
 
     Attributes
@@ -90,17 +90,17 @@ class Sample(NamedTuple):
             for p, low, high, values in columns
         }
 
-    def less(self, log: float) -> Sample:
+    def less(self, log: float) -> WeightedPoints:
         """Return the points with less weight, by a factor of which ln is given."""
         return self._replace(logs=self.logs - log)
 
 
-def joined(samples: Iterable[Sample]) -> Sample:
+def joined(samples: Iterable[WeightedPoints]) -> WeightedPoints:
     """Return the points of several samples as one."""
-    return Sample(*(np.concatenate(arrays) for arrays in zip(*samples, strict=True)))
+    return WeightedPoints(*(np.concatenate(arrays) for arrays in zip(*samples, strict=True)))
 
 
-def in_order(sample: Sample, terms: Integers, box: Box, theta: Floats) -> Sample:
+def in_order(sample: WeightedPoints, terms: Integers, box: Box, theta: Floats) -> WeightedPoints:
     """Return a sample whose points count only with plasmas alike in the order of `theta`.
 
     That is by temperature: of each way to exchange them the likelihood is the same.
@@ -130,7 +130,9 @@ class Stratum(NamedTuple):
     log_density: float = 0.0
 
 
-def averaged(data: Data, box: Box, strata: Sequence[Stratum], control: FitControl) -> Sample:
+def averaged(
+    data: Data, box: Box, strata: Sequence[Stratum], control: FitControl
+) -> WeightedPoints:
     """Return points that the likelihood can be averaged with.
 
     Parameters
@@ -307,7 +309,7 @@ def amounts_of(terms: Integers, box: Box) -> Amounts:
 # --- points ------------------------------------------------------------------------------
 
 
-def sample(shapes: Shapes, data: Data, region: Region, uniform: Floats) -> Sample:
+def sample(shapes: Shapes, data: Data, region: Region, uniform: Floats) -> WeightedPoints:
     """Return weighted points of a region.
 
     Parameters
@@ -326,7 +328,7 @@ def sample(shapes: Shapes, data: Data, region: Region, uniform: Floats) -> Sampl
     thetas = np.repeat(region.theta[None], len(points), axis=0)
     thetas[:, region.box.free] = values
     logs = log_likelihoods(shapes, data, thetas) + volume - density
-    return Sample(values, np.where(np.isfinite(logs), logs, -np.inf))
+    return WeightedPoints(values, np.where(np.isfinite(logs), logs, -np.inf))
 
 
 def expansion(shapes: Shapes, data: Data, region: Region, amounts: Amounts) -> Gaussian:

@@ -13,7 +13,7 @@ from icflow.config import FitControl, FitModel, Free
 from icflow.engines.base import FitResult
 from icflow.engines.embedded.descent import descents
 from icflow.engines.embedded.engine import EmbeddedEngine
-from icflow.engines.embedded.marginal import Sample, Stratum, averaged, in_order, interval
+from icflow.engines.embedded.marginal import Stratum, WeightedPoints, averaged, in_order, interval
 from icflow.engines.embedded.shapes import PLASMA, ROW, Box, Shapes
 from icflow.statistic import channels, cstat
 
@@ -48,7 +48,7 @@ def box_of(*limits: tuple[float, float]) -> Box:
     return Box(np.arange(len(limits)), lower.copy(), upper.copy())
 
 
-def average(shapes: Shapes, counts: np.ndarray, box: Box, start: np.ndarray) -> Sample:
+def average(shapes: Shapes, counts: np.ndarray, box: Box, start: np.ndarray) -> WeightedPoints:
     data = channels(counts)
     (best,) = descents(shapes, data, box, [start], 99)
     return averaged(data, box, [Stratum(shapes, [best.theta])], CONTROL)
@@ -132,9 +132,9 @@ def test_plasmas_alike_keep_their_order() -> None:
     box = Box(np.array([0, 1, 2, 3]), np.array([0.0, 0.5, 0, 0.5]), np.array([9.0, 15, 9, 15]))
     points = np.array([[1.0, 2.0, 1.0, 5.0], [1.0, 6.0, 1.0, 3.0]])
     theta = np.array([1.0, 2.5, 1.0, 5.5, 0.3, 0.05])
-    kept = in_order(Sample(points, np.zeros(2)), terms, box, theta)
+    kept = in_order(WeightedPoints(points, np.zeros(2)), terms, box, theta)
     assert kept.logs.tolist() == [0.0, -np.inf]
-    swapped = in_order(Sample(points, np.zeros(2)), terms, box, theta[[2, 3, 0, 1, 4, 5]])
+    swapped = in_order(WeightedPoints(points, np.zeros(2)), terms, box, theta[[2, 3, 0, 1, 4, 5]])
     assert swapped.logs.tolist() == [-np.inf, 0.0]
 
 
