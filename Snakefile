@@ -25,6 +25,8 @@ include: "workflow/rules/observe.smk"
 
 # The targets. A target, the command of its jobs, their code in src/icflow/stages and their folder
 # in results/ have one name; `fluxes`, `evaluate`, `record` and `report` are single jobs.
+# Exceptions: `responses` writes into resources/, `record` run.json, `report` report.html, `evaluate`
+# into tables/ too; jobs of `observe` and `scan` have several commands, and one folder for each name.
 localrules:
     all,
     responses,

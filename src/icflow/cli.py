@@ -13,10 +13,12 @@ import click
 
 import icflow
 from icflow.commands import Command, OfConfig, OfOptions, OfSettings
+from icflow.defaults import CROSS_NORMALISATION
 from icflow.errors import IcflowError, did_you_mean
 from icflow.files import NO_SPACE, inputs_kept
 from icflow.layout import Layout
 
+LOW, HIGH = CROSS_NORMALISATION
 # What commands of earlier versions are called now.
 RENAMED = {"figure": "figures", "observation-figure": "observe-figure"}
 
@@ -140,7 +142,7 @@ COMMANDS: list[Command] = [
         "--arf FILE+  effective area, or `none` (default: ANCRFILE)",
         "--background FILE+  background spectrum or components, or `none` (default: BACKFILE)",
         "--cross-normalisation LOW HIGH  limits of the factors between the first spectrum and the "
-        "others (default: 0.8 to 1.25)",
+        f"others (default: {LOW:g} to {HIGH:g})",
         "--energies LOW HIGH  energies to fit, keV (default: 3 to 80 where there are channels)",
         "--group-min N  least counts per bin (default: the GROUPING of the file, if it has one)",
         "--background-range FRACTION=0  how far background norms may move",

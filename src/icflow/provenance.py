@@ -15,7 +15,7 @@ from pathlib import Path
 
 # Every stage imports these. What they decide about a result reaches the stage in its settings,
 # or as the inputs and outputs of its rule, so an edit to them alone makes no result out of date.
-_NAMES = ("config", "errors", "files", "layout", "sections", "settings", "typing")
+_NAMES = ("config", "defaults", "errors", "files", "layout", "sections", "settings", "typing")
 _VOCABULARY = frozenset(f"icflow{part}" for part in ("", *(f".{name}" for name in _NAMES)))
 
 _IMPORT = re.compile(

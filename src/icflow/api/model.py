@@ -29,6 +29,7 @@ from icflow.api.printing import as_html
 from icflow.api.spectrum import Spectrum, as_spectra, common_choice
 from icflow.api.units import shown, unit_of
 from icflow.config import AtomicData, FitModel, Free, Link, Scenario, checked
+from icflow.defaults import CROSS_NORMALISATION
 from icflow.engines.columns import columns_of
 from icflow.engines.embedded.folding import FACTOR
 from icflow.errors import IcflowError
@@ -369,7 +370,7 @@ class Model:
         *,
         background: Any = None,
         background_range: float = 0.0,
-        cross_normalisation: Sequence[float] = (0.8, 1.25),
+        cross_normalisation: Sequence[float] = CROSS_NORMALISATION,
         strategy: str = "thorough",
         starts: int = STARTS,
     ) -> Fit:
@@ -421,7 +422,7 @@ class Model:
         *,
         background: Any = None,
         background_range: float = 0.0,
-        cross_normalisation: Sequence[float] = (0.8, 1.25),
+        cross_normalisation: Sequence[float] = CROSS_NORMALISATION,
     ) -> Likelihood:
         """Return the likelihood of spectra as a plain function of the free parameters.
 

@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag
 from icflow.config.model import FitModel
 from icflow.config.references import Name, NameOf
 from icflow.config.systematics import ByComponent, Systematics, component_kind
+from icflow.defaults import CROSS_NORMALISATION
 from icflow.sections import MOST, WIDEST, Energies, Factors, Number, Positive, Section
 
 Errors = Literal["hessian", "profile", "marginal"]
@@ -79,7 +80,7 @@ class FitControl(Section):
         "what averaged ones hold",
     )
     cross_normalisation: Factors = Field(
-        [0.8, 1.25],
+        list(CROSS_NORMALISATION),
         description="several modules: limits of the factors between the first module and the "
         "others",
     )

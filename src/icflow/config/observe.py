@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from icflow.config.detection import Detector
 from icflow.config.references import Name, NameOf
 from icflow.config.systematics import Systematics
+from icflow.defaults import CROSS_NORMALISATION
 from icflow.models.priors import Prior
 from icflow.sections import MOST, Energies, Factors, Measured, Number, Positive, Section
 
@@ -62,7 +63,7 @@ class Observation(_Companions):
         None, description="spectra of several modules or pointings by name, fitted jointly"
     )
     cross_normalisation: Factors = Field(
-        [0.8, 1.25],
+        list(CROSS_NORMALISATION),
         description="limits of the factors between the first spectrum, by name, and the others",
     )
     redshift: Measured = Field(ge=0, le=10, description="redshift, frozen in all fits")
