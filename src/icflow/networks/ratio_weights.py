@@ -25,8 +25,6 @@ from icflow.settings import RatioSettings
 from icflow.tables import write_table
 from icflow.typing import Counts, Floats, Integers
 
-# What a folder of a ratio holds.
-
 
 class Hypotheses:
     """Both hypotheses of a ratio: draws spectra of them, and fits both to any.
