@@ -43,14 +43,14 @@ SEARCH_EVERY, SCANNED, PER_NODE, ROUGH_STARTS = 4, 2, 2, 6
 RIVAL_ROUGH = 50.0  # in C: smooth minima that are followed are at most this much higher
 # Combinations of cells that are followed, for a lower step may wait for a higher minimum: how
 # much higher in C, at first and later, and how many.
-RIVAL, LATER_RIVAL, MOST_RIVALS = 5.0, 2.0, 6
+RIVAL, LATER_RIVAL, MOST_RIVALS = 7.0, 4.0, 8
 # How far the staircase is surveyed to both sides: sigma, and limits.
-REACH, LEAST_REACH, MOST_REACH = 5.0, 0.002, 0.004
+REACH, LEAST_REACH, MOST_REACH = 5.0, 0.003, 0.004
 MOST_HOPS, STEPS_TRIED = 240, 8
 # By how much a step may turn out lower than estimated, from elsewhere and from the best one.
-FIRST_ERROR, LATER_ERROR = 0.7, 0.2
+FIRST_ERROR, LATER_ERROR = 1.5, 0.5
 # Once so many steps are tried, by how much more than those.
-CALIBRATED, MISSED = 3, 0.1
+CALIBRATED, MISSED = 3, 0.3
 GAIN, ROUNDS = 0.002, 4  # a round that lowers C by less is the last; most rounds
 POOR, PROBES = 1.1, 10  # a fit with more C per bin is probed at so many redshifts
 # The last survey, in which every hop counts.

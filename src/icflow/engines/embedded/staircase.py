@@ -8,6 +8,7 @@ the C that a fit of all other parameters would reach.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -19,12 +20,13 @@ from icflow.engines.embedded.folded import PlasmaTable, add_mix
 from icflow.engines.embedded.shapes import Box, Shapes, linearised
 from icflow.engines.embedded.tables import Part, Reach, Tables
 from icflow.statistic import FLOOR, Data, only, pulls, statistic, weights
-from icflow.typing import Floats, Integers
+from icflow.typing import Booleans, Floats, Integers
 
 # What is not a tracked line changes slowly: it is computed at redshifts this far apart.
 NODES, MOST_NODES = 0.0008, 40
 # Directions with less information than this fraction of the largest are left out of Newton steps.
 FLAT = 1e-9
+MOST_RELEASED = 4  # of the parameters at limits, may leave them
 
 
 class Problem(NamedTuple):
@@ -96,7 +98,6 @@ def survey(
     values = theta[box.free]
     # A temperature on a node is held there: C has a kink.
     on_node = (values[:, None] == tables.temperatures).any(axis=1)
-    moving = (values > box.lower) & (values < box.upper) & ~on_node
     base, parts = tables.mixture(shapes, theta, position)
     reach = tables.reach[position]
     hops = _in_order(parts, reach, low, high)
@@ -110,9 +111,26 @@ def survey(
     nodes = np.linspace(low, high, 1 + intervals)
     slopes, info, _ = linearised(shapes, data, box, theta)
     models = _models(base, parts, nodes)
-    newton = inverse(info, moving, 0.0, FLAT)
-    lowest = estimates((data, slopes), nodes, models, (reach, hops), middle, newton)
+    inward = np.where(on_node, 0.0, 1.0 * (values <= box.lower) - (values >= box.upper))
+    steps = _steps(info, inward, on_node), inward
+    lowest = estimates((data, slopes), nodes, models, (reach, hops), middle, steps)
     return Survey(edges, middle, lowest)
+
+
+def _steps(info: Floats, inward: Floats, held: Booleans) -> Floats:
+    """Return what makes Newton steps of slopes, shape (n_steps, n_free, n_free).
+
+    Of a first step all that are at a limit stay there; of each other one, some of them leave it.
+    """
+    at_limit = np.flatnonzero(inward)[:MOST_RELEASED].tolist()
+    moving = (inward == 0.0) & ~held
+    sets = [c for n in range(len(at_limit) + 1) for c in itertools.combinations(at_limit, n)]
+    steps = np.empty((len(sets), *info.shape))
+    for step, released in zip(steps, sets, strict=True):
+        chosen = moving.copy()
+        chosen[list(released)] = True
+        step[:] = inverse(info, chosen, 0.0, FLAT)
+    return steps
 
 
 def _models(base: Floats, parts: list[Part], nodes: Floats) -> Floats:
@@ -245,7 +263,7 @@ def estimates(
     models: Floats,
     hops: tuple[Reach, Hops],
     points: Floats,
-    inverse: Floats,
+    steps: tuple[Floats, Floats],
 ) -> Floats:
     """Return C at each of `points`, less what a Newton step would gain.
 
@@ -262,9 +280,12 @@ def estimates(
     models : ndarray, shape (n_nodes, n_channels)
     hops : tuple
         What lines reach, and how they hop.
-    inverse : ndarray, shape (n_free, n_free)
+    steps : tuple of ndarray
+        Inverse information of the parameters that move, shape (n_steps, n_free, n_free), those at
+        limits held but for some; and which way leads inward from a limit, 1 or -1, 0 elsewhere.
+        The best of the steps that leave no limit outward counts.
     """
-    (data, slopes), (reach, every) = problem, hops
+    (data, slopes), (reach, every), (inverses, inward) = problem, hops, steps
     near = reach.near
     place = np.full(models.shape[1], -1, dtype=np.int64)
     place[near] = np.arange(len(near))
@@ -274,7 +295,7 @@ def estimates(
     within = within._replace(starts=place[within.starts], stops=place[within.stops - 1] + 1)
     close = _Near(within, models.take(near, axis=1), slopes.take(inside, axis=1))
     far = _far(only(data, outside), models, slopes.take(outside, axis=1))
-    return _estimates(close, far, nodes, reach, every, points, inverse)
+    return _estimates(close, far, nodes, reach, every, points, inverses, inward)
 
 
 @jit
@@ -301,9 +322,10 @@ def _estimates(
     reach: Reach,
     hops: Hops,
     points: Floats,
-    inverse: Floats,
+    inverses: Floats,
+    inward: Floats,
 ) -> Floats:
-    n, width = len(inverse), len(reach.near)
+    n, width = len(inward), len(reach.near)
     estimates, push, binned = np.empty(len(points)), np.empty(n), np.ones(len(near.data.counts))
     drift, moved, model = np.empty(width), np.empty(width), np.empty(width)
     node, next_hop = -1, 0
@@ -325,12 +347,25 @@ def _estimates(
         value -= share * (1 - share) * far.bend[node]
         for a in range(n):
             push[a] += (1 - share) * far.push[node, a] + share * far.push[node + 1, a]
-        gain = 0.0
-        for a in range(n):
-            for b in range(n):
-                gain += push[a] * inverse[a, b] * push[b]
-        estimates[i] = value - gain
+        estimates[i] = value - _gain(push, inverses, inward)
     return estimates
+
+
+@jit
+def _gain(push: Floats, inverses: Floats, inward: Floats) -> float:
+    """Return by how much the best step lowers C, of those that leave no limit outward."""
+    best = 0.0
+    for s in range(len(inverses)):
+        gain, allowed = 0.0, True
+        for a in range(len(push)):
+            step = 0.0
+            for b in range(len(push)):
+                step += inverses[s, a, b] * push[b]
+            gain += push[a] * step
+            allowed = allowed and step * inward[a] >= 0.0
+        if allowed:
+            best = max(best, gain)
+    return best
 
 
 @jit

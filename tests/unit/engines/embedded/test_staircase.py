@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 from icflow import config
 from icflow import settings as settings_of
@@ -110,19 +111,46 @@ def test_compiled_and_plain_estimates_agree() -> None:
         np.sort(random.uniform(0, 2, 7)), random.uniform(0, 1, 7), random.integers(1, 5, 7)
     )
     slopes = random.normal(1, 0.2, (2, 30))
-    points, inverse = np.linspace(0.05, 1.95, 9), np.eye(2) * 1e-3
-    fast = staircase.estimates((data, slopes), nodes, models, (reach, hops), points, inverse)
+    points, steps = np.linspace(0.05, 1.95, 9), (np.eye(2)[None] * 1e-3, np.zeros(2))
+    fast = staircase.estimates((data, slopes), nodes, models, (reach, hops), points, steps)
     close = staircase._Near(
         Data(data.counts[:20], bins[:20], bins[:20] + 1), models, slopes[:, :20]
     )
     beyond = Data(data.counts[20:], bins[20:], bins[20:] + 1)
     far = staircase._far.py_func(beyond, models, slopes[:, 20:])
-    plain = staircase._estimates.py_func(close, far, nodes, reach, hops, points, inverse)
+    plain = staircase._estimates.py_func(close, far, nodes, reach, hops, points, *steps)
     np.testing.assert_allclose(fast, plain, rtol=1e-10)
     # At a node the model is known, whatever hops there are.
-    nothing = np.zeros((2, 2))
+    nothing = np.zeros((1, 2, 2)), np.zeros(2)
     at_node = staircase.estimates((data, slopes), nodes, models, (reach, hops), nodes[1:2], nothing)
     assert at_node[0] == pytest.approx(cstat(data.counts, models[1]), rel=1e-12)
+
+
+def test_what_is_at_a_limit_leaves_it_inward_alone() -> None:
+    """Steps of a parabola whose parameters begin at limits, against the lowest C inside of them."""
+    random = np.random.default_rng(7)
+    info = random.normal(size=(3, 5))
+    info = info @ info.T
+    inward, held = np.array([1.0, -1.0, 0.0]), np.zeros(3, dtype=bool)
+    inverses = staircase._steps(info, inward, held)
+    assert len(inverses) == 4
+    seen = set()
+    for push in random.normal(size=(40, 3)):
+        # The lowest x^T I x - 2 push x where x leads inward.
+        bounds = [(0.0, None), (None, 0.0), (None, None)]
+        lowest = minimize(
+            lambda x, push=push: x @ info @ x - 2 * push @ x,
+            np.zeros(3),
+            jac=lambda x, push=push: 2 * (info @ x - push),
+            bounds=bounds,
+            options={"ftol": 1e-14, "gtol": 1e-10},
+        )
+        assert staircase._gain(push, inverses, inward) == pytest.approx(-lowest.fun, rel=1e-6)
+        seen.add(tuple(np.abs(lowest.x[:2]) > 1e-9))
+    assert len(seen) == 4
+    # A temperature on a node stays there.
+    alone = staircase._steps(info, np.zeros(3), np.array([True, False, False]))
+    assert not alone[:, 0].any()
 
 
 def test_half_width_of_a_parabola_is_its_sigma() -> None:
