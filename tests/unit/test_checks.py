@@ -12,6 +12,7 @@ from icflow import checks, config
 from icflow import settings as settings_of
 from icflow.cli import main
 from icflow.config import Config
+from icflow.detection.detectors import METHODS
 from icflow.errors import IcflowError
 from icflow.observation import analysis
 from icflow.observation import fits as observed_fits
@@ -187,7 +188,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     # detectors
     "method": (
         detector("cae", method="no_such_method"),
-        "detection.detectors.cae.method is 'no_such_method', allowed: bayes_factor, combined",
+        "detection.detectors.cae.method is 'no_such_method', allowed: "
+        f"{', '.join(sorted(METHODS))}",
     ),
     "what a method needs": (
         detector("mine", title="Mine", method="delta_cstat", thermal="2T_free"),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
-from by_hand import DELTA
+import yaml
+from by_hand import DELTA, fit_table, material
+from examples import blocks, check_style
 from made_up import CLASSIFIER, DENSITY, make
 
 from icflow import config as configuration
@@ -39,7 +43,7 @@ def test_integrals_are_made_of_what_detectors_read(config: Config) -> None:
     [
         (
             Detector(title="X", method="guess"),
-            r"x\.method is 'guess', allowed: bayes_factor, combined, cstat_rule, delta",
+            rf"x\.method is 'guess', allowed: {', '.join(sorted(detectors.METHODS))}$",
         ),
         (
             Detector(title="X", method="cstat_rul"),
@@ -67,3 +71,24 @@ def test_combinations_are_judged_after_their_parts() -> None:
     )
     assert set(found) == {"a", "b", "c"}
     assert np.isfinite(found["a"].score).all()
+
+
+def test_the_detector_of_the_docs_judges(monkeypatch: pytest.MonkeyPatch, config: Config) -> None:
+    code, text = blocks("A detector")
+    check_style(code, "src/icflow/detection/methods/bad_fit.py")
+    names: dict[str, Any] = {}
+    exec(code, names)
+    monkeypatch.setitem(detectors.METHODS, "bad_fit", names["METHOD"])
+    above = yaml.safe_load(text)
+    tree = configuration.overlay(config.model_dump(mode="json", exclude_none=True), above)
+    bad_fit = configuration.validate(tree, "test").detection.detectors["bad_fit"]
+    test = fit_table([110.0, 90.0, 150.0, np.nan], [100] * 4)
+    validation = fit_table([90.0, 100.0, 120.0, 140.0], [100] * 4)
+    verdict = detectors.detect(
+        "bad_fit",
+        bad_fit,
+        material(fits={"2T_fixed": test}, validation={"2T_fixed": validation}),
+    )
+    np.testing.assert_allclose(verdict.score, [1.1, 0.9, 1.5, np.nan])
+    assert verdict.threshold == pytest.approx(1.1)
+    assert verdict.decision.tolist()[1:3] == [False, True]
