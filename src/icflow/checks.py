@@ -263,6 +263,7 @@ def _check_detection(config: Config) -> None:
             "one of the other"
         )
     _check_reads(config, config.detection.detectors, "detection.detectors")
+    detectors.check_columns(config.detection.detectors)
     for name, scan in config.scans.items():
         for point in scan.points:
             path, detection = f"scans.{name}.points.{point.name}", config.at_point(name, point.name)

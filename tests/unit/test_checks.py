@@ -191,6 +191,18 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "detection.detectors.cae.method is 'no_such_method', allowed: "
         f"{', '.join(sorted(METHODS))}",
     ),
+    "a detector named like a column": (
+        detector("index", title="I", method="reconstruction_error", network="ae"),
+        "detection.detectors.index: the table of scores has a column of that name already",
+    ),
+    "a detector named like a column of another": (
+        detector("ae_decision", title="D", method="reconstruction_error", network="ae"),
+        "detection.detectors.ae_decision: the table of scores has a column of that name already",
+    ),
+    "a detector named like a truth": (
+        detector("truth.apec.kT", title="T", method="reconstruction_error", network="ae"),
+        "detection.detectors.truth.apec.kT: the table of scores has a column of that name",
+    ),
     "what a method needs": (
         detector("mine", title="Mine", method="delta_cstat", thermal="2T_free"),
         "detection.detectors.mine lacks alternative, which the method 'delta_cstat' reads",

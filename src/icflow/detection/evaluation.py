@@ -26,7 +26,15 @@ from icflow.detection.base import (
 )
 from icflow.detection.base import with_ic as classes_of
 from icflow.detection.calibration import Calibration, probability_of
-from icflow.detection.detectors import METHODS, in_order, judge
+from icflow.detection.detectors import (
+    IDENTITY,
+    METHODS,
+    TRUTH,
+    check_columns,
+    columns_of,
+    in_order,
+    judge,
+)
 from icflow.detection.metrics import Estimate
 from icflow.detection.published import PUBLISHED
 from icflow.detection.quality import Resampling
@@ -146,18 +154,14 @@ class Evaluation:
         IcflowError
             If a detector has the name of another column.
         """
+        check_columns(self.verdicts)
         table = _identities(self.material.samples[TEST])
         for name, values in truth.items():
-            table[f"truth.{name}"] = values
+            table[f"{TRUTH}{name}"] = values
         for name, verdict in self.verdicts.items():
-            if {name, f"{name}_decision", f"{name}_probability"} & set(table.colnames):
-                raise IcflowError(
-                    f"detection.detectors.{name}: the table of scores has a column of that name "
-                    "already; rename the detector"
-                )
-            table[name] = verdict.score
-            table[f"{name}_decision"] = verdict.decision
-            table[f"{name}_probability"] = self.probabilities[name]
+            said = verdict.score, verdict.decision, self.probabilities[name]
+            for column, numbers in zip(columns_of(name), said, strict=True):
+                table[column] = numbers
         table.meta["thresholds"] = {name: v.threshold for name, v in self.verdicts.items()}
         return table
 
@@ -170,7 +174,7 @@ class Evaluation:
 
 
 def _identities(sample: Sample) -> Table:
-    return Table({"dataset": sample.dataset, "index": sample.index, "is_ic": sample.is_ic})
+    return Table({column: getattr(sample, column) for column in IDENTITY})
 
 
 def _probability(name: str, verdict: Verdict, validation: Sample) -> Floats:
