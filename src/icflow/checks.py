@@ -90,7 +90,7 @@ def check(
     _check_batch(config)
     _check_mathematics(config)
     _check_observe(config)
-    observations = {name: check_observation(config, name) for name in config.observations}
+    observations = {name: _check_source(config, name) for name in config.observations}
     found = inputs.digests(config)
     _check_components(config)
     if contents:
@@ -436,11 +436,16 @@ def check_observation(config: Config, name: str) -> dict[str, str]:
     IcflowError
         Naming the key, and the file.
     """
+    _check_observe(config)
+    return _check_source(config, name)
+
+
+def _check_source(config: Config, name: str) -> dict[str, str]:
+    """Check what belongs to one observation alone; return the files that it reads."""
     # It takes a second, and most runs have none.
     from icflow.observation import scores
     from icflow.observation.fits import check_engine
 
-    _check_observe(config)
     settings = settings_of.observe(config, name)
     observation = settings.observation
     check_engine(config.engine)

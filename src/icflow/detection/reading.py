@@ -12,7 +12,7 @@ from astropy.table import Column, Table
 
 from icflow import layout
 from icflow.detection.base import HELD_OUT, KINDS, REFERENCE, TEST, VALIDATION, Kind, Sample
-from icflow.detection.detectors import in_order
+from icflow.detection.detectors import IDENTITY, TRUTH, in_order
 from icflow.detection.scan import Point, ScoredSpectra
 from icflow.errors import IcflowError
 from icflow.settings import ScanSettings
@@ -24,7 +24,7 @@ from icflow.typing import Floats
 Shards = Mapping[tuple[str, str], Sequence[Path]]
 
 SCORE_COLUMNS = ("dataset", "index", "part", "R_a")
-FLUX = "truth.ic_flux"
+FLUX = f"{TRUTH}ic_flux"
 FLUXES = ("ic_flux", "thermal_flux", "ic_norm")
 
 
@@ -156,7 +156,7 @@ def read_point(folder: Path, settings: ScanSettings) -> Point:
         If it is missing, or not of these detectors and datasets.
     """
     detectors = in_order(settings.detectors)
-    columns = ("dataset", "index", "is_ic", *detectors)
+    columns = (*IDENTITY, *detectors)
     scores = read_table(folder / layout.JUDGED, columns)
     validation = read_table(folder / layout.VALIDATION, columns)
     thresholds = scores.meta.get("thresholds", {})

@@ -9,7 +9,7 @@ import numpy as np
 
 from icflow.config import Config, Detection
 from icflow.detection import metrics
-from icflow.detection.detectors import in_order
+from icflow.detection.detectors import TRUTH, in_order
 from icflow.detection.quality import TITLES
 from icflow.detection.table1 import QUANTITIES
 from icflow.errors import IcflowError
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 REPEATS = 1000
-TRUTH = "truth."
 # The detectors of the figure, with the colours of the paper.
 LOOKS: dict[str, style.Look] = {
     "cae": {"color": style.BLUE, "marker": "o", "ls": "-"},

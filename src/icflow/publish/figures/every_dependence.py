@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from icflow.detection.detectors import in_order
+from icflow.detection.detectors import TRUTH, in_order
 from icflow.detection.metrics import Estimate
 from icflow.detection.quality import TITLES
 from icflow.errors import IcflowError
 from icflow.publish.figures import judged, style
 from icflow.publish.figures.base import FigureData, ends
-from icflow.publish.figures.dependence import TRUTH, bin_edges, in_bins, observables
+from icflow.publish.figures.dependence import bin_edges, in_bins, observables
 from icflow.tables import floats
 from icflow.typing import Booleans, Floats
 
