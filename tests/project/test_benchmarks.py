@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,6 +96,35 @@ def test_every_row_is_measured_and_kept(
     assert rows["cstat_above_truth"]["reached"]
     assert rows["memory"]["reached"]
     assert rows["expected_counts"]["value"] < 1e-4
+
+
+def test_parts_of_a_row_are_measured_once(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row of hours goes on where it was interrupted, with the same code alone."""
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    engine = importlib.import_module("engine")
+    output, ran = tmp_path / "benchmarks.json", []
+
+    def bench() -> Any:
+        made = engine.Bench(None, 1, tmp_path, output, 1.0, 1000)
+        made.run = lambda task, each: [task(*one) for one in each]
+        return made
+
+    def double(value: int) -> int:
+        ran.append(value)
+        return 2 * value
+
+    assert bench().kept("one", double, [(1,), (2,)]) == [2, 4]
+    assert bench().kept("one", double, [(1,), (2,)]) == [2, 4]
+    assert bench().kept("two", double, [(3,)]) == [6]
+    assert ran == [1, 2, 3]
+    parts = output.with_suffix(".parts.json")
+    parts.write_text(parts.read_text().replace(json.loads(parts.read_text())["code"], "other"))
+    assert bench().kept("two", double, [(3,)]) == [6]
+    assert ran == [1, 2, 3, 3]
+    bench().forget()
+    assert not parts.exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
