@@ -27,7 +27,7 @@ from icflow.engines.embedded.folding import (
     Groups,
     Selection,
 )
-from icflow.engines.embedded.parameters import Model, as_model, build_model
+from icflow.engines.embedded.parameters import NO_LINKS, Model, as_model, build_model
 from icflow.engines.embedded.plain import PlainFitter
 from icflow.engines.embedded.redshift import RedshiftFitter
 from icflow.engines.embedded.tables import build_tables
@@ -372,6 +372,7 @@ class EmbeddedEngine:
         control: FitControl,
         at_truth: Sequence[str],
         limits: Mapping[str, Sequence[float]] | None = None,
+        linked: Mapping[str, str] = NO_LINKS,
     ) -> Model:
         """Lay the parameters of a model out in one vector, all factors included.
 
@@ -380,6 +381,8 @@ class EmbeddedEngine:
         limits : mapping, optional
             Those of factors of modules and of backgrounds, where they are not those of `control`
             and of the background files.
+        linked : mapping, optional
+            Factors of backgrounds that are those of others.
         """
         given = limits or {}
         factors = dict.fromkeys(self.factors, control.cross_normalisation)
@@ -390,6 +393,7 @@ class EmbeddedEngine:
             {name: given.get(name, standard) for name, standard in backgrounds.items()},
             at_truth,
             self.deviations.limits,
+            linked,
         )
 
     def background_limits(self, reach: Reach) -> dict[str, Sequence[float]]:
@@ -406,9 +410,10 @@ class EmbeddedEngine:
         control: FitControl,
         at_truth: Sequence[str],
         limits: Mapping[str, Sequence[float]] | None = None,
+        linked: Mapping[str, str] = NO_LINKS,
     ) -> Task:
         """Return what fits a model; arguments as of `plan`."""
-        plan = self.plan(model, control, at_truth, limits)
+        plan = self.plan(model, control, at_truth, limits, linked)
         selection = self.selection(control.energies)
         tables = build_tables(plan, self.foldings, selection, self.atomic_data, self.deviations)
         redshift_free = not set(plan.free).isdisjoint(tables.redshift_of)
@@ -485,7 +490,13 @@ class EmbeddedEngine:
     ) -> Integrator:
         """Return what integrates over the priors of a scenario between two energies, keV.
 
-        Factors of modules have the priors that spectra are drawn with.
+        Factors of modules have the priors that spectra are drawn with; focused backgrounds of one
+        name have one norm in all modules.
+
+        Raises
+        ------
+        IcflowError
+            If the scenario has what cannot be integrated over.
         """
         # Slow to import, and fits need none of it.
         from icflow.engines.evidence.integral import Integrator, background_reach
@@ -501,7 +512,7 @@ class EmbeddedEngine:
         reach = {name: background_reach(scatter) for name, scatter in self.scatters.items()}
         backgrounds = {name: (1 - most, 1 + most) for name, most in reach.items()}
         still = [name for name, (low, high) in limits.items() if low == high]
-        task = self.task(model, control, [*at_truth, *still], limits | backgrounds)
+        task = self.task(model, control, [*at_truth, *still], limits | backgrounds, self._one_sky())
         if isinstance(task.fitter, RedshiftFitter):
             # The likelihood is a staircase in redshift, of which sampling finds no treads.
             raise IcflowError(
@@ -515,6 +526,22 @@ class EmbeddedEngine:
             )
         priors = {**scenario.parameters, **self.factors}
         return Integrator(task.fitter, priors, self.scatters, task.selection.channels)
+
+    def _one_sky(self) -> dict[str, str]:
+        """Return the norms of focused backgrounds that are those of a module before them."""
+        first: dict[str, str] = {}
+        linked = {}
+        for name, deviate in self.common.items():
+            leader = first.setdefault(deviate, name)
+            if self.scatters[name] != self.scatters[leader]:
+                raise IcflowError(
+                    f"systematics: {leader} scatters by {self.scatters[leader]:g} and {name} by "
+                    f"{self.scatters[name]:g}, so that they have no norm in common to integrate "
+                    "over; all modules see the same sky: give both the same scatter"
+                )
+            if name != leader:
+                linked[name] = leader
+        return linked
 
 
 def _number(factor: Setting | None) -> float:

@@ -16,8 +16,9 @@ from icflow.models.priors import Prior
 from icflow.models.scenario import Setting, complete
 from icflow.typing import Floats
 
-# No deviates.
+# No deviates, and no factors that are those of others.
 NONE: Mapping[str, tuple[float, float, float]] = MappingProxyType({})
+NO_LINKS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ def build_model(
     backgrounds: Mapping[str, Sequence[float]],
     at_truth: Sequence[str],
     deviates: Mapping[str, tuple[float, float, float]] = NONE,
+    linked: Mapping[str, str] = NO_LINKS,
 ) -> Model:
     """Lay the parameters of a model out in one vector.
 
@@ -89,13 +91,19 @@ def build_model(
     deviates : mapping of str to tuple of float
         Starts and limits of what is wrong with calibration and background by their names; they
         are free if their limits differ.
+    linked : mapping of str to str
+        Factors in front of background components that are those of others, by their names.
     """
     expression = parse(model.expression)
     settings = complete(expression, model.parameters, "parameters")
-    links = {name: s.link for name, s in settings.items() if isinstance(s, Link)}
+    links = {name: s.link for name, s in settings.items() if isinstance(s, Link)} | dict(linked)
     limits = {name: _limits(s) for name, s in settings.items() if name not in links}
     all_factors = {**factors, **backgrounds}
-    limits |= {n: (min(max(1.0, low), high), low, high) for n, (low, high) in all_factors.items()}
+    limits |= {
+        name: (min(max(1.0, low), high), low, high)
+        for name, (low, high) in all_factors.items()
+        if name not in links
+    }
     varying = {name for name, s in settings.items() if isinstance(s, Free)} | set(factors)
     varying |= {name for name, (low, high) in backgrounds.items() if low < high}
     limits |= deviates

@@ -65,7 +65,8 @@ class Integrator:
         self.fitter, model = fitter, fitter.model
         self.free = np.array(model.free, dtype=np.int64)
         terms = fitter.tables.terms
-        backgrounds = [int(p) for p in terms[terms[:, KIND] == BACKGROUND, NORM]]
+        # Once each: focused backgrounds of several modules have one norm.
+        backgrounds = dict.fromkeys(terms[terms[:, KIND] == BACKGROUND, NORM].tolist())
         scattered = [p for p in backgrounds if scatters[model.names[p]] > 0]
         self.priors = {p: _prior(model, settings, p) for p in model.free}
         bounded = _bounded(self.priors, sources(terms)[:, NORM].tolist())

@@ -66,3 +66,12 @@ def test_frozen_parameters_are_not_free() -> None:
     values = model.values(theta)
     assert values["apec_3.Redshift"] == values["apec.Redshift"]
     assert values["background.B.x"] == len(model.names) - 1
+
+
+def test_a_factor_that_is_that_of_another_is_one_parameter() -> None:
+    backgrounds = dict.fromkeys(("background.A.x", "background.B.x"), (0.9, 1.1))
+    linked = {"background.B.x": "background.A.x"}
+    model = build_model(MODEL, {}, backgrounds, [], linked=linked)
+    assert model.position["background.B.x"] == model.position["background.A.x"]
+    assert "background.B.x" not in model.names
+    assert [model.names[p] for p in model.free][-1] == "background.A.x"

@@ -11,10 +11,12 @@ import pytest
 from icflow import config
 from icflow.config import AtomicData, Instrument, Module, Scenario, Systematics
 from icflow.engines.embedded.engine import EmbeddedEngine
+from icflow.engines.embedded.population import bins_of
 from icflow.errors import IcflowError
 from icflow.models.priors import SHAPES, LogUniform, Prior, Uniform
 from icflow.sections import Interval
 from icflow.seeds import of_spectrum
+from icflow.statistic import channels, statistic
 from icflow.typing import Floats
 
 
@@ -216,3 +218,58 @@ def test_the_factor_of_a_module_is_integrated_over_its_prior(
     # A factor that is as good as known costs nothing; a vague one does.
     assert logs[1] == pytest.approx(logs[0], abs=0.2)
     assert -4 < logs[2] - logs[0] < 1
+
+
+def seen_by_two(instrument: Instrument, atomdb: Path, *scatters: float) -> EmbeddedEngine:
+    """Return two modules alike whose focused backgrounds scatter."""
+    files = {name: getattr(instrument, name) for name in ("rmf", "arf", "background")}
+    modules = [
+        Module(name=name, exposure=1e5, systematics=Systematics(background={"focused": s}), **files)
+        for name, s in zip("AB", scatters, strict=True)
+    ]
+    return EmbeddedEngine(modules, AtomicData(folder=str(atomdb)))
+
+
+def test_the_sky_behind_two_modules_has_one_norm(instrument: Instrument, atomdb: Path) -> None:
+    """The evidence is a sum over a grid of the norms of source and sky."""
+    pair, scatter, most = seen_by_two(instrument, atomdb, 0.3, 0.3), 0.3, 1e-4
+    index, energies = {"powerlaw.PhoIndex": 2.0}, [3.0, 20.0]
+    dark = np.sum(list(pair.backgrounds.values()), axis=0)
+    source = pair.predict("powerlaw", {**index, "powerlaw.norm": most}) - dark
+    sky = np.sum([pair.backgrounds[f"{name}.focused"] for name in "AB"], axis=0)
+    counts = np.random.default_rng(1).poisson(dark + 0.5 * source + 0.5 * sky)[None]
+    norm = Uniform(uniform=[0.0, most])
+    scenario = Scenario(expression="powerlaw", parameters={**index, "powerlaw.norm": norm})
+    random = np.random.default_rng(2)
+    (found,) = pair.integrate(scenario, energies, counts, {}, [], [random])
+
+    sources, skies = np.linspace(0.0, 1.0, 201), np.linspace(-5.0, 5.0, 201)
+    prior = -(skies**2) / 2 - np.log(np.sum(np.exp(-(skies**2) / 2)))
+    selection = pair.selection(energies)
+    starts, _ = bins_of(selection)
+
+    def binned(spectrum: Floats) -> list[Floats]:
+        """Return the bins of each module."""
+        return np.split(np.add.reduceat(spectrum[selection.channels], starts), 2)
+
+    logs = []
+    for seen, *parts in zip(*map(binned, (1.0 * counts[0], dark, source, sky)), strict=True):
+        expected = (
+            parts[0] + sources[:, None, None] * parts[1] + scatter * skies[:, None] * parts[2]
+        )
+        data = channels(seen)
+        logs.append([[-statistic(data, row) / 2 for row in rows] for rows in expected])
+    together = np.logaddexp.reduce(np.sum(logs, axis=0) + prior, axis=1)
+    apart = np.sum(np.logaddexp.reduce(np.array(logs) + prior, axis=2), axis=0)
+    total, wrong = (np.logaddexp.reduce(each) - np.log(len(sources)) for each in (together, apart))
+    assert found.log == pytest.approx(total, abs=0.005)
+    assert abs(wrong - total) > 1.0
+
+
+def test_modules_whose_skies_scatter_differently_are_refused(
+    instrument: Instrument, atomdb: Path
+) -> None:
+    pair = seen_by_two(instrument, atomdb, 0.3, 0.2)
+    scenario = scenarios(5e-4, 3e-3)["steep"]
+    with pytest.raises(IcflowError, match=r"A.focused scatters by 0.3 and .*B.focused by 0.2"):
+        pair.integrator(scenario, [3.0, 80.0], [])
