@@ -46,6 +46,8 @@ DECAY = 1e-2  # of the weights
 FAR, MANY = 10.0, 2.0
 # Spectra that fit worse than all but this fraction of those that are drawn are unlike them.
 UNLIKE = 1e-3
+# Sigmas by which what is learnt must tell more than the fits alone.
+CERTAIN = 3.0
 # How far known parameters may lie outside of those drawn, as a fraction of their range.
 MARGIN = 0.02
 NEWTON_STEPS, MOST_HALVINGS = 50, 20
@@ -282,10 +284,11 @@ def train(
 ) -> TrainedRatio:
     """Train a network on spectra that are drawn for it.
 
-    The weights kept are those of the epoch that told fresh spectra apart best, or none, where
-    nothing is to be learnt beyond the fits. Every piece of them, and every order in which they are
-    seen, has random numbers of its own, so a training that was interrupted goes on from its
-    checkpoint with the same result.
+    The weights kept are those of the epoch that told fresh spectra apart best. Spectra by which no
+    epoch was chosen calibrate them; where these do not show, beyond chance, that they tell more
+    than the fits, none are kept. Every piece of spectra, and every order in which they are seen,
+    has random numbers of its own, so a training that was interrupted goes on from its checkpoint
+    with the same result.
 
     Parameters
     ----------
@@ -323,7 +326,8 @@ class _Trainer:
         self.result, self.step, self.summed = TrainedRatio(network), 0, 0.0
         self.validation = self._seen("validation", VALIDATED)
         # What told fresh spectra apart best so far, and its loss: the fits alone, at first.
-        self.best, self.lowest = self._state(), self._loss()[0]
+        self.fits_alone = self.best = self._state()
+        self.lowest = self._loss()[0]
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=settings.learning_rate, weight_decay=DECAY, fused=True
         )
@@ -358,8 +362,26 @@ class _Trainer:
                 self._record()
                 report(self._line())
             saved.tick()
-        self.result.network.load_state_dict(self.best)
-        self.result.network.calibrate(self._drawn("calibration", CALIBRATED))
+        self._conclude(self._drawn("calibration", CALIBRATED), report)
+
+    def _conclude(self, spectra: DrawnSpectra, report: Callable[[str], None]) -> None:
+        """Keep what was learnt, if that tells more than the fits, and calibrate it."""
+        network, losses = self.result.network, []
+        for state in (self.fits_alone, self.best):
+            network.load_state_dict(state)
+            network.calibrate(spectra)
+            odds = network.log_odds(spectra.inputs)
+            losses.append(np.logaddexp(0.0, odds) - spectra.is_ic * odds)
+        gain = losses[0] - losses[1]
+        chance = float(gain.std(ddof=1)) / math.sqrt(len(gain))
+        if gain.mean() > CERTAIN * chance:
+            return
+        report(
+            f"what was learnt lowers the cross entropy of {len(gain)} spectra by "
+            f"{gain.mean():.4f} ± {chance:.4f}: the ratio is that of the fits, calibrated"
+        )
+        network.load_state_dict(self.fits_alone)
+        network.calibrate(spectra)
 
     def _state(self) -> dict[str, Tensor]:
         """Return a copy of what the network has learnt."""

@@ -72,7 +72,10 @@ def true_ratio(counts: np.ndarray) -> np.ndarray:
 @pytest.fixture(scope="module")
 def network() -> RatioNetwork:
     torch.set_num_threads(1)
-    return train(settings(), draw).network
+    said: list[str] = []
+    made = train(settings(), draw, report=said.append).network
+    assert not any("the ratio is that of the fits" in line for line in said)
+    return made
 
 
 def test_the_network_learns_the_likelihood_ratio(network: RatioNetwork) -> None:
@@ -102,7 +105,10 @@ def test_nothing_is_unlearnt_where_fits_know_all(monkeypatch: pytest.MonkeyPatch
         counts, values, is_ic = drawn(number, random)
         return DrawnSpectra(inputs(counts, values)._replace(rough=true_ratio(counts)), is_ic)
 
-    network = train(settings(spectra=2000, batch=50), known).network
+    said: list[str] = []
+    network = train(settings(spectra=2000, batch=50), known, report=said.append).network
+    assert "the ratio is that of the fits" in said[-1]
+    assert not network.output[1].weight.any()
     counts, values, _ = drawn(5000, np.random.default_rng(5))
     exact = true_ratio(counts)
     odds = network.log_odds(inputs(counts, values)._replace(rough=exact))
