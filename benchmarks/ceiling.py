@@ -215,9 +215,8 @@ class Class:
                 thetas[:, position] = self.priors[position].quantile(points[:, column])
             normal = random.standard_normal((len(points), DRAWS, len(best)))
             stretch = np.sqrt(random.chisquare(FREEDOM, (len(points), DRAWS, 1)) / FREEDOM)
-            return np.asarray(
-                log_likelihoods(seen, data, self.norms, thetas, best, normal / stretch)
-            )
+            highest, draws = ends[0].value, normal / stretch
+            return np.asarray(log_likelihoods(seen, data, self.norms, thetas, best, highest, draws))
 
         start = joined(*(self._kernels(end, ends[0]) for end in ends))
         return integrate(function, start, random, self.images)

@@ -24,6 +24,10 @@ Integers = NDArray[np.int64]
 STEPS, HALVINGS, ENOUGH = 60, 10, 1e-3
 FREEDOM = 20.0  # degrees of freedom of what is sampled at given shapes
 NOWHERE = -1e9  # ln of the likelihood where no draw lies in the priors
+# Shapes whose likeliest place is less likely than that of others by so much, in ln, count for
+# nothing, and need no average: what is wrong with the instrument ends far from all sense there,
+# where curvatures are not those of a maximum.
+HOPELESS = 100.0
 
 
 class Seen(NamedTuple):
@@ -137,12 +141,20 @@ def climb(
 
 @jit
 def log_likelihoods(
-    seen: Seen, data: Data, norms: Norms, thetas: Floats, start: Floats, deviates: Floats
+    seen: Seen,
+    data: Data,
+    norms: Norms,
+    thetas: Floats,
+    start: Floats,
+    best: float,
+    deviates: Floats,
 ) -> Floats:
     """Return ln of the likelihood averaged over all but shapes, at many shapes.
 
     Parameters
     ----------
+    best : float
+        The highest of `log_density`.
     deviates : ndarray, shape (n_points, n_draws, len(start))
         Of a t distribution.
     """
@@ -160,7 +172,9 @@ def log_likelihoods(
     constant -= 0.5 * n * math.log(FREEDOM * math.pi)
     for t in range(len(thetas)):
         x[:] = start
-        climb(seen, data, norms, thetas[t], x, info, push)
+        found[t] = climb(seen, data, norms, thetas[t], x, info, push)
+        if found[t] < best - HOPELESS:
+            continue
         # As wide as the priors at most; at a limit the likelihood falls as an exponential.
         precision = info.copy()
         for i in range(m):
