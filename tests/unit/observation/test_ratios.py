@@ -130,8 +130,8 @@ def test_ratios_tell_spectra_like_the_observed_one_apart(trained: Path) -> None:
 def test_joint_observations_are_read_with_what_may_be_wrong_with_them(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, number in (("PREPARED", 100), ("VALIDATED", 100), ("CALIBRATED", 100)):
-        monkeypatch.setattr(networks, name, number)
+    for name in ("PREPARED", "VALIDATED", "CALIBRATED", "PIECE"):
+        monkeypatch.setattr(networks, name, 100)
     given = loaded().observations["example"].model_dump(exclude_none=True)
     files = {key: given.pop(key) for key in ("spectrum", "rmf", "arf", "background")}
     spectrum = read_spectrum(files["spectrum"])

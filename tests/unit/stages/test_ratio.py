@@ -71,8 +71,8 @@ def test_a_short_training_tells_most_spectra_apart(run_config: Config, results: 
 def test_both_modules_are_read_with_what_may_be_wrong_with_them(
     run_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, number in (("PREPARED", 100), ("VALIDATED", 100), ("CALIBRATED", 100)):
-        monkeypatch.setattr(networks, name, number)
+    for name in ("PREPARED", "VALIDATED", "CALIBRATED", "PIECE"):
+        monkeypatch.setattr(networks, name, 100)
     tree = run_config.model_dump(mode="json", exclude_none=True)
     wrong = {
         "background": {"lines": 0.1, "focused": 0.3},
