@@ -117,8 +117,7 @@ def explain(error: ValidationError) -> str:
     for item in error.errors(include_url=False):
         key = ".".join(str(part) for part in item["loc"] if not str(part).startswith("<"))
         if item["type"] == "unknown_keys":
-            context = item["ctx"]
-            messages += [_unknown(key, name, context["allowed"]) for name in context["unknown"]]
+            messages += _unknown(key, **item["ctx"])
         elif item["type"] == "missing":
             messages.append(f"{key}: this key is missing")
         else:
@@ -135,6 +134,10 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _unknown(section: str, name: str, allowed: list[str]) -> str:
-    key = f"{section}.{name}" if section else name
-    return f"{key}: unknown key{did_you_mean(name, allowed, ', ')} (allowed: {', '.join(allowed)})"
+def _unknown(section: str, unknown: list[str], allowed: list[str]) -> Iterator[str]:
+    """Yield what is said of each unknown key of a section, the allowed ones once."""
+    said = f" (allowed: {', '.join(allowed)})"
+    for name in unknown:
+        key = f"{section}.{name}" if section else name
+        yield f"{key}: unknown key{did_you_mean(name, allowed, ', ')}{said}"
+        said = ""

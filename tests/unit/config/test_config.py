@@ -232,6 +232,18 @@ def test_a_bad_value_is_refused_with_its_key_and_what_is_allowed(
         assert word in message
 
 
+def test_what_is_allowed_is_said_once_of_a_section_with_several_unknown_keys(
+    default: dict[str, Any],
+) -> None:
+    tree = changed(changed(default, ("fits", "extra"), 1), ("fits", "group_mim"), 2)
+    with pytest.raises(IcflowError) as caught:
+        config.validate(changed(tree, ("figures", "colour"), 3), "config.yaml")
+    message = str(caught.value)
+    assert "fits.group_mim: unknown key, did you mean group_min?; " in message
+    assert message.count("allowed: energies, group_min") == 1
+    assert message.count("allowed: ") == 2  # of the figures too
+
+
 @pytest.mark.parametrize(
     "path",
     [("engine",), ("instrument", "rmf"), ("fits", "starts"), ("detection", "test")],
