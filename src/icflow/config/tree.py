@@ -148,7 +148,8 @@ def shard_numbers(spectra: int, shard_size: int) -> range:
 def overlay(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Return `base` with the values of `above` laid over it, subtree by subtree.
 
-    What lies over a list of modules holds for each of them, unless it is a module of its own.
+    What lies over a list of modules holds for each of them, unless it is a module of its own. The
+    systematics of a single module hold for each of a list over it that has none of its own.
     """
     merged = dict(base)
     for key, value in above.items():
@@ -157,9 +158,20 @@ def overlay(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
             merged[key] = overlay(below, value)
         elif isinstance(below, list) and _of_each(value, below):
             merged[key] = [overlay(entry, value) for entry in below]
+        elif isinstance(value, list) and isinstance(below, Mapping) and _KEPT in below:
+            merged[key] = [_with_systematics(entry, below[_KEPT]) for entry in value]
         else:
             merged[key] = value
     return merged
+
+
+# A module of a list says the other keys itself, or leaves them out for none.
+_KEPT = "systematics"
+
+
+def _with_systematics(module: Any, systematics: Any) -> Any:
+    """Return a module of a list, with systematics if it has none of its own."""
+    return {_KEPT: systematics, **module} if isinstance(module, Mapping) else module
 
 
 def _of_each(value: Any, below: list[Any]) -> bool:

@@ -83,6 +83,28 @@ def test_what_is_not_an_instrument_of_its_own_holds_for_every_module(tree: dict[
     assert config.overlay(tree, above)["detection"]["test"] == {"name": "test_2T"}
 
 
+@pytest.mark.parametrize("order", [("systematics", "two-modules"), ("two-modules", "systematics")])
+def test_systematics_and_a_list_of_modules_may_come_in_either_order(order: tuple[str, str]) -> None:
+    laid = config.load(ROOT / "config.yaml", *(ROOT / f"config/{name}.yaml" for name in order))
+    given = read_tree(ROOT / "config/systematics.yaml")["instrument"]["systematics"]
+    assert [module.name for module in laid.modules] == ["FPMA", "FPMB"]
+    for module in laid.modules:
+        assert module.systematics.background == given["background"]
+        assert module.systematics.area == given["area"]
+
+
+def test_a_module_of_a_list_says_itself_what_else_the_single_one_said(tree: dict[str, Any]) -> None:
+    single = {"instrument": {"rmf": "a", "arf": "b", "systematics": {"background": 0.1}}}
+    above = [{"name": "A", "rmf": "c"}, {"name": "B", "rmf": "d", "systematics": {}}]
+    assert config.overlay(single, {"instrument": above})["instrument"] == [
+        {"name": "A", "rmf": "c", "systematics": {"background": 0.1}},
+        {"name": "B", "rmf": "d", "systematics": {}},
+    ]
+    # What is no module is refused when it is validated.
+    with pytest.raises(IcflowError, match=r"instrument\.0: is 'A'"):
+        config.validate(config.overlay({**tree, **single}, {"instrument": ["A"]}), "here")
+
+
 def test_files_of_every_module_are_inputs(tree: dict[str, Any]) -> None:
     tree["instrument"][1] |= {"rmf": "b.rmf", "arf": "b.arf"}
     del tree["instrument"][0]["background"], tree["instrument"][1]["background"]
