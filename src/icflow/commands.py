@@ -239,10 +239,23 @@ class OfOptions(Command):
 class OfConfig(Command):
     """A command that takes the whole configuration, and the names of the files that hold it."""
 
+    allow_extra_args = True  # `parse_args` refuses them itself
+
     def __init__(self, *words: str) -> None:
         files = "--config FILE...  configuration, later files over earlier ones [config.yaml]"
         super().__init__(*words, files)
         self.chosen = _sections(words[3:])
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the words after the name of the command; say what those left over may be."""
+        left = super().parse_args(ctx, args)
+        if left:
+            words = " ".join(left)
+            ctx.fail(
+                f"there is no place for {words}; if the configuration is meant, write --config "
+                f"{words}"
+            )
+        return left
 
     def call(self, values: dict[str, Any]) -> list[Any]:
         """Return the configuration."""

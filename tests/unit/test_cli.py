@@ -44,6 +44,10 @@ def test_every_stage_is_a_command() -> None:
         (["fit", "a.pha", "--expression", "apec", "--limits", "kT=2:1"], "is not LOW:HIGH"),
         (["train", "--output", "x", "--settings", "{}", "--fold", "1"], "--settings says what"),
         (["validate", "--config"], "'--config' requires an argument"),
+        (["validate", "a.yaml", "b.yaml"], "write --config a.yaml b.yaml (see icflow validate"),
+        (["scan-page", "prior", "a.yaml"], "there is no place for a.yaml; if the configuration"),
+        (["observe", "coma", "a.yaml"], "there is no place for a.yaml; if the configuration"),
+        (["schema", "a.yaml"], "Got unexpected extra argument (a.yaml) (see icflow schema"),
     ],
 )
 def test_bad_usage_exits_with_2_and_one_sentence(
