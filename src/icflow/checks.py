@@ -39,6 +39,7 @@ from icflow.detection.base import (
     sizes_of,
     with_ic,
 )
+from icflow.detection.columns import check_columns
 from icflow.detection.fits import FEWEST
 from icflow.engines.base import BACKGROUND
 from icflow.engines.embedded import terms
@@ -263,7 +264,7 @@ def _check_detection(config: Config) -> None:
             "one of the other"
         )
     _check_reads(config, config.detection.detectors, "detection.detectors")
-    detectors.check_columns(config.detection.detectors)
+    check_columns(config.detection.detectors)
     for name, scan in config.scans.items():
         for point in scan.points:
             path, detection = f"scans.{name}.points.{point.name}", config.at_point(name, point.name)

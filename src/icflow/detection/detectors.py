@@ -8,7 +8,7 @@ function from (`Detector`, `Material`) to `Verdict`, and its line in `METHODS`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from icflow.config import Config, Dataset, Detection, Detector, shard_numbers
@@ -54,8 +54,6 @@ METHODS: dict[str, Method] = {
     "bayes_factor": bayes_factor.METHOD,
     "ratio_estimator": ratio_estimator.METHOD,
 }
-# What else the table of scores holds of a spectrum: columns, and how others begin.
-IDENTITY, TRUTH = ("dataset", "index", "is_ic"), "truth."
 # Where the results of each kind lie.
 PLACES = {FITS: Layout.fits, INTEGRALS: Layout.integrals, RATIOS: Layout.estimates}
 
@@ -110,30 +108,6 @@ def files_needed(
 def networks(detection: Detection) -> set[str]:
     """Return the networks of which detectors read scores."""
     return {d.network for d in detection.detectors.values() if d.network is not None}
-
-
-def columns_of(name: str) -> tuple[str, str, str]:
-    """Return the columns of a detector in the table of scores: score, decision, probability."""
-    return name, f"{name}_decision", f"{name}_probability"
-
-
-def check_columns(names: Iterable[str]) -> None:
-    """Check that each detector has columns of its own in the table of scores.
-
-    Raises
-    ------
-    IcflowError
-        Naming a detector that has not.
-    """
-    taken = set(IDENTITY)
-    for name in names:
-        columns = set(columns_of(name))
-        if taken & columns or name.startswith(TRUTH):
-            raise IcflowError(
-                f"detection.detectors.{name}: the table of scores has a column of that name "
-                "already; rename the detector"
-            )
-        taken |= columns
 
 
 def method_of(name: str, detector: Detector, section: str = "detection.detectors") -> Method:

@@ -26,15 +26,8 @@ from icflow.detection.base import (
 )
 from icflow.detection.base import with_ic as classes_of
 from icflow.detection.calibration import Calibration, probability_of
-from icflow.detection.detectors import (
-    IDENTITY,
-    METHODS,
-    TRUTH,
-    check_columns,
-    columns_of,
-    in_order,
-    judge,
-)
+from icflow.detection.columns import IDENTITY, TRUTH, check_columns, columns_of
+from icflow.detection.detectors import METHODS, in_order, judge
 from icflow.detection.metrics import Estimate
 from icflow.detection.published import PUBLISHED
 from icflow.detection.quality import Resampling
@@ -159,9 +152,10 @@ class Evaluation:
         for name, values in truth.items():
             table[f"{TRUTH}{name}"] = values
         for name, verdict in self.verdicts.items():
-            said = verdict.score, verdict.decision, self.probabilities[name]
-            for column, numbers in zip(columns_of(name), said, strict=True):
-                table[column] = numbers
+            column = columns_of(name)
+            table[column.score] = verdict.score
+            table[column.decision] = verdict.decision
+            table[column.probability] = self.probabilities[name]
         table.meta["thresholds"] = {name: v.threshold for name, v in self.verdicts.items()}
         return table
 

@@ -12,7 +12,8 @@ from astropy.table import Column, Table
 
 from icflow import layout
 from icflow.detection.base import HELD_OUT, KINDS, REFERENCE, TEST, VALIDATION, Kind, Sample
-from icflow.detection.detectors import IDENTITY, TRUTH, in_order
+from icflow.detection.columns import IDENTITY, TRUTH
+from icflow.detection.detectors import in_order
 from icflow.detection.scan import Point, ScoredSpectra
 from icflow.errors import IcflowError
 from icflow.settings import ScanSettings

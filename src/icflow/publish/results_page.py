@@ -18,6 +18,7 @@ import pandas as pd
 
 from icflow.config import Config
 from icflow.detection import differences, quality, table1
+from icflow.detection.columns import TRUTH, columns_of
 from icflow.detection.differences import BETTER, EVEN, WORSE, between, verdict
 from icflow.detection.metrics import binomial
 from icflow.errors import IcflowError
@@ -231,13 +232,14 @@ def fluxes(config: Config, metrics: Mapping[str, Any], scores: Path) -> str:
     entries = metrics["detectors"]
     classes = [[name for name in entries if entries[name]["sees"] == key] for key in CLASSES]
     names = [best(metrics, members, "auc") for members in classes if members]
-    table = read_table(scores, ["is_ic", *(f"{name}_decision" for name in names)])
+    columns = [columns_of(name).decision for name in names]
+    table = read_table(scores, ["is_ic", *columns])
     is_ic = np.asarray(table["is_ic"], dtype=bool)
-    if "truth.ic_flux" not in table.colnames:
-        raise IcflowError(f"{scores}: has no true fluxes; run the evaluation again with --fluxes")
-    flux = 1e12 * floats(table, "truth.ic_flux")[is_ic]
+    if f"{TRUTH}ic_flux" not in table.colnames:
+        raise IcflowError(f"{scores}: has no true fluxes; evaluate again")
+    flux = 1e12 * floats(table, f"{TRUTH}ic_flux")[is_ic]
     edges = every_dependence.equal_numbers(flux, config.figures.bins)
-    decisions = [np.asarray(table[f"{name}_decision"], dtype=bool)[is_ic] for name in names]
+    decisions = [np.asarray(table[column], dtype=bool)[is_ic] for column in columns]
     rows = []
     for low, high in pairwise(edges):
         here = (flux >= low) & ((flux < high) | (high == edges[-1]))

@@ -15,6 +15,7 @@ import numpy as np
 
 from icflow.config import Autoencoder, Config, Dataset, Detection, Figures, Module
 from icflow.detection import published
+from icflow.detection.columns import columns_of
 from icflow.detection.metrics import Estimate
 from icflow.files import read_json
 from icflow.layout import Layout
@@ -67,15 +68,15 @@ class FigureData:
         """In how many bins a quantity is shown."""
         return self.settings.figures.bins
 
-    def scores(self, names: Iterable[str], *suffixes: str) -> tuple[Table, Booleans]:
+    def scores(self, names: Iterable[str], *said: str) -> tuple[Table, Booleans]:
         """Read the scores of the test spectra, which come first among the inputs.
 
         Parameters
         ----------
         names : iterable of str
             Detectors that must be in the table.
-        suffixes : str
-            Ends of the columns that each of them must have: ``""``, ``"_decision"``.
+        said : str
+            What it must hold of each of them: fields of `icflow.detection.columns.Columns`.
 
         Returns
         -------
@@ -83,7 +84,7 @@ class FigureData:
         (n,) bool
             Whether a spectrum has IC.
         """
-        columns = [f"{name}{suffix}" for name in names for suffix in suffixes]
+        columns = [getattr(columns_of(name), field) for name in names for field in said]
         table = read_table(self.paths[0], ["is_ic", *columns])
         return table, np.asarray(table["is_ic"], dtype=bool)
 

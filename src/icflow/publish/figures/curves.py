@@ -12,6 +12,7 @@ import numpy as np
 from icflow.config import Config
 from icflow.detection import metrics
 from icflow.detection.base import SEES
+from icflow.detection.columns import columns_of
 from icflow.detection.quality import Resampling
 from icflow.detection.roc import Curve
 from icflow.publish.figures import judged, reconstruction_errors, style
@@ -36,7 +37,7 @@ class _Bands:
 
     def __init__(self, data: FigureData) -> None:
         self.detection = data.detection
-        self.table, self.is_ic = data.scores(self.detection.detectors, "")
+        self.table, self.is_ic = data.scores(self.detection.detectors, "score")
         # The ceiling is drawn in every panel, to compare with.
         self.ceiling = self.detection.ceiling
         groups = {
@@ -135,7 +136,7 @@ def draw_autoencoders(data: FigureData) -> style.Figure:
         panel.fill_between(grid, low, high, color=color, alpha=0.25, lw=0)
         title = data.detection.detectors[name].title
         panel.plot(grid, value, color=color, lw=1.4, ls=dashes, label=title)
-        decision = np.asarray(bands.table[f"{name}_decision"], dtype=bool)
+        decision = np.asarray(bands.table[columns_of(name).decision], dtype=bool)
         chosen = metrics.confusion(decision, bands.is_ic)
         look: style.Look = {"marker": style.cycle(style.MARKERS, position), "color": color}
         label = f"{title}, threshold chosen"

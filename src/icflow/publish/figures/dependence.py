@@ -9,7 +9,8 @@ import numpy as np
 
 from icflow.config import Config, Detection
 from icflow.detection import metrics
-from icflow.detection.detectors import TRUTH, in_order
+from icflow.detection.columns import TRUTH, columns_of
+from icflow.detection.detectors import in_order
 from icflow.detection.quality import TITLES
 from icflow.detection.table1 import QUANTITIES
 from icflow.errors import IcflowError
@@ -46,7 +47,7 @@ def _inputs(config: Config, results: Layout) -> list[Path]:
 def draw(data: FigureData) -> style.Figure:
     """Draw a panel for each metric (rows) and true parameter (columns)."""
     names = shown(data.detection)
-    table, is_ic = data.scores(names, "", "_decision")
+    table, is_ic = data.scores(names, "score", "decision")
     parameters = observables(table)
     if not parameters:
         raise IcflowError(
@@ -61,7 +62,7 @@ def draw(data: FigureData) -> style.Figure:
         edges = bin_edges(values[is_ic], data.bins)
         centres = 0.5 * (edges[:-1] + edges[1:])
         for position, name in enumerate(names):
-            decision = np.asarray(table[f"{name}_decision"], dtype=bool)
+            decision = np.asarray(table[columns_of(name).decision], dtype=bool)
             binned = in_bins(values, edges, decision, is_ic, f"{name}:{quantity}")
             # Moved by a part of a bin, so that error bars stay apart.
             x = centres + (position - 0.5 * (len(names) - 1)) * 0.09 * np.diff(edges)

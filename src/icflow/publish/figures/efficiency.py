@@ -9,6 +9,7 @@ import numpy as np
 
 from icflow.config import Config, Detection
 from icflow.detection.base import SEES
+from icflow.detection.columns import TRUTH
 from icflow.detection.roc import auc
 from icflow.errors import IcflowError
 from icflow.publish.figures import judged, style
@@ -98,9 +99,9 @@ def called(score: Floats, is_ic: Booleans, false_alarm: float) -> Floats:
 def draw(data: FigureData) -> style.Figure:
     """Draw the plane for the best detector of each class, at one false-alarm rate."""
     detection = data.detection
-    table, is_ic = data.scores(detection.detectors, "")
+    table, is_ic = data.scores(detection.detectors, "score")
     norm = observables(table).get("norm")
-    if norm is None or "truth.ic_norm" not in table.colnames:
+    if norm is None or f"{TRUTH}ic_norm" not in table.colnames:
         raise IcflowError(
             f"{data.paths[0]}: has no true norms of plasma and IC to bin by; take the figure "
             "efficiency out of the targets for scenarios without"
@@ -112,7 +113,7 @@ def draw(data: FigureData) -> style.Figure:
         )
     scores = {name: floats(table, name) for name in detection.detectors}
     shown = best_of_each_class(detection, scores, is_ic)
-    norms = [norm[is_ic], floats(table, "truth.ic_norm")[is_ic]]
+    norms = [norm[is_ic], floats(table, f"{TRUTH}ic_norm")[is_ic]]
     ranges = [_range(values) for values in norms]
     x, y = ((v - low) / (high - low) for v, (low, high) in zip(norms, ranges, strict=True))
     figure, axes = style.grid(1, len(shown), style.DOUBLE_COLUMN, 2.9, sharex=True, sharey=True)

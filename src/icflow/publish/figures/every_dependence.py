@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from icflow.detection.detectors import TRUTH, in_order
+from icflow.detection.columns import TRUTH, columns_of
+from icflow.detection.detectors import in_order
 from icflow.detection.metrics import Estimate
 from icflow.detection.quality import TITLES
 from icflow.errors import IcflowError
@@ -100,7 +101,7 @@ def _draw(axes_of: Callable[[Table, Booleans, int], list[Axis]], data: FigureDat
     """Draw a row of panels for each detector and a column for each quantity."""
     detectors = data.detection.detectors
     names = in_order(detectors)
-    table, is_ic = data.scores(names, "_decision")
+    table, is_ic = data.scores(names, "decision")
     columns = axes_of(table, is_ic, data.bins)
     if not columns:
         raise IcflowError(
@@ -112,7 +113,7 @@ def _draw(axes_of: Callable[[Table, Booleans, int], list[Axis]], data: FigureDat
         len(names), len(columns), style.DOUBLE_COLUMN, height, sharex="col", sharey="row"
     )
     for panels, name in zip(axes, names, strict=True):
-        decision = np.asarray(table[f"{name}_decision"], dtype=bool)
+        decision = np.asarray(table[columns_of(name).decision], dtype=bool)
         for panel, axis in zip(panels, columns, strict=True):
             binned = in_bins(axis.values, axis.edges, decision, is_ic, f"{name}:{axis.label}")
             _panel(panel, axis, binned)

@@ -12,6 +12,7 @@ import numpy as np
 from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.detection.base import with_ic
+from icflow.detection.columns import TRUTH
 from icflow.layout import Layout
 from icflow.networks.labels import LabelSource
 from icflow.publish.figures import style
@@ -159,8 +160,8 @@ def _truth(
         return floats(scored, f"label_{name}")
     if fit is not None:
         values = floats(fit, source.parameter)
-    elif f"truth.{source.parameter}" in judged.colnames:
-        values = floats(judged, f"truth.{source.parameter}")
+    elif f"{TRUTH}{source.parameter}" in judged.colnames:
+        values = floats(judged, f"{TRUTH}{source.parameter}")
     else:
         values = np.full(len(judged), np.nan)
     with np.errstate(invalid="ignore"):

@@ -30,7 +30,7 @@ def shown(detection: Detection) -> list[str]:
 def draw_distributions(data: FigureData) -> style.Figure:
     """Draw how R_a of the first detector is distributed, above in full and below its tail."""
     name = shown(data.detection)[0]
-    table, is_ic = data.scores([name], "")
+    table, is_ic = data.scores([name], "score")
     score = floats(table, name)
     edges, logarithmic = bin_edges(score)
     figure, axes = style.grid(2, 1, style.DOUBLE_COLUMN, 4.2, sharex=True)
@@ -56,7 +56,7 @@ def draw_distributions(data: FigureData) -> style.Figure:
 def draw_numbers(data: FigureData) -> style.Figure:
     """Draw numbers of spectra and the threshold, one panel per detector, one below the other."""
     names = shown(data.detection)
-    table, is_ic = data.scores(names, "")
+    table, is_ic = data.scores(names, "score")
     scores = {name: floats(table, name) for name in names}
     # Where a threshold lies beyond all spectra, the axis reaches to it.
     thresholds = [float(table.meta["thresholds"][name]) for name in names]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from icflow.config import Config
+from icflow.detection.columns import columns_of
 from icflow.detection.detectors import in_order
 from icflow.detection.metrics import binomial
 from icflow.detection.quality import BINS
@@ -23,11 +24,11 @@ def draw(data: FigureData) -> style.Figure:
     """Draw one panel per detector: fraction of IC against probability, and how many spectra."""
     detectors = data.detection.detectors
     names = in_order(detectors)
-    table, is_ic = data.scores(names, "_probability")
+    table, is_ic = data.scores(names, "probability")
     measured = base.read_metrics(data.paths[1])["detectors"]
     figure, axes = style.panels(len(names), PER_ROW, (1.75, 0.35), sharex=True, sharey=True)
     for panel, name in zip(axes.flat, names, strict=False):
-        _panel(panel, floats(table, f"{name}_probability"), is_ic)
+        _panel(panel, floats(table, columns_of(name).probability), is_ic)
         panel.set_title(detectors[name].title, pad=3)
         style.note(panel, _note(measured[name]))
     for panel in axes[:, 0]:
