@@ -81,7 +81,7 @@ def check(
     IcflowError
         Naming the key, and the file.
     """
-    Layout().check()
+    Layout().check_version()
     _check_engine(config)
     _check_models(config)
     _check_labels(config)
@@ -426,7 +426,7 @@ def _check_observe(config: Config) -> None:
     for role in (observe.with_ic, observe.both):
         _check_component(f"fits.models.{role}", config.fits.models[role], observe.ic)
     networks = {name: settings_of.score_observed(config, name) for name in observe.networks()}
-    observed.check(observe, networks)
+    observed.check_detectors(observe, networks)
 
 
 def check_observation(config: Config, name: str) -> dict[str, str]:
@@ -455,7 +455,7 @@ def _check_source(config: Config, name: str) -> dict[str, str]:
         complete(parse(model.expression), source.parameters, f"observations.{name}")
         for parameter, prior in observation.priors.get(role, {}).items():
             _check_prior(f"observations.{name}.priors.{role}", parameter, prior, source, role)
-    scores.check(settings)
+    scores.check_detectors(settings)
     return inputs.observation_digests(config, name)
 
 

@@ -190,7 +190,7 @@ class Command(click.Command):
         self._check_outputs(values)
         function, *arguments = self.call(values)
         if "results" in values:
-            Layout(values["results"]).check()
+            Layout(values["results"]).check_version()
         result = _named(function)(*arguments, **values)
         for line in [result] if isinstance(result, str) else result or []:
             click.echo(line, nl=not str(line).endswith("\n"))

@@ -201,7 +201,7 @@ class Layout:
 
     # --- what another version left ---------------------------------------------------------
 
-    def check(self) -> None:
+    def check_version(self) -> None:
         """Check that the folder holds no results of a version that named them otherwise.
 
         Raises

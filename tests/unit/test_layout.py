@@ -51,20 +51,20 @@ def test_what_lies_within_an_observation_and_a_scan() -> None:
 
 def test_results_of_an_earlier_version_are_refused_and_left_alone(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    layout.check()
+    layout.check_version()
     (tmp_path / "simulate").mkdir()
-    layout.check()
+    layout.check_version()
     for name in ("spectra", "fits"):
         (tmp_path / name).mkdir()
     with pytest.raises(IcflowError, match=r"holds spectra and fits, .*move that folder away"):
-        layout.check()
+        layout.check_version()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fits", "simulate", "spectra"]
 
 
 @pytest.mark.parametrize("name", ["observations", "scans", "figures/data"])
 def test_any_folder_of_an_earlier_version_is_enough(tmp_path: Path, name: str) -> None:
     (tmp_path / "figures").mkdir()
-    Layout(tmp_path).check()
+    Layout(tmp_path).check_version()
     (tmp_path / name).mkdir()
     with pytest.raises(IcflowError, match=rf"holds {name}, folders of results made by an earlier"):
-        Layout(tmp_path).check()
+        Layout(tmp_path).check_version()

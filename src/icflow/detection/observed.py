@@ -32,7 +32,7 @@ def learn(needed: Mapping[str, Detector]) -> bool:
     return any(detectors.METHODS[detector.method].learns for detector in needed.values())
 
 
-def check(observe: Observe, networks: Mapping[str, ScoreSettings]) -> None:
+def check_detectors(observe: Observe, networks: Mapping[str, ScoreSettings]) -> None:
     """Check that every detector can score observations, whichever these are.
 
     Parameters

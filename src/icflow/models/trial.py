@@ -25,7 +25,7 @@ WORKS = "works"
 
 
 @cache
-def check(name: str, version: str) -> None:
+def check_works(name: str, version: str) -> None:
     """Check that a model neither ends the process nor keeps it for ever.
 
     Parameters

@@ -148,7 +148,7 @@ def train(
         If a batch is larger than the sample, there are fewer latents than labels,
         the loss is not finite in the first epoch, or the GPU's memory is too small.
     """
-    _check(settings, sample)
+    _check_sizes(settings, sample)
     device = choose_device(settings.training.device)
     try:
         trainer = _Trainer(settings, sample, selection, counts_per_rate, device)
@@ -163,7 +163,7 @@ def train(
     return trainer.result
 
 
-def _check(settings: TrainSettings, sample: Examples) -> None:
+def _check_sizes(settings: TrainSettings, sample: Examples) -> None:
     batch, latents = settings.training.batch, settings.architecture.latents
     if batch > len(sample.rates):
         raise IcflowError(

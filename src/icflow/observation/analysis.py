@@ -135,7 +135,7 @@ class Analysis:
     """
 
     def __init__(self, settings: ObserveSettings, trained: TrainedFolders) -> None:
-        observed_scores.check(settings)
+        observed_scores.check_detectors(settings)
         self.networks = trained.networks
         self.settings = settings
         self.observe, self.observation = settings.observe, settings.observation
@@ -165,7 +165,7 @@ class Analysis:
             "fits": self._fit,
             "errors": self._find_intervals,
             "limits": self._find_limits,
-            "checks": self._check,
+            "checks": self._check_given,
             **{f"simulations of {name}": partial(self._simulate, name) for name in self.models},
             "scores": self._score,
         }
@@ -193,7 +193,7 @@ class Analysis:
 
     def _fit(self) -> None:
         for ratio in self.ratios.values():
-            ratio.check(self.engine.counts[None])
+            ratio.check_spectrum(self.engine.counts[None])
         if self.observe.systematics is not None:
             self.engine = self.engine.settling(self.models[self.observe.both])
         self.fits = observed_fits.best_fits(self.engine, self.models)
@@ -230,7 +230,7 @@ class Analysis:
         counts = replicas(engine, model, fit, number, self._draws(name, "/replicas"))
         return IfRight(fit, limits, goodness(fit, engine.fit(model, counts)))
 
-    def _check(self) -> None:
+    def _check_given(self) -> None:
         """Ask each spectrum by itself about what is given, with the better of the two models."""
         names = (self.observe.thermal, self.observe.with_ic)
         better = min(names, key=lambda name: self.fits[name].cstat)

@@ -41,12 +41,12 @@ def run(settings: ObserveRatioSettings, output: Path, threads: int = 1) -> None:
     """
     from icflow.networks.ratio_weights import train_for
 
-    check(settings.ratio, settings.observation, f"ratios.{settings.ratio.name}")
+    check_ratio(settings.ratio, settings.observation, f"ratios.{settings.ratio.name}")
     _, engine = observed_fits.open_source(settings, settings.systematics)
     train_for(_hypotheses(settings.ratio, settings, engine), output, threads)
 
 
-def check(settings: RatioSettings, observation: Observation, key: str) -> None:
+def check_ratio(settings: RatioSettings, observation: Observation, key: str) -> None:
     """Check that a ratio can be estimated for an observation.
 
     Raises
@@ -95,7 +95,7 @@ class Estimator:
         own = self._hypotheses.settings
         self._network = ratio_weights.load(folder / WEIGHTS, own)
 
-    def check(self, counts: Counts) -> None:
+    def check_spectrum(self, counts: Counts) -> None:
         """Check that the observed spectrum (1, n_channels) is like those that it was trained with.
 
         Raises

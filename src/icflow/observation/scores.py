@@ -216,19 +216,20 @@ def judge(
     return scores
 
 
-def check(settings: ObserveSettings) -> None:
+def check_detectors(settings: ObserveSettings) -> None:
     """Check that every detector can score the observation.
 
     Raises
     ------
     IcflowError
-        As `icflow.detection.observed.check`, and if it needs a ratio that cannot be trained.
+        As `icflow.detection.observed.check_detectors`, and if it needs a ratio that cannot be
+        trained.
     """
-    observed.check(settings.observe, settings.networks)
+    observed.check_detectors(settings.observe, settings.networks)
     for name, detector in settings.observe.detectors.items():
         if detector.ratio is not None:
             key = f"{observed.SECTION}.{name}.ratio"
-            observed_ratios.check(settings.ratios[detector.ratio], settings.observation, key)
+            observed_ratios.check_ratio(settings.ratios[detector.ratio], settings.observation, key)
 
 
 class _Judge:

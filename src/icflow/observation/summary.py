@@ -171,13 +171,13 @@ def _detectors(analysis: Analysis) -> dict[str, Any]:
 
 def _checks(analysis: Analysis) -> list[dict[str, Any]]:
     return [
-        {"spectrum": module.name, "statistic": statistic_of([module]), **_check(check)}
+        {"spectrum": module.name, "statistic": statistic_of([module]), **_as_json(check)}
         for module in analysis.modules
         for check in analysis.checks[module.name]
     ]
 
 
-def _check(check: Check) -> dict[str, Any]:
+def _as_json(check: Check) -> dict[str, Any]:
     numbers = asdict(check) | {"error": finite(check.error)}
     del numbers["kind"]
     doubtful = check.delta_cstat > DOUBTFUL

@@ -28,7 +28,7 @@ def observing(config: Config, detectors: dict[str, Any] | None = None, **keys: A
 def check(config: Config) -> None:
     observe = config.observe
     networks = {name: settings_of.score_observed(config, name) for name in observe.networks()}
-    observed.check(observe, networks)
+    observed.check_detectors(observe, networks)
 
 
 def observe_of(config: Config, **keys: Any) -> Observe:

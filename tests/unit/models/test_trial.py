@@ -31,7 +31,7 @@ print(len(used), os.listdir())
 @pytest.fixture
 def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ICFLOW_CACHE", str(tmp_path))
-    trial.check.cache_clear()
+    trial.check_works.cache_clear()
     return tmp_path / "models.json"
 
 
@@ -41,22 +41,22 @@ def test_a_model_that_crashes_is_named_and_remembered(
     with pytest.raises(
         IcflowError, match=r"kerrbb ends the process \(signal \d+\) when it is tried"
     ):
-        trial.check("kerrbb", "HEASoft 0")
-    trial.check("powerlaw", "HEASoft 0")
+        trial.check_works("kerrbb", "HEASoft 0")
+    trial.check_works("powerlaw", "HEASoft 0")
     assert list(read_json(memory, "HEASoft 0: powerlaw", "", "")) == [
         "HEASoft 0: kerrbb",
         "HEASoft 0: powerlaw",
     ]
-    trial.check.cache_clear()
+    trial.check_works.cache_clear()
     monkeypatch.setattr(trial, "_outcome", lambda name: pytest.fail(f"{name} is tried again"))
     with pytest.raises(IcflowError, match="kerrbb"):
-        trial.check("kerrbb", "HEASoft 0")
+        trial.check_works("kerrbb", "HEASoft 0")
 
 
 def test_a_model_that_does_not_end_is_named(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "PATIENCE", 0.01)
     with pytest.raises(IcflowError, match=r"powerlaw does not end within 0\.01 s"):
-        trial.check("powerlaw", "HEASoft 0")
+        trial.check_works("powerlaw", "HEASoft 0")
 
 
 def test_models_of_another_library_are_tried(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

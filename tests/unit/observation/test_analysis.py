@@ -339,7 +339,7 @@ def test_checks_are_made_with_what_fits_have_settled(
         return engine
 
     monkeypatch.setattr(observed_fits, "engine_for", engine_for)
-    far._check()
+    far._check_given()
     (settled,) = far.checks.values()
     # What the energy scale explains is no doubt about the redshift.
     assert [check.kind for check in settled] == ["Redshift", "nH"]
@@ -347,7 +347,7 @@ def test_checks_are_made_with_what_fits_have_settled(
     assert settled[0].best == pytest.approx(0.0432, abs=1e-3)
     engine = far.engine
     far.engine = engine.right()
-    far._check()
+    far._check_given()
     far.engine = engine
     (by_the_files,) = far.checks.values()
     assert by_the_files[0].delta_cstat > 10 * DOUBTFUL
@@ -505,7 +505,7 @@ def test_a_detector_that_cannot_score_is_refused_first(
         settings = settings_of.observe(config, "example").model_copy(
             update={"observe": observe_settings}
         )
-        observed_scores.check(settings)
+        observed_scores.check_detectors(settings)
     assert all(word in str(caught.value) for word in words)
 
 
@@ -523,9 +523,9 @@ def test_a_detector_that_learns_needs_twice_the_simulations_to_decide() -> None:
         update={"observe": observe_settings}
     )
     with pytest.raises(IcflowError, match=r"is 50, too few for observe.decides: .* 100 and more"):
-        observed_scores.check(settings)
+        observed_scores.check_detectors(settings)
     enough = observe_settings.model_copy(update={"simulations": 100})
-    observed_scores.check(settings.model_copy(update={"observe": enough}))
+    observed_scores.check_detectors(settings.model_copy(update={"observe": enough}))
 
 
 def test_networks_that_cannot_be_trained_are_refused_first(folder: Path) -> None:

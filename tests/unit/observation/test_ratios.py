@@ -105,7 +105,7 @@ def test_ratios_tell_spectra_like_the_observed_one_apart(trained: Path) -> None:
     config = loaded()
     own, settings, engine = estimator(config, trained)
     # The observed spectrum is like those of the training.
-    own.check(engine.counts[None])
+    own.check_spectrum(engine.counts[None])
     sets, models = {}, {n: at_source(m, 0.0432, 0.00858) for n, m in settings.models.items()}
     fitter = ModelFitter(engine, settings.observe, models, "powerlaw.norm", 1e-4)
     sets[OBSERVED] = fitter.fit(engine.counts[None])
@@ -207,7 +207,7 @@ def test_what_the_scenarios_do_not_hold_is_refused(trained: Path) -> None:
     own, _, engine = estimator(loaded(), trained)
     # As bright as those of the default run.
     with pytest.raises(IcflowError, match=r"ratios\.own: the observed spectrum is unlike all"):
-        own.check(engine.counts[None] // 5)
+        own.check_spectrum(engine.counts[None] // 5)
 
 
 def test_a_ratio_of_another_training_is_refused(trained: Path) -> None:
@@ -219,7 +219,7 @@ def test_a_ratio_of_another_training_is_refused(trained: Path) -> None:
 def test_ratios_that_cannot_be_estimated_are_refused_first(folder: Path) -> None:
     config = loaded(ratios={"own": {"at_truth": ["apec.kT"]}})
     with pytest.raises(IcflowError, match=r"detectors\.ratio\.ratio: own takes apec\.kT as known"):
-        observed_scores.check(settings_of.observe(config, "example"))
+        observed_scores.check_detectors(settings_of.observe(config, "example"))
     with pytest.raises(IcflowError, match=r"detectors\.ratio\.ratio is 'none', allowed: own"):
         loaded(observe={"detectors": {"ratio": {"ratio": "none"}}})
     settings, engine = opened(loaded())
