@@ -48,7 +48,7 @@ rule all:
     default_target: True
     input:
         # Where scores are there, weights that an interrupted training has lost would not be missed.
-        per_fold(TRAINED / "weights.safetensors"),
+        WEIGHTS,
         RESULTS.tables,
         FIGURES,
         RESULTS.record,
@@ -66,25 +66,22 @@ rule responses:
 
 rule simulate:
     input:
-        [shard for dataset in CONFIG.datasets for shard in spectra(dataset)],
+        settings_of.shards(CONFIG, list(CONFIG.datasets)).files(RESULTS.spectra),
 
 
 rule label:
     input:
-        labels(),
+        LABELS,
 
 
 rule baseline:
     input:
-        shards_of(RESULTS.fits, detectors.fits_read(CONFIG)),
+        FITS,
 
 
 rule integrate:
     input:
-        shards_of(
-            RESULTS.integrals,
-            detectors.needed("integrals", CONFIG.detection, CONFIG.datasets),
-        ),
+        files_of(EVALUATION.results["integrals"]),
 
 
 rule ratio:
@@ -94,20 +91,17 @@ rule ratio:
 
 rule estimate:
     input:
-        shards_of(
-            RESULTS.estimates,
-            detectors.needed("ratios", CONFIG.detection, CONFIG.datasets),
-        ),
+        files_of(EVALUATION.results["ratios"]),
 
 
 rule train:
     input:
-        per_fold(TRAINED / "weights.safetensors"),
+        WEIGHTS,
 
 
 rule score:
     input:
-        per_fold(SCORE),
+        files_of(EVALUATION.scores),
 
 
 rule figures:

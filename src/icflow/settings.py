@@ -6,7 +6,8 @@ exactly when something that it depends on has changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -46,6 +47,10 @@ class Shards(Section):
     def numbers(self, dataset: str) -> range:
         """Return the numbers of the files that hold those of a dataset."""
         return shard_numbers(self.spectra[dataset], self.shard_size)
+
+    def files(self, place: Callable[[str, int], Path], *datasets: str) -> list[Path]:
+        """Return the files of some datasets, of all by default; `place` says where each lies."""
+        return [place(name, n) for name in datasets or self.spectra for n in self.numbers(name)]
 
 
 class SimulateSettings(Section):
@@ -409,15 +414,19 @@ def train(config: Config, network: str, fold: int) -> TrainSettings:
 
 def train_fold(config: Config, network: str, fold: int) -> TrainFoldSettings:
     """Settings of the training of one network in one fold, with the spectra that it reads."""
-    dataset = config.detection.training
     return TrainFoldSettings(
         train=train(config, network, fold),
-        training=dataset,
-        shards=_shards(config, {dataset: config.autoencoder.training.spectra}),
+        training=config.detection.training,
+        shards=trained(config),
     )
 
 
-def _shards(config: Config, spectra: Iterable[str] | Mapping[str, int]) -> Shards:
+def trained(config: Config) -> Shards:
+    """Return the spectra that the networks are trained with."""
+    return shards(config, {config.detection.training: config.autoencoder.training.spectra})
+
+
+def shards(config: Config, spectra: Iterable[str] | Mapping[str, int]) -> Shards:
     """Return which spectra are read, all of a dataset if no number is given."""
     if not isinstance(spectra, Mapping):
         spectra = {name: config.datasets[name].size for name in spectra}
@@ -440,7 +449,7 @@ def scored(config: Config) -> Shards:
     """Return the spectra that the networks score in the default run."""
     detection = config.detection
     sizes = {name: config.datasets[name].size for name in (*detection.validation, *detection.test)}
-    return _shards(config, sizes | {detection.training: config.autoencoder.training.spectra})
+    return shards(config, sizes | trained(config).spectra)
 
 
 def scan_score(config: Config, scan: str, network: str, fold: int) -> ScoreSettings:
@@ -451,7 +460,7 @@ def scan_score(config: Config, scan: str, network: str, fold: int) -> ScoreSetti
             "training": None,
             "validation": validation,
             "test": test,
-            "shards": _shards(config, [*validation, *test]),
+            "shards": shards(config, [*validation, *test]),
         }
     )
 
@@ -520,7 +529,7 @@ def fluxes(config: Config, datasets: Sequence[str] | None = None) -> FluxSetting
         thermal=config.scenarios[config.datasets[config.detection.training].scenario].expression,
         expressions={name: config.scenarios[name].expression for name in scenarios},
         datasets=list(names),
-        shards=_shards(config, names),
+        shards=shards(config, names),
     )
 
 

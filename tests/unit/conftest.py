@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,13 +17,11 @@ from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.detection.base import FITS, INTEGRALS
 from icflow.detection.detectors import fits_read, needed
+from icflow.detection.input_files import InputFiles
 from icflow.files import write_json
 from icflow.layout import truth_of
 from icflow.ogip.spectra import Recorded, SpectrumSet, write_spectra
 from icflow.truth import Truth, write_truth
-
-if TYPE_CHECKING:
-    from icflow.stages.evaluate import InputFiles
 
 ROOT = Path(__file__).parents[2]
 CHANNELS = 4096
@@ -455,8 +453,6 @@ def inputs_of(results: Path, scores: Sequence[Path]) -> InputFiles:
 
     def shard(path: Path) -> tuple[str, str]:
         return path.parent.parent.name, path.parent.name
-
-    from icflow.stages.evaluate import InputFiles
 
     return InputFiles(
         scores=grouped(scores, lambda path: (path.parent.name, int(path.stem.split("-")[1]))),

@@ -11,6 +11,7 @@ from trees import changed
 from icflow import config
 from icflow import settings as settings_of
 from icflow.errors import IcflowError
+from icflow.layout import Layout
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT = ROOT / "config.yaml"
@@ -140,6 +141,17 @@ def test_shards_cover_a_dataset_once(default: dict[str, Any]) -> None:
     whole = config.validate(tree, "c")
     ranges = [whole.shard_range("test_2T", shard) for shard in whole.shards("test_2T")]
     assert ranges == [(0, 1000), (1000, 1000), (2000, 500)]
+
+
+def test_the_files_of_shards_are_those_of_the_first_spectra(default: dict[str, Any]) -> None:
+    run = config.validate(changed(default, ("shard_size",), 400), "c")
+    shards = settings_of.shards(run, {"test_2T": 500, "train_2T": 400})
+    layout = Layout(Path("r"))
+    test = [layout.truth("test_2T", 0), layout.truth("test_2T", 1)]
+    assert shards.files(layout.truth) == [*test, layout.truth("train_2T", 0)]
+    assert shards.files(layout.truth, "test_2T") == test
+    # All of a dataset where no number is given.
+    assert len(settings_of.shards(run, ["test_2T"]).files(layout.spectra)) == 3
 
 
 def test_a_dataset_like_another_one_differs_in_what_it_says(default: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ try:
     from icflow import config as configuration
     from icflow import checks, inputs, layout, provenance
     from icflow import settings as settings_of
-    from icflow.detection import detectors
+    from icflow.detection.input_files import InputFiles, files_of, fit_files
     from icflow.engines import registry as engines
     from icflow.engines.xspec import version
     from icflow.errors import IcflowError
@@ -99,64 +99,15 @@ wildcard_constraints:
 
 # --- files ---------------------------------------------------------------------------
 
+# What the evaluation of the run reads, and the spectra that networks are trained with.
+EVALUATION = InputFiles.of(settings_of.evaluate(CONFIG), RESULTS)
+TRAINING = settings_of.trained(CONFIG)
 
-def spectra(dataset, number=None):
-    """Files of the first spectra of a dataset, all by default."""
-    return [RESULTS.spectra(dataset, shard) for shard in CONFIG.shards(dataset, number)]
-
-
-def truths(datasets):
-    """Files of the true parameters of all spectra of some datasets."""
-    return [layout.truth_of(shard) for dataset in datasets for shard in spectra(dataset)]
-
-
-def spectra_of(shards):
-    """Files of the spectra that a stage reads."""
-    return [shard for name, number in shards.spectra.items() for shard in spectra(name, number)]
-
-
-def labels(number=None):
-    """Label fits of the first training spectra, of all by default."""
-    dataset = CONFIG.detection.training
-    return [RESULTS.labels(dataset, shard) for shard in CONFIG.shards(dataset, number)]
-
-
-def shards_of(file, wanted):
-    """Files of fits, integrals or estimates: {(dataset, name of it): number of spectra}."""
-    return [
-        file(dataset, name, shard)
-        for (dataset, name), number in wanted.items()
-        for shard in CONFIG.shards(dataset, number)
-    ]
-
-
-def read_by(detection):
-    """Files of fits, integrals and estimates that detectors read."""
-    needed = detectors.files_needed(detection, CONFIG.datasets, CONFIG.shard_size, RESULTS)
-    return [shard for kind in needed.values() for shards in kind.values() for shard in shards]
-
-
-def per_fold(paths, networks=tuple(CONFIG.autoencoder.networks)):
-    """Paths with {network} and {fold} filled in for networks, by default all, in every fold."""
-    folds = range(CONFIG.autoencoder.training.folds_trained)
-    return expand(paths, network=networks, fold=folds, allow_missing=True)
-
-
+# What stages make of all spectra, networks and figures.
+LABELS = settings_of.shards(CONFIG, [CONFIG.detection.training]).files(RESULTS.labels)
+FITS = files_of(fit_files(CONFIG, RESULTS))
+WEIGHTS = [RESULTS.weights(network, fold) for network, fold in EVALUATION.scores]
 FIGURES = [path for name in registry.FIGURES for path in registry.outputs(CONFIG, name, RESULTS)]
-
-
-def point_inputs(wildcards):
-    """What the evaluation at a point reads."""
-    needed = settings_of.scan_point(CONFIG, wildcards.scan, wildcards.point)
-    detection = needed.detection
-    # Scores of the run hold the spectra that the folds held out, too.
-    scans = [None, wildcards.scan] if needed.scored else [None]
-    scores = [RESULTS.scores("{network}", "{fold}", scan) for scan in scans]
-    return [
-        *truths(detection.test),
-        *read_by(detection),
-        *per_fold(scores, needed.networks),
-    ]
 
 
 def observed():
@@ -241,9 +192,9 @@ ENGINE_MODULE, _ = engines.ENGINES[CONFIG.engine]
 
 
 def code(stage, *others, **data):
-    """SHA-256 of the sources that a stage consists of: an edit to one of them reruns it."""
-    name = stage if "." in stage else f"stages.{stage}"
-    return provenance.code_digest([f"icflow.{name.removeprefix('icflow.')}", *others], **data)
+    """SHA-256 of the sources that a stage, or a module, consists of: an edit to them reruns it."""
+    name = stage if "." in stage else f"icflow.stages.{stage}"
+    return provenance.code_digest([name, *others], **data)
 
 
 def code_of_fit(stage, *names):

@@ -2,7 +2,7 @@
 rule fluxes:
     input:
         INPUT_FILES,
-        truths(CONFIG.detection.test),
+        settings_of.fluxes(CONFIG).shards.files(RESULTS.truth),
     output:
         RESULTS.fluxes(),
     log:
@@ -28,10 +28,7 @@ rule fluxes:
 
 rule evaluate:
     input:
-        truths(CONFIG.detection.test),
-        read_by(CONFIG.detection),
-        per_fold(SCORE),
-        RESULTS.fluxes(),
+        EVALUATION.paths,
     output:
         RESULTS.judged,
         RESULTS.metrics,

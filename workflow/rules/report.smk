@@ -29,8 +29,8 @@ rule report:
     input:
         RESULTS.tables,
         FIGURES,
-        labels(),
-        shards_of(RESULTS.fits, detectors.fits_read(CONFIG)),
+        LABELS,
+        FITS,
         RESULTS.metrics,
         RESULTS.record,
     output:

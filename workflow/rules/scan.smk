@@ -8,7 +8,9 @@ SCAN_SCORE = RESULTS.scores("{network}", "{fold}", scan="{scan}")
 use rule fluxes as scan_fluxes with:
     input:
         INPUT_FILES,
-        lambda wildcards: truths(settings_of.scan_fluxes(CONFIG, wildcards.scan).datasets),
+        lambda wildcards: settings_of.scan_fluxes(
+            CONFIG, wildcards.scan
+        ).shards.files(RESULTS.truth),
     output:
         RESULTS.fluxes("{scan}"),
     log:
@@ -27,9 +29,9 @@ use rule score_fold as scan_score with:
     input:
         given(RMFS),
         RESULTS.weights("{network}", "{fold}"),
-        lambda wildcards: spectra_of(
-            settings_of.scan_score(CONFIG, wildcards.scan, wildcards.network, 0).shards
-        ),
+        lambda wildcards: settings_of.scan_score(
+            CONFIG, wildcards.scan, wildcards.network, 0
+        ).shards.files(RESULTS.spectra),
     output:
         scores=SCAN_SCORE,
     log:
@@ -46,8 +48,9 @@ use rule score_fold as scan_score with:
 
 use rule evaluate as scan_point with:
     input:
-        point_inputs,
-        RESULTS.fluxes("{scan}"),
+        lambda wildcards: InputFiles.of(
+            settings_of.scan_point(CONFIG, wildcards.scan, wildcards.point), RESULTS
+        ).paths,
     output:
         [POINT / name for name in layout.AT_POINT],
     log:

@@ -6,8 +6,8 @@ TRAINED = RESULTS.trained("{network}", "{fold}")
 rule train_fold:
     input:
         given(RMFS),
-        spectra(CONFIG.detection.training, CONFIG.autoencoder.training.spectra),
-        labels(CONFIG.autoencoder.training.spectra),
+        TRAINING.files(RESULTS.spectra),
+        TRAINING.files(RESULTS.labels),
     output:
         [TRAINED / name for name in layout.TRAINED],
     log:
@@ -37,8 +37,8 @@ rule score_fold:
     input:
         given(RMFS),
         RESULTS.weights("{network}", "{fold}"),
-        spectra_of(settings_of.scored(CONFIG)),
-        labels(CONFIG.autoencoder.training.spectra),
+        settings_of.scored(CONFIG).files(RESULTS.spectra),
+        TRAINING.files(RESULTS.labels),
     output:
         scores=SCORE,
         reconstructions=RESULTS.reconstructions("{network}", "{fold}"),

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 
-from icflow.config import Config, Dataset, Detection, Detector, shard_numbers
+from icflow.config import Config, Dataset, Detection, Detector
 from icflow.detection.base import (
     FITS,
-    INTEGRALS,
-    RATIOS,
     SEES,
     TEST,
     VALIDATION,
@@ -39,7 +36,6 @@ from icflow.detection.methods import (
 )
 from icflow.detection.published import PUBLISHED
 from icflow.errors import IcflowError, did_you_mean
-from icflow.layout import Layout
 
 METHODS: dict[str, Method] = {
     "reconstruction_error": reconstruction_error.METHOD,
@@ -54,8 +50,6 @@ METHODS: dict[str, Method] = {
     "bayes_factor": bayes_factor.METHOD,
     "ratio_estimator": ratio_estimator.METHOD,
 }
-# Where the results of each kind lie.
-PLACES = {FITS: Layout.fits, INTEGRALS: Layout.integrals, RATIOS: Layout.estimates}
 
 
 def fits_read(config: Config) -> dict[tuple[str, str], int]:
@@ -88,21 +82,6 @@ def needed(
             for part in (*method.learns, TEST, VALIDATION):
                 wanted |= {(dataset, read): size for dataset, size in sizes[part].items()}
     return wanted
-
-
-def files_needed(
-    detection: Detection, datasets: Mapping[str, Dataset], shard_size: int, results: Layout
-) -> dict[str, dict[tuple[str, str], list[Path]]]:
-    """Return the files that hold them, by kind and by (dataset, name)."""
-    return {
-        kind: {
-            (dataset, name): [
-                place(results, dataset, name, shard) for shard in shard_numbers(number, shard_size)
-            ]
-            for (dataset, name), number in needed(kind, detection, datasets).items()
-        }
-        for kind, place in PLACES.items()
-    }
 
 
 def networks(detection: Detection) -> set[str]:

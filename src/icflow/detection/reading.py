@@ -14,15 +14,13 @@ from icflow import layout
 from icflow.detection.base import HELD_OUT, KINDS, REFERENCE, TEST, VALIDATION, Kind, Sample
 from icflow.detection.columns import IDENTITY, TRUTH
 from icflow.detection.detectors import in_order
+from icflow.detection.input_files import Shards
 from icflow.detection.scan import Point, ScoredSpectra
 from icflow.errors import IcflowError
 from icflow.settings import ScanSettings
 from icflow.tables import floats, read_table, stack, strings
 from icflow.truth import read_truth
 from icflow.typing import Floats
-
-# Shards of results by dataset and name.
-Shards = Mapping[tuple[str, str], Sequence[Path]]
 
 SCORE_COLUMNS = ("dataset", "index", "part", "R_a")
 FLUX = f"{TRUTH}ic_flux"

@@ -21,8 +21,8 @@ from astropy.table import Table
 from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.detection import population, quality, table1
-from icflow.detection.detectors import fits_read
 from icflow.detection.fits import reduced_cstat
+from icflow.detection.input_files import fit_files
 from icflow.errors import IcflowError
 from icflow.files import read_json, write_text
 from icflow.layout import Layout
@@ -277,8 +277,7 @@ def _fits(config: Config, results: Layout) -> Iterator[FitResults]:
     training = config.detection.training
     labels = [results.labels(training, shard) for shard in config.shards(training)]
     yield FitResults(f"{training}, label", _read_fits(labels))
-    for (dataset, fit), size in fits_read(config).items():
-        shards = [results.fits(dataset, fit, shard) for shard in config.shards(dataset, size)]
+    for (dataset, fit), shards in fit_files(config, results).items():
         yield FitResults(f"{dataset}, {fit}", _read_fits(shards))
 
 

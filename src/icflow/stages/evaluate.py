@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from icflow.config import shard_numbers
 from icflow.detection import differences, reading, table1
 from icflow.detection.base import TEST, Material
-from icflow.detection.detectors import files_needed
 from icflow.detection.evaluation import Evaluation, samples_of
+from icflow.detection.input_files import InputFiles
 from icflow.files import write_json, write_text
 from icflow.layout import JUDGED, METRICS, TABLES, VALIDATION, Layout
 from icflow.settings import EvaluateSettings
@@ -22,49 +20,6 @@ FORMS: tuple[Callable[[Mapping[str, Any]], str], ...] = (
     *(table1.csv, table1.latex, table1.markdown),
     *(differences.csv, differences.markdown),
 )
-
-
-@dataclass(frozen=True)
-class InputFiles:
-    """The files that an evaluation reads, by what they are of.
-
-    Attributes
-    ----------
-    scores : mapping of (str, int) to sequence of path
-        Scores by network and fold; those of one fold may be in several files.
-    results : mapping of str to mapping of (str, str) to sequence of path
-        Shards of fits, of integrals over priors and of likelihood ratios
-        (`icflow.detection.base.KINDS`), by dataset and name.
-    truth : mapping of str to sequence of path
-        Shards of the true parameters by dataset, those of the test.
-    fluxes : path or None
-        True fluxes of the test spectra (`icflow.stages.fluxes`), to add to the scores.
-    """
-
-    scores: Mapping[tuple[str, int], Sequence[Path]]
-    results: Mapping[str, Mapping[tuple[str, str], Sequence[Path]]]
-    truth: Mapping[str, Sequence[Path]]
-    fluxes: Path | None = None
-
-    @classmethod
-    def of(cls, settings: EvaluateSettings, layout: Layout) -> InputFiles:
-        """Return where these files lie."""
-        detection, datasets, size = settings.detection, settings.datasets, settings.shard_size
-        # Scores of the run hold the spectra that the folds held out, too.
-        scans = [None, settings.scan] if settings.scored else [None]
-        return cls(
-            scores={
-                (network, fold): [layout.scores(network, fold, scan) for scan in scans]
-                for network in settings.networks
-                for fold in range(settings.folds_trained)
-            },
-            results=files_needed(detection, datasets, size, layout),
-            truth={
-                name: [layout.truth(name, n) for n in shard_numbers(datasets[name].size, size)]
-                for name in detection.test
-            },
-            fluxes=layout.fluxes(settings.scan),
-        )
 
 
 def run(settings: EvaluateSettings, results: Path, output: Path, tables: Path) -> None:

@@ -29,8 +29,7 @@ FLUX = units.erg / units.cm**2 / units.s
 
 def run(settings: FluxSettings, results: Path, output: Path) -> None:
     """Write the fluxes of the spectra below `results` that the settings name; see `tabulate`."""
-    layout, shards = Layout(results), settings.shards
-    paths = [layout.truth(name, n) for name in settings.datasets for n in shards.numbers(name)]
+    paths = settings.shards.files(Layout(results).truth, *settings.datasets)
     write_table(output, tabulate(settings, [read_truth(path) for path in paths]))
 
 

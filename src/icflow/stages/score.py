@@ -18,15 +18,11 @@ def run(settings: ScoreSettings, results: Path, output: Path) -> None:
     layout, train, shards = Layout(results), settings.train, settings.shards
     assert shards is not None  # All but observations say which spectra they read.
     training = settings.training
-    labels = [] if training is None else shards.numbers(training)
     scores.run(
         settings,
         layout.weights(train.network, train.fold),
-        {
-            name: [layout.spectra(name, shard) for shard in shards.numbers(name)]
-            for name in shards.spectra
-        },
-        [layout.labels(str(training), shard) for shard in labels],
+        {name: shards.files(layout.spectra, name) for name in shards.spectra},
+        [] if training is None else shards.files(layout.labels, training),
         output,
         None if training is None else layout.reconstructions_of(output),
     )

@@ -13,12 +13,11 @@ def run(
     settings: TrainFoldSettings, results: Path, output: Path | None = None, threads: int = 1
 ) -> None:
     """Train with the spectra and labels below `results`; see `icflow.networks.fold.run`."""
-    layout, train, dataset = Layout(results), settings.train, settings.training
-    shards = settings.shards.numbers(dataset)
+    layout, train, shards = Layout(results), settings.train, settings.shards
     fold.run(
         train,
-        [layout.spectra(dataset, shard) for shard in shards],
-        [layout.labels(dataset, shard) for shard in shards],
+        shards.files(layout.spectra),
+        shards.files(layout.labels),
         output or layout.trained(train.network, train.fold),
         threads,
     )
