@@ -82,9 +82,9 @@ def draw(table: Table, title: str, unfolded: bool) -> style.Figure:
 
 def _parts(table: Table) -> list[Component]:
     """Return the components: terms by their names, backgrounds as they are drawn elsewhere."""
-    colors, parts = cycle(COLORS), []
+    looks, parts = zip(cycle(COLORS), cycle(style.DASHES), strict=False), []
     for part in components(table, NAME):
         name = part.column.partition("/")[2]
-        own = part if is_background(name) else Component(part.column, name, next(colors), "-")
+        own = part if is_background(name) else Component(part.column, name, *next(looks))
         parts.append(own)
     return parts

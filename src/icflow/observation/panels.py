@@ -31,6 +31,9 @@ PLASMAS = (
     ("Second plasma", style.SKY, "--"),
     ("Second plasma", style.GREEN, ":"),
 )
+INVERSE_COMPTON = (0, (5, 1, 1, 1, 1, 1))
+# The source is drawn bolder than the background, later modules finer than the first.
+BOLD, FINE = 1.3, 0.8
 FLUX = r"$E^2 N(E)$ (keV cm$^{-2}$ s$^{-1}$)"
 
 
@@ -142,7 +145,7 @@ def components(table: Table, model: str) -> list[Component]:
         if is_background(name):
             parts += backgrounds([name])
         elif last_component(name) == table.meta.get("ic", ""):
-            parts.append(Component(name, "Inverse Compton", style.IC, "-"))
+            parts.append(Component(name, "Inverse Compton", style.IC, INVERSE_COMPTON))
         else:
             parts.append(Component(name, *PLASMAS[min(plasmas, len(PLASMAS) - 1)]))
             plasmas += 1
@@ -159,7 +162,8 @@ def draw_folded(axes: style.Axes, model: Fitted) -> None:
     for number, module in enumerate(bins.names):
         here, edges = bins.of(module), bins.stairs(module)
         for part in model.parts:
-            look = part.look | {"lw": 1.0 if number == 0 else 0.5, "zorder": 2}
+            width = FINE if is_background(part.column.partition("/")[2]) else BOLD
+            look = part.look | {"lw": width if number == 0 else 0.5 * width, "zorder": 2}
             look["label"] = part.title if number == 0 else None
             axes.stairs((model.expected[part.column] * bins.scale)[here], edges, **look)
         label = "Best fit" if number == 0 else None
@@ -195,7 +199,7 @@ def draw_unfolded(axes: style.Axes, model: Fitted) -> None:
         axes.plot(bins.centre[faint], limit[faint], **look)
     first, edges = bins.of(bins.names[0]), bins.stairs(bins.names[0])
     for part in model.source:
-        axes.stairs(model.emitted[part.column][first], edges, lw=1.0, **part.look)
+        axes.stairs(model.emitted[part.column][first], edges, lw=BOLD, **part.look)
     axes.stairs(total[first], edges, color=style.BLACK, lw=0.7, baseline=None, zorder=3)
     axes.set_yscale("log")
     top = float(total.max())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from astropy.table import Table
+from drawing import looks_without_colour
 
 from icflow.observation.fit_figure import NAME, draw
 
@@ -38,3 +39,13 @@ def test_data_components_and_residuals_are_drawn(unfolded: bool, panels: int) ->
     low, high = figure.axes[0].get_ylim()
     assert 0 < low < high
     assert figure.axes[-1].get_xlabel() == "Energy (keV)"
+
+
+def test_terms_are_told_apart_without_colours() -> None:
+    made = table()
+    for name in ("", "unfolded/"):
+        made[f"{NAME}/{name}TBabs*apec"] = 2 * made[f"{NAME}/{name}TBabs*powerlaw"]
+    looks = looks_without_colour(draw(made, "", False).axes[0])
+    terms = {name: look for name, look in looks.items() if not name.startswith("Data")}
+    assert set(terms) == {"TBabs*powerlaw", "TBabs*apec", "Background", "Best fit"}
+    assert len(set(terms.values())) == len(terms), terms

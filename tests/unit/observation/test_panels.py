@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from astropy.table import Table
+from drawing import looks_without_colour
 
-from icflow.observation.panels import Bins, Fitted, components
+from icflow.observation.panels import Bins, Fitted, components, draw_folded
+from icflow.publish.figures import style
 
 LEAST = 10
 
@@ -50,3 +52,13 @@ def test_components_are_source_and_background() -> None:
     background = model.total - model.folded
     assert background.sum() == 400 * 1e5 / 1e4
     assert model.counts.sum() == made["counts"].sum()
+
+
+def test_components_are_told_apart_without_colours() -> None:
+    made = table(1e5)
+    _, axes = style.grid(1, 1, 5, 3)
+    draw_folded(axes[0, 0], Fitted(made, components(made, "1T+IC"), Bins(made)))
+    looks = looks_without_colour(axes[0, 0])
+    assert {"Plasma", "Inverse Compton", "Background", "Best fit"} < set(looks)
+    lines = {name: look for name, look in looks.items() if not name.startswith("Data")}
+    assert len(set(lines.values())) == len(lines), lines

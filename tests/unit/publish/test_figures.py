@@ -15,8 +15,10 @@ import matplotlib.image
 import numpy as np
 import pytest
 from astropy.table import Table
-from drawing import Drawing
+from drawing import Drawing, looks_without_colour
 from examples import blocks, check_style
+from matplotlib.axis import Axis
+from matplotlib.text import Text
 
 from icflow import config as configuration
 from icflow.config import Config
@@ -86,6 +88,45 @@ def test_axes_have_labels_and_legible_text(drawn: Drawing, name: str) -> None:
     shared = [axes for axes in figure.axes if axes.get_visible()]
     assert any(axes.get_xlabel() for axes in shared)
     assert any(axes.get_ylabel() for axes in shared)
+
+
+@pytest.mark.parametrize("name", list(registry.FIGURES))
+def test_lines_are_told_apart_without_colours(drawn: Drawing, name: str) -> None:
+    for axes in drawn(name).figure.axes:
+        looks = looks_without_colour(axes)
+        assert len(set(looks.values())) == len(looks), looks
+
+
+def numbers_of(axis: Axis) -> list[Text]:
+    """The numbers of a drawn axis that are seen, in their order."""
+    low, high = sorted(axis.get_view_interval())
+    slack = 1e-6 * (high - low)
+    ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+    inside = [tick for tick in ticks if low - slack <= tick.get_loc() <= high + slack]
+    labels = [tick.label1 for tick in sorted(inside, key=lambda tick: tick.get_loc())]
+    return [label for label in labels if label.get_visible() and label.get_text()]
+
+
+@pytest.mark.parametrize("name", list(registry.FIGURES))
+def test_words_are_whole_and_apart(drawn: Drawing, name: str) -> None:
+    figure = drawn(name).figure
+    gap = 3 * figure.dpi / 72  # points, in pixels
+    # A drawing has no axes.
+    for axes in (axes for axes in figure.axes if axes.get_visible() and axes.axison):
+        numbers = [numbers_of(axis) for axis in (axes.xaxis, axes.yaxis)]
+        words = [axes.title, axes.xaxis.label, axes.yaxis.label, *itertools.chain(*numbers)]
+        if (legend := axes.get_legend()) is not None:
+            words += legend.get_texts()
+        for text in (text for text in words if text.get_text()):
+            box = text.get_window_extent()
+            assert figure.bbox.x0 - 1 <= box.x0 and box.x1 <= figure.bbox.x1 + 1, text
+            assert figure.bbox.y0 - 1 <= box.y0 and box.y1 <= figure.bbox.y1 + 1, text
+        level = [text.get_window_extent() for text in numbers[0] if not text.get_rotation()]
+        for left, right in itertools.pairwise(level):
+            assert left.x1 + gap <= right.x0, [text.get_text() for text in numbers[0]]
+    for legend in figure.legends:
+        box = legend.get_window_extent()
+        assert figure.bbox.x0 - 1 <= box.x0 and box.x1 <= figure.bbox.x1 + 1
 
 
 def test_units_are_on_the_axes(drawn: Drawing) -> None:
@@ -746,6 +787,12 @@ def test_reliability_of_stated_probabilities() -> None:
     assert low[9] < 0.7
     assert np.isnan(fraction[1:9]).all()
     assert np.isnan(low[1:9]).all()
+
+
+def test_no_words_lie_on_the_points_of_the_reliability(drawn: Drawing) -> None:
+    for axes in drawn("reliability").figure.axes:
+        assert not axes.texts
+        assert not axes.get_visible() or "Brier 0." in axes.get_title()
 
 
 def test_curves_of_one_class_are_drawn_empty(config: Config, evaluated: Path) -> None:

@@ -22,6 +22,7 @@ from icflow.tables import floats
 from icflow.typing import Floats
 
 POINTS = 200
+MARKED = 8  # points of a curve that have a marker
 # Black is kept for the ceiling.
 COLORS = tuple(color for color in style.SERIES if color != style.BLACK)
 # Of the autoencoders, in the paper.
@@ -65,9 +66,12 @@ class _Bands:
         titles = {name: detector.title for name, detector in self.detection.detectors.items()}
         for position, name in enumerate(names):
             value, low, high = self.of(name, grid, trace)
-            color, dashes = style.cycle(COLORS, position), style.cycle(style.DASHES, position)
-            panel.fill_between(grid, low, high, color=color, alpha=0.18, lw=0)
-            panel.plot(grid, value, color=color, lw=1.0, ls=dashes, label=titles[name])
+            look = style.look(position) | {"color": style.cycle(COLORS, position)}
+            # Markers of curves that lie upon each other stand beside each other.
+            step = grid.size // MARKED
+            look["markevery"] = (3 * position % step, step)
+            panel.fill_between(grid, low, high, color=look["color"], alpha=0.18, lw=0)
+            panel.plot(grid, value, lw=1.0, label=titles[name], **look)
         if self.ceiling is not None:
             value, label = self.of(self.ceiling, grid, trace)[0], titles[self.ceiling]
             panel.plot(grid, value, color=style.BLACK, lw=0.8, ls=(0, (1, 1)), label=label)

@@ -34,7 +34,7 @@ _BACKGROUNDS = {
 }
 _PLASMA = "Plasma"
 _PLASMAS = (("Hotter plasma", style.VERMILLION, "-"), ("Cooler plasma", style.BLUE, (0, (6, 1.5))))
-_NON_THERMAL = (style.GREEN, style.PURPLE)
+_NON_THERMAL = ((style.GREEN, (0, (5, 1, 1, 1, 1, 1))), (style.PURPLE, (0, (1, 1))))
 _DATA, _TOTAL, _IC = "Simulated data", "Expected total", "Inverse Compton"
 # The legend reads by columns: data, source, background.
 _ORDER = [
@@ -151,7 +151,7 @@ def components(table: Table) -> list[Component]:
     for position, name in enumerate(name for name in terms if name not in plasmas):
         component = last_component(name)
         title = _IC if component.startswith("powerlaw") else component
-        drawn.append(Component(name, title, style.cycle(_NON_THERMAL, position), "-"))
+        drawn.append(Component(name, title, *style.cycle(_NON_THERMAL, position)))
     return drawn + backgrounds(filter(is_background, names))
 
 
@@ -188,10 +188,10 @@ def _truth(config: Config, name: str) -> str:
 
 def _drawn(config: Config) -> str:
     return (
-        f"{config.modules[0].exposure / 1e3:,.0f} ks, rebinned to bins of {GROUP_RATIO - 1:.0%} in "
-        "energy. Points: simulated counts with Poisson errors. Lines: expected rates, in black of "
-        "everything, in colour of the source's components and in brown of the background's, folded "
-        "with the response." + shown_module(config)
+        f"{config.modules[0].exposure / 1e3:,.0f} ks, rebinned to bins of "
+        f"{100 * (GROUP_RATIO - 1):.0f} % in energy. Points: simulated counts with Poisson errors. "
+        "Lines: expected rates, in black of everything, in colour of the source's components and "
+        "in brown of the background's, folded with the response." + shown_module(config)
     )
 
 
@@ -228,8 +228,9 @@ EXAMPLES = FigureKind(
     alt=(
         "Count rate against energy from 3 to 120 keV on logarithmic axes for a simulated spectrum "
         "of each scenario. Thermal emission dominates at low energies and falls steeply; the "
-        "background takes over above a few tens of keV; inverse Compton emission, where present, "
-        "is a flat component well below the thermal one at low energies."
+        "background takes over above some 20 keV; inverse Compton emission, where present, lies "
+        "well below the thermal one, falls less steeply and meets it where both are far below the "
+        "background."
     ),
     title="Example spectra",
 )

@@ -1,4 +1,4 @@
-"""Training and validation losses against epoch, all folds."""
+"""Losses of the training and selection spectra against epoch, all folds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CURVES = (
     ("train_constraint", "Training, constraint", style.GREEN, ":"),
     ("train_misfit", "Training, reconstruction", style.SKY, "--"),
     ("train_loss", "Training, total", style.BLUE, "-"),
-    ("selection_loss", "Validation, total", style.VERMILLION, "-"),
+    ("selection_loss", "Selection, total", style.VERMILLION, "-."),
 )
 
 
@@ -98,12 +98,13 @@ def _caption(config: Config) -> str:
     training = config.autoencoder.training
     return (
         f"Loss against epoch for {many(training.folds_trained, 'fold')} of {training.folds}, "
-        f"{training.spectra:,} spectra, batches of {training.batch}. Solid: total loss of the "
-        "training and of the validation spectra; dashed: its reconstruction part (mean squared "
-        "error; of dense networks the mean of ln(1 + Poisson deviance)); dotted: its constraint "
-        "part (weight times mean absolute difference of latents and labels). Circles: the epoch of "
-        "lowest validation loss, whose weights are kept. The "
-        "constraint, of labels scaled to 0–1, is a pure number that the loss adds as it is."
+        f"{training.spectra:,} spectra, batches of {training.batch}. Total loss of the training "
+        "spectra (solid) and of the selection spectra (dash-dotted), which choose the epoch; of "
+        "the former its reconstruction part (dashed: mean squared error; of dense networks the "
+        "mean of ln(1 + Poisson deviance)) and its constraint part (dotted: weight times mean "
+        "absolute difference of latents and labels). Circles: the epoch of lowest selection loss, "
+        "whose weights are kept. The constraint, of labels scaled to 0–1, is a pure number that "
+        "the loss adds as it is."
     )
 
 
@@ -113,9 +114,9 @@ FIGURE = FigureKind(
     draw=draw,
     caption=_caption,
     alt=(
-        "Training and validation loss on a logarithmic axis against epoch, one panel per network "
-        "and one set of curves per fold, with the reconstruction and constraint parts of the "
-        "training loss and a circle at the epoch that was chosen."
+        "Loss of the training and of the selection spectra on a logarithmic axis against epoch, "
+        "one panel per network and one set of curves per fold, with the reconstruction and "
+        "constraint parts of the training loss and a circle at the epoch that was chosen."
     ),
     title="Losses",
 )

@@ -1,8 +1,9 @@
 """How figures look, and how they are saved: for a journal, byte for byte the same.
 
 Widths are those of the AAS journals. Colours are those of Okabe & Ito (2008,
-"Color universal design"), which readers with any colour vision tell apart, and a brown;
-markers and line styles repeat what colours say, for black-and-white prints.
+"Color universal design"), which readers with any colour vision tell apart, with a brown in
+place of the yellow, which is hard to see on white; markers and line styles repeat what
+colours say, for black-and-white prints.
 """
 
 from __future__ import annotations
@@ -35,7 +36,6 @@ BLACK = "#000000"
 ORANGE = "#E69F00"
 SKY = "#56B4E9"
 GREEN = "#009E73"
-YELLOW = "#F0E442"
 BLUE = "#0072B2"
 VERMILLION = "#D55E00"
 PURPLE = "#CC79A7"
@@ -43,9 +43,12 @@ GREY = "#8C8C8C"
 BROWN = "#8C510A"
 
 THERMAL, IC = BLUE, VERMILLION
-SERIES = (BLUE, VERMILLION, GREEN, BLACK, PURPLE, ORANGE, SKY, YELLOW)
+SERIES = (BLUE, VERMILLION, GREEN, BLACK, PURPLE, ORANGE, SKY, BROWN)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
+
+# Numbers of a logarithmic axis within this range are no powers of ten.
+PLAIN = 1e-3, 1e4
 
 RATE = r"Rate (counts s$^{-1}$ keV$^{-1}$)"
 SQUARED_RATE = r"(counts s$^{-1}$ keV$^{-1}$)$^2$"
@@ -209,11 +212,14 @@ def log_axis(axes: Axes) -> None:
     low, high = axes.get_xlim()
     decades = np.log10(high / low)
     written = (1, 2, 5) if decades < 1.3 else (1, 3) if decades < 2.2 else (1,)
+    plain = low > 0.9 * PLAIN[0] and high < 1.1 * PLAIN[1]
 
     def text(value: float, _: int) -> str:
         mantissa, exponent = f"{value:.0e}".split("e")
         if int(mantissa) not in written:
             return ""
+        if plain:
+            return f"{value:,g}"
         power = f"10$^{{{int(exponent)}}}$"
         return power if mantissa == "1" else rf"{mantissa}$\times${power}"
 

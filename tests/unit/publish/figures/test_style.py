@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from icflow.publish.figures import style
 
@@ -26,6 +27,40 @@ def test_intervals_that_leave_out_their_value_have_no_negative_length() -> None:
 def test_looks_come_round_again() -> None:
     assert style.look(0) != style.look(1)
     assert style.look(0)["color"] == style.look(len(style.SERIES))["color"]
+
+
+@pytest.mark.parametrize("color", style.SERIES)
+def test_lines_are_seen_on_white(color: str) -> None:
+    def linear(share: float) -> float:
+        return share / 12.92 if share <= 0.04045 else float(((share + 0.055) / 1.055) ** 2.4)
+
+    weights = (0.2126, 0.7152, 0.0722)
+    light = sum(w * linear(c) for w, c in zip(weights, to_rgb(color), strict=True))
+    assert 1.05 / (light + 0.05) > 2  # contrast, as the WCAG define it
+
+
+@pytest.mark.parametrize(
+    ("limits", "numbers"),
+    [
+        ((0.6, 5.5), ["1", "2", "5"]),
+        ((0.12, 4500), ["1", "10", "100", "1,000"]),
+        ((1e-3, 1), ["0.001", "0.01", "0.1", "1"]),
+        ((2e-4, 1e-3), [r"2$\times$10$^{-4}$", r"5$\times$10$^{-4}$", "10$^{-3}$"]),
+    ],
+)
+def test_few_numbers_stand_at_a_logarithmic_axis(
+    limits: tuple[float, float], numbers: list[str]
+) -> None:
+    _, axes = style.grid(1, 1, style.DOUBLE_COLUMN, 2)
+    axes[0, 0].set_xlim(*limits)
+    style.log_axis(axes[0, 0])
+    axis = axes[0, 0].xaxis
+    texts = {
+        float(place): axis.get_major_formatter()(place, 0)
+        for place in (*axis.get_majorticklocs(), *axis.get_minorticklocs())
+        if limits[0] * 0.999 <= place <= limits[1] * 1.001
+    }
+    assert [texts[place] for place in sorted(texts) if texts[place]] == numbers
 
 
 def test_what_several_panels_show_is_named_once() -> None:
