@@ -268,12 +268,13 @@ class _Chain:
 
 def _caption(config: Config) -> str:
     architecture = config.autoencoder.architecture
+    weight = config.autoencoder.networks[base.constrained(config)].constraint
     (low, high), (first, last) = config.autoencoder.energies, config.detection.score_energies
     return (
         "(a) The autoencoder in training (dashed) and in testing (solid). "
         f"The {architecture.latents} latents of the conditional autoencoder are held to the "
-        f"labels, scaled to 0–1; of the plain one λ is 0. Rₐ is taken from {first:g} to {last:g} "
-        "keV. "
+        f"labels, scaled to 0–1, with a weight λ of {weight:g}; of the plain one λ is 0. Rₐ is "
+        f"taken from {first:g} to {last:g} keV. "
         f"(b) Its blocks. Input: rates of the channels between {low:g} and {high:g} keV; the "
         f"numbers are channels × length after each convolution or stage, and units of dense "
         "layers, which GELU follows, in the latents too. A convolution of width 1 gives the "

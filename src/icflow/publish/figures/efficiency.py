@@ -21,6 +21,7 @@ from icflow.typing import Booleans, Floats, Integers
 CONTOURS = {0.5: "--", 0.9: "-"}
 WIDTH = 0.1  # of the kernel, as a fraction of the range of either norm
 FINE = 60  # points of the smoothed plane along each axis
+TICKS = 3  # steps between the numbers of an axis, at most: the panels are narrow
 # Where the kernel finds less than this many spectra it draws no contour.
 FEWEST = 5.0
 
@@ -98,6 +99,8 @@ def called(score: Floats, is_ic: Booleans, false_alarm: float) -> Floats:
 
 def draw(data: FigureData) -> style.Figure:
     """Draw the plane for the best detector of each class, at one false-alarm rate."""
+    from matplotlib.ticker import MaxNLocator
+
     detection = data.detection
     table, is_ic = data.scores(detection.detectors, "score")
     norm = observables(table).get("norm")
@@ -118,6 +121,7 @@ def draw(data: FigureData) -> style.Figure:
     x, y = ((v - low) / (high - low) for v, (low, high) in zip(norms, ranges, strict=True))
     figure, axes = style.grid(1, len(shown), style.DOUBLE_COLUMN, 2.9, sharex=True, sharey=True)
     rate = false_alarm(detection)
+    axes[0, 0].xaxis.set_major_locator(MaxNLocator(TICKS))
     for panel, (key, name) in zip(axes[0], shown.items(), strict=True):
         plane = Plane(x, y, called(scores[name], is_ic, rate)[is_ic])
         image = _panel(panel, plane, data.bins, ranges)
@@ -150,6 +154,20 @@ def _panel(
         vmax=1,
         interpolation="nearest",
     )
+    _numbers(axes, efficiency, number, image)
+    points, smooth = plane.smoothed()
+    _contours(axes, left + points * (right - left), low + points * (high - low), smooth)
+    return image
+
+
+def _numbers(
+    axes: style.Axes, efficiency: Floats, number: Integers, image: style.AxesImage
+) -> None:
+    """Write into each bin how many spectra it holds, legible where a contour passes."""
+    from matplotlib.patheffects import withStroke
+
+    left, right, low, high = image.get_extent()
+    bins = len(number)
     width, height = (right - left) / bins, (high - low) / bins
     for (row, column), value in np.ndenumerate(efficiency):
         x, y = left + (column + 0.5) * width, low + (row + 0.5) * height
@@ -158,10 +176,8 @@ def _panel(
         else:
             text, color = f"{number[row, column]}", "white" if value > 0.6 else style.BLACK
             place: style.Look = {"ha": "center", "va": "center", "zorder": 5}
-            axes.text(x, y, text, fontsize=7, color=color, **place)
-    points, smooth = plane.smoothed()
-    _contours(axes, left + points * (right - left), low + points * (high - low), smooth)
-    return image
+            ground = withStroke(linewidth=2, foreground=image.cmap(float(value)))
+            axes.text(x, y, text, fontsize=7, color=color, path_effects=[ground], **place)
 
 
 def _hatch(axes: style.Axes, x: float, y: float, width: float, height: float) -> None:

@@ -163,7 +163,7 @@ def _panel(axes: style.Axes, axis: Axis, binned: Mapping[str, Sequence[Estimate]
         axes.fill_between(centres, low, high, color=color, alpha=0.2, lw=0)
         axes.plot(centres, value, label=TITLES[metric], lw=0.9, ms=2.2, **look)
     axes.axhline(0.5, color=style.GREY, lw=0.4, zorder=0)
-    axes.set_ylim(0, 1.05)
+    axes.set_ylim(-0.05, 1.05)
 
 
 def draw_parameters(data: FigureData) -> style.Figure:

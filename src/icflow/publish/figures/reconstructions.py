@@ -46,6 +46,8 @@ def draw(data: FigureData) -> style.Figure:
             for edge in span:
                 panel.axvline(edge, color=style.GREY, lw=0.6, ls=":")
     axes[0, 0].set_ylabel(style.RATE)
+    drawn = style.entries(list(axes[:, 0]))
+    figure.legend(drawn.values(), drawn, loc="outside upper center", ncols=len(drawn))
     axes[1, 0].set_ylabel("Difference\n" + r"(counts s$^{-1}$ keV$^{-1}$)")
     figure.align_ylabels()
     return figure
@@ -83,8 +85,6 @@ class _Spectrum:
         lower.stairs(self.group(self.rate - self.model), edges, lw=0.8, **model)
         lower.axhline(0, color=style.BLACK, lw=0.5)
         upper.set_yscale("log")
-        upper.legend(loc="lower left")
-        lower.legend(loc="lower right", handlelength=1.2)
         style.energy_ticks(lower, float(edges[0]), float(edges[-1]))
         lower.set_xlabel(style.ENERGY)
 
@@ -107,10 +107,10 @@ def _caption(config: Config) -> str:
     network, (low, high) = base.constrained(config), config.detection.score_energies
     return (
         f"Test spectra number {config.figures.example} and their reconstructions by the first fold "
-        f"of the network {network!r}, rebinned to {GROUP_RATIO - 1:.0%} in energy, "
-        "with their differences below; the grey band is the Poisson noise of the input. "
-        f"Rₐ, the mean squared difference, is taken between the dotted lines, {low:g} to "
-        f"{high:g} keV, in channels as they are, (counts s⁻¹ keV⁻¹)²."
+        f"of the network {network!r}, rebinned to bins of {100 * (GROUP_RATIO - 1):.0f} % in "
+        "energy, with their differences (input minus reconstruction) below; the grey band is the "
+        "Poisson noise of the input. Rₐ, the mean squared difference, is taken between the dotted "
+        f"lines, {low:g} to {high:g} keV, in channels as they are, (counts s⁻¹ keV⁻¹)²."
         + shown_module(config, "Rₐ is that of all modules")
     )
 

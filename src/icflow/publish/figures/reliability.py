@@ -26,11 +26,11 @@ def draw(data: FigureData) -> style.Figure:
     names = in_order(detectors)
     table, is_ic = data.scores(names, "probability")
     measured = base.read_metrics(data.paths[1])["detectors"]
-    figure, axes = style.panels(len(names), PER_ROW, (1.75, 0.35), sharex=True, sharey=True)
+    figure, axes = style.panels(len(names), PER_ROW, (1.85, 0.35), sharex=True, sharey=True)
     for panel, name in zip(axes.flat, names, strict=False):
         _panel(panel, floats(table, columns_of(name).probability), is_ic)
-        panel.set_title(detectors[name].title, pad=3)
-        style.note(panel, _note(measured[name]))
+        # Above the panel, where nothing is drawn.
+        panel.set_title(f"{detectors[name].title}\n{_note(measured[name])}", pad=3, fontsize=7)
     for panel in axes[:, 0]:
         panel.set_ylabel("Fraction with IC")
     for column in axes.T:
@@ -45,7 +45,9 @@ def _panel(axes: style.Axes, probability: Floats, is_ic: Booleans) -> None:
     axes.plot([0, 1], [0, 1], color=style.GREY, lw=0.6)
     axes.stairs(share, np.linspace(0, 1, BINS + 1), fill=True, color=style.SKY, alpha=0.5, lw=0)
     estimates = np.stack([fraction, low, high])
-    style.error_bars(axes, mean, estimates, color=style.BLACK, marker="o", ls="", lw=0.8)
+    look: style.Look = {"color": style.BLACK, "marker": "o", "ls": "", "lw": 0.8}
+    # Many detectors are quite sure, and right: points in the corners are whole.
+    style.error_bars(axes, mean, estimates, clip_on=False, zorder=3, **look)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
 
@@ -73,7 +75,7 @@ def _note(entry: Mapping[str, Any]) -> str:
     brier, error = (entry[key]["value"] for key in ("brier", "ece"))
     if brier is None:
         return "one class only"
-    return f"Brier {brier:.3f}\nerror {error:.3f}"
+    return f"Brier {brier:.3f}, error {error:.3f}"
 
 
 def _caption(config: Config) -> str:

@@ -197,7 +197,7 @@ def _matrix(settings: ScanSettings, table: Table) -> style.Figure:
         for (row, column), value in np.ndenumerate(values):
             color = style.BLACK if goodness[row, column] > 0.5 else "white"
             text = f"{value:.3f}" if math.isfinite(value) else "–"
-            look: style.Look = {"ha": "center", "va": "center", "fontsize": 6.5, "color": color}
+            look: style.Look = {"ha": "center", "va": "center", "fontsize": 7, "color": color}
             panel.text(column, row, text, **look)
         panel.set_yticks(range(len(names)), [settings.detectors[name].title for name in names])
         panel.set_title(TITLES[quantity])
