@@ -46,8 +46,9 @@ DECAY = 1e-2  # of the weights
 FAR, MANY = 10.0, 2.0
 # Spectra that fit worse than all but this fraction of those that are drawn are unlike them.
 UNLIKE = 1e-3
-# Sigmas by which what is learnt must tell more than the fits alone.
-CERTAIN = 3.0
+# Standard errors by which what is learnt must tell more than the fits alone: of two that tell as
+# much, the simpler one (the one-standard-error rule of Breiman et al. 1984).
+CERTAIN = 1.0
 # How far known parameters may lie outside of those drawn, as a fraction of their range.
 MARGIN = 0.02
 NEWTON_STEPS, MOST_HALVINGS = 50, 20
@@ -374,14 +375,15 @@ class _Trainer:
             losses.append(np.logaddexp(0.0, odds) - spectra.is_ic * odds)
         gain = losses[0] - losses[1]
         chance = float(gain.std(ddof=1)) / math.sqrt(len(gain))
-        if gain.mean() > CERTAIN * chance:
-            return
+        kept = gain.mean() > CERTAIN * chance
         report(
             f"what was learnt lowers the cross entropy of {len(gain)} spectra by "
-            f"{gain.mean():.4f} ± {chance:.4f}: the ratio is that of the fits, calibrated"
+            f"{gain.mean():.4f} ± {chance:.4f}"
+            + ("" if kept else ": the ratio is that of the fits, calibrated")
         )
-        network.load_state_dict(self.fits_alone)
-        network.calibrate(spectra)
+        if not kept:
+            network.load_state_dict(self.fits_alone)
+            network.calibrate(spectra)
 
     def _state(self) -> dict[str, Tensor]:
         """Return a copy of what the network has learnt."""
