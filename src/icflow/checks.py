@@ -51,7 +51,7 @@ from icflow.models.expression import parse
 from icflow.models.library import check_abundances, check_data
 from icflow.models.priors import Prior
 from icflow.models.scenario import at_source, complete
-from icflow.models.systematics import check_components
+from icflow.models.systematics import check_components, norms_in_common, scatter_of
 from icflow.networks.data import split
 from icflow.networks.labels import LabelSource
 
@@ -94,6 +94,7 @@ def check(
     observations = {name: _check_source(config, name) for name in config.observations}
     found = inputs.digests(config)
     _check_components(config)
+    _check_sky(config)
     if contents:
         from icflow import contents as files  # compiles what groups channels
 
@@ -213,6 +214,24 @@ def _check_components(config: Config) -> None:
         for module in modules:
             parts = read_background(module.background) if module.background else ()
             check_components(key, given, [part.name for part in parts])
+
+
+def _check_sky(config: Config) -> None:
+    """Check that integrals are over one norm of a background that all modules see."""
+    for name in config.integrals:
+        scatters, common = {}, {}
+        for module in settings_of.integrate(config, name).modules:
+            for part in read_background(module.background) if module.background else ():
+                if part.focused:
+                    factor = f"{BACKGROUND}{module.name}.{part.name}"
+                    scatters[factor] = scatter_of(module.systematics, part.name)
+                    common[factor] = part.name
+        try:
+            norms_in_common(scatters, common)
+        except IcflowError as error:
+            raise IcflowError(
+                f"integrals.{name}: {error}, in instrument or as background_scatter here"
+            ) from None
 
 
 def _check_labels(config: Config) -> None:

@@ -339,6 +339,28 @@ def test_detectors_of_fits_take_an_uncertain_column_density() -> None:
     )
 
 
+def skies(*scatters: float) -> dict[str, Any]:
+    """Two modules, by how much what is focused scatters in each."""
+    files = dict.fromkeys(("rmf", "arf", "background", "exposure"))
+    shared = config.load("config.yaml").modules[0].model_dump(include=set(files))
+    systematics = [{"background": {"lines": 0.1 * s, "focused": s}} for s in scatters]
+    named = zip("AB", systematics, strict=True)
+    return {"instrument": [{"name": name, "systematics": s} | shared for name, s in named]}
+
+
+def test_integrals_need_one_sky_behind_all_modules() -> None:
+    """Lines are each module's own, and an integral may know of other scatter than is drawn."""
+    text = refused(skies(0.3, 0.2), "config/two-modules.yaml")
+    assert "integrals.2T_fixed: background.A.focused scatters by 0.3 and" in text
+    assert "background.B.focused by 0.2, " in text
+    knowing = {name: {"background_scatter": 0.3} for name in ("2T_fixed", "1T+IC_fixed")}
+    for above in (skies(0.3, 0.3), skies(0.3, 0.2) | {"integrals": knowing}):
+        checks.check(laid(above, "config/two-modules.yaml"))
+    del knowing["2T_fixed"]
+    above = skies(0.3, 0.2) | {"integrals": knowing}
+    assert "integrals.2T_fixed: " in refused(above, "config/two-modules.yaml")
+
+
 @pytest.mark.parametrize(("above", "words"), list(REFUSED.values()), ids=list(REFUSED))
 def test_is_refused(above: dict[str, Any], words: str) -> None:
     assert words in refused(above)

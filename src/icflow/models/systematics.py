@@ -98,6 +98,34 @@ def background_deviates(scatters: Mapping[str, float], common: Mapping[str, str]
     return list(dict.fromkeys(names))
 
 
+def norms_in_common(scatters: Mapping[str, float], common: Mapping[str, str]) -> dict[str, str]:
+    """Return the factors of backgrounds that are those of others before them, by their names.
+
+    Parameters
+    ----------
+    scatters, common : mapping
+        As of `background_factors`.
+
+    Raises
+    ------
+    IcflowError
+        If factors with one deviate scatter differently.
+    """
+    first: dict[str, str] = {}
+    linked = {}
+    for name, deviate in common.items():
+        leader = first.setdefault(deviate, name)
+        if scatters[name] != scatters[leader]:
+            raise IcflowError(
+                f"{leader} scatters by {scatters[leader]:g} and {name} by {scatters[name]:g}, so "
+                "that they have no norm in common to integrate over; all modules see the same "
+                "sky: give both the same scatter"
+            )
+        if name != leader:
+            linked[name] = leader
+    return linked
+
+
 def calibration_errors(
     systematics: Sequence[tuple[str, Systematics]], deviates: Deviates | Mapping[str, float]
 ) -> dict[str, float]:

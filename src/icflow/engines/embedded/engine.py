@@ -42,6 +42,7 @@ from icflow.models.systematics import (
     calibration_errors,
     deviates_of,
     measured,
+    norms_in_common,
 )
 from icflow.seeds import of_spectrum, poisson
 from icflow.typing import Counts, CountsByRow, DrawnCounts, Floats
@@ -512,7 +513,8 @@ class EmbeddedEngine:
         reach = {name: background_reach(scatter) for name, scatter in self.scatters.items()}
         backgrounds = {name: (1 - most, 1 + most) for name, most in reach.items()}
         still = [name for name, (low, high) in limits.items() if low == high]
-        task = self.task(model, control, [*at_truth, *still], limits | backgrounds, self._one_sky())
+        linked = norms_in_common(self.scatters, self.common)
+        task = self.task(model, control, [*at_truth, *still], limits | backgrounds, linked)
         if isinstance(task.fitter, RedshiftFitter):
             # The likelihood is a staircase in redshift, of which sampling finds no treads.
             raise IcflowError(
@@ -526,22 +528,6 @@ class EmbeddedEngine:
             )
         priors = {**scenario.parameters, **self.factors}
         return Integrator(task.fitter, priors, self.scatters, task.selection.channels)
-
-    def _one_sky(self) -> dict[str, str]:
-        """Return the norms of focused backgrounds that are those of a module before them."""
-        first: dict[str, str] = {}
-        linked = {}
-        for name, deviate in self.common.items():
-            leader = first.setdefault(deviate, name)
-            if self.scatters[name] != self.scatters[leader]:
-                raise IcflowError(
-                    f"systematics: {leader} scatters by {self.scatters[leader]:g} and {name} by "
-                    f"{self.scatters[name]:g}, so that they have no norm in common to integrate "
-                    "over; all modules see the same sky: give both the same scatter"
-                )
-            if name != leader:
-                linked[name] = leader
-        return linked
 
 
 def _number(factor: Setting | None) -> float:
