@@ -107,7 +107,8 @@ def _published(metrics: Mapping[str, Any]) -> list[str]:
     )
     folds = entry["fold_accuracies"]
     if len(folds) > 1:
-        text += f" (each of {len(folds)} folds alone: {min(folds):.2f} to {max(folds):.2f})"
+        ends = dict.fromkeys(f"{accuracy:.2f}" for accuracy in (min(folds), max(folds)))
+        text += f" (each of {len(folds)} folds alone: {' to '.join(ends)})"
     if here["lo"] is None or here["hi"] is None:
         return [f"{text}."]
     # Published values have two decimals.

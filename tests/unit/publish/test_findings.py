@@ -77,6 +77,12 @@ def test_five_sentences_tell_winner_published_method_and_ceiling() -> None:
     )
 
 
+def test_folds_that_agree_have_one_number() -> None:
+    metrics = made_up({"cae": (0.6, "threshold"), "delta": (0.8, "threshold")}, 0.01)
+    metrics["detectors"]["cae"]["fold_accuracies"] = [0.654, 0.651]
+    assert any("(each of 2 folds alone: 0.65)" in text for text in findings(metrics))
+
+
 @pytest.mark.parametrize(
     ("value", "said"), [(0.60, "is below"), (0.64, "agrees with"), (0.7, "is above")]
 )

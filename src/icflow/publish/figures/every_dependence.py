@@ -198,8 +198,9 @@ PARAMETERS = judged.kind(
 PHYSICS = judged.kind(
     draw=draw_physics,
     caption=lambda config: (
-        "The same against the true flux of the inverse Compton emission, its ratio to the flux of "
-        "the plasma, both without absorption at "
+        "Recall, precision, balanced accuracy and false-alarm rate of every detector (rows) "
+        "against the true flux of the inverse Compton emission, its ratio to the flux of the "
+        "plasma, both without absorption at "
         f"{config.observe.ic_energies[0]:g} to {config.observe.ic_energies[1]:g} keV, and the "
         "difference of the temperatures of spectra without inverse Compton emission, in "
         f"{config.figures.bins} bins of equal numbers of spectra, at their medians. A class "
