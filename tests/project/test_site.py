@@ -126,7 +126,7 @@ def test_flow_charts_are_drawn(site: Path) -> None:
     assert "--&gt;" not in page
 
 
-@pytest.mark.parametrize("width", [1400, 400])
+@pytest.mark.parametrize("width", [1400, 1200, 400])
 def test_no_page_is_cut_off_or_scrolls_sideways(
     site: Path, tmp_path: Path, browser: str, width: int
 ) -> None:
