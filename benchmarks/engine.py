@@ -624,7 +624,7 @@ def baseline(bench: Bench) -> None:
         for path in bench.shards(dataset, n, 500)
         for name in FITS
     ]
-    _timed(bench, "baseline", tasks, 2 * n, 2000, 60.0)
+    _timed(bench, "baseline", tasks, 2 * n, 2000, 25.0)
 
 
 def _timed(
