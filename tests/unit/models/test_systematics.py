@@ -17,6 +17,7 @@ from icflow.models.systematics import (
     check_components,
     deviates_of,
     measured,
+    norms_in_common,
 )
 
 NAMES = ("background.lines", "background.cxb")
@@ -61,6 +62,17 @@ def test_factors_may_have_one_deviate() -> None:
     assert deviates_of(scatters, [("", WRONG)], common) == [
         "background.cxb", other, "area.3", "area.80", "gain.slope", "gain.offset"
     ]  # fmt: skip
+
+
+def test_factors_of_one_deviate_are_one_norm_if_they_scatter_alike() -> None:
+    first, second, other = "background.A.cxb", "background.B.cxb", "background.A.sky"
+    common = {first: "background.cxb", other: "background.sky", second: "background.cxb"}
+    scatters = {first: 0.3, second: 0.3, other: 0.2, "background.A.lines": 0.1}
+    assert norms_in_common(scatters, common) == {second: first}
+    with pytest.raises(
+        IcflowError, match=r"^background\.A\.cxb scatters by 0\.3 and .*B\.cxb by 0,"
+    ):
+        norms_in_common(scatters | {second: 0.0}, common)
 
 
 def test_each_error_of_the_calibration_scatters_as_much_as_asked_for() -> None:

@@ -109,10 +109,12 @@ def test_nothing_is_unlearnt_where_fits_know_all(monkeypatch: pytest.MonkeyPatch
     network = train(settings(spectra=2000, batch=50), known, report=said.append).network
     assert "the ratio is that of the fits" in said[-1]
     assert not network.output[1].weight.any()
-    counts, values, _ = drawn(5000, np.random.default_rng(5))
+    counts, values, _ = drawn(20_000, np.random.default_rng(7))
     exact = true_ratio(counts)
-    odds = network.log_odds(inputs(counts, values)._replace(rough=exact))
-    assert np.corrcoef(odds, exact)[0, 1] > 0.998
+    own = inputs(counts, values)._replace(rough=exact)
+    assert np.corrcoef(network.log_odds(own), exact)[0, 1] > 0.998
+    # They are calibrated too, and know how far off spectra of the training are.
+    assert 0 < network.unlike(own).mean() < 0.01
 
 
 def test_odds_that_are_far_too_sure_are_calibrated() -> None:
@@ -133,7 +135,31 @@ def test_spectra_unlike_those_drawn_are_told(network: RatioNetwork) -> None:
     line = counts.copy()
     line[:, 7] *= 3
     assert network.unlike(inputs(line, known)).mean() > 0.99
-    assert network.unlike(inputs(counts, known + 2)).all()
+    for away in (2, -2):
+        assert network.unlike(inputs(counts, known + away)).all()
+
+
+def test_what_was_best_so_far_is_taken_up_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ratio, "VALIDATED", 1000)
+    trainer, again = (ratio._Trainer(settings(spectra=1000), draw) for _ in range(2))
+    # At first that are the fits alone.
+    assert trainer.lowest == trainer._loss()[0]
+    trainer.lowest, trainer.best = 0.1, {"output.1.bias": torch.tensor([0.3])}
+    trainer._save(tmp_path / "checkpoint.pt")
+    again.resume(tmp_path / "checkpoint.pt")
+    assert again.lowest == 0.1
+    assert again.best == trainer.best
+
+
+def test_every_epoch_has_an_order_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ratio, "VALIDATED", 1000)
+    trainer = ratio._Trainer(settings(spectra=1000, batch=100), draw)
+    first, second, same = (trainer._order(epoch, 1000).clone() for epoch in (0, 1, 0))
+    assert torch.equal(first, same) and not torch.equal(first, second)
+    for order in (first, second):
+        assert sorted(order.flatten().tolist()) == list(range(1000))
 
 
 def test_an_interrupted_training_goes_on_to_the_same_weights(

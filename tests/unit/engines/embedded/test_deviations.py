@@ -36,7 +36,7 @@ def test_rows_add_up_to_what_is_expected() -> None:
     np.testing.assert_allclose(total[:3], 0.2 * np.array([1, 2, 3]))
     np.testing.assert_allclose(total[3:], measured(np.array([0.7, -2.0])))
     start, low, high = DEVIATIONS.limits["deviate.gain.offset"]
-    assert low < -5 < start == -2 < 3 < high and DEVIATIONS.limits[MEASURED] == (1, 1, 1)
+    assert low < -8 < start == -2 < 4 < high and DEVIATIONS.limits[MEASURED] == (1, 1, 1)
     assert not NOTHING_WRONG.limits and not list(NOTHING_WRONG.rows()) and not len(NOTHING_WRONG)
 
 
@@ -46,11 +46,11 @@ def test_deviates_are_no_parameters_of_the_source() -> None:
     given = FitResult(
         cstat=3.0, dof=7, bins=10, converged=True, starts=1, agreeing=1, iterations=1, gradient=0.0,
         values=values, errors=values, free=free, at_bound=("deviate.gain.offset",),
-        covariance=np.eye(3),
+        covariance=np.diag([4.0, 1, 1]),
     )  # fmt: skip
     fit = settled(given, 2)
     assert (fit.bins, fit.dof, fit.free, fit.at_bound) == (8, 7, ("apec.kT",), ())
-    assert fit.covariance.tolist() == [[1.0]] and set(fit.values) == set(values) - {MEASURED}
+    assert fit.covariance.tolist() == [[4.0]] and set(fit.values) == set(values) - {MEASURED}
     assert deviates_in(fit.values) == {"area.0": 0.5, "gain.offset": 8.0}
     assert settled(given, 0) is given
     assert int(measured(np.zeros(1))[0]) == MANY

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from icflow.config import FitModel, Free, Link
 from icflow.engines.embedded.parameters import Model, build_model
@@ -37,6 +38,14 @@ def test_factors_stand_behind_the_parameters_of_the_source() -> None:
     assert model.upper[-3:].tolist() == [1.4, 1.1, 1.1]
 
 
+@pytest.mark.parametrize(("limits", "start"), [((1.2, 1.5), 1.2), ((0.3, 0.6), 0.6)])
+def test_a_factor_that_cannot_be_1_starts_next_to_it(
+    limits: tuple[float, float], start: float
+) -> None:
+    model = build_model(MODEL, {"factor.B": limits}, {"background.B.x": limits}, [])
+    assert model.start[-2:].tolist() == [start, start]
+
+
 def test_what_is_free_has_limits_and_perhaps_a_start() -> None:
     model = built()
     place = model.position
@@ -66,6 +75,14 @@ def test_frozen_parameters_are_not_free() -> None:
     values = model.values(theta)
     assert values["apec_3.Redshift"] == values["apec.Redshift"]
     assert values["background.B.x"] == len(model.names) - 1
+
+
+def test_what_is_wrong_is_free_if_its_limits_differ() -> None:
+    deviates = {"measured": (1.0, 1.0, 1.0), "deviate.area.3": (0.5, -7.5, 8.5)}
+    model = build_model(MODEL, {}, {}, [], deviates)
+    assert model.names[-2:] == tuple(deviates)
+    assert [model.names[p] for p in model.free][-2:] == ["apec_3.norm", "deviate.area.3"]
+    assert model.start[-2:].tolist() == [1.0, 0.5]
 
 
 def test_a_factor_that_is_that_of_another_is_one_parameter() -> None:

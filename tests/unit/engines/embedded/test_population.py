@@ -9,6 +9,7 @@ import pytest
 
 from icflow.config import Config, Instrument, Module, Scenario, Systematics
 from icflow.engines.embedded import population as populations
+from icflow.engines.embedded.calibration import farthest
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.fake import Simulator
 from icflow.engines.embedded.population import Population, bins_of, expected_counts
@@ -155,6 +156,33 @@ def test_what_is_wrong_is_drawn_for_each_module(
     np.testing.assert_allclose(sky, norms[-1], rtol=1e-9)
 
 
+def test_channels_are_those_that_the_widest_energy_scale_reaches(joint: Population) -> None:
+    first, second = (
+        farthest(folding.systematics.gain, ENERGIES[1]) for folding in joint.engine.foldings
+    )
+    assert first < second
+    low, high = joint.reached(ENERGIES)
+    assert high == pytest.approx(80.0 + second)
+    assert low == pytest.approx(max(3.0 - second, joint.engine.channel_edges.min()))
+
+
+def test_what_is_expected_is_that_of_the_nearest_redshift_drawn(
+    engine: EmbeddedEngine, run: Config
+) -> None:
+    population = Population(engine, run.scenarios["1T+IC"], ENERGIES, [])
+    low, high = population._nodes[299:301]
+    theta = population.model.start.copy()
+    for place, prior in population.priors.items():
+        theta[place] = prior.quantile(0.5)
+    thetas = np.repeat(theta[None], 4, axis=0)
+    redshifts = [low, low + 0.4 * (high - low), low + 0.6 * (high - low), high]
+    thetas[:, population.model.position["apec.Redshift"]] = redshifts
+    below, near_below, near_above, above = population.expected(thetas, np.empty((4, 0)))
+    np.testing.assert_array_equal(near_below, below)
+    np.testing.assert_array_equal(near_above, above)
+    assert (below != above).any()
+
+
 def _deviate(factor: Floats, scatter: float) -> Floats:
     spread = np.sqrt(np.log1p(scatter**2))
     return np.asarray(np.log(factor) / spread + spread / 2)
@@ -190,6 +218,10 @@ def test_what_is_known_is_measured_with_its_error(
     told = population._measured(np.full((2000, 1), 0.055), np.random.default_rng(1))
     assert told.std() == pytest.approx(0.002, rel=0.07)
     assert told.mean() == pytest.approx(0.055, abs=4 * 0.002 / np.sqrt(2000))
+    # So it is not taken for exact, as one without an error is.
+    assert not population.exact
+    right = Population(wrong({}), run.scenarios["2T"], ENERGIES, ["apec.Redshift"])
+    assert right.exact == {right.model.position["apec.Redshift"]: 0}
 
 
 def test_draws_do_not_depend_on_the_order_of_the_configuration(

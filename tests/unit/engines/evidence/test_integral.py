@@ -12,6 +12,7 @@ from icflow import config
 from icflow.config import AtomicData, Instrument, Module, Scenario, Systematics
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.population import bins_of
+from icflow.engines.evidence.integral import background_reach
 from icflow.errors import IcflowError
 from icflow.models.priors import SHAPES, LogUniform, Prior, Uniform
 from icflow.sections import Interval
@@ -264,6 +265,11 @@ def test_the_sky_behind_two_modules_has_one_norm(instrument: Instrument, atomdb:
     total, wrong = (np.logaddexp.reduce(each) - np.log(len(sources)) for each in (together, apart))
     assert found.log == pytest.approx(total, abs=0.005)
     assert abs(wrong - total) > 1.0
+
+
+def test_fits_to_the_minima_let_no_norm_turn_negative() -> None:
+    assert background_reach(0.1) == pytest.approx(0.3)
+    assert background_reach(0.5) == 0.9
 
 
 def test_modules_whose_skies_scatter_differently_are_refused(

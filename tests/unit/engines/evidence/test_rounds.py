@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,6 +44,24 @@ def gaussian(points: Floats, mean: Floats) -> Floats:
 def test_points_outside_of_the_cube_are_left_out() -> None:
     points = rounds._inside(np.array([0.0, 0.5]), np.eye(2) * 0.1, np.array([[1.0, 0.0], [-1, 0]]))
     assert points == pytest.approx(np.array([[0.1, 0.5]]))
+
+
+@pytest.mark.parametrize("place", [0.5, 0.1, 0.0])
+def test_points_outside_of_the_cube_count_as_nothing(
+    place: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A likelihood of 1 has a mean of 1, however many points lie beyond its limits."""
+    monkeypatch.setattr(rounds, "log_integrals", lambda *given: np.zeros(len(given[-1])))
+    values = np.array([np.linspace(0, 1, 50)] * 2)
+    cube = rounds.Cube(
+        np.array([values] * 2), np.array([[0, 1]]), deviates(16, 2, np.random.default_rng(4))
+    )
+    wide = 0.1 * np.eye(2)
+    centres = rounds.Centres(np.arange(2), np.zeros((1, 2)), np.array([[place, 0.5]]), wide[None])
+    nothing: Any = None
+    log_mean, effective = rounds._log_mean.py_func(nothing, nothing, nothing, centres, 0, cube)
+    assert log_mean == pytest.approx(0.0, abs=0.05)
+    assert effective < 0
 
 
 def moved(points: Floats, weights: Floats, drawn: int) -> tuple[Floats, Floats]:
