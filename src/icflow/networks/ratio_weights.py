@@ -15,6 +15,7 @@ from icflow.engines.evidence.nearest import Neighbourhood
 from icflow.errors import IcflowError
 from icflow.files import say, sha256
 from icflow.layout import HISTORY, WEIGHTS
+from icflow.models.background import read_background
 from icflow.models.systematics import as_known
 from icflow.networks import devices
 from icflow.networks.checkpoints import CHECKPOINT, delete_checkpoint
@@ -103,21 +104,45 @@ def train_for(hypotheses: Hypotheses, output: Path, threads: int) -> None:
     table = Table({name: [row[name] for row in rows] for name in rows[0]})
     table.meta.update(ratio=settings.name)
     write_table(output / HISTORY, table)
-    responses = [sha256(module.rmf) for module in settings.modules]
-    save(output / WEIGHTS, trained.network, settings, responses)
+    save(output / WEIGHTS, trained.network, settings, digests(settings))
     delete_checkpoint(output)
 
 
-def save(path: Path, network: RatioNetwork, settings: RatioSettings, responses: list[str]) -> None:
+def digests(settings: RatioSettings) -> list[str]:
+    """Return the SHA-256 of all files that spectra are drawn with, of one module after another."""
+    files: list[str | Path | None] = []
+    for module in settings.modules:
+        components = read_background(module.background) if module.background else ()
+        files += [module.rmf, module.arf, module.background]
+        files += [file for component in components for file in component.files]
+    return [sha256(file) for file in files if file is not None]
+
+
+def save(path: Path, network: RatioNetwork, settings: RatioSettings, files: list[str]) -> None:
     """Write a trained network with everything needed to use it.
 
     Parameters
     ----------
-    responses : list of str
-        SHA-256 of the RMF of each module.
+    files : list of str
+        As of `digests`.
     """
-    tree = {"ratio": settings.model_dump(mode="json"), "responses": responses}
+    tree = {"ratio": settings.model_dump(mode="json"), "files": files}
     save_tensors(path, network.state_dict(), tree)
+
+
+def is_of(path: Path, settings: RatioSettings) -> bool:
+    """Tell whether a trained network belongs to some settings.
+
+    Raises
+    ------
+    IcflowError
+        If the file is missing or damaged.
+    """
+    return _belongs(load_tensors(path)[1], settings)
+
+
+def _belongs(tree: object, settings: RatioSettings) -> bool:
+    return tree == {"ratio": settings.model_dump(mode="json"), "files": digests(settings)}
 
 
 def load(path: Path, settings: RatioSettings) -> RatioNetwork:
@@ -129,11 +154,10 @@ def load(path: Path, settings: RatioSettings) -> RatioNetwork:
         If the file is missing or damaged, or of a training with other settings.
     """
     state, tree = load_tensors(path)
-    responses = [sha256(module.rmf) for module in settings.modules]
-    if tree != {"ratio": settings.model_dump(mode="json"), "responses": responses}:
+    if not _belongs(tree, settings):
         raise IcflowError(
             f"{path}: was trained with other settings of ratios.{settings.name} or other "
-            "responses; delete it and train again"
+            "responses or backgrounds; delete it and train again"
         )
     try:
         residuals, components = state["basis"].shape

@@ -10,6 +10,7 @@ from astropy.table import Table
 
 from icflow.config import Observation, Scenario
 from icflow.errors import IcflowError
+from icflow.files import inputs_kept
 from icflow.layout import WEIGHTS
 from icflow.models.priors import Prior, Uniform
 from icflow.models.scenario import at_source
@@ -44,6 +45,24 @@ def run(settings: ObserveRatioSettings, output: Path, threads: int = 1) -> None:
     check_ratio(settings.ratio, settings.observation, f"ratios.{settings.ratio.name}")
     _, engine = observed_fits.open_source(settings, settings.systematics)
     train_for(_hypotheses(settings.ratio, settings, engine), output, threads)
+
+
+def is_trained(settings: ObserveRatioSettings, output: Path) -> bool:
+    """Tell whether a folder holds what `run` would make.
+
+    Raises
+    ------
+    IcflowError
+        If an input is missing or cannot be used, or what is there is damaged.
+    """
+    if not (output / WEIGHTS).is_file():
+        return False
+    from icflow.networks.ratio_weights import is_of
+
+    _, engine = observed_fits.open_source(settings, settings.systematics)
+    wanted = _trained_for(settings.ratio, settings, engine)
+    with inputs_kept():  # of its own, so that what is there may be replaced
+        return is_of(output / WEIGHTS, wanted)
 
 
 def check_ratio(settings: RatioSettings, observation: Observation, key: str) -> None:
@@ -133,15 +152,29 @@ def _hypotheses(
     """
     from icflow.networks.ratio_weights import Hypotheses
 
+    own = _trained_for(settings, source, engine)
+    return Hypotheses(own, engine.drawing(_factor(source)))
+
+
+def _trained_for(
+    settings: RatioSettings, source: SourceSettings, engine: ObservedEngine
+) -> RatioSettings:
+    """Return the settings with what the observation was made with.
+
+    Raises
+    ------
+    IcflowError
+        If the background is a spectrum of its own.
+    """
     if len(engine.behind):
         raise IcflowError(
             f"ratios.{settings.name}: {source.name} has a background spectrum, and networks learn "
             "with a background that is described; give one (icflow background fit), or leave the "
             "detector out of observe.detectors"
         )
-    factor = Uniform(uniform=list(source.cross_normalisation))
     first, *others = engine.companions
-    own = settings.model_copy(
+    factor = _factor(source)
+    return settings.model_copy(
         update={
             "modules": [
                 first,
@@ -153,7 +186,11 @@ def _hypotheses(
             "at_truth": [],
         }
     )
-    return Hypotheses(own, engine.drawing(factor))
+
+
+def _factor(source: SourceSettings) -> Uniform:
+    """Return the prior of the factors between spectra."""
+    return Uniform(uniform=list(source.cross_normalisation))
 
 
 def _at_source(scenario: Scenario, observation: Observation) -> Scenario:

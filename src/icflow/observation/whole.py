@@ -22,7 +22,8 @@ def below(config: Config, name: str, results: Path, output: Path | None = None) 
 def run(config: Config, name: str, folder: Path) -> str:
     """Do all that the workflow does for an observation; return the verdict.
 
-    Networks that are there already are used as they are.
+    Networks that are there already are used as they are; ratios of another training are trained
+    again.
 
     Raises
     ------
@@ -38,8 +39,9 @@ def run(config: Config, name: str, folder: Path) -> str:
         if not (path / WEIGHTS).is_file():
             networks.run(settings_of.observe_network(config, name, network), path)
     for ratio, path in trained.ratios.items():
-        if not (path / WEIGHTS).is_file():
-            ratios.run(settings_of.observe_ratio(config, name, ratio), path)
+        own = settings_of.observe_ratio(config, name, ratio)
+        if not ratios.is_trained(own, path):
+            ratios.run(own, path)
     verdict = analysis.run(settings, folder, trained)
     images = images_of(folder, config.figures.formats)
     style.write(lambda: page.draw(folder), config.figures.dpi, images)

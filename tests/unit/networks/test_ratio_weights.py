@@ -12,7 +12,7 @@ import torch
 
 from icflow.errors import IcflowError
 from icflow.networks.ratio import DrawnSpectra, RatioInputs, RatioNetwork, Sizes
-from icflow.networks.ratio_weights import Hypotheses, inputs_of, load, save
+from icflow.networks.ratio_weights import Hypotheses, digests, inputs_of, load, save
 from icflow.networks.weights import load_tensors, save_tensors
 from icflow.ogip.spectra import Recorded, SpectrumSet
 from icflow.settings import RatioSettings
@@ -178,7 +178,7 @@ def test_a_network_says_the_same_after_it_was_written(
     tmp_path: Path, settings: RatioSettings, network: RatioNetwork
 ) -> None:
     path = tmp_path / "weights.safetensors"
-    save(path, network, settings, [sha_of(settings)])
+    save(path, network, settings, digests(settings))
     loaded = load(path, settings)
     assert not loaded.training
     inputs = some(30)
@@ -188,17 +188,33 @@ def test_a_network_says_the_same_after_it_was_written(
     np.testing.assert_array_equal(loaded.unlike(inputs), network.unlike(inputs))
 
 
-def sha_of(settings: RatioSettings) -> str:
-    from icflow.files import sha256
-
-    return sha256(settings.modules[0].rmf)
+def test_all_files_that_spectra_are_drawn_with_count(
+    settings: RatioSettings, tmp_path: Path, root: Path
+) -> None:
+    """Those that the background names too."""
+    for name in ("a.arf", "be.arf", "fcxb.arf"):
+        (tmp_path / name).write_text(name)
+    text = (root / "resources/example/background.yaml").read_text()
+    (tmp_path / "b.yaml").write_text(text)
+    own = {"arf": str(tmp_path / "a.arf"), "background": str(tmp_path / "b.yaml")}
+    module = settings.modules[0].model_copy(update=own)
+    whole = settings.model_copy(update={"modules": [module]})
+    before = digests(whole)
+    assert set(digests(settings)) < set(before)
+    for name in ("a.rmf", "a.arf", "b.yaml", "be.arf"):
+        path = tmp_path / name
+        kept = path.read_bytes()
+        path.write_bytes(kept + b"\n")
+        assert digests(whole) != before, name
+        path.write_bytes(kept)
+    assert digests(whole) == before
 
 
 def test_a_network_of_other_settings_or_another_response_is_refused(
     tmp_path: Path, settings: RatioSettings, network: RatioNetwork
 ) -> None:
     path = tmp_path / "weights.safetensors"
-    save(path, network, settings, [sha_of(settings)])
+    save(path, network, settings, digests(settings))
     with pytest.raises(IcflowError, match=r"other settings of ratios\.toy or other responses"):
         load(path, settings.model_copy(update={"layers": 3}))
     Path(settings.modules[0].rmf).write_bytes(b"another response")
@@ -211,7 +227,7 @@ def test_weights_that_are_not_whole_are_refused(
     tmp_path: Path, settings: RatioSettings, network: RatioNetwork, missing: str
 ) -> None:
     path = tmp_path / "weights.safetensors"
-    save(path, network, settings, [sha_of(settings)])
+    save(path, network, settings, digests(settings))
     state, tree = load_tensors(path)
     save_tensors(path, {name: t for name, t in state.items() if name != missing}, tree)
     with pytest.raises(IcflowError, match="the weights do not fit the settings stated in the file"):

@@ -13,7 +13,8 @@ from observed_example import example, working_in
 from icflow import settings as settings_of
 from icflow.config import Config
 from icflow.errors import IcflowError
-from icflow.layout import TRAINED
+from icflow.files import check_output, inputs_kept
+from icflow.layout import TRAINED, WEIGHTS
 from icflow.models.scenario import at_source
 from icflow.networks import ratio as networks
 from icflow.observation import fits as observed_fits
@@ -214,6 +215,23 @@ def test_a_ratio_of_another_training_is_refused(trained: Path) -> None:
     other = loaded(observations={"example": {"redshift": 0.05}})
     with pytest.raises(IcflowError, match=r"trained with other settings of ratios\.own"):
         estimator(other, trained)
+
+
+def test_a_ratio_is_trained_again_if_what_it_is_for_changes(trained: Path, folder: Path) -> None:
+    changes: dict[str, Any] = {
+        "redshift": {"observations": {"example": {"redshift": 0.05}}},
+        "spectra": {"ratios": {"own": {"spectra": 3000}}},
+        "priors": {"scenarios": {"2T": {"parameters": {"apec.kT": {"uniform": [1.0, 9.0]}}}}},
+    }
+    given = settings_of.observe_ratio(loaded(), "example", "own")
+    assert observed_ratios.is_trained(given, trained)
+    assert not observed_ratios.is_trained(given, folder / "nowhere")
+    with inputs_kept():
+        for name, change in changes.items():
+            other = settings_of.observe_ratio(loaded(**change), "example", "own")
+            assert not observed_ratios.is_trained(other, trained), name
+        # Nothing that was read stands in the way of the next training.
+        check_output(trained / WEIGHTS)
 
 
 def test_ratios_that_cannot_be_estimated_are_refused_first(folder: Path) -> None:

@@ -25,9 +25,8 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_analysis(
 def test_networks_and_ratios_are_trained_once_and_then_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for there in (tmp_path / "networks/there", tmp_path / "ratios/known"):
-        there.mkdir(parents=True)
-        (there / WEIGHTS).touch()
+    (tmp_path / "networks/there").mkdir(parents=True)
+    (tmp_path / "networks/there" / WEIGHTS).touch()
     settings = SimpleNamespace(
         networks={"there": None, "new": None}, ratios={"known": None, "own": None}
     )
@@ -37,6 +36,9 @@ def test_networks_and_ratios_are_trained_once_and_then_used(
     monkeypatch.setattr(whole.settings_of, "observe_network", lambda _, name, network: network)
     monkeypatch.setattr(whole.settings_of, "observe_ratio", lambda _, name, ratio: ratio)
     monkeypatch.setattr(whole.networks, "run", lambda network, path: done.append((network, path)))
+    monkeypatch.setattr(
+        whole.ratios, "is_trained", lambda _, path: path == tmp_path / "ratios/known"
+    )
     monkeypatch.setattr(whole.ratios, "run", lambda ratio, path: done.append((ratio, path)))
     monkeypatch.setattr(
         whole.analysis, "run",
