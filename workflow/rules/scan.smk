@@ -8,9 +8,9 @@ SCAN_SCORE = RESULTS.scores("{network}", "{fold}", scan="{scan}")
 use rule fluxes as scan_fluxes with:
     input:
         INPUT_FILES,
-        lambda wildcards: settings_of.scan_fluxes(
-            CONFIG, wildcards.scan
-        ).shards.files(RESULTS.truth),
+        lambda wildcards: settings_of.scan_fluxes(CONFIG, wildcards.scan).shards.files(
+            RESULTS.truth
+        ),
     output:
         RESULTS.fluxes("{scan}"),
     log:
