@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy.table import Table
 
+from icflow import seeds
 from icflow.config import Observation, Scenario
 from icflow.errors import IcflowError
 from icflow.files import inputs_kept
@@ -22,6 +23,10 @@ from icflow.typing import Counts
 if TYPE_CHECKING:
     from icflow.networks.ratio import RatioInputs
     from icflow.networks.ratio_weights import Hypotheses
+
+# Spectra that the observed one is compared with before a training, and how many times worse than
+# all of them it may fit: what is closer is told by those that calibrate the network.
+COMPARED, CLEARLY = 500, 2.0
 
 
 def run(settings: ObserveRatioSettings, output: Path, threads: int = 1) -> None:
@@ -38,13 +43,16 @@ def run(settings: ObserveRatioSettings, output: Path, threads: int = 1) -> None:
     Raises
     ------
     IcflowError
-        If an input is missing or cannot be used, or the network cannot be trained.
+        If an input is missing or cannot be used, the observed spectrum is unlike all that the
+        network would see, or the network cannot be trained.
     """
     from icflow.networks.ratio_weights import train_for
 
     check_ratio(settings.ratio, settings.observation, f"ratios.{settings.ratio.name}")
     _, engine = observed_fits.open_source(settings, settings.systematics)
-    train_for(_hypotheses(settings.ratio, settings, engine), output, threads)
+    hypotheses = _hypotheses(settings.ratio, settings, engine)
+    _check_drawn(hypotheses, engine.counts[None])
+    train_for(hypotheses, output, threads)
 
 
 def is_trained(settings: ObserveRatioSettings, output: Path) -> bool:
@@ -121,23 +129,41 @@ class Estimator:
         ------
         IcflowError
         """
-        if self._network.unlike(self._inputs(counts)).any():
-            name = self._hypotheses.settings.name
-            raise IcflowError(
-                f"ratios.{name}: the observed spectrum is unlike all that the scenarios of the "
-                "ratio lead to, so that it says nothing; give it scenarios whose priors hold the "
-                "source, or leave its detector out of observe.detectors"
-            )
+        if self._network.unlike(_inputs(self._hypotheses, counts)).any():
+            raise _unlike(self._hypotheses)
 
     def table(self, counts: Counts) -> Table:
         """Return ln of the ratios of spectra (n, n_channels), as detectors read them."""
-        odds = self._network.log_odds(self._inputs(counts))
+        odds = self._network.log_odds(_inputs(self._hypotheses, counts))
         # What a detector says of simulated spectra is compared, not believed.
         return Table({"log_ratio": odds, "unlike": np.zeros(len(odds), dtype=bool)})
 
-    def _inputs(self, counts: Counts) -> RatioInputs:
-        binned = self._hypotheses.binned(counts)
-        return self._hypotheses.inputs(binned, np.empty((len(binned), 0)))
+
+def _inputs(hypotheses: Hypotheses, counts: Counts) -> RatioInputs:
+    binned = hypotheses.binned(counts)
+    return hypotheses.inputs(binned, np.empty((len(binned), 0)))
+
+
+def _check_drawn(hypotheses: Hypotheses, counts: Counts) -> None:
+    """Check before a training that the observed spectrum is not far from all that it would see.
+
+    Raises
+    ------
+    IcflowError
+    """
+    settings = hypotheses.settings
+    random = seeds.generator(settings.seed, f"ratio/{settings.name}/compared")
+    worst = hypotheses.draw(COMPARED, random).inputs.misfit.max()
+    if _inputs(hypotheses, counts).misfit[0] > CLEARLY * worst:
+        raise _unlike(hypotheses)
+
+
+def _unlike(hypotheses: Hypotheses) -> IcflowError:
+    return IcflowError(
+        f"ratios.{hypotheses.settings.name}: the observed spectrum is unlike all that the "
+        "scenarios of the ratio lead to, so that it says nothing; give it scenarios whose priors "
+        "hold the source, or leave its detector out of observe.detectors"
+    )
 
 
 def _hypotheses(

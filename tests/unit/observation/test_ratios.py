@@ -52,6 +52,7 @@ def folder(
     ):
         for name, number in (("PREPARED", 400), ("VALIDATED", 400), ("CALIBRATED", 600)):
             patch.setattr(networks, name, number)
+        patch.setattr(observed_ratios, "COMPARED", 100)
         yield folder
 
 
@@ -209,6 +210,21 @@ def test_what_the_scenarios_do_not_hold_is_refused(trained: Path) -> None:
     # As bright as those of the default run.
     with pytest.raises(IcflowError, match=r"ratios\.own: the observed spectrum is unlike all"):
         own.check_spectrum(engine.counts[None] // 5)
+
+
+def test_what_they_do_not_hold_by_far_is_refused_before_the_training(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = loaded().observations["example"].model_dump(exclude_none=True)
+    spectrum = read_spectrum(given["spectrum"])
+    faint = dataclasses.replace(spectrum, counts=spectrum.counts // 5)
+    write_spectrum("faint.pha", faint)
+    files = {key: given[key] for key in ("rmf", "arf", "background")}
+    config = loaded(observations={"example": {**files, "spectrum": "faint.pha"}})
+    monkeypatch.setattr(networks._Trainer, "run", lambda *_: pytest.fail("was trained"))
+    with pytest.raises(IcflowError, match=r"ratios\.own: the observed spectrum is unlike all"):
+        observed_ratios.run(settings_of.observe_ratio(config, "example", "own"), folder / "faint")
+    assert not (folder / "faint").exists()
 
 
 def test_a_ratio_of_another_training_is_refused(trained: Path) -> None:
