@@ -30,7 +30,6 @@ OBSERVED = (SUMMARY, SPECTRUM, SIMULATIONS, PROFILE)
 WEIGHTS, HISTORY, TRAINING_SPECTRA = "weights.safetensors", "history.ecsv", "training.pha"
 TRAINED = (WEIGHTS, HISTORY)
 TRAINED_OBSERVED = (*TRAINED, TRAINING_SPECTRA)
-TRAINED_FOR = "trained-for.json"  # settings and files of a network of `icflow observe`
 # Folders that the versions before 0.2 wrote, under names that no command has now.
 BEFORE = (
     *("spectra", "labels", "fits", "integrals", "networks", "scores", "evaluation"),

@@ -128,6 +128,8 @@ class TrainSettings(Section):
     kind: Literal["published", "dense"] = "published"
     constraint: float
     fold: int
+    # SHA-256 of all that the spectra of a network for one observation are drawn with.
+    drawn_with: str = ""
 
 
 class TrainFoldSettings(Section):
@@ -204,15 +206,6 @@ class SourceSettings(FitControl):
     observation: Observation
 
 
-class ObserveSettings(SourceSettings):
-    """What the analysis of one observation depends on."""
-
-    observe: Observe
-    models: dict[str, FitModel]
-    networks: dict[str, ScoreSettings]
-    ratios: dict[str, RatioSettings]
-
-
 class ObserveNetworkSettings(SourceSettings):
     """What a network for one observation depends on."""
 
@@ -221,6 +214,26 @@ class ObserveNetworkSettings(SourceSettings):
     simulations: int
     systematics: Systematics | None = None
     score: ScoreSettings
+
+
+class ObserveSettings(SourceSettings):
+    """What the analysis of one observation depends on."""
+
+    observe: Observe
+    models: dict[str, FitModel]
+    networks: dict[str, ScoreSettings]
+    ratios: dict[str, RatioSettings]
+
+    def of_network(self, network: str) -> ObserveNetworkSettings:
+        """Return the settings of one of the networks."""
+        return ObserveNetworkSettings(
+            **{key: getattr(self, key) for key in SourceSettings.model_fields},
+            scenario=self.observe.thermal,
+            model=self.models[self.observe.thermal],
+            simulations=self.observe.simulations,
+            systematics=self.observe.systematics,
+            score=self.networks[network],
+        )
 
 
 class ObserveRatioSettings(SourceSettings):
@@ -555,16 +568,7 @@ def observe(config: Config, name: str) -> ObserveSettings:
 
 def observe_network(config: Config, name: str, network: str) -> ObserveNetworkSettings:
     """Settings of a network for one observation."""
-    return _source(
-        ObserveNetworkSettings,
-        config,
-        name,
-        scenario=config.observe.thermal,
-        model=config.fits.models[config.observe.thermal],
-        simulations=config.observe.simulations,
-        systematics=config.observe.systematics,
-        score=score_observed(config, network),
-    )
+    return observe(config, name).of_network(network)
 
 
 def observe_ratio(config: Config, name: str, ratio: str) -> ObserveRatioSettings:

@@ -176,7 +176,14 @@ def check(
         ("response (SHA-256)", theirs, ours)
         for theirs, ours in zip_longest(trained.responses, responses, fillvalue="none")
     ]
-    pairs += [("number of input channels", trained.channels, channels)]
+    pairs += [
+        (
+            "spectra drawn with files and settings (SHA-256)",
+            trained.settings.drawn_with,
+            settings.drawn_with,
+        ),
+        ("number of input channels", trained.channels, channels),
+    ]
     for key, theirs, ours in pairs:
         if theirs != ours:
             raise IcflowError(

@@ -263,9 +263,9 @@ class Analysis:
     def _score(self) -> None:
         scores = {
             network: observed_networks.scores(
-                score, self.networks[network], self.modules, self.spectra, self.observe
+                self.settings, network, folder, self.modules, self.spectra
             )
-            for network, score in self.settings.networks.items()
+            for network, folder in self.networks.items()
         }
         ratios = {
             ratio: {name: own.table(spectra.counts) for name, spectra in self.spectra.items()}

@@ -71,14 +71,23 @@ def open_source(
         If an input is missing or cannot be used.
     """
     check_engine(settings.engine)
-    low, high = settings.energies
-    modules = [
-        check_companions(module, low, high).files
-        for module in read_observation(settings.name, settings.observation)
-    ]
+    modules = read_source(settings)
     for files in modules:
         check_systematics(files, systematics)
     return modules, engine_for(settings, modules, systematics)
+
+
+def read_source(settings: SourceSettings) -> list[SpectrumFiles]:
+    """Read the spectra of an observation, each checked against its response.
+
+    Raises
+    ------
+    IcflowError
+        If an input is missing or cannot be used.
+    """
+    low, high = settings.energies
+    files = read_observation(settings.name, settings.observation)
+    return [check_companions(module, low, high).files for module in files]
 
 
 def engine_for(

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from icflow.config import FitModel, Observe
+from icflow.config import FitModel
 from icflow.detection.base import TEST, VALIDATION
 from icflow.detection.observed import check_network
-from icflow.layout import TRAINING_SPECTRA, WEIGHTS
+from icflow.files import canonical_json, inputs_kept, sha256
+from icflow.layout import TRAINED_OBSERVED, TRAINING_SPECTRA, WEIGHTS
+from icflow.models.background import read_background
 from icflow.models.scenario import at_source
 from icflow.observation import fits as observed_fits
 from icflow.observation.engine import ObservedEngine
 from icflow.observation.simulations import Draws, FittedSpectra, allowed, draw_each, replicas
 from icflow.ogip.observation import SpectrumFiles
 from icflow.ogip.spectra import Recorded, SpectrumSet, write_spectra
-from icflow.settings import ObserveNetworkSettings, ScoreSettings
+from icflow.settings import ObserveNetworkSettings, ObserveSettings, ScoreSettings
 from icflow.tables import stack
 from icflow.typing import DrawnCounts
 
@@ -55,7 +58,24 @@ def run(settings: ObserveNetworkSettings, output: Path, threads: int = 1) -> Non
     counts = draw_each(engine, _model(settings), repeated, draws)
     training = _training_set(modules, counts[:, : engine.n_channels], repeated)
     write_spectra(output / TRAINING_SPECTRA, training)
-    fold.run(_of(settings.score, modules).train, [output / TRAINING_SPECTRA], [], output, threads)
+    fold.run(_of(settings, modules).train, [output / TRAINING_SPECTRA], [], output, threads)
+
+
+def is_trained(settings: ObserveNetworkSettings, output: Path) -> bool:
+    """Tell whether a folder holds what `run` would make.
+
+    Raises
+    ------
+    IcflowError
+        If an input is missing or cannot be used, or what is there is damaged.
+    """
+    if not all((output / name).is_file() for name in TRAINED_OBSERVED):
+        return False
+    from icflow.networks.weights import load_weights
+
+    modules = observed_fits.read_source(settings)
+    with inputs_kept():  # of its own, so that what is there may be replaced
+        return load_weights(output / WEIGHTS)[1].settings == _of(settings, modules).train
 
 
 def _truth(settings: ObserveNetworkSettings, engine: ObservedEngine) -> list[dict[str, float]]:
@@ -74,11 +94,11 @@ def _model(settings: ObserveNetworkSettings) -> FitModel:
 
 
 def scores(
-    settings: ScoreSettings,
+    settings: ObserveSettings,
+    network: str,
     folder: Path,
     modules: Sequence[SpectrumFiles],
     spectra: Mapping[str, FittedSpectra],
-    observe: Observe,
 ) -> Table:
     """Return what a network says about each set of spectra, as detectors read it.
 
@@ -86,6 +106,11 @@ def scores(
     ----------
     folder : path
         What `run` wrote.
+
+    Raises
+    ------
+    IcflowError
+        If that is missing, or of another training.
     """
     from icflow.networks.scores import Scorer
 
@@ -94,7 +119,7 @@ def scores(
     sizes = [module.spectrum.counts.size for module in modules]
     exposure = np.repeat([module.spectrum.exposure for module in modules], sizes)
     parts = {"training": TRAINING, "test": [first], "validation": others}
-    own = _of(settings, modules).model_copy(update=parts)
+    own = _of(settings.of_network(network), modules).model_copy(update=parts)
     scorer = Scorer.load(own, folder / WEIGHTS)
     inputs = [scorer.read(TRAINING, [folder / TRAINING_SPECTRA])]
     for name in (*others, first):
@@ -103,6 +128,7 @@ def scores(
     table = stack([scorer.score(dataset)[0] for dataset in inputs])
     # Spectra that are judged choose the threshold too, as they do for the other detectors.
     dataset = np.asarray(table["dataset"])
+    observe = settings.observe
     judged = {
         VALIDATION: table[np.isin(dataset, (observe.thermal, observe.with_ic))],
         TEST: table[dataset != TRAINING],
@@ -112,11 +138,24 @@ def scores(
     return stack([table[dataset == TRAINING], *judged.values()])
 
 
-def _of(settings: ScoreSettings, modules: Sequence[SpectrumFiles]) -> ScoreSettings:
-    """Return the settings with the responses of the observed spectra."""
-    responses = [str(module.rmf) for module in modules]
-    train = settings.train.model_copy(update={"responses": responses})
-    return settings.model_copy(update={"train": train})
+def _of(settings: ObserveNetworkSettings, modules: Sequence[SpectrumFiles]) -> ScoreSettings:
+    """Return the settings with the responses of the observed spectra, and what else is theirs."""
+    own = {
+        "responses": [str(module.rmf) for module in modules],
+        "drawn_with": _drawn_with(settings, modules),
+    }
+    train = settings.score.train.model_copy(update=own)
+    return settings.score.model_copy(update={"train": train})
+
+
+def _drawn_with(settings: ObserveNetworkSettings, modules: Sequence[SpectrumFiles]) -> str:
+    """Return the SHA-256 of the settings, and of the files that spectra are drawn with."""
+    files = [file for module in modules for file in module.files]
+    for module in modules:
+        if module.background is not None:
+            files += [file for one in read_background(module.background) for file in one.files]
+    tree = [settings.model_dump(mode="json"), [sha256(file) for file in files]]
+    return hashlib.sha256(canonical_json(tree).encode()).hexdigest()
 
 
 def _training_set(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from icflow import settings as settings_of
 from icflow.cli import main
 from icflow.config import Config, Systematics
 from icflow.errors import IcflowError
+from icflow.files import check_output, inputs_kept
 from icflow.models.scenario import at_source
 from icflow.networks import fold
 from icflow.observation import analysis as observe
@@ -51,6 +53,7 @@ from icflow.ogip.spectrum import read_spectrum, write_spectrum
 from icflow.tables import floats, read_table
 
 ROOT = Path(__file__).resolve().parents[3]
+RADIO = {"flux_density": 100.0, "frequency": 1400.0, "spectral_index": 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +84,7 @@ def with_network(config: Config, network: str) -> Config:
 @pytest.fixture(scope="module")
 def made(folder: Path) -> Path:
     """What the analysis of the example writes, with a network among its detectors."""
-    radio = {"flux_density": 100.0, "frequency": 1400.0, "spectral_index": 1.0}
-    config = with_network(loaded(example={"radio": radio}), "ae")
+    config = with_network(loaded(example={"radio": RADIO}), "ae")
     network = folder / "example" / "networks" / "ae"
     observed_networks.run(settings_of.observe_network(config, "example", "ae"), network)
     printed = observe.run(
@@ -559,9 +561,8 @@ def test_networks_read_all_spectra_of_a_joint_fit(folder: Path) -> None:
     brighter = np.repeat([[1, 1], [2, 1], [1, 2]], counts.size // 2, axis=1)
     spectra = FittedSpectra((counts * brighter).astype(np.int32), {}, np.zeros(3))
     table = observed_networks.scores(
-        settings.networks["ae"], output, modules,
-        {OBSERVED: spectra, "2T": spectra, "1T+IC": spectra}, settings.observe,
-    )  # fmt: skip
+        settings, "ae", output, modules, {OBSERVED: spectra, "2T": spectra, "1T+IC": spectra}
+    )
     observed = floats(table[np.asarray(table["dataset"]) == OBSERVED], "R_a")
     assert np.all(np.isfinite(observed))
     assert observed[1] > observed[0] < observed[2]
@@ -581,9 +582,55 @@ def test_a_network_of_other_settings_is_refused(made: Path) -> None:
     )
     with pytest.raises(IcflowError, match=r"trained with training\.spectra 60, wanted is 90"):
         observed_networks.scores(
-            settings.networks["ae"], made / "networks/ae", modules, {"2T": dark, "1T+IC": dark},
-            settings.observe,
-        )  # fmt: skip
+            settings, "ae", made / "networks/ae", modules, {"2T": dark, "1T+IC": dark}
+        )
+
+
+def test_a_network_is_trained_again_if_what_it_is_for_changes(made: Path, folder: Path) -> None:
+    output = made / "networks/ae"
+
+    def is_trained(path: Path = output, **changes: Any) -> bool:
+        config = with_network(loaded(example={"radio": RADIO, **changes}), "ae")
+        return observed_networks.is_trained(
+            settings_of.observe_network(config, "example", "ae"), path
+        )
+
+    assert is_trained()
+    assert not is_trained(folder / "nowhere")
+    with inputs_kept():
+        assert not is_trained(redshift=0.05)
+        assert not is_trained(energies=[4.0, 80.0])
+        # Nothing that was read stands in the way of the next training.
+        check_output(output / layout.WEIGHTS)
+
+
+def test_networks_belong_to_the_content_of_files(made: Path, tmp_path: Path) -> None:
+    given = loaded().observations["example"]
+    files = {key: Path(str(getattr(given, key))) for key in ("spectrum", "arf", "background")}
+    own = {key: tmp_path / path.name for key, path in files.items()}
+    named = [Path("resources/example") / name for name in ("be.arf", "fcxb.arf")]
+    for path in (*files.values(), *named):
+        shutil.copy(path, tmp_path)
+    paths = {key: str(path) for key, path in own.items()}
+    config = with_network(loaded(example={"radio": RADIO, **paths}), "ae")
+    settings = settings_of.observe(config, "example")
+    dark = FittedSpectra(np.zeros((1, 4096), dtype=np.int32), {}, np.zeros(1))
+
+    def drawn_with() -> str:
+        modules = observed_fits.read_source(settings)
+        with pytest.raises(IcflowError, match="trained with spectra drawn with files and") as said:
+            observed_networks.scores(settings, "ae", made / "networks/ae", modules, {"2T": dark})
+        return str(said.value)
+
+    found = [drawn_with()]
+    for path in (*own.values(), tmp_path / "be.arf"):
+        if path.suffix == ".yaml":
+            path.write_text(path.read_text() + "# another one\n")
+        else:
+            with fits.open(path, mode="update") as hdus:
+                hdus[1].header["HISTORY"] = "another one"
+        found.append(drawn_with())
+    assert len(set(found)) == 5
 
 
 def test_too_few_simulations_for_the_level_are_refused() -> None:
