@@ -15,6 +15,7 @@ whoever compares with published fits needs the same ends:
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 
 import numpy as np
 
@@ -53,7 +54,8 @@ class PlainFitter(Fitter):
         super().__init__(model, tables, control)
         plasmas = tables.terms[tables.terms[:, KIND] == PLASMA]
         curves = tables.terms[tables.terms[:, KIND] == CURVE]
-        self._temperatures = plasmas[:, FIRST]
+        self._temperatures: list[int] = plasmas[:, FIRST].tolist()
+        self._nodes: list[float] = tables.temperatures.tolist()
         # What the expected counts are not linear in.
         self._curved = {*plasmas[:, FIRST], *plasmas[:, THIRD], *curves[:, FIRST], *self.direct}
         self._kept: dict[tuple[float, ...], Shapes] = {}
@@ -146,12 +148,12 @@ class PlainFitter(Fitter):
     ) -> Floats:
         """Return the damped step, that of each parameter cut where it leads beyond its limits."""
         free, lower, upper = self.box
-        info, push = info[np.ix_(moving, moving)], push[moving]
-        scale = np.sqrt(np.diag(info))
-        normal = info / np.outer(scale, scale)
-        np.fill_diagonal(normal, 1 + damping)
+        info, push = info[moving][:, moving], push[moving]
+        scale = np.sqrt(info.diagonal())
+        normal = info / (scale[:, None] * scale)
+        normal.flat[:: len(scale) + 1] = 1 + damping
         weight, axes = np.linalg.eigh(normal)
-        along = np.where(weight > SINGULAR * weight.max(), push / scale @ axes / weight, 0.0)
+        along = np.where(weight > SINGULAR * weight[-1], push / scale @ axes / weight, 0.0)
         step = np.zeros(len(free))
         step[moving] = axes @ along / scale
         here = theta[free]
@@ -195,13 +197,15 @@ class PlainFitter(Fitter):
 
     def _shapes(self, theta: Floats) -> Shapes:
         """Return the shapes at the redshifts and in the temperature cells of `theta`."""
-        temperatures = self.tables.temperatures
-        cells = np.searchsorted(temperatures, theta[self._temperatures], side="right") - 1
-        cells = np.clip(cells, 0, len(temperatures) - 2)
-        nodes = np.unique([cells, cells + 1])
-        key = (*theta[self.tables.redshift_of].tolist(), *nodes.tolist())
+        # Asked thousands of times a fit: plain numbers, for which Python is faster than numpy.
+        values, nodes, last = theta.tolist(), set[int](), len(self._nodes) - 2
+        for p in self._temperatures:
+            cell = min(max(bisect_right(self._nodes, values[p]) - 1, 0), last)
+            nodes.update((cell, cell + 1))
+        beside = sorted(nodes)
+        key = (*(values[p] for p in self.tables.redshift_of), *beside)
         if key not in self._kept:
             if len(self._kept) >= KEPT:
                 del self._kept[next(iter(self._kept))]
-            self._kept[key] = self.tables.exact(theta, nodes)
+            self._kept[key] = self.tables.exact(theta, np.array(beside))
         return self.tables.touch(self._kept[key], theta, tangents=False)
