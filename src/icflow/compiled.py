@@ -13,25 +13,40 @@ Compiled functions are kept in the user's cache under the content of their sourc
 clone, installation and project of the same code shares them, and versions lie side by side.
 An edit of a function compiles it anew, and its callers, wherever they stand; one process
 compiles, others that need the same function wait.
+
+Loading takes a few milliseconds a function, as it leaves out what numba does beside it: it imports
+all that it can compile, compiles its own memory management, and reads the code that other functions
+would be compiled with. All of that comes once something has to be compiled.
 """
 
 from __future__ import annotations
 
 import hashlib
 import pickle
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import cache, wraps
+from functools import cache, partial, wraps
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, TypeVar, cast
 
+import llvmlite.binding as llvm
 import numba
 import numpy as np
+import scipy
 from numba import njit
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.caching import (
+    CompileResultCacheImpl,
+    FunctionCache,
+    IndexDataCacheFile,
+    _CacheLocator,
+)
 from numba.core.dispatcher import Dispatcher
-from numba.core.runtime.nrt import rtsys
+from numba.core.environment import Environment, _rebuild_env
+from numba.core.runtime import _nrt_python  # type: ignore[attr-defined]
 
 from icflow.files import process_lock
 from icflow.folders import cache_folder
@@ -114,12 +129,63 @@ class _Place(_CacheLocator):
 class _Results(CompileResultCacheImpl):
     _locator_classes = [_Place]  # noqa: RUF012 (numba's own declaration)
 
+    def rebuild(self, target_context: Any, payload: Any) -> Any:
+        """Return a function from its machine code; its bitcode is read if another needs it."""
+        (name, kind, (machine_code, bitcode)), described, *others = payload
+        # What numba knows of the bitcode besides: which names can be called.
+        target_context.codegen()._engine._defined_symbols |= {
+            described.llvm_func_name,
+            described.llvm_cpython_wrapper_name,
+            described.llvm_cfunc_wrapper_name,
+        }
+        library = name, kind, (machine_code, _no_bitcode())
+        result = super().rebuild(target_context, (library, described, *others))  # type: ignore[no-untyped-call]
+        result.library._get_module_for_linking = cache(partial(llvm.parse_bitcode, bitcode))
+        return result
+
+
+@cache
+def _no_bitcode() -> bytes:
+    return cast(bytes, llvm.parse_assembly("").as_bitcode())
+
+
+class _Unpickler(pickle.Unpickler):
+    """Reads machine code without importing the modules that its functions were written in."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return what a pickle names."""
+        if (module, name) == (_rebuild_env.__module__, _rebuild_env.__name__):
+            return _environment
+        return super().find_class(module, name)
+
+
+def _environment(module: str, constants: list[Any], name: str) -> Environment:
+    """Return the environment of a function: its constants; the module's names are not looked at."""
+    if module in sys.modules or name in Environment._memo:
+        return cast(Environment, _rebuild_env(module, constants, name))  # type: ignore[no-untyped-call]
+    environment = Environment({"__name__": module})
+    environment.consts[:] = constants
+    environment.env_name = name
+    Environment._memo[name] = environment
+    return environment
+
+
+class _Files(IndexDataCacheFile):
+    def _load_data(self, name: str) -> Any:
+        with open(self._data_path(name), "rb") as file:  # type: ignore[no-untyped-call]
+            return _Unpickler(file).load()
+
 
 class _Kernels(FunctionCache):
     """The machine code of a function on disk, by argument types."""
 
     _impl_class = _Results
     lock: Any = None
+
+    def __init__(self, function: FunctionType) -> None:
+        super().__init__(function)  # type: ignore[no-untyped-call]
+        name, stamp = self._impl.filename_base, self._impl.locator.get_source_stamp()
+        self._cache_file = _Files(self._cache_path, name, stamp)  # type: ignore[no-untyped-call]
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
         # numba itself looks at nothing but the file that the function stands in.
@@ -144,9 +210,6 @@ class _Kernels(FunctionCache):
 
     def _load(self, sig: Any, target_context: Any) -> Any:
         """Return the machine code that is kept; None if there is none that can be read."""
-        # numba itself would first import all that it can compile, and scipy.linalg with it. What is
-        # compiled takes memory for arrays alone; numba imports the rest once it has to compile.
-        rtsys.initialize(target_context)
         try:
             return self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
         except OSError:
@@ -164,6 +227,25 @@ class _Kernels(FunctionCache):
             self.lock = None
 
 
+def _tell_where() -> None:
+    """Tell the linker where that lies which machine code calls: memory, and algebra.
+
+    numba would tell the former after compiling what it does with memory itself, which all machine
+    code has in it; and import scipy.linalg, which takes longer than many a job, for the latter.
+    At once, so that whoever limits threads limits those of the algebra too.
+    """
+    for name, address in _nrt_python.c_helpers.items():
+        llvm.add_symbol(name if name.startswith("_") else f"NRT_{name}", address)
+    for name in ("scipy.linalg.cython_blas", "scipy.linalg.cython_lapack"):
+        spec = PathFinder.find_spec(name, [f"{path}/linalg" for path in scipy.__path__])
+        if name not in sys.modules and spec and spec.loader:
+            sys.modules[name] = module = module_from_spec(spec)
+            spec.loader.exec_module(module)
+
+
+_tell_where()
+
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -173,7 +255,7 @@ def _compiler(**options: Any) -> Callable[[Function], Function]:
 
     def compiled(function: Function) -> Function:
         dispatcher: Any = decorate(function)
-        dispatcher._cache = kernels = _Kernels(function)  # type: ignore[no-untyped-call]
+        dispatcher._cache = kernels = _Kernels(cast(FunctionType, function))
         compile_ = dispatcher.compile
 
         @wraps(compile_)

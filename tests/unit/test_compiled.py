@@ -115,6 +115,41 @@ def test_an_edit_of_what_is_called_compiles_the_caller_anew(
     assert calculate(tmp_path, 1, kept) == [[70.0, []]]
 
 
+def test_what_is_loaded_is_put_into_what_is_compiled_after(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    write(tmp_path, inner=INNER, outer=OUTER, main=MAIN)
+    assert calculate(tmp_path, 1, kept) == [[70.0, ["inner", "outer"]]]
+    write(tmp_path, outer=OUTER.replace("10.0", "20.0"))
+    assert calculate(tmp_path, 1, kept) == [[140.0, ["outer"]]]
+
+
+PRODUCTS = """
+import sys
+import numpy as np
+from icflow.compiled import strict
+
+@strict
+def solved(a, b):
+    return np.linalg.solve(a, np.dot(a, b))
+
+result = solved(np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([[1.0, 0.0], [5.0, 2.0]]))
+assert np.allclose(result, [[1, 0], [5, 2]]), result
+print([name for name in ("scipy.linalg", "numba.np.linalg") if name in sys.modules])
+import scipy.linalg
+assert np.allclose(scipy.linalg.solve(np.eye(2), result), result)
+"""
+
+
+def test_algebra_is_loaded_without_all_that_could_be_compiled(tmp_path: Path) -> None:
+    write(tmp_path, main=PRODUCTS)
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kept")}
+    command = [sys.executable, "main.py"]
+    run = {"cwd": tmp_path, "env": environment, "text": True, "check": True}
+    first, second = (subprocess.run(command, stdout=PIPE, **run).stdout for _ in range(2))
+    assert "numba.np.linalg" in first
+    assert second == "[]\n"
+
+
 def test_copies_of_the_same_code_share_what_is_compiled(tmp_path: Path) -> None:
     for name, compiled in (("first", ["inner", "outer"]), ("second", [])):
         (tmp_path / name).mkdir()
