@@ -217,3 +217,14 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+def test_imports_are_not_searched_for_circles() -> None:
+    code = """
+import gc, icflow.cli
+before = gc.get_stats()[0]["collections"]
+icflow.cli.main(["schema"])
+print(gc.get_stats()[0]["collections"] - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout.splitlines()[-1]) < 5
