@@ -41,9 +41,9 @@ from icflow.engines.embedded import staircase
 from icflow.engines.embedded.descent import Minimum
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.fitting import Fitter, Outcome, by_cstat, separate
-from icflow.engines.embedded.redshift import RedshiftFitter, View
+from icflow.engines.embedded.redshift import RedshiftFitter
 from icflow.engines.embedded.shapes import NORM, Box, Shapes, model_counts, sources
-from icflow.engines.embedded.tables import build_tables
+from icflow.engines.embedded.tables import View, build_tables
 from icflow.files import write_json
 from icflow.models.expression import parse
 from icflow.models.priors import Uniform
@@ -363,10 +363,10 @@ class ExhaustiveRedshift(Exhaustive, RedshiftFitter):
         low = max(self.model.lower[position], z - self.REACH)
         high = min(self.model.upper[position], z + self.REACH)
         shapes = self.tables.exact(minimum.theta)
-        problem = staircase.Problem(shapes, data, self.others)
-        found = staircase.survey(self.tables, problem, minimum.theta, position, (low, high), 10**6)
-        best = found.middle[np.argsort(found.cstat, kind="stable")[: self.STEPS]]
         view = View(self.tables, data)
+        problem = staircase.Problem(view, shapes, self.others)
+        found = staircase.survey(problem, minimum.theta, position, (low, high), 10**6)
+        best = found.middle[np.argsort(found.cstat, kind="stable")[: self.STEPS]]
         ends = [self._on_step(view, minimum.theta, position, z) for z in best]
         return min(ends, key=by_cstat)
 

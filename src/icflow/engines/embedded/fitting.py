@@ -19,7 +19,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 
@@ -50,7 +49,7 @@ from icflow.engines.embedded.shapes import (
     information,
     model_counts,
 )
-from icflow.engines.embedded.tables import Tables
+from icflow.engines.embedded.tables import Tables, View
 from icflow.errors import IcflowError
 from icflow.statistic import Data, binned, statistic
 from icflow.typing import Floats
@@ -84,13 +83,6 @@ class Outcome:
     agreeing: int
     shapes: Shapes
     others: Sequence[Minimum] = ()
-
-
-class View(NamedTuple):
-    """A spectrum at some resolution: tables, and the counts in their bins."""
-
-    tables: Tables
-    data: Data
 
 
 class Fitter:

@@ -137,11 +137,12 @@ def _reached(kernel: Floats) -> Floats:
 
 
 @strict
-def photons_at(table: PlasmaTable, redshift: float) -> Floats:
-    """Fill the model bins below the last line, shape (n_rows, 2 n_temperatures)."""
-    n_rows, n, stretch = len(table.energies) - 1, 2 * len(table.temperatures), 1.0 + redshift
-    cumulative = table.cumulative.reshape(len(table.cumulative), n)
-    line_sums = table.line_sums.reshape(len(table.line_sums), n)
+def photons_at(table: PlasmaTable, redshift: float, nodes: tuple[int, int]) -> Floats:
+    """Fill the model bins below the last line at a run of nodes, shape (n_rows, 2 n_nodes)."""
+    first, n = 2 * nodes[0], 2 * (nodes[1] - nodes[0])
+    n_rows, stretch, every = len(table.energies) - 1, 1.0 + redshift, table.cumulative[0].size
+    cumulative = table.cumulative.reshape(len(table.cumulative), every)[:, first : first + n]
+    line_sums = table.line_sums.reshape(len(table.line_sums), every)[:, first : first + n]
     lines, photons = _lines_below(table, stretch), np.empty((n_rows, n))
     up_to, below = np.empty(n), np.zeros(n)
     for e in range(n_rows + 1):
@@ -174,12 +175,14 @@ def fill_exact(
     """
     position = (redshift - table.smooth_grid[0]) / table.smooth_grid[1]
     node, weight, _ = cubic(position, table.smooth.shape[0])
-    photons = photons_at(table, redshift)
+    first = chosen.min()
+    photons = photons_at(table, redshift, (first, chosen.max() + 1))
     wanted = np.empty((2 * len(chosen), len(photons)))
     for e in range(len(photons)):
         for i in range(len(chosen)):
             for part in range(2):
-                wanted[2 * i + part, e] = exposure * photons[e, 2 * chosen[i] + part]
+                place = 2 * (chosen[i] - first) + part
+                wanted[2 * i + part, e] = exposure * photons[e, place]
     folded = np.dot(wanted, table.kernel)
     for q in range(len(weight)):
         weight[q] *= exposure
@@ -209,10 +212,7 @@ def add_mix(
     models : ndarray, shape (n_redshifts, n_channels)
     """
     _add_smooth(table, amounts, redshifts, models[:, first:])
-    photons = np.empty((len(redshifts), len(table.energies) - 1))
-    for k in range(len(redshifts)):
-        _mix_photons(table, amounts, redshifts[k], photons[k])
-    folded = np.dot(photons, table.kernel)
+    folded = np.dot(_mix_photons(table, amounts, redshifts), table.kernel)
     for k in range(len(redshifts)):
         for c in range(folded.shape[1]):
             models[k, first + c] += folded[k, c]
@@ -247,21 +247,27 @@ def _mix(spectra: Singles, amounts: Floats, mixed: Floats) -> None:
 
 
 @strict
-def _mix_photons(table: PlasmaTable, amounts: Floats, redshift: float, photons: Floats) -> None:
-    """Fill the model bins below the last line with a mix of temperatures."""
-    n_rows, stretch, n = len(table.energies) - 1, 1.0 + redshift, amounts.size
+def _mix_photons(table: PlasmaTable, amounts: Floats, redshifts: Floats) -> Floats:
+    """Fill the model bins below the last line with a mix of temperatures, by redshift and bin."""
+    n_z, n_edges, n = len(redshifts), len(table.energies), amounts.size
     cumulative = table.cumulative.reshape(len(table.cumulative), n)
     line_sums = table.line_sums.reshape(len(table.line_sums), n)
     mixed, wanted = amounts.reshape(n), np.flatnonzero(amounts)
-    lines, below = _lines_below(table, stretch), 0.0
-    for e in range(n_rows + 1):
-        k, t = _below(table, table.energies[e] * stretch)
-        low, high, line, value = cumulative[k], cumulative[k + 1], line_sums[lines[e]], 0.0
-        for i in wanted:
-            value += mixed[i] * ((1 - t) * low[i] + t * high[i] + line[i])
-        if e > 0:
-            photons[e - 1] = (value - below) / stretch
-        below = value
+    stretch, photons, below = 1.0 + redshifts, np.empty((n_z, n_edges - 1)), np.zeros(n_z)
+    lines = np.empty((n_z, n_edges), dtype=np.int64)
+    for z in range(n_z):
+        lines[z] = _lines_below(table, stretch[z])
+    for e in range(n_edges):
+        # Neighbours among the redshifts read what lies side by side.
+        for z in range(n_z):
+            k, t = _below(table, table.energies[e] * stretch[z])
+            low, high, line, value = cumulative[k], cumulative[k + 1], line_sums[lines[z, e]], 0.0
+            for i in wanted:
+                value += mixed[i] * ((1 - t) * low[i] + t * high[i] + line[i])
+            if e > 0:
+                photons[z, e - 1] = (value - below[z]) / stretch[z]
+            below[z] = value
+    return photons
 
 
 @strict
@@ -275,9 +281,10 @@ def _below(table: PlasmaTable, energy: float) -> tuple[int, float]:
 @strict
 def _lines_below(table: PlasmaTable, stretch: float) -> Integers:
     """Return how many lines are below every edge of the model bins, shape (n_rows + 1,)."""
-    below, k = np.empty(len(table.energies), dtype=np.int64), 0
+    below, k, energies = np.empty(len(table.energies), dtype=np.int64), 0, table.energies
+    seen = table.line_energy / stretch
     for e in range(len(below)):
-        while k < len(table.line_energy) and table.line_energy[k] / stretch < table.energies[e]:
+        while k < len(seen) and seen[k] < energies[e]:
             k += 1
         below[e] = k
     return below

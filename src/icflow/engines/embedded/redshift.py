@@ -25,7 +25,6 @@ from icflow.engines.embedded.fitting import (
     MOST_CLOSE,
     Fitter,
     Outcome,
-    View,
     by_cstat,
     separate,
 )
@@ -33,7 +32,7 @@ from icflow.engines.embedded.lattice import Lattice
 from icflow.engines.embedded.marginal import Stratum
 from icflow.engines.embedded.parameters import Model
 from icflow.engines.embedded.shapes import Box, Shapes, information
-from icflow.engines.embedded.tables import Tables
+from icflow.engines.embedded.tables import Tables, View
 from icflow.statistic import Data
 from icflow.typing import Floats
 
@@ -269,8 +268,8 @@ class RedshiftFitter(Fitter):
         z = theta[position]
         low = max(self.model.lower[position], z - reach)
         high = min(self.model.upper[position], z + reach)
-        problem = staircase.Problem(self.tables.touch(shapes, theta), view.data, self.others)
-        return staircase.survey(view.tables, problem, theta, position, (low, high), most)
+        problem = staircase.Problem(view, self.tables.touch(shapes, theta), self.others)
+        return staircase.survey(problem, theta, position, (low, high), most)
 
     def _on_step(self, view: View, theta: Floats, position: int, redshift: float) -> Minimum:
         """Descend on one step."""

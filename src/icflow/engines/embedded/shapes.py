@@ -342,6 +342,23 @@ def model_counts(shapes: Shapes, theta: Floats) -> Floats:
     return model
 
 
+@jit
+def amounts_of(shapes: Shapes, theta: Floats, table: int) -> Floats:
+    """Return how much of (A, B) of a plasma table a model holds, shape (n_temperatures, 2)."""
+    amounts, cells = np.zeros((len(shapes.temperatures), 2)), find_cells(shapes, theta)
+    for t in range(len(shapes.terms)):
+        if shapes.terms[t, KIND] != PLASMA or shapes.terms[t, TABLE] != table:
+            continue
+        norm, kT = theta[shapes.terms[t, NORM]], theta[shapes.terms[t, FIRST]]
+        Z, cell = theta[shapes.terms[t, SECOND]], cells[shapes.terms[t, FIRST]]
+        low, high = shapes.temperatures[cell], shapes.temperatures[cell + 1]
+        share = (kT - low) / (high - low)
+        for end, held in ((cell, 1 - share), (cell + 1, share)):
+            amounts[end, 0] += norm * held
+            amounts[end, 1] += norm * held * Z
+    return amounts
+
+
 def factors(shapes: Shapes, theta: Floats) -> Floats:
     """Return what the source is multiplied by in every channel, shape (n_channels,)."""
     every = np.ones(shapes.rows.shape[1])

@@ -8,7 +8,6 @@ the C that a fit of all other parameters would reach.
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import NamedTuple
 
@@ -16,10 +15,11 @@ import numpy as np
 
 from icflow.compiled import jit, put, strict
 from icflow.engines.embedded.algebra import inverse
-from icflow.engines.embedded.folded import PlasmaTable, add_mix
+from icflow.engines.embedded.folded import add_mix
+from icflow.engines.embedded.lines import Reach, Split
 from icflow.engines.embedded.shapes import Box, Shapes, linearised
-from icflow.engines.embedded.tables import Part, Reach, Tables
-from icflow.statistic import FLOOR, Data, only, pulls, statistic, weights
+from icflow.engines.embedded.tables import View
+from icflow.statistic import FLOOR, Data, pulls, statistic, weights
 from icflow.typing import Booleans, Floats, Integers
 
 # What is not a tracked line changes slowly: it is computed at redshifts this far apart.
@@ -30,27 +30,11 @@ MOST_RELEASED = 4  # of the parameters at limits, may leave them
 
 
 class Problem(NamedTuple):
-    """What is fitted: exact shapes, counts, and the free parameters but for the redshift."""
+    """What is fitted: a spectrum, exact shapes, and the free parameters but for the redshift."""
 
+    view: View
     shapes: Shapes
-    data: Data
     box: Box
-
-
-class Hops(NamedTuple):
-    """Lines changing bins, in order of redshift.
-
-    Attributes
-    ----------
-    redshift, photons : ndarray, shape (n_hops,)
-        Photons/cm²/s in each, times the exposure.
-    row : ndarray of int, shape (n_hops,)
-        The row of `Reach.kernel` that each leaves, for the one before.
-    """
-
-    redshift: Floats
-    photons: Floats
-    row: Integers
 
 
 class Survey(NamedTuple):
@@ -72,12 +56,7 @@ class Survey(NamedTuple):
 
 
 def survey(
-    tables: Tables,
-    problem: Problem,
-    theta: Floats,
-    position: int,
-    limits: tuple[float, float],
-    most: int,
+    problem: Problem, theta: Floats, position: int, limits: tuple[float, float], most: int
 ) -> Survey:
     """Estimate the lowest C on every step between two redshifts.
 
@@ -93,65 +72,143 @@ def survey(
     most : int
         Steps are told apart by the hops that move most counts, this many.
     """
-    shapes, data, box = problem
-    low, high = limits
-    values = theta[box.free]
-    # A temperature on a node is held there: C has a kink.
-    on_node = (values[:, None] == tables.temperatures).any(axis=1)
-    base, parts = tables.mixture(shapes, theta, position)
-    reach = tables.reach[position]
-    hops = _in_order(parts, reach, low, high)
-    size = hops.photons * reach.rates[hops.row]
-    telling = hops.redshift
-    if len(size) > most:
-        telling = telling[np.argsort(size, kind="stable")[::-1][:most]]
-    edges = np.unique(np.concatenate([[low, high], telling]))
-    middle = 0.5 * (edges[1:] + edges[:-1])
+    (view, shapes, box), (low, high) = problem, limits
+    base, parts = view.tables.mixture(shapes, theta, position)
     intervals = min(max(1, math.ceil((high - low) / NODES)), MOST_NODES)
     nodes = np.linspace(low, high, 1 + intervals)
-    slopes, info, _ = linearised(shapes, data, box, theta)
-    models = _models(base, parts, nodes)
-    inward = np.where(on_node, 0.0, 1.0 * (values <= box.lower) - (values >= box.upper))
-    steps = _steps(info, inward, on_node), inward
-    lowest = estimates((data, slopes), nodes, models, (reach, hops), middle, steps)
-    return Survey(edges, middle, lowest)
-
-
-def _steps(info: Floats, inward: Floats, held: Booleans) -> Floats:
-    """Return what makes Newton steps of slopes, shape (n_steps, n_free, n_free).
-
-    Of a first step all that are at a limit stay there; of each other one, some of them leave it.
-    """
-    at_limit = np.flatnonzero(inward)[:MOST_RELEASED].tolist()
-    moving = (inward == 0.0) & ~held
-    sets = [c for n in range(len(at_limit) + 1) for c in itertools.combinations(at_limit, n)]
-    steps = np.empty((len(sets), *info.shape))
-    for step, released in zip(steps, sets, strict=True):
-        chosen = moving.copy()
-        chosen[list(released)] = True
-        step[:] = inverse(info, chosen, 0.0, FLAT)
-    return steps
-
-
-def _models(base: Floats, parts: list[Part], nodes: Floats) -> Floats:
-    """Return exact expected counts at some redshifts, shape (n_nodes, n_channels)."""
     models = np.repeat(base[None], len(nodes), axis=0)
     for table, amounts, first in parts:
         add_mix(table, amounts, nodes, first, models)
-    return models
+    slopes, info, _ = linearised(shapes, view.data, box, theta)
+    newton = _newton(info, box, theta, shapes.temperatures)
+    moving = _Moving(models, slopes, np.array([part.amounts for part in parts]))
+    reach, split = view.tables.reach[position], view.split[position]
+    return Survey(*_survey(reach, split, moving, newton, nodes, most))
 
 
-def _in_order(parts: list[Part], reach: Reach, low: float, high: float) -> Hops:
-    """Return the hops of several tables in order."""
-    every = [_hops(part.table, part.amounts, low, high) for part in parts]
-    for hops, first in zip(every, reach.first.tolist(), strict=True):
-        hops.row[:] += first
-    together = every[0]
-    if len(every) > 1:
-        together = Hops(*(np.concatenate(part) for part in zip(*every, strict=True)))
-    redshift, photons, row = together
-    order = np.argsort(redshift, kind="stable")
-    return Hops(redshift[order], photons[order], row[order])
+class _Newton(NamedTuple):
+    """Newton steps of slopes.
+
+    Attributes
+    ----------
+    inverses : ndarray, shape (n_steps, n_free, n_free)
+        Inverse information of the parameters that move: of a first step all that are at a limit
+        stay there, of each other one, some of them leave it.
+    inward : ndarray, shape (n_free,)
+        Which way leads inward from a limit, 1 or -1; 0 elsewhere.
+    """
+
+    inverses: Floats
+    inward: Floats
+
+
+@jit
+def _newton(info: Floats, box: Box, theta: Floats, temperatures: Floats) -> _Newton:
+    n = len(box.free)
+    inward, held = np.zeros(n), np.zeros(n, dtype=np.bool_)
+    for i in range(n):
+        value = theta[box.free[i]]
+        # A temperature on a node is held there: C has a kink.
+        for node in temperatures:
+            held[i] = held[i] or value == node
+        if not held[i]:
+            inward[i] = 1.0 * (value <= box.lower[i]) - 1.0 * (value >= box.upper[i])
+    return _Newton(_inverses(info, inward, held), inward)
+
+
+@jit
+def _inverses(info: Floats, inward: Floats, held: Booleans) -> Floats:
+    at_limit, n = np.flatnonzero(inward)[:MOST_RELEASED], len(info)
+    inverses = np.empty((1 << len(at_limit), n, n))
+    for released in range(len(inverses)):
+        chosen = (inward == 0.0) & ~held
+        for i in range(len(at_limit)):
+            if released & (1 << i):
+                chosen[at_limit[i]] = True
+        whole = inverse(info, chosen, 0.0, FLAT)
+        for a in range(n):
+            put(inverses[released, a], whole[a])
+    return inverses
+
+
+class _Moving(NamedTuple):
+    """What the model does along the redshift and with all else.
+
+    Attributes
+    ----------
+    models : ndarray, shape (n_nodes, n_channels)
+        Exact expected counts at some redshifts.
+    slopes : ndarray, shape (n_free, n_bins)
+        Their derivatives by the free parameters.
+    amounts : ndarray, shape (n_tables, n_temperatures, 2)
+        Norm times exposure of (A, B) at every temperature of each table with the redshift.
+    """
+
+    models: Floats
+    slopes: Floats
+    amounts: Floats
+
+
+@jit
+def _survey(
+    reach: Reach, split: Split, moving: _Moving, newton: _Newton, nodes: Floats, most: int
+) -> tuple[Floats, Floats, Floats]:
+    """Return edges, middles and estimates of the steps between the first and the last node."""
+    hops = _passed(reach, moving.amounts, nodes[0], nodes[-1])
+    edges = _edges(hops, reach.rates, nodes[0], nodes[-1], most)
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    near, far = _near(reach, split, moving), _far(split, moving)
+    return edges, middle, _estimates(near, far, nodes, reach, hops, middle, newton)
+
+
+class _Passed(NamedTuple):
+    """Lines changing bins between two redshifts, in order.
+
+    Attributes
+    ----------
+    redshift, photons : ndarray, shape (n_hops,)
+        Photons/cm²/s in each, times the exposure.
+    row : ndarray of int, shape (n_hops,)
+        The row of `Reach.kernel` that each leaves, for the one before.
+    """
+
+    redshift: Floats
+    photons: Floats
+    row: Integers
+
+
+@strict
+def _passed(reach: Reach, amounts: Floats, low: float, high: float) -> _Passed:
+    every = reach.hops
+    first = np.searchsorted(every.redshift, low, side="right")
+    last = np.searchsorted(every.redshift, high, side="right")
+    photons = np.empty(last - first)
+    for h in range(first, last):
+        line, strength = every.line[h], 0.0
+        mix, held = amounts[every.table[line]], every.photons[line]
+        for i in range(len(mix)):
+            if mix[i, 0] != 0 or mix[i, 1] != 0:
+                strength += mix[i, 0] * held[i, 0]
+                strength += mix[i, 1] * held[i, 1]
+        photons[h - first] = strength / (1 + every.redshift[h])
+    return _Passed(every.redshift[first:last], photons, every.row[first:last])
+
+
+@jit
+def _edges(hops: _Passed, rates: Floats, low: float, high: float, most: int) -> Floats:
+    """Return the edges of steps, told apart by the hops that move most counts."""
+    n, least = len(hops.redshift), -np.inf
+    size = hops.photons * rates[hops.row]
+    if n > most:
+        least = np.partition(size, n - most)[n - most]
+    edges, k = np.empty(n + 2), 0
+    edges[0] = low
+    for h in range(n):
+        if size[h] >= least and edges[k] < hops.redshift[h] < high:
+            k += 1
+            edges[k] = hops.redshift[h]
+    edges[k + 1] = high
+    return edges[: k + 2]
 
 
 @jit
@@ -196,40 +253,6 @@ def _within(edges: Floats, weight: Floats, middle: float, half: float) -> float:
     return total
 
 
-@strict
-def _hops(table: PlasmaTable, amounts: Floats, low: float, high: float) -> Hops:
-    """Return every hop of a tracked line between two redshifts.
-
-    Parameters
-    ----------
-    amounts : ndarray, shape (n_temperatures, 2)
-        Norm times exposure of (A, B) at every temperature.
-    """
-    edges, lines, photons_of = table.energies, table.line_energy, table.line_photons
-    first, last = np.zeros(len(edges), dtype=np.int64), np.zeros(len(edges), dtype=np.int64)
-    n, below, above = 0, 0, 0
-    for edge in range(1, len(edges) - 1):
-        while below < len(lines) and lines[below] <= edges[edge] * (1 + low):
-            below += 1
-        while above < len(lines) and lines[above] <= edges[edge] * (1 + high):
-            above += 1
-        first[edge], last[edge] = below, above
-        n += above - below
-    redshift, photons, row = np.empty(n), np.empty(n), np.empty(n, dtype=np.int64)
-    k = 0
-    for edge in range(1, len(edges) - 1):
-        for line in range(first[edge], last[edge]):
-            # From the bin above the edge to the one below it.
-            z, strength = lines[line] / edges[edge] - 1, 0.0
-            for i in range(len(amounts)):
-                for part in range(2):
-                    if amounts[i, part] != 0:
-                        strength += amounts[i, part] * photons_of[line, i, part]
-            redshift[k], photons[k], row[k] = z, strength / (1 + z), edge
-            k += 1
-    return Hops(redshift, photons, row)
-
-
 class _Near(NamedTuple):
     """Bins that lines reach: counts, models at the nodes and slopes, in these bins alone."""
 
@@ -257,49 +280,25 @@ class _Far(NamedTuple):
     bend: Floats
 
 
-def estimates(
-    problem: tuple[Data, Floats],
-    nodes: Floats,
-    models: Floats,
-    hops: tuple[Reach, Hops],
-    points: Floats,
-    steps: tuple[Floats, Floats],
-) -> Floats:
-    """Return C at each of `points`, less what a Newton step would gain.
-
-    The model is given at `nodes`. In between, hops act when they are passed,
-    and what they do not explain changes linearly. Bins that no line reaches
-    are taken together, and interpolated.
-
-    Parameters
-    ----------
-    problem : tuple
-        Data, and derivatives by the free parameters, shape (n_free, n_bins).
-    nodes, points : ndarray
-        Redshifts, increasing; the first and last node enclose the points.
-    models : ndarray, shape (n_nodes, n_channels)
-    hops : tuple
-        What lines reach, and how they hop.
-    steps : tuple of ndarray
-        Inverse information of the parameters that move, shape (n_steps, n_free, n_free), those at
-        limits held but for some; and which way leads inward from a limit, 1 or -1, 0 elsewhere.
-        The best of the steps that leave no limit outward counts.
-    """
-    (data, slopes), (reach, every), (inverses, inward) = problem, hops, steps
-    near = reach.near
-    place = np.full(models.shape[1], -1, dtype=np.int64)
-    place[near] = np.arange(len(near))
-    reached = (place[data.starts] >= 0) & (place[data.stops - 1] >= 0)
-    inside, outside = np.flatnonzero(reached), np.flatnonzero(~reached)
-    within = only(data, inside)
-    within = within._replace(starts=place[within.starts], stops=place[within.stops - 1] + 1)
-    close = _Near(within, models.take(near, axis=1), slopes.take(inside, axis=1))
-    far = _far(only(data, outside), models, slopes.take(outside, axis=1))
-    return _estimates(close, far, nodes, reach, every, points, inverses, inward)
+@jit
+def _columns(matrix: Floats, chosen: Integers) -> Floats:
+    """Return ``matrix[:, chosen]``."""
+    columns = np.empty((len(matrix), len(chosen)))
+    for i in range(len(matrix)):
+        for k in range(len(chosen)):
+            columns[i, k] = matrix[i, chosen[k]]
+    return columns
 
 
 @jit
-def _far(data: Data, models: Floats, slopes: Floats) -> _Far:
+def _near(reach: Reach, split: Split, moving: _Moving) -> _Near:
+    models, slopes = _columns(moving.models, reach.near), _columns(moving.slopes, split.inside)
+    return _Near(split.within, models, slopes)
+
+
+@jit
+def _far(split: Split, moving: _Moving) -> _Far:
+    data, models, slopes = split.beyond, moving.models, _columns(moving.slopes, split.outside)
     n_nodes, n = len(models), len(slopes)
     value, push, bend = np.empty(n_nodes), np.empty((n_nodes, n)), np.zeros(n_nodes)
     binned, before = np.ones(len(data.counts)), np.ones(len(data.counts))
@@ -320,12 +319,22 @@ def _estimates(
     far: _Far,
     nodes: Floats,
     reach: Reach,
-    hops: Hops,
+    hops: _Passed,
     points: Floats,
-    inverses: Floats,
-    inward: Floats,
+    newton: _Newton,
 ) -> Floats:
-    n, width = len(inward), len(reach.near)
+    """Return C at each of `points`, less what the best Newton step would gain.
+
+    The model is given at `nodes`. In between, hops act when they are passed,
+    and what they do not explain changes linearly. Bins that no line reaches
+    are taken together, and interpolated.
+
+    Parameters
+    ----------
+    nodes, points : ndarray
+        Redshifts, increasing; the first and last node enclose the points.
+    """
+    n, width = len(newton.inward), len(reach.near)
     estimates, push, binned = np.empty(len(points)), np.empty(n), np.ones(len(near.data.counts))
     drift, moved, model = np.empty(width), np.empty(width), np.empty(width)
     node, next_hop = -1, 0
@@ -347,22 +356,22 @@ def _estimates(
         value -= share * (1 - share) * far.bend[node]
         for a in range(n):
             push[a] += (1 - share) * far.push[node, a] + share * far.push[node + 1, a]
-        estimates[i] = value - _gain(push, inverses, inward)
+        estimates[i] = value - _gain(push, newton)
     return estimates
 
 
 @jit
-def _gain(push: Floats, inverses: Floats, inward: Floats) -> float:
+def _gain(push: Floats, newton: _Newton) -> float:
     """Return by how much the best step lowers C, of those that leave no limit outward."""
     best = 0.0
-    for s in range(len(inverses)):
+    for s in range(len(newton.inverses)):
         gain, allowed = 0.0, True
         for a in range(len(push)):
             step = 0.0
             for b in range(len(push)):
-                step += inverses[s, a, b] * push[b]
+                step += newton.inverses[s, a, b] * push[b]
             gain += push[a] * step
-            allowed = allowed and step * inward[a] >= 0.0
+            allowed = allowed and step * newton.inward[a] >= 0.0
         if allowed:
             best = max(best, gain)
     return best
@@ -370,7 +379,7 @@ def _gain(push: Floats, inverses: Floats, inward: Floats) -> float:
 
 @jit
 def _start_interval(
-    models: Floats, nodes: Floats, node: int, reach: Reach, hops: Hops, drift: Floats
+    models: Floats, nodes: Floats, node: int, reach: Reach, hops: _Passed, drift: Floats
 ) -> int:
     """Compute what hops do not explain from a node to the next, and return the first hop."""
     start = np.searchsorted(hops.redshift, nodes[node], side="right")
@@ -382,7 +391,7 @@ def _start_interval(
 
 
 @jit
-def _hop(reach: Reach, hops: Hops, h: int, sign: float, model: Floats) -> None:
+def _hop(reach: Reach, hops: _Passed, h: int, sign: float, model: Floats) -> None:
     """Add what a hop adds to the counts of the channels that lines reach, or take it away."""
     photons, row = sign * hops.photons[h], hops.row[h]
     above, below = reach.kernel[row], reach.kernel[row - 1]

@@ -18,6 +18,7 @@ from icflow.engines.embedded.deviations import NOTHING_WRONG, Deviations
 from icflow.engines.embedded.direct import Direct, DirectTerm
 from icflow.engines.embedded.folded import PlasmaTable, curve_table, fill_exact, plasma_table
 from icflow.engines.embedded.folding import Folding, Selection
+from icflow.engines.embedded.lines import Reach, Split, reach_of, split
 from icflow.engines.embedded.parameters import Model
 from icflow.engines.embedded.shapes import (
     BACKGROUND as BACKGROUND_ROW,
@@ -29,12 +30,11 @@ from icflow.engines.embedded.shapes import (
     NORM,
     PLASMA,
     ROW,
-    SECOND,
     TABLE,
     TANGENT,
     Shapes,
+    amounts_of,
     factors,
-    find_cells,
     model_counts,
 )
 from icflow.models.expression import Term
@@ -64,44 +64,6 @@ class Part(NamedTuple):
     table: PlasmaTable
     amounts: Floats
     first: int
-
-
-class Reach(NamedTuple):
-    """What the lines of the tables of one redshift reach, table after table, module after module.
-
-    Attributes
-    ----------
-    near : ndarray of int, shape (n_near,)
-        Channels.
-    kernel : ndarray, shape (n_rows, n_near)
-        Counts/s in these per photon/cm²/s in each model bin.
-    rates : ndarray, shape (n_rows,)
-        Their sums.
-    first : ndarray of int, shape (n_parts,)
-        The first row of each part of `Tables.mixture`.
-    band : ndarray of int, shape (n_rows, 2)
-        The places among `near` between which it matters whether a line is in a row or in the
-        one before.
-    """
-
-    near: Integers
-    kernel: Floats
-    rates: Floats
-    first: Integers
-    band: Integers
-
-
-# Of the counts that move when a line changes its row, those outside of the band of channels, each
-# less than this fraction of the largest, are not followed.
-FOLLOWED = 3e-3
-
-
-def bands(kernel: Floats) -> Integers:
-    """Return `Reach.band`."""
-    moved = np.abs(np.diff(kernel, axis=0, prepend=kernel[:1]))
-    matters = moved > FOLLOWED * moved.max(axis=1, keepdims=True)
-    first, behind = matters.argmax(axis=1), matters[:, ::-1].argmax(axis=1)
-    return np.column_stack([first, np.where(matters.any(axis=1), kernel.shape[1] - behind, 0)])
 
 
 @dataclass(frozen=True)
@@ -286,7 +248,7 @@ class Tables:
                 continue
             plasma = (self.terms[:, KIND] == PLASMA) & (self.terms[:, TABLE] == k)
             without[self.terms[plasma, NORM]] = 0.0
-            amounts = self._amounts(k, shapes, theta)
+            amounts = amounts_of(shapes, theta, k)
             for table, first, exposure in zip(tables, self.offsets, self.exposures, strict=True):
                 parts.append(Part(table, amounts * (exposure * factor[first]), int(first)))
         return model_counts(shapes, without), parts
@@ -294,36 +256,12 @@ class Tables:
     @cached_property
     def reach(self) -> dict[int, Reach]:
         """What lines reach, by the position of their redshift."""
-        return {position: self._reach(position) for position in dict.fromkeys(self.redshift_of)}
-
-    def _reach(self, position: int) -> Reach:
-        every = [plasma.modules for plasma in self.plasma if plasma.redshift == position]
-        widths = [max(table.kernel.shape[1] for table in own) for own in zip(*every, strict=True)]
-        starts, kernels = np.cumsum([0, *widths]), []
-        for modules in every:
-            for table, start in zip(modules, starts, strict=False):
-                n_rows, width = table.kernel.shape
-                kernels.append(np.zeros((n_rows, starts[-1])))
-                kernels[-1][:, start : start + width] = table.kernel
-        near = [first + np.arange(n) for first, n in zip(self.offsets, widths, strict=True)]
-        rows = [len(kernel) for kernel in kernels[:-1]]
-        kernel = np.concatenate(kernels)
-        first = np.cumsum([0, *rows])
-        return Reach(np.concatenate(near), kernel, kernel.sum(axis=1), first, bands(kernel))
-
-    def _amounts(self, table: int, shapes: Shapes, theta: Floats) -> Floats:
-        """Return how much of (A, B) of a plasma table the model holds at every temperature."""
-        amounts, cells = np.zeros((len(self.temperatures), 2)), find_cells(shapes, theta)
-        for term in self.terms:
-            if term[KIND] != PLASMA or term[TABLE] != table:
-                continue
-            norm, kT, Z = (theta[term[i]] for i in (NORM, FIRST, SECOND))
-            cell = cells[term[FIRST]]
-            low, high = self.temperatures[cell : cell + 2]
-            share = (kT - low) / (high - low)
-            amounts[cell] += norm * (1 - share) * np.array([1.0, Z])
-            amounts[cell + 1] += norm * share * np.array([1.0, Z])
-        return amounts
+        return {
+            position: reach_of(
+                [p.modules for p in self.plasma if p.redshift == position], self.offsets
+            )
+            for position in dict.fromkeys(self.redshift_of)
+        }
 
     def _shapes(self, rows: Floats, plasma: Floats, grid: Floats, modules: Integers) -> Shapes:
         touching = np.zeros(0)
@@ -344,6 +282,23 @@ class Tables:
             parts.append(np.add.reduceat(tables, bins, axis=-1, dtype=np.float64) * exposure)
         parts.append(np.zeros((*parts[0].shape[:-1], self.beside)))
         return np.concatenate(parts, axis=-1)
+
+
+@dataclass(frozen=True)
+class View:
+    """A spectrum at some resolution: tables, and the counts in their bins."""
+
+    tables: Tables
+    data: Data
+
+    @cached_property
+    def split(self) -> dict[int, Split]:
+        """Its bins, those that lines reach apart, by the position of their redshift."""
+        n_channels = self.tables.rows.shape[1]
+        return {
+            position: split(self.data, reach.near, n_channels)
+            for position, reach in self.tables.reach.items()
+        }
 
 
 def _sums(values: Floats, runs: Integers) -> Floats:

@@ -10,7 +10,8 @@ import pytest
 from icflow import config
 from icflow import settings as settings_of
 from icflow.engines.embedded.engine import EmbeddedEngine, Task
-from icflow.engines.embedded.redshift import RedshiftFitter, View
+from icflow.engines.embedded.redshift import RedshiftFitter
+from icflow.engines.embedded.tables import View
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,10 @@ from icflow.config import AtomicData, Instrument
 from icflow.engines.embedded import staircase
 from icflow.engines.embedded.descent import descents
 from icflow.engines.embedded.engine import EmbeddedEngine
+from icflow.engines.embedded.lines import Hops, Reach, split
 from icflow.engines.embedded.shapes import Box, model_counts
 from icflow.engines.embedded.staircase import Problem, Survey
-from icflow.engines.embedded.tables import Reach, Tables, bands
+from icflow.engines.embedded.tables import Tables, View
 from icflow.statistic import Data, binned, cstat
 
 Z = 0.05
@@ -57,9 +58,8 @@ def test_every_step_has_the_cstat_of_the_exact_model(
     tables: Tables, theta: np.ndarray, data: Data
 ) -> None:
     nothing = Box(np.empty(0, dtype=np.int64), np.empty(0), np.empty(0))
-    found = staircase.survey(
-        tables, Problem(tables.exact(theta), data, nothing), theta, 3, (LOW, HIGH), 100
-    )
+    problem = Problem(View(tables, data), tables.exact(theta), nothing)
+    found = staircase.survey(problem, theta, 3, (LOW, HIGH), 100)
     assert found.edges[0] == LOW and found.edges[-1] == HIGH and len(found.middle) == 101
     exact = np.array(
         [
@@ -80,50 +80,83 @@ def test_estimates_are_the_lowest_cstat_of_all_other_parameters(
     free = np.array([1, 2, 4, 5, 6])
     box = Box(free, np.array([0.5, 0.0, 0.0, 0.5, 0.0]), np.array([15.0, 5.0, 100.0, 15.0, 100.0]))
     best = descents(tables.exact(theta), data, box, [theta], 200)[0].theta
-    found = staircase.survey(
-        tables, Problem(tables.exact(best), data, box), best, 3, (LOW, HIGH), 60
-    )
+    problem = Problem(View(tables, data), tables.exact(best), box)
+    found = staircase.survey(problem, best, 3, (LOW, HIGH), 60)
     for i in np.argsort(found.cstat)[:6]:
         at = moved(best, found.middle[i])
         reached = descents(tables.exact(at), data, box, [at], 200)[0].cstat
         assert found.cstat[i] == pytest.approx(reached, abs=0.5)
 
 
-def test_compiled_and_plain_code_agree(tables: Tables, theta: np.ndarray) -> None:
+def test_hops_are_those_of_every_line_and_edge(tables: Tables, theta: np.ndarray) -> None:
     ((table, amounts, _),) = tables.mixture(tables.exact(theta), theta, 3)[1]
-    fast = staircase._hops(table, amounts, Z, Z + 1e-4)
-    plain = staircase._hops.py_func(table, amounts, Z, Z + 1e-4)
-    assert len(fast.redshift) > 10
+    reach, high = tables.reach[3], Z + 1e-4
+    fast = staircase._passed(reach, amounts[None], Z, high)
+    plain = staircase._passed.py_func(reach, amounts[None], Z, high)
     for one, other in zip(fast, plain, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+    hops = table.line_energy / table.energies[1:-1, None] - 1
+    edge, line = np.nonzero((hops > Z) & (hops <= high))
+    order = np.argsort(hops[edge, line])
+    edge, line = edge[order], line[order]
+    assert len(edge) > 10
+    np.testing.assert_array_equal(fast.row, edge + 1)
+    np.testing.assert_array_equal(fast.redshift, hops[edge, line])
+    photons = np.einsum("tp,ltp->l", amounts, table.line_photons[line]) / (1 + hops[edge, line])
+    np.testing.assert_allclose(fast.photons, photons, rtol=1e-12)
 
 
-def test_compiled_and_plain_estimates_agree() -> None:
+def test_steps_are_told_apart_by_the_hops_that_move_most() -> None:
+    random = np.random.default_rng(3)
+    hops = staircase._Passed(
+        np.sort(random.uniform(0, 1, 30)), random.uniform(0, 1, 30), random.integers(0, 4, 30)
+    )
+    rates = np.array([1.0, 2.0, 0.5, 1.5])
+    largest = np.argsort(hops.photons * rates[hops.row])[-7:]
+    edges = staircase._edges(hops, rates, 0.0, 1.0, 7)
+    np.testing.assert_array_equal(edges, [0.0, *np.sort(hops.redshift[largest]), 1.0])
+    every = staircase._edges.py_func(hops, rates, 0.0, 1.0, 30)
+    np.testing.assert_array_equal(every, [0.0, *hops.redshift, 1.0])
+
+
+def test_estimates_follow_hops_between_nodes() -> None:
+    """Compiled and plain alike; C of the model at nodes, and with its hops in between."""
     random = np.random.default_rng(5)
-    bins = np.arange(30)
-    nodes = np.array([0.0, 1.0, 2.0])
-    models = 50 + random.uniform(0, 5, (3, 30))
+    bins, nodes = np.arange(30), np.array([0.0, 1.0, 2.0])
     data = Data(random.poisson(50, 30).astype(float), bins, bins + 1)
     kernel = random.uniform(0, 1, (5, 20))
-    first = np.zeros(1, dtype=np.int64)
-    reach = Reach(np.arange(20), kernel, kernel.sum(axis=1), first, bands(kernel))
-    hops = staircase.Hops(
+    hops = staircase._Passed(
         np.sort(random.uniform(0, 2, 7)), random.uniform(0, 1, 7), random.integers(1, 5, 7)
     )
-    slopes = random.normal(1, 0.2, (2, 30))
-    points, steps = np.linspace(0.05, 1.95, 9), (np.eye(2)[None] * 1e-3, np.zeros(2))
-    fast = staircase.estimates((data, slopes), nodes, models, (reach, hops), points, steps)
-    close = staircase._Near(
-        Data(data.counts[:20], bins[:20], bins[:20] + 1), models, slopes[:, :20]
-    )
-    beyond = Data(data.counts[20:], bins[20:], bins[20:] + 1)
-    far = staircase._far.py_func(beyond, models, slopes[:, 20:])
-    plain = staircase._estimates.py_func(close, far, nodes, reach, hops, points, *steps)
+    nothing = Hops(np.empty(0), *np.empty((3, 0), dtype=np.int64), np.empty((0, 1, 2)))
+    whole = np.array([[0, 20]] * 5)
+    reach = Reach(np.arange(20), kernel, kernel.sum(axis=1), whole, nothing)
+    models = 50 + random.uniform(0, 5, (3, 30))
+    moving = staircase._Moving(models, random.normal(1, 0.2, (2, 30)), np.empty((0, 1, 2)))
+    newton = staircase._Newton(np.eye(2)[None] * 1e-3, np.zeros(2))
+    points, own = np.linspace(0.05, 1.95, 9), split(data, reach.near, 30)
+    near, far = staircase._near(reach, own, moving), staircase._far(own, moving)
+    fast = staircase._estimates(near, far, nodes, reach, hops, points, newton)
+    slow = staircase._near.py_func(reach, own, moving), staircase._far.py_func(own, moving)
+    plain = staircase._estimates.py_func(*slow, nodes, reach, hops, points, newton)
     np.testing.assert_allclose(fast, plain, rtol=1e-10)
     # At a node the model is known, whatever hops there are.
-    nothing = np.zeros((1, 2, 2)), np.zeros(2)
-    at_node = staircase.estimates((data, slopes), nodes, models, (reach, hops), nodes[1:2], nothing)
+    still = staircase._Newton(np.zeros((1, 2, 2)), np.zeros(2))
+    at_node = staircase._estimates(near, far, nodes, reach, hops, nodes[1:2], still)
     assert at_node[0] == pytest.approx(cstat(data.counts, models[1]), rel=1e-12)
+    # Behind it, what has hopped has, and the rest of the way to the next node is not gone yet.
+    moved = models[1].copy()
+    (z,) = hops.redshift[hops.redshift > 1.0][:1]
+    row, photons = next((r, p) for x, p, r in zip(*hops, strict=True) if x == z)
+    moved[:20] += photons * (kernel[row - 1] - kernel[row])
+    later = [(r, p) for x, p, r in zip(*hops, strict=True) if x > 1.0]
+    drift = models[2] - models[1]
+    for r, p in later:
+        drift[:20] -= p * (kernel[r - 1] - kernel[r])
+    reached = staircase._estimates(near, far, nodes, reach, hops, np.array([z]), still)
+    # The bins that no line reaches change linearly: to second order in that.
+    wanted = cstat(data.counts, moved + (z - 1.0) * drift)
+    assert reached[0] == pytest.approx(wanted, rel=1e-4)
 
 
 def test_what_is_at_a_limit_leaves_it_inward_alone() -> None:
@@ -132,8 +165,8 @@ def test_what_is_at_a_limit_leaves_it_inward_alone() -> None:
     info = random.normal(size=(3, 5))
     info = info @ info.T
     inward, held = np.array([1.0, -1.0, 0.0]), np.zeros(3, dtype=bool)
-    inverses = staircase._steps(info, inward, held)
-    assert len(inverses) == 4
+    newton = staircase._Newton(staircase._inverses(info, inward, held), inward)
+    assert len(newton.inverses) == 4
     seen = set()
     for push in random.normal(size=(40, 3)):
         # The lowest x^T I x - 2 push x where x leads inward.
@@ -145,12 +178,14 @@ def test_what_is_at_a_limit_leaves_it_inward_alone() -> None:
             bounds=bounds,
             options={"ftol": 1e-14, "gtol": 1e-10},
         )
-        assert staircase._gain(push, inverses, inward) == pytest.approx(-lowest.fun, rel=1e-6)
+        assert staircase._gain(push, newton) == pytest.approx(-lowest.fun, rel=1e-6)
         seen.add(tuple(np.abs(lowest.x[:2]) > 1e-9))
     assert len(seen) == 4
     # A temperature on a node stays there.
-    alone = staircase._steps(info, np.zeros(3), np.array([True, False, False]))
+    box = Box(np.arange(3), np.full(3, -5.0), np.full(3, 5.0))
+    alone, inward = staircase._newton(info, box, np.array([2.0, 5.0, -5.0]), np.array([1.0, 2.0]))
     assert not alone[:, 0].any()
+    np.testing.assert_array_equal(inward, [0.0, -1.0, 1.0])
 
 
 def test_half_width_of_a_parabola_is_its_sigma() -> None:
