@@ -154,12 +154,12 @@ def grouped_selection(
     IcflowError
         If nothing is left, by the energies or because there are too few counts.
     """
-    inside = noticed_channels(e_min, e_max, low, high)
     grouping, _ = group_min(counts, minimum)
     starts, stops = group_edges(grouping, counts.size)
     try:
         return select_groups(starts, stops, e_min, e_max, low, high)
     except IcflowError:
+        inside = noticed_channels(e_min, e_max, low, high)
         raise IcflowError(
             f"no bin of at least {minimum} counts lies between {low:g} and {high:g} keV, where "
             f"the spectrum has {int(counts[inside].sum())}; lower group_min"

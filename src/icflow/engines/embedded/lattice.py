@@ -37,7 +37,6 @@ from icflow.typing import Floats, Integers
 ABUNDANCES = (0.15, 0.4, 0.8)  # at which the lattice looks
 CURVE_PROBES = 5
 MOST_POINTS = 100_000  # that it looks at
-DEEPEST = 50  # times as many points are looked at, at most, as are wanted
 
 
 class _Points(NamedTuple):
@@ -130,20 +129,17 @@ class Lattice:
         ]
         if self._points is None or any(np.isnan(v[0]) for v in self.slots.values()):
             self._points = self._combinations(values)
-        points = self._points
-        pairs: list[tuple[float, Floats]] = []
+        points, every = self._points, np.array(thetas)
         normal = self._normal_equations(shapes, data, thetas[0])
-        for theta, gram, pull in zip(thetas, *normal, strict=True):
-            scores, norms = _screen(gram, pull, points.rows, points.weights, self._held(theta))
-            order = np.argsort(scores, kind="stable")[: DEEPEST * number]
-            chosen = _distinct(order, points.combinations, self._images, number)
-            starts = self._starts(theta, points.values[chosen], norms[chosen])
-            pairs += zip(scores[chosen].tolist(), starts, strict=True)
-        return sorted(pairs, key=lambda pair: pair[0])
+        best = _best(*normal, self._held(every), points, self._images, number)
+        node, chosen, scores, norms = best
+        starts = self._starts(every[node], points.values[chosen], norms)
+        order = np.argsort(scores, kind="stable")
+        return list(zip(scores[order].tolist(), starts[order], strict=True))
 
-    def _held(self, theta: Floats) -> Floats:
+    def _held(self, thetas: Floats) -> Floats:
         """Return the norms of the sources that are not free, NaN for those that are."""
-        return np.where(self._norms_free, np.nan, theta[self.sources[:, NORM]])
+        return np.where(self._norms_free, np.nan, thetas[:, self.sources[:, NORM]])
 
     def _normal_equations(self, shapes: Shapes, data: Data, theta: Floats) -> tuple[Floats, Floats]:
         """Return the quadratic approximation of C/2 in the norms of all source rows.
@@ -214,10 +210,9 @@ class Lattice:
         chosen = [v[combinations[:, i]] for i, v in enumerate(values)]
         return _Points(rows, weights, combinations, np.column_stack(chosen))
 
-    def _starts(self, theta: Floats, values: Floats, norms: Floats) -> Floats:
+    def _starts(self, starts: Floats, values: Floats, norms: Floats) -> Floats:
         """Return the parameters of some points, shape (n_points, n_parameters)."""
         model, free = self.model, np.array(self.model.free, dtype=np.int64)
-        starts = np.repeat(theta[None], len(values), axis=0)
         starts[:, list(self.slots)] = values
         starts[:, self.sources[:, NORM]] = norms
         given = model.start[free]
@@ -227,24 +222,55 @@ class Lattice:
 
 
 @strict
-def _distinct(order: Integers, combinations: Integers, images: Integers, number: int) -> Integers:
-    """Pick the best points that are not neighbours, nor mirror images, of better ones."""
-    chosen, n = np.empty(number, dtype=np.int64), 0
-    for k in order:
-        near = False
-        for other in chosen[:n]:
-            for image in images:
-                farthest = 0
-                for i in range(len(image)):
-                    away = abs(combinations[k, image[i]] - combinations[other, i])
-                    farthest = max(farthest, away)
-                near = near or farthest < 2
-        if not near:
-            chosen[n] = k
+def _best(
+    grams: Floats,
+    pulls: Floats,
+    held: Floats,
+    points: _Points,
+    images: Integers,
+    number: int,
+) -> tuple[Integers, Integers, Floats, Floats]:
+    """Return the best distinct points at each redshift: redshifts, points, scores and norms."""
+    most = number * len(grams)
+    node, chosen = np.empty(most, dtype=np.int64), np.empty(most, dtype=np.int64)
+    best, amounts, n = np.empty(most), np.empty((most, held.shape[1])), 0
+    for z in range(len(grams)):
+        scores, norms = _screen(grams[z], pulls[z], points.rows, points.weights, held[z])
+        for k in _distinct(scores, points.combinations, images, number):
+            node[n], chosen[n], best[n], amounts[n] = z, k, scores[k], norms[k]
             n += 1
-        if n == number:
+    return node[:n], chosen[:n], best[:n], amounts[:n]
+
+
+@strict
+def _distinct(scores: Floats, combinations: Integers, images: Integers, number: int) -> Integers:
+    """Pick the best points that are not neighbours, nor mirror images, of better ones."""
+    chosen, n, left = np.empty(number, dtype=np.int64), 0, np.ones(len(scores), dtype=np.bool_)
+    while n < number:
+        best = -1
+        for k in range(len(scores)):
+            if left[k] and (best < 0 or scores[k] < scores[best]):
+                best = k
+        if best < 0:
             break
+        chosen[n] = best
+        n += 1
+        for k in range(len(scores)):
+            if left[k]:
+                left[k] = not _near(combinations[k], combinations[best], images)
     return chosen[:n]
+
+
+@strict
+def _near(point: Integers, other: Integers, images: Integers) -> bool:
+    """Tell whether a point is a neighbour of another, or a mirror image of one."""
+    for image in images:
+        farthest = 0
+        for i in range(len(image)):
+            farthest = max(farthest, abs(point[image[i]] - other[i]))
+        if farthest < 2:
+            return True
+    return False
 
 
 @strict

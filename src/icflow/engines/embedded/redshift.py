@@ -34,7 +34,7 @@ from icflow.engines.embedded.parameters import Model
 from icflow.engines.embedded.shapes import Box, Shapes, information
 from icflow.engines.embedded.tables import Tables, View
 from icflow.statistic import Data
-from icflow.typing import Floats
+from icflow.typing import Floats, Integers
 
 # The search on the smooth tables: every so many nodes in redshift and temperature, starts from each
 # redshift, starts that are followed.
@@ -71,6 +71,7 @@ class RedshiftFitter(Fitter):
         self.redshifts = [p for p in dict.fromkeys(tables.redshift_of) if p in model.free]
         self.others = model.box([p for p in model.free if p not in self.redshifts])
         self.smooth = tables.smooth()
+        self._boxes: dict[tuple[int, ...], tuple[Integers, Box]] = {}
 
     def _search(self, data: Data, channels: Data, theta: Floats) -> Outcome:
         coarse = self.tables.in_coarse_bins.data(channels)
@@ -282,13 +283,24 @@ class RedshiftFitter(Fitter):
 
         Temperatures stay within a cell of where they are.
         """
-        nodes, limits = view.tables.neighbourhood(start)
-        free, lower, upper = self.others.free, self.others.lower.copy(), self.others.upper.copy()
-        for i, p in enumerate(free.tolist()):
-            if p in limits:
-                lower[i], upper[i] = max(lower[i], limits[p][0]), min(upper[i], limits[p][1])
+        nodes, box = self._around(self.tables.cells(start))
         shapes = view.tables.exact(start, nodes)
-        return self._descend(shapes, view.data, Box(free, lower, upper), [start])[0]
+        return self._descend(shapes, view.data, box, [start])[0]
+
+    def _around(self, cells: tuple[int, ...]) -> tuple[Integers, Box]:
+        """Return the nodes beside some cells, and the box between them."""
+        if cells not in self._boxes:
+            nodes, limits = self.tables.neighbourhood(cells)
+            free, lower, upper = (
+                self.others.free,
+                self.others.lower.copy(),
+                self.others.upper.copy(),
+            )
+            for i, p in enumerate(free.tolist()):
+                if p in limits:
+                    lower[i], upper[i] = max(lower[i], limits[p][0]), min(upper[i], limits[p][1])
+            self._boxes[cells] = nodes, Box(free, lower, upper)
+        return self._boxes[cells]
 
     def _information(self, data: Data, channels: Data, outcome: Outcome) -> Floats:
         # C has no curvature in z on a stair: that of the smooth tables.
@@ -301,7 +313,7 @@ class RedshiftFitter(Fitter):
 
     def _result(self, outcome: Outcome, info: Floats, data: Data, channels: Data) -> FitResult:
         result, view = super()._result(outcome, info, data, channels), self._view(data, channels)
-        nodes, _ = view.tables.neighbourhood(outcome.best.theta)
+        nodes, _ = self._around(self.tables.cells(outcome.best.theta))
         shapes, errors = view.tables.exact(outcome.best.theta, nodes), dict(result.errors)
         for position in self.redshifts:
             if self.model.names[position] not in result.at_bound:

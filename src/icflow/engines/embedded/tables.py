@@ -210,7 +210,14 @@ class Tables:
         ratio = _sums(channels.ratio, first) / np.diff(width)
         return bins._replace(behind=_sums(channels.behind, first), ratio=ratio)
 
-    def neighbourhood(self, theta: Floats) -> tuple[Integers, dict[int, tuple[float, float]]]:
+    def cells(self, theta: Floats) -> tuple[int, ...]:
+        """Return the lower node of the cell of every temperature, as they come in `heat`."""
+        nodes, last = self._nodes, len(self._nodes) - 2
+        return tuple(min(max(bisect_right(nodes, t) - 1, 0), last) for t in theta[self.heat])
+
+    def neighbourhood(
+        self, cells: Sequence[int]
+    ) -> tuple[Integers, dict[int, tuple[float, float]]]:
         """Return the nodes of every temperature's cell and the two beside it.
 
         Returns
@@ -219,15 +226,17 @@ class Tables:
         limits : dict
             By position of the temperature, the range that they span, keV.
         """
-        nodes, limits = self.temperatures.tolist(), {}
-        wanted: set[int] = set()
-        last = len(nodes) - 1
-        for position in self.heat.tolist():
-            cell = bisect_right(nodes, theta[position]) - 1
-            low, high = max(min(cell, last - 1) - 1, 0), min(max(cell, 0) + 2, last)
+        nodes, wanted, limits = self._nodes, set[int](), {}
+        for position, cell in zip(self.heat.tolist(), cells, strict=True):
+            low, high = max(cell - 1, 0), min(cell + 2, len(nodes) - 1)
             wanted.update(range(low, high + 1))
             limits[position] = nodes[low], nodes[high]
         return np.array(sorted(wanted), dtype=np.int64), limits
+
+    @cached_property
+    def _nodes(self) -> list[float]:
+        """The nodes as plain numbers, for which Python is faster than numpy."""
+        return list(map(float, self.temperatures))
 
     @cached_property
     def heat(self) -> Integers:

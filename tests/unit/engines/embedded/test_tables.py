@@ -12,7 +12,7 @@ from icflow.config import AtomicData, FitModel, Free, Instrument, Link, Module
 from icflow.engines.embedded import folded
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.shapes import BACKGROUND, CURVE, PLASMA, ROW, model_counts
-from icflow.engines.embedded.tables import FOLLOWED, Tables, bands
+from icflow.engines.embedded.tables import Tables
 from icflow.statistic import channels
 
 MODEL = FitModel(
@@ -151,7 +151,7 @@ def test_only_the_cells_around_temperatures_are_filled(
     engine: EmbeddedEngine, run: config.Config
 ) -> None:
     tables, theta = at_values(engine, run)
-    nodes, limits = tables.neighbourhood(theta)
+    nodes, limits = tables.neighbourhood(tables.cells(theta))
     for position in (1, 5):
         low, high = limits[position]
         assert low < theta[position] < high
@@ -166,16 +166,3 @@ def test_factors_are_drawn_with_the_spectra(pair: EmbeddedEngine) -> None:
     expected = pair.predict(MODEL.expression, VALUES | LINKED)
     spread = np.sqrt(expected.sum() / 3)
     assert abs(counts.sum(axis=1).mean() - expected.sum()) < 5 * spread
-
-
-def test_lines_are_followed_where_a_row_differs_from_the_one_before() -> None:
-    x = np.arange(40)
-    kernel = np.exp(-0.5 * ((x - np.array([[8.0], [9.0], [10.0], [10.0]])) / 2) ** 2)
-    band = bands(kernel)
-    # Nothing hops into the first row, and nothing moves where two rows are the same.
-    assert band[0].tolist() == band[3].tolist() == [0, 0]
-    for row in (1, 2):
-        moved, (low, high) = np.abs(kernel[row] - kernel[row - 1]), band[row]
-        outside = np.concatenate([moved[:low], moved[high:]])
-        assert 0 < low < 8 and 11 < high < 40
-        assert outside.max() <= FOLLOWED * moved.max() < min(moved[low], moved[high - 1])
