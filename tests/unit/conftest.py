@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import yaml
 from astropy.table import Table, vstack
+from results import few_shuffles
+from shared import made_once
 
 from icflow import config as configuration
 from icflow import settings as settings_of
@@ -46,11 +48,13 @@ def config() -> Config:
 @pytest.fixture(scope="session")
 def pristine(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of `config` up to the evaluation, and that of one evaluated."""
-    folder = tmp_path_factory.mktemp("made-up")
-    make_results(config, folder / "results")
-    shutil.copytree(folder / "results", folder / "evaluated")
-    run_evaluation(config, folder / "evaluated")
-    return folder
+
+    def make(folder: Path) -> None:
+        make_results(config, folder / "results")
+        shutil.copytree(folder / "results", folder / "evaluated")
+        run_evaluation(config, folder / "evaluated")
+
+    return made_once(tmp_path_factory, "made-up", make)
 
 
 @pytest.fixture
@@ -432,14 +436,15 @@ def evaluate() -> Callable[[Config, Path], None]:
 def run_evaluation(config: Config, results: Path) -> None:
     from icflow.stages import evaluate
 
-    evaluate.evaluate(
-        configuration.from_json(
-            settings_of.EvaluateSettings, settings_of.evaluate(config).json_text()
-        ),
-        inputs_of(results, sorted(results.glob("score/*/fold-?.ecsv"))),
-        results / "evaluate",
-        results / "tables",
-    )
+    with few_shuffles():
+        evaluate.evaluate(
+            configuration.from_json(
+                settings_of.EvaluateSettings, settings_of.evaluate(config).json_text()
+            ),
+            inputs_of(results, sorted(results.glob("score/*/fold-?.ecsv"))),
+            results / "evaluate",
+            results / "tables",
+        )
 
 
 def inputs_of(results: Path, scores: Sequence[Path]) -> InputFiles:

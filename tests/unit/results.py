@@ -1,9 +1,14 @@
-"""Results of fits, made up."""
+"""Results of fits, made up, and their evaluation in little time."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
+from icflow.detection.methods import fit_classifier
 from icflow.engines.base import FitResult
 
 
@@ -23,3 +28,14 @@ def made_up(**given: Any) -> FitResult:
         "free": ("powerlaw.norm",),
     }
     return FitResult(**values | given)
+
+
+@contextmanager
+def few_shuffles() -> Iterator[None]:
+    """Shuffle features twice, which takes an evaluation longest.
+
+    What the shuffles tell is tested in test_fit_classifier.py.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit_classifier, "PERMUTATIONS", 2)
+        yield

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import pytest
 from running import Project
-
-from icflow.files import process_lock
+from shared import made_once
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -27,18 +24,10 @@ def fresh(tmp_path: Path) -> Project:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Give a finished run, which tests leave as it is.
 
-    Of several processes that test, the first that asks makes it; each has a copy of its own.
+    Each process that tests has a copy of its own.
     """
     own = tmp_path_factory.mktemp("workflow") / "finished"
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return _run(own)
-    shared = tmp_path_factory.getbasetemp().parent / "finished"
-    with process_lock(f"{shared}.lock"):
-        if not shared.exists():
-            making = shared.with_name("making")
-            shutil.rmtree(making, ignore_errors=True)
-            _run(making).folder.rename(shared)
-    return Project(shared).copy(own)
+    return Project(made_once(tmp_path_factory, "finished", _run)).copy(own)
 
 
 def _run(folder: Path) -> Project:
