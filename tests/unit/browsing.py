@@ -22,22 +22,26 @@ PROBE = """
     const cut = element.clientWidth && element.scrollWidth > element.clientWidth + 1;
     if (out || cut) beyond.push(element.tagName + ": " + element.textContent.slice(0, 60));
   }
-  parent.postMessage(["%s", {width, scroll: page.scrollWidth, beyond}], "*");
+  parent.postMessage({width, scroll: page.scrollWidth, beyond}, "*");
 })</script>"""
 FRAME = """<!DOCTYPE html><body style="margin: 0"><pre></pre>
 <script>const layouts = {};
-addEventListener("message", ({data: [page, layout]}) => {
-  layouts[page] = layout;
+addEventListener("message", ({data, source}) => {
+  const frames = [...document.querySelectorAll("iframe")];
+  layouts[frames.find(frame => frame.contentWindow === source).id] = data;
   document.querySelector("pre").textContent = JSON.stringify(layouts);
 })</script>
 """
-WINDOW = '<iframe src="%s" scrolling="no" style="width: %dpx; height: 2000px; border: 0"></iframe>'
+WINDOW = (
+    '<iframe id="{width} {page}" src="{page}" scrolling="no" '
+    'style="width: {width}px; height: 2000px; border: 0"></iframe>'
+)
 
 
 def layouts(
-    folder: Path, pages: Sequence[str], width: int, browser: str, within: str = "body"
-) -> dict[str, dict[str, Any]]:
-    """Return how wide pages are in a window of so many pixels, and what does not fit.
+    folder: Path, pages: Sequence[str], widths: Sequence[int], browser: str, within: str = "body"
+) -> dict[tuple[str, int], dict[str, Any]]:
+    """Return how wide pages are in windows of so many pixels, and what does not fit.
 
     Parameters
     ----------
@@ -45,19 +49,18 @@ def layouts(
         Holds the pages, which are changed.
     pages : sequence of str
         Their names.
-    width : int
-        Of the window, pixels.
+    widths : sequence of int
+        Of the windows, pixels.
     within : str
         What is looked at, a CSS selector.
     """
     for page in pages:
         text = (folder / page).read_text(encoding="utf-8")
-        text = re.sub(r"\n<script>addEventListener\(.*?</script>(?=</body>)", "", text, flags=re.S)
-        probe = PROBE % (within, page)
-        (folder / page).write_text(text.replace("</body>", f"{probe}</body>"), encoding="utf-8")
+        probed = text.replace("</body>", f"{PROBE % within}</body>")
+        (folder / page).write_text(probed, encoding="utf-8")
     # The window of a browser has a least width; a frame has none.
-    windows = "\n".join(WINDOW % (page, width) for page in pages)
-    (folder / "frame.html").write_text(FRAME + windows)
+    windows = [WINDOW.format(page=page, width=width) for page in pages for width in widths]
+    (folder / "frame.html").write_text("\n".join([FRAME, *windows]))
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000"]
     options += [f"--user-data-dir={folder / 'profile'}", "--window-size=1400,1000", "--dump-dom"]
     done = subprocess.run(
@@ -69,4 +72,6 @@ def layouts(
     )
     told = re.search("<pre>({.*})</pre>", done.stdout)
     assert told is not None, done.stderr[-2000:]
-    return dict(json.loads(html.unescape(told[1])))
+    found: dict[str, dict[str, Any]] = json.loads(html.unescape(told[1]))
+    named = {name: name.split(" ", 1) for name in found}
+    return {(page, int(width)): found[name] for name, (width, page) in named.items()}

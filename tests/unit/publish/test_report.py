@@ -194,29 +194,31 @@ def test_report_needs_figures_that_a_browser_shows(config: Config, finished: Pat
 # --- layout -----------------------------------------------------------------------
 
 
-def layout_of(page: str, width: int, browser: str, folder: Path) -> dict[str, Any]:
-    """Return how wide a page is in a window of so many pixels, and what does not fit."""
+def layouts_of(page: str, folder: Path, browser: str) -> dict[int, dict[str, Any]]:
+    """Return how wide a page is in a wide and a narrow window, and what does not fit."""
     (folder / "report.html").write_text(page)
-    return layouts(folder, ["report.html"], width, browser)["report.html"]
+    found = layouts(folder, ["report.html"], (1200, 400), browser)
+    return {width: layout for (_, width), layout in found.items()}
 
 
-@pytest.mark.parametrize("width", [1200, 400])
 def test_nothing_is_cut_off_or_scrolls_sideways(
-    config: Config, finished: Path, tmp_path: Path, browser: str, width: int
+    config: Config, finished: Path, tmp_path: Path, browser: str
 ) -> None:
     for path in (finished / "figures").glob("*.png"):
         Image.new("RGB", (1420, 600), "grey").save(path)
     make(config, finished)
-    page = (finished / "report.html").read_text()
-    layout = layout_of(page, width, browser, tmp_path)
-    assert layout == {"width": width, "scroll": width, "beyond": []}
+    found = layouts_of((finished / "report.html").read_text(), tmp_path, browser)
+    assert found == {
+        width: {"width": width, "scroll": width, "beyond": []} for width in (1200, 400)
+    }
 
 
 def test_the_check_of_the_layout_finds_what_does_not_fit(browser: str, tmp_path: Path) -> None:
     page = "<!DOCTYPE html><body><p style='width: 600px'>wide</p></body>"
-    layout = layout_of(page, 400, browser, tmp_path)
-    assert layout["scroll"] > 400
-    assert layout["beyond"] == ["P: wide"]
+    found = layouts_of(page, tmp_path, browser)
+    assert found[400]["scroll"] > 400
+    assert found[400]["beyond"] == ["P: wide"]
+    assert found[1200]["beyond"] == []
 
 
 def test_narrow_windows_name_every_cell(config: Config, finished: Path) -> None:
