@@ -93,7 +93,7 @@ def test_mixed_precision_learns_as_well_and_selects_in_single_precision(learned:
 
 def test_mixed_precision_gives_the_same_weights_each_time() -> None:
     settings = make_settings(training__precision="bfloat16")
-    assert same(train(settings, *LONG), train(settings, *LONG))
+    assert same(train(settings, SAMPLE, SELECTION), train(settings, SAMPLE, SELECTION))
 
 
 def test_a_dense_network_keeps_single_precision() -> None:

@@ -699,7 +699,7 @@ def test_upper_limits_hold_the_truth_as_often_as_they_say(
 
 def test_false_alarms_of_simulated_observations_are_uniform(engine: ObservedEngine) -> None:
     observe_settings = loaded().observe
-    own, number = models(), 10
+    own = models()
     names = ("2T", "1T+IC")
     fitter = ModelFitter(engine, observe_settings, own, NORM, 3e-4)
     found: dict[str, list[float]] = {}
@@ -707,8 +707,8 @@ def test_false_alarms_of_simulated_observations_are_uniform(engine: ObservedEngi
         spectra = {OBSERVED: fitter.fit(counts[None])}
         for name in names:
             best = spectra[OBSERVED].fits[name][0]
-            drawn = replicas(engine, own[name], best, number, Draws(row, name))
-            spectra[name] = fitter.fit(drawn, [best.values] * number)
+            drawn = replicas(engine, own[name], best, 20, Draws(row, name))
+            spectra[name] = fitter.fit(drawn, [best.values] * 20)
             if name == "2T":
                 spectra[REPLICAS] = spectra[name]
                 fits = spectra[name].fits[name]
@@ -720,7 +720,7 @@ def test_false_alarms_of_simulated_observations_are_uniform(engine: ObservedEngi
     assert found.keys() == {"ic_added", "delta_cstat", "cstat_rule"}
     random = np.random.default_rng(1)
     for name, values in found.items():
-        spread = np.array(values) - random.random(16) / (number + 1)
+        spread = np.array(values) - random.random(16) / 21
         assert kstest(spread, "uniform").pvalue > 0.01, name
         assert np.sum(np.array(values) <= 0.1) <= 5, name
 

@@ -87,8 +87,8 @@ def test_a_shape_of_which_only_quantiles_are_given_is_integrated_over(
 
 # Sources as bright as the background do not notice its scatter; fainter ones are overrun by it.
 @pytest.mark.parametrize(
-    ("scatter", "exposure", "norms"),
-    [(0.0, 1e4, (5e-4, 3e-3)), (0.1, 1e5, (1e-4, 6e-4))],
+    ("scatter", "exposure", "norms", "n"),
+    [(0.0, 1e4, (5e-4, 3e-3), 250), (0.1, 1e5, (1e-4, 6e-4), 160)],
     ids=["known", "scattering"],
 )
 def test_odds_are_probabilities_if_the_priors_are_right(
@@ -97,13 +97,14 @@ def test_odds_are_probabilities_if_the_priors_are_right(
     scatter: float,
     exposure: float,
     norms: tuple[float, float],
+    n: int,
 ) -> None:
     """Spectra and priors have the same scatter of the background norms."""
     own = instrument.model_copy(
         update={"systematics": Systematics(background=scatter), "exposure": exposure}
     )
     engine = EmbeddedEngine([own], AtomicData(folder=str(atomdb)))
-    n, classes = 250, scenarios(*norms)
+    classes = scenarios(*norms)
     odds, is_curved = [], np.repeat([False, True], n)
     for name, drawn in classes.items():
         counts, truth = engine.fake(drawn.expression, drawn.parameters, 1, name, range(n))
