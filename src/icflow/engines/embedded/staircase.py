@@ -22,8 +22,9 @@ from icflow.engines.embedded.tables import View
 from icflow.statistic import FLOOR, Data, pulls, statistic, weights
 from icflow.typing import Booleans, Floats, Integers
 
-# What is not a tracked line changes slowly: it is computed at redshifts this far apart.
-NODES, MOST_NODES = 0.0008, 40
+# What is not a tracked line changes slowly: it is computed at redshifts this far apart, and in the
+# middle at least, for a narrow survey tells steps apart that differ by little.
+NODES, LEAST_INTERVALS, MOST_INTERVALS = 0.0016, 2, 40
 # Directions with less information than this fraction of the largest are left out of Newton steps.
 FLAT = 1e-9
 MOST_RELEASED = 4  # of the parameters at limits, may leave them
@@ -74,7 +75,7 @@ def survey(
     """
     (view, shapes, box), (low, high) = problem, limits
     base, parts = view.tables.mixture(shapes, theta, position)
-    intervals = min(max(1, math.ceil((high - low) / NODES)), MOST_NODES)
+    intervals = min(max(LEAST_INTERVALS, math.ceil((high - low) / NODES)), MOST_INTERVALS)
     nodes = np.linspace(low, high, 1 + intervals)
     models = np.repeat(base[None], len(nodes), axis=0)
     for table, amounts, first in parts:
