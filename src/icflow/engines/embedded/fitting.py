@@ -245,7 +245,8 @@ class Fitter:
         self, view: View, coarse: Data, theta: Floats, more: Sequence[Floats]
     ) -> Outcome:
         """Search at the redshift in `theta`, from the lattice's starts and `more`."""
-        shapes, blurred = view.tables.exact(theta), self.tables.in_coarse_bins.exact(theta)
+        shapes = view.tables.exact(theta)
+        blurred = self.tables.blurred(shapes, view.tables.runs)
         starts = self._starts(blurred, coarse, theta)
         rough = self._descend(blurred, coarse, self.first, [*more, *starts], True)
         near = separate(rough, CLOSE)[: 1 if self.linear else MOST_CLOSE]

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from icflow.compiled import strict
+from icflow.engines.embedded.algebra import solve
 from icflow.engines.embedded.parameters import Model
 from icflow.engines.embedded.shapes import (
     BACKGROUND,
@@ -163,18 +164,10 @@ class Lattice:
         window = np.ones(3) / 3
         counts, variance = net(data)
         weight = 1 / np.maximum(np.convolve(variance, window, mode="same"), 1 / 3)
-        gram, pull = (rows * weight) @ rows.transpose(0, 2, 1), rows @ (weight * counts)
-        if len(b) == 0:
-            return gram, pull
         norms = self.background_norms
-        middle = 0.5 * (self.model.lower[norms] + self.model.upper[norms])
-        spread = (self.model.upper[norms] - self.model.lower[norms]) / np.sqrt(12)
-        beside = gram[:, b]
-        precision = beside[..., b] + np.diag(1 / np.maximum(spread, 1e-9) ** 2)
-        project = np.linalg.solve(precision, beside).transpose(0, 2, 1)
-        right = pull[:, b] - beside[..., b] @ middle
-        pull = pull - middle @ beside - (project @ right[..., None])[..., 0]
-        return gram - project @ beside, pull
+        low, high = self.model.lower[norms], self.model.upper[norms]
+        spread = np.maximum((high - low) / np.sqrt(12), 1e-9)
+        return _equations(rows, weight, counts, b, 0.5 * (low + high), spread)
 
     def _combinations(self, values: list[Floats]) -> _Points:
         """Return every lattice point."""
@@ -219,6 +212,46 @@ class Lattice:
         starts[:, free] = np.where(np.isnan(given), starts[:, free], given)
         starts[:, free] = np.clip(starts[:, free], model.lower[free], model.upper[free])
         return starts
+
+
+@strict
+def _equations(
+    rows: Floats, weight: Floats, counts: Floats, beside: Integers, middle: Floats, spread: Floats
+) -> tuple[Floats, Floats]:
+    """Return weighted products of rows with one another and with counts, for each redshift.
+
+    Those beside, whose norms are known but for a spread, are marginalised over.
+    """
+    n_z, n_rows, n_bins = rows.shape
+    grams, pulls = np.empty((n_z, n_rows, n_rows)), np.empty((n_z, n_rows))
+    weighted, b = np.empty((n_rows, n_bins)), len(beside)
+    precision, held, factor = np.empty((b, b)), np.empty((n_rows, b)), np.empty((b, b))
+    right, every, project = np.empty(b), np.arange(b), np.empty(b)
+    for z in range(n_z):
+        for r in range(n_rows):
+            for k in range(n_bins):
+                weighted[r, k] = rows[z, r, k] * weight[k]
+        gram, pull = np.dot(weighted, rows[z].T), np.dot(weighted, counts)
+        for i in range(b):
+            for r in range(n_rows):
+                held[r, i] = gram[r, beside[i]]
+            right[i] = pull[beside[i]]
+            for j in range(b):
+                precision[i, j] = gram[beside[i], beside[j]]
+                right[i] -= precision[i, j] * middle[j]
+            precision[i, i] += 1 / spread[i] ** 2
+        for r in range(n_rows):
+            # What the best norms of those beside take up of a row.
+            solve(precision, held[r], every, factor, project)
+            for i in range(b):
+                pull[r] -= middle[i] * held[r, i] + project[i] * right[i]
+                for q in range(n_rows):
+                    gram[r, q] -= project[i] * held[q, i]
+        for r in range(n_rows):
+            pulls[z, r] = pull[r]
+            for q in range(n_rows):
+                grams[z, r, q] = gram[r, q]
+    return grams, pulls
 
 
 @strict

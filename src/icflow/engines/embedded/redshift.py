@@ -173,7 +173,8 @@ class RedshiftFitter(Fitter):
                 best = minima[0]
                 tried += minima
             within = RIVAL if number == 0 else LATER_RIVAL
-            rivals = [best, *self._others(coarse, best.theta, within)]
+            blurred = self.tables.blurred(shapes, view.tables.runs)
+            rivals = [best, *self._others(coarse, blurred, best.theta, within)]
             error = FIRST_ERROR if number == 0 else LATER_ERROR
             ends = self._down_stairs(view, shapes, rivals, reach, error)
             end = min([best, *ends], key=by_cstat)
@@ -189,9 +190,8 @@ class RedshiftFitter(Fitter):
         tried += self._fine(view, shapes, best)
         return replace(outcome, best=min(tried, key=by_cstat))
 
-    def _others(self, coarse: Data, theta: Floats, within: float) -> list[Minimum]:
+    def _others(self, coarse: Data, blurred: Shapes, theta: Floats, within: float) -> list[Minimum]:
         """Return the minima in coarse bins of other combinations of temperature cells."""
-        blurred = self.tables.in_coarse_bins.exact(theta)
         (here,) = self._descend(blurred, coarse, self.others, [theta])
         rivals = self._rivals(coarse, blurred, here, within, MOST_RIVALS)
         return [rival for rival in rivals if abs(rival.cstat - here.cstat) > AGREE]

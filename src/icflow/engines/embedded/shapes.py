@@ -359,6 +359,21 @@ def amounts_of(shapes: Shapes, theta: Floats, table: int) -> Floats:
     return amounts
 
 
+@jit
+def sums_of(plasma: Floats, starts: Integers) -> Floats:
+    """Sum channels, the last axis of `Shapes.plasma`, from each start to the next."""
+    n, n_channels = len(starts), plasma.shape[4]
+    sums = np.empty((*plasma.shape[:4], n))
+    fine, merged = plasma.reshape(-1, n_channels), sums.reshape(-1, n)
+    for i in range(len(fine)):
+        for b in range(n):
+            stop, total = starts[b + 1] if b + 1 < n else n_channels, 0.0
+            for c in range(starts[b], stop):
+                total += fine[i, c]
+            merged[i, b] = total
+    return sums
+
+
 def factors(shapes: Shapes, theta: Floats) -> Floats:
     """Return what the source is multiplied by in every channel, shape (n_channels,)."""
     every = np.ones(shapes.rows.shape[1])

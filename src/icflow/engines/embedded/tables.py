@@ -36,6 +36,7 @@ from icflow.engines.embedded.shapes import (
     amounts_of,
     factors,
     model_counts,
+    sums_of,
 )
 from icflow.models.expression import Term
 from icflow.statistic import Data
@@ -142,6 +143,12 @@ class Tables:
     def in_coarse_bins(self) -> Tables:
         """The same in coarse bins."""
         return self.merged(self.coarse)
+
+    def blurred(self, shapes: Shapes, runs: Integers) -> Shapes:
+        """Return exact shapes in coarse bins, given in runs of channels by the first of each."""
+        coarse = self.in_coarse_bins
+        plasma = sums_of(shapes.plasma, np.searchsorted(runs, self.coarse))
+        return coarse._shapes(coarse.rows, plasma, np.zeros(2), coarse.modules)
 
     @cached_property
     def in_line_bins(self) -> Tables:

@@ -135,3 +135,32 @@ def test_compiled_and_plain_code_agree(two: Lattice) -> None:
     fast, plain = lattice._screen(*arguments), lattice._screen.py_func(*arguments)
     np.testing.assert_allclose(fast[0], plain[0], rtol=1e-12)
     assert (fast[1][:, 1] == 0.7).all() and (fast[1] >= 0).all()
+
+
+def test_norms_of_backgrounds_are_marginalised_over() -> None:
+    """The lowest C/2 over the norms of backgrounds, with what is known of them."""
+    random = np.random.default_rng(2)
+    rows, weight = random.uniform(1, 2, (2, 5, 30)), random.uniform(0.5, 2, 30)
+    counts, beside = random.uniform(3, 8, 30), np.array([3, 4])
+    middle, spread = np.array([1.0, 0.9]), np.array([0.06, 0.1])
+    arguments = rows, weight, counts, beside, middle, spread
+    grams, pulls = lattice._equations(*arguments)
+    for one, other in zip((grams, pulls), lattice._equations.py_func(*arguments), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9)
+    for z, own in enumerate(rows):
+
+        def lowest(norms: np.ndarray, own: np.ndarray = own) -> float:
+            sources, known = np.delete(own, beside, axis=0), own[beside]
+            left = counts - norms @ sources
+            info = (known * weight) @ known.T + np.diag(spread**-2)
+            best = np.linalg.solve(info, (known * weight) @ left + middle * spread**-2)
+            missed = left - best @ known
+            return 0.5 * weight @ missed**2 + 0.5 * np.sum(((best - middle) / spread) ** 2)
+
+        free, nothing = np.arange(3), lowest(np.zeros(3))
+        for norms in random.uniform(0, 2, (5, 3)):
+            change = 0.5 * norms @ grams[z][np.ix_(free, free)] @ norms - pulls[z][free] @ norms
+            assert change == pytest.approx(lowest(norms) - nothing, rel=1e-9)
+    alone = lattice._equations(rows, weight, counts, beside[:0], middle[:0], spread[:0])
+    np.testing.assert_allclose(alone[0][1], (rows[1] * weight) @ rows[1].T, rtol=1e-12)
+    np.testing.assert_allclose(alone[1][0], rows[0] @ (weight * counts), rtol=1e-12)

@@ -93,6 +93,11 @@ def test_bins_are_single_channels_where_lines_are(
     exact = model_counts(tables.exact(theta), theta)
     found = model_counts(merged.exact(theta), theta)
     np.testing.assert_allclose(found, np.add.reduceat(exact, merged.runs), rtol=1e-7)
+    coarse = tables.in_coarse_bins.exact(theta)
+    for shapes, runs in ((tables.exact(theta), tables.runs), (merged.exact(theta), merged.runs)):
+        blurred = tables.blurred(shapes, runs)
+        for one, other in zip(blurred, coarse, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
 def test_counts_stand_in_bins_that_both_tables_and_spectrum_have(
