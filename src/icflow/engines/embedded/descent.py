@@ -179,10 +179,11 @@ def descents(
         return []
     enough = ROUGH if rough else ENOUGH
     ends = _descents(shapes, data, box, np.array(starts), max_iterations, enough, not rough)
-    thetas, *others = ends
     return [
-        Minimum(theta, *end)
-        for theta, *end in zip(thetas, *(values.tolist() for values in others), strict=True)
+        Minimum(theta, cstat, int(iterations), decrement, bool(converged))
+        for theta, (cstat, iterations, decrement, converged) in zip(
+            ends[0], ends[1].tolist(), strict=True
+        )
     ]
 
 
@@ -195,19 +196,18 @@ def _descents(
     max_iterations: int,
     enough: float,
     every: bool,
-) -> tuple[Floats, Floats, Integers, Floats, Booleans]:
-    n = len(starts)
-    thetas, cstats, decrements = np.empty_like(starts), np.empty(n), np.empty(n)
-    iterations, converged = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.bool_)
-    lowest = math.inf
+) -> tuple[Floats, Floats]:
+    """Return where descents end, and all else about these `Minimum`, in their order."""
+    n, lowest = len(starts), math.inf
+    thetas, others = np.empty_like(starts), np.empty((n, 4))
     for i in range(n):
         end = descend(shapes, data, box, starts[i], max_iterations, enough, lowest)
         if not every:
             lowest = min(lowest, end.cstat)
         put(thetas[i], end.theta)
-        cstats[i], iterations[i] = end.cstat, end.iterations
-        decrements[i], converged[i] = end.decrement, end.converged
-    return thetas, cstats, iterations, decrements, converged
+        others[i, 0], others[i, 1] = end.cstat, end.iterations
+        others[i, 2], others[i, 3] = end.decrement, end.converged
+    return thetas, others
 
 
 @inner

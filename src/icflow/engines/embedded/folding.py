@@ -444,6 +444,8 @@ class Selection:
         self.channels = np.concatenate(
             [np.arange(*part) for part in (*chosen, (first[-1], self._n_channels))]
         )
+        self._place = np.full(self._n_channels, -1, dtype=np.int64)
+        self._place[self.channels] = np.arange(len(self.channels))
 
     def data(
         self,
@@ -476,9 +478,7 @@ class Selection:
             holder = "spectrum has" if len(self.foldings) == 1 else "spectra have"
             raise IcflowError(f"the {holder} no counts in the energy range of the fit")
         first, last = groups or self._grouped(counts, group_min)
-        place = np.full(self._n_channels, -1, dtype=np.int64)
-        place[self.channels] = np.arange(len(self.channels))
-        starts, stops = place[first], place[last - 1] + 1
+        starts, stops = self._place[first], self._place[last - 1] + 1
         single, bins = channels(inside), Data(group_counts(inside, starts, stops), starts, stops)
         if behind is None:
             return bins, single

@@ -22,9 +22,9 @@ from icflow.engines.embedded.tables import View
 from icflow.statistic import FLOOR, Data, pulls, statistic, weights
 from icflow.typing import Booleans, Floats, Integers
 
-# What is not a tracked line changes slowly: it is computed at redshifts this far apart, and in the
-# middle at least, for a narrow survey tells steps apart that differ by little.
-NODES, LEAST_INTERVALS, MOST_INTERVALS = 0.0016, 2, 40
+# What is not a tracked line changes slowly: it is computed at redshifts this far apart, but closer
+# as long as these are few, for a narrow survey tells steps apart that differ by little.
+NODES, CLOSE_NODES, FEW, MOST_NODES = 0.0016, 0.0008, 4, 40
 # Directions with less information than this fraction of the largest are left out of Newton steps.
 FLAT = 1e-9
 MOST_RELEASED = 4  # of the parameters at limits, may leave them
@@ -75,9 +75,7 @@ def survey(
     """
     (view, shapes, box), (low, high) = problem, limits
     base, parts = view.tables.mixture(shapes, theta, position)
-    intervals = min(max(LEAST_INTERVALS, math.ceil((high - low) / NODES)), MOST_INTERVALS)
-    nodes = np.linspace(low, high, 1 + intervals)
-    models = np.repeat(base[None], len(nodes), axis=0)
+    nodes, models = _begun(base, low, high, _intervals(high - low))
     for table, amounts, first in parts:
         add_mix(table, amounts, nodes, first, models)
     slopes, info, _ = linearised(shapes, view.data, box, theta)
@@ -85,6 +83,22 @@ def survey(
     moving = _Moving(models, slopes, np.array([part.amounts for part in parts]))
     reach, split = view.tables.reach[position], view.split[position]
     return Survey(*_survey(reach, split, moving, newton, nodes, most))
+
+
+def _intervals(width: float) -> int:
+    """Return into how many a range of redshifts is divided."""
+    few = min(max(1, math.ceil(width / CLOSE_NODES)), FEW)
+    return min(max(few, math.ceil(width / NODES)), MOST_NODES)
+
+
+@jit
+def _begun(base: Floats, low: float, high: float, intervals: int) -> tuple[Floats, Floats]:
+    """Return evenly spaced redshifts, and what the models at all of them have in common."""
+    nodes, models = np.empty(intervals + 1), np.empty((intervals + 1, len(base)))
+    for k in range(len(nodes)):
+        nodes[k] = high if k == intervals else low + k * ((high - low) / intervals)
+        put(models[k], base)
+    return nodes, models
 
 
 class _Newton(NamedTuple):

@@ -34,7 +34,6 @@ from icflow.engines.embedded.shapes import (
     TANGENT,
     Shapes,
     amounts_of,
-    factors,
     model_counts,
     sums_of,
 )
@@ -258,25 +257,32 @@ class Tables:
         base : ndarray, shape (n_channels,)
         parts : list of Part
         """
-        without, parts, factor = theta.copy(), [], factors(shapes, theta)
-        for k, (tables, redshift) in enumerate(self.plasma):
-            if redshift != position:
-                continue
-            plasma = (self.terms[:, KIND] == PLASMA) & (self.terms[:, TABLE] == k)
-            without[self.terms[plasma, NORM]] = 0.0
+        without, parts = theta.copy(), []
+        factor = [theta[p] if p >= 0 else 1.0 for p in self.modules[:, 1].tolist()] or [1.0]
+        for k, modules, norms in self._holders[position]:
+            without[norms] = 0.0
             amounts = amounts_of(shapes, theta, k)
-            for table, first, exposure in zip(tables, self.offsets, self.exposures, strict=True):
-                parts.append(Part(table, amounts * (exposure * factor[first]), int(first)))
+            for m, table in enumerate(modules):
+                scaled = amounts * (self.exposures[m] * factor[m])
+                parts.append(Part(table, scaled, int(self.offsets[m])))
         return model_counts(shapes, without), parts
+
+    @cached_property
+    def _holders(self) -> dict[int, list[tuple[int, tuple[PlasmaTable, ...], Integers]]]:
+        """The tables with each redshift: numbers, those of the modules, norms of the plasmas."""
+        plasma = self.terms[self.terms[:, KIND] == PLASMA]
+        holders: dict[int, list[tuple[int, tuple[PlasmaTable, ...], Integers]]] = {}
+        for k, (modules, redshift) in enumerate(self.plasma):
+            norms = plasma[plasma[:, TABLE] == k, NORM]
+            holders.setdefault(redshift, []).append((k, modules, norms))
+        return holders
 
     @cached_property
     def reach(self) -> dict[int, Reach]:
         """What lines reach, by the position of their redshift."""
         return {
-            position: reach_of(
-                [p.modules for p in self.plasma if p.redshift == position], self.offsets
-            )
-            for position in dict.fromkeys(self.redshift_of)
+            redshift: reach_of([modules for _, modules, _ in holders], self.offsets)
+            for redshift, holders in self._holders.items()
         }
 
     def _shapes(self, rows: Floats, plasma: Floats, grid: Floats, modules: Integers) -> Shapes:

@@ -106,6 +106,15 @@ def test_hops_are_those_of_every_line_and_edge(tables: Tables, theta: np.ndarray
     np.testing.assert_allclose(fast.photons, photons, rtol=1e-12)
 
 
+def test_models_begin_alike_at_redshifts_evenly_spaced() -> None:
+    base = np.array([2.0, 3.0])
+    for begun in (staircase._begun, staircase._begun.py_func):
+        nodes, models = begun(base, LOW, HIGH, 3)
+        np.testing.assert_allclose(nodes, np.linspace(LOW, HIGH, 4), rtol=1e-15)
+        assert nodes[0] == LOW and nodes[-1] == HIGH
+        np.testing.assert_array_equal(models, np.tile(base, (4, 1)))
+
+
 def test_steps_are_told_apart_by_the_hops_that_move_most() -> None:
     random = np.random.default_rng(3)
     hops = staircase._Passed(
