@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import pkgutil
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,21 @@ def write(folder: Path, **modules: str) -> None:
         (folder / f"{name}.py").write_text(text)
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the functions were compiled and kept."""
+    folder = tmp_path_factory.mktemp("once")
+    write(folder, inner=INNER, outer=OUTER, main=MAIN)
+    assert calculate(folder, 1, folder / "kept") == [[70.0, ["inner", "outer"]]]
+    return folder
+
+
+@pytest.fixture
+def compiled(once: Path, tmp_path: Path) -> Path:
+    """A copy of it, which shares nothing with it."""
+    return Path(shutil.copytree(once, tmp_path / "compiled"))
+
+
 def test_compiled_functions_are_put_into_their_callers() -> None:
     names = [module.name for module in pkgutil.walk_packages(icflow.__path__, "icflow.")]
     functions = [
@@ -115,12 +131,9 @@ def test_an_edit_of_what_is_called_compiles_the_caller_anew(
     assert calculate(tmp_path, 1, kept) == [[70.0, []]]
 
 
-def test_what_is_loaded_is_put_into_what_is_compiled_after(tmp_path: Path) -> None:
-    kept = tmp_path / "kept"
-    write(tmp_path, inner=INNER, outer=OUTER, main=MAIN)
-    assert calculate(tmp_path, 1, kept) == [[70.0, ["inner", "outer"]]]
-    write(tmp_path, outer=OUTER.replace("10.0", "20.0"))
-    assert calculate(tmp_path, 1, kept) == [[140.0, ["outer"]]]
+def test_what_is_loaded_is_put_into_what_is_compiled_after(compiled: Path) -> None:
+    write(compiled, outer=OUTER.replace("10.0", "20.0"))
+    assert calculate(compiled, 1, compiled / "kept") == [[140.0, ["outer"]]]
 
 
 PRODUCTS = """
@@ -150,11 +163,9 @@ def test_algebra_is_loaded_without_all_that_could_be_compiled(tmp_path: Path) ->
     assert second == "[]\n"
 
 
-def test_copies_of_the_same_code_share_what_is_compiled(tmp_path: Path) -> None:
-    for name, compiled in (("first", ["inner", "outer"]), ("second", [])):
-        (tmp_path / name).mkdir()
-        write(tmp_path / name, inner=INNER, outer=OUTER, main=MAIN)
-        assert calculate(tmp_path / name, 1, tmp_path / "kept") == [[70.0, compiled]]
+def test_copies_of_the_same_code_share_what_is_compiled(compiled: Path, tmp_path: Path) -> None:
+    write(tmp_path, inner=INNER, outer=OUTER, main=MAIN)
+    assert calculate(tmp_path, 1, compiled / "kept") == [[70.0, []]]
 
 
 def test_functions_are_compiled_where_nothing_can_be_kept(tmp_path: Path) -> None:
@@ -164,21 +175,17 @@ def test_functions_are_compiled_where_nothing_can_be_kept(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("kind", ["nbi", "nbc"])
-def test_what_is_damaged_is_compiled_anew(tmp_path: Path, kind: str) -> None:
-    kept = tmp_path / "kept"
-    write(tmp_path, inner=INNER, outer=OUTER, main=MAIN)
-    calculate(tmp_path, 1, kept)
+def test_what_is_damaged_is_compiled_anew(compiled: Path, kind: str) -> None:
+    kept = compiled / "kept"
     (damaged,) = kept.glob(f"outer*.{kind}")
     damaged.write_bytes(damaged.read_bytes()[:-9])
-    (value, names), *_ = calculate(tmp_path, 1, kept)
+    (value, names), *_ = calculate(compiled, 1, kept)
     assert value == 70.0 and "outer" in names
-    assert calculate(tmp_path, 1, kept) == [[70.0, []]]
+    assert calculate(compiled, 1, kept) == [[70.0, []]]
 
 
-def test_what_is_damaged_is_compiled_where_nothing_can_be_written(tmp_path: Path) -> None:
-    kept = tmp_path / "kept"
-    write(tmp_path, inner=INNER, outer=OUTER, main=MAIN)
-    calculate(tmp_path, 1, kept)
+def test_what_is_damaged_is_compiled_where_nothing_can_be_written(compiled: Path) -> None:
+    kept = compiled / "kept"
     (damaged,) = kept.glob("outer*.nbi")
     damaged.write_bytes(damaged.read_bytes()[:-9])
     # Root, who may run these tests, writes everywhere.
@@ -188,8 +195,8 @@ def refuse(*_):
     raise PermissionError("read only")
 IndexDataCacheFile.flush = IndexDataCacheFile.save = refuse
 """
-    write(tmp_path, main=refuse + MAIN)
-    (value, names), *_ = calculate(tmp_path, 1, kept)
+    write(compiled, main=refuse + MAIN)
+    (value, names), *_ = calculate(compiled, 1, kept)
     assert value == 70.0 and "outer" in names
 
 
