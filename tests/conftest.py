@@ -18,6 +18,9 @@ from icflow.heasoft import is_heasoft
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# Little that is imported is ever garbage, and a search for it takes long.
+gc.disable()
+
 
 @cache
 def why_missing(engine: str) -> str:
@@ -80,6 +83,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """Leave what was imported for all tests out of every later search for garbage."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -174,9 +174,15 @@ def test_joint_observations_are_read_with_what_may_be_wrong_with_them(
 
 
 def test_an_interrupted_training_gives_the_same_bytes(
-    trained: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings, output = settings_of.observe_ratio(loaded(), "example", "own"), folder / "again"
+    for name in ("PREPARED", "VALIDATED", "CALIBRATED", "PIECE"):
+        monkeypatch.setattr(networks, name, 100)
+    given = settings_of.observe_ratio(loaded(), "example", "own")
+    few = given.ratio.model_copy(update={"spectra": 400, "batch": 50})
+    settings = given.model_copy(update={"ratio": few})
+    expected, output = folder / "at-once", folder / "again"
+    observed_ratios.run(settings, expected)
     whole, calls = networks._Trainer._take_step, 0
 
     def interrupted(trainer: Any, *batch: Any) -> None:
@@ -202,7 +208,7 @@ def test_an_interrupted_training_gives_the_same_bytes(
     assert drawn == ["validation"]
     assert sorted(path.name for path in output.iterdir()) == sorted(TRAINED)
     for name in TRAINED:
-        assert (output / name).read_bytes() == (trained / name).read_bytes()
+        assert (output / name).read_bytes() == (expected / name).read_bytes()
 
 
 def test_what_the_scenarios_do_not_hold_is_refused(trained: Path) -> None:

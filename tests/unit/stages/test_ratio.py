@@ -41,9 +41,8 @@ def run_config(root: Path, rmf_path: Path, arf_path: Path, atomdb: Path) -> Conf
 @pytest.fixture(scope="module")
 def results(run_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks, "PREPARED", 1000)
-        patch.setattr(networks, "VALIDATED", 500)
-        patch.setattr(networks, "CALIBRATED", 1000)
+        for name in ("PREPARED", "VALIDATED", "CALIBRATED"):
+            patch.setattr(networks, name, 500)
         root = tmp_path_factory.mktemp("ratio")
         own = settings_of.ratio(run_config, "known")
         ratio.run(own, Layout(root).ratio("known"))
