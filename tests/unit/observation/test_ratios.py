@@ -133,7 +133,7 @@ def test_joint_observations_are_read_with_what_may_be_wrong_with_them(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("PREPARED", "VALIDATED", "CALIBRATED", "PIECE"):
-        monkeypatch.setattr(networks, name, 100)
+        monkeypatch.setattr(networks, name, 60)
     given = loaded().observations["example"].model_dump(exclude_none=True)
     files = {key: given.pop(key) for key in ("spectrum", "rmf", "arf", "background")}
     spectrum = read_spectrum(files["spectrum"])
@@ -148,7 +148,7 @@ def test_joint_observations_are_read_with_what_may_be_wrong_with_them(
     }
     joint = {**given, "spectra": spectra}
     config = loaded(observations={"joint": joint}, observe={"systematics": wrong})
-    output, few = folder / "joint", {"spectra": 200, "batch": 50}
+    output, few = folder / "joint", {"spectra": 120, "batch": 30}
     training = settings_of.observe_ratio(config, "joint", "own")
     small = training.ratio.model_copy(update=few)
     observed_ratios.run(training.model_copy(update={"ratio": small}), output)

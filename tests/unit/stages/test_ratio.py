@@ -71,7 +71,7 @@ def test_both_modules_are_read_with_what_may_be_wrong_with_them(
     run_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("PREPARED", "VALIDATED", "CALIBRATED", "PIECE"):
-        monkeypatch.setattr(networks, name, 100)
+        monkeypatch.setattr(networks, name, 60)
     tree = run_config.model_dump(mode="json", exclude_none=True)
     wrong = {
         "background": {"lines": 0.1, "focused": 0.3},
@@ -88,7 +88,7 @@ def test_both_modules_are_read_with_what_may_be_wrong_with_them(
         tree["scenarios"][scenario]["parameters"]["apec.Redshift"] = 0.05
     tree["ratios"]["known"]["at_truth"] = []
     run, layout = config.validate(tree, "test"), Layout(tmp_path)
-    settings = settings_of.ratio(run, "known").model_copy(update={"spectra": 200, "batch": 50})
+    settings = settings_of.ratio(run, "known").model_copy(update={"spectra": 120, "batch": 30})
     ratio.run(settings, layout.ratio("known"))
     odds = []
     for dataset in ("test_2T", "test_1T+IC"):
