@@ -123,11 +123,11 @@ class PlasmaTable(NamedTuple):
             kernel=_reached(kernel),
         )
 
-    def merged(self, runs: Integers) -> PlasmaTable:
-        """Return the table of runs of channels, by their first ones; of what is exact alone."""
+    def merged(self, runs: Integers) -> Arrays:
+        """Return what is exact of runs of channels, by their first ones."""
         smooth = np.add.reduceat(self.smooth, runs, axis=-1, dtype=np.float64)
         kernel = np.add.reduceat(self.kernel, runs[runs < self.kernel.shape[1]], axis=1)
-        return self._replace(smooth=smooth.astype(np.float32), kernel=kernel)
+        return {"smooth": smooth.astype(np.float32), "kernel": kernel}
 
 
 def _reached(kernel: Floats) -> Floats:
@@ -298,6 +298,7 @@ def plasma_table(
     temperatures: tuple[float, float],
     redshifts: tuple[float, float],
     channels: slice | None = None,
+    runs: Integers | None = None,
 ) -> PlasmaTable:
     """Fold a term with `apec` for ranges of kT (keV) and redshift.
 
@@ -307,6 +308,8 @@ def plasma_table(
         The parameters of the multiplicative models in front of it.
     channels : slice, optional
         A run of channels, all of them by default.
+    runs : ndarray of int, optional
+        First channels of the runs, within these, that are added up; none by default.
     """
     factors = [list(component_values(component, values)) for component in term.factors]
     bracket = plasma.tables(atomic_data, *temperatures)
@@ -335,9 +338,14 @@ def plasma_table(
 
     if channels is None:
         return whole()
-    cut_key = {**key, "channels": [channels.start, channels.stop]}
     # Kept as well: processes that fit then share the channels that they read, too.
-    return _with_sums(response.kept(cut_key, lambda: _without_sums(whole().cut(channels))))
+    cut_key = {**key, "channels": [channels.start, channels.stop]}
+    table = _with_sums(response.kept(cut_key, lambda: _without_sums(whole().cut(channels))))
+    if runs is None:
+        return table
+    return table._replace(
+        **response.kept({**cut_key, "runs": runs.tolist()}, lambda: table.merged(runs))
+    )
 
 
 def _with_sums(arrays: Arrays) -> PlasmaTable:

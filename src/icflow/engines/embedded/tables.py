@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
@@ -43,10 +43,20 @@ from icflow.typing import Floats, Integers
 
 
 class Plasma(NamedTuple):
-    """The tables of one plasma, one for each module, and the parameter that is its redshift."""
+    """The tables of one plasma, one for each module.
+
+    Attributes
+    ----------
+    modules : tuple of PlasmaTable
+    redshift : int
+        The parameter that is its redshift.
+    merged : callable
+        Gives the tables of runs of channels, by the first ones of each module.
+    """
 
     modules: tuple[PlasmaTable, ...]
     redshift: int
+    merged: Callable[[Sequence[Integers]], tuple[PlasmaTable, ...]]
 
 
 class Part(NamedTuple):
@@ -126,7 +136,7 @@ class Tables:
         """
         nodes = np.arange(len(self.temperatures)) if chosen is None else chosen
         plasma = np.zeros((1, len(self.plasma), len(self.temperatures), 2, self.rows.shape[1]))
-        for k, (tables, position) in enumerate(self.plasma):
+        for k, (tables, position, _) in enumerate(self.plasma):
             for table, first, exposure in zip(tables, self.offsets, self.exposures, strict=True):
                 own = plasma[0, k, ..., first : first + table.smooth.shape[-1]]
                 fill_exact(table, theta[position], nodes, exposure, own)
@@ -156,7 +166,7 @@ class Tables:
         What differs between models that differ in where lines stand is as good as whole there.
         """
         ends = np.zeros(len(self.offsets), dtype=np.int64)
-        for modules, _ in self.plasma:
+        for modules, *_ in self.plasma:
             ends = np.maximum(ends, [table.lines_end for table in modules])
         single = np.concatenate(
             [first + np.arange(end) for first, end in zip(self.offsets, ends, strict=True)]
@@ -169,10 +179,7 @@ class Tables:
         own = [
             runs[(first <= runs) & (runs < last)] - first for first, last in pairwise(ends.tolist())
         ]
-        plasma = [
-            Plasma(tuple(t.merged(part) for t, part in zip(tables, own, strict=True)), redshift)
-            for tables, redshift in self.plasma
-        ]
+        plasma = [tables._replace(modules=tables.merged(own)) for tables in self.plasma]
         modules = self.modules.copy()
         modules[:, 0] = np.searchsorted(runs, modules[:, 0])
         return replace(
@@ -272,7 +279,7 @@ class Tables:
         """The tables with each redshift: numbers, those of the modules, norms of the plasmas."""
         plasma = self.terms[self.terms[:, KIND] == PLASMA]
         holders: dict[int, list[tuple[int, tuple[PlasmaTable, ...], Integers]]] = {}
-        for k, (modules, redshift) in enumerate(self.plasma):
+        for k, (modules, redshift, _) in enumerate(self.plasma):
             norms = plasma[plasma[:, TABLE] == k, NORM]
             holders.setdefault(redshift, []).append((k, modules, norms))
         return holders
@@ -441,11 +448,19 @@ class _Builder:
                 of.bounds(redshift, settings),
             )
             values = of.fixed_values(term, settings)
-            tables = [
-                plasma_table(term, values, folding.response, self.atomic_data, *ranges, part)
-                for folding, part in zip(self.foldings, self.selection.slices, strict=True)
-            ]
-            self.plasma[key] = Plasma(tuple(tables), model.position[redshift])
+
+            def tables(runs: Sequence[Integers | None]) -> tuple[PlasmaTable, ...]:
+                return tuple(
+                    plasma_table(
+                        term, values, folding.response, self.atomic_data, *ranges, part, own
+                    )
+                    for folding, part, own in zip(
+                        self.foldings, self.selection.slices, runs, strict=True
+                    )
+                )
+
+            whole = tables([None] * len(self.foldings))
+            self.plasma[key] = Plasma(whole, model.position[redshift], tables)
         table = list(self.plasma).index(key)
         self._point(PLASMA, table, of.norm_of(term), kT, abundance, redshift)
 

@@ -100,6 +100,18 @@ def test_bins_are_single_channels_where_lines_are(
             np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
+def test_channels_are_added_up_once(
+    engine: EmbeddedEngine, run: config.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables, theta = at_values(engine, run)
+    first = tables.in_coarse_bins.exact(theta).plasma
+    tables, _ = at_values(engine, run)
+    monkeypatch.setattr(folded.PlasmaTable, "merged", lambda *_: pytest.fail("added up"))
+    assert np.array_equal(tables.in_coarse_bins.exact(theta).plasma, first)
+    with pytest.raises(pytest.fail.Exception, match="added up"):
+        tables.merged(tables.coarse[::2])
+
+
 def test_counts_stand_in_bins_that_both_tables_and_spectrum_have(
     engine: EmbeddedEngine, run: config.Config
 ) -> None:
