@@ -14,7 +14,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -134,7 +134,7 @@ def prefer_wheel() -> None:
 
 
 @cache
-def definitions() -> dict[str, Definition]:
+def definitions() -> Mapping[str, Definition]:
     """Return every model of ``model.dat``, keyed by its name in lower case.
 
     Raises
@@ -147,7 +147,7 @@ def definitions() -> dict[str, Definition]:
     folders = (headas / "spectral/manager", headas.parent / "spectral/manager")
     for folder in folders:
         if (folder / "model.dat").is_file():
-            return _parse_model_dat((folder / "model.dat").read_text(encoding="latin-1"))
+            return _Definitions((folder / "model.dat").read_text(encoding="latin-1"))
     raise IcflowError(NO_LIBRARY.format(reason=f"no spectral/manager/model.dat under {headas}"))
 
 
@@ -194,18 +194,34 @@ def reads_atomdb(definition: Definition) -> bool:
 _WORD = re.compile(r'"([^"]*)"|(\S+)')
 
 
-def _parse_model_dat(text: str) -> dict[str, Definition]:
-    """Parse XSPEC's model definitions: a head line and a line for each parameter."""
-    models: dict[str, Definition] = {}
-    lines = iter(text.splitlines())
-    for line in lines:
-        words = line.split()
-        if not words or words[0].startswith("#"):
-            continue
-        name, count, _, _, symbol, kind = words[:6]
-        parameters = tuple(_parse_parameter(next(lines)) for _ in range(int(count)))
-        models[name.lower()] = Definition(name, kind, symbol, parameters)
-    return models
+class _Definitions(Mapping[str, Definition]):
+    """XSPEC's model definitions: a head line and a line for each parameter.
+
+    A model is read when it is asked for: there are 250 of them, and fits have few.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._read: dict[str, Definition] = {}
+        self._written: dict[str, list[str]] = {}
+        lines = iter(text.splitlines())
+        for line in lines:
+            words = line.split(maxsplit=2)
+            if words and not words[0].startswith("#"):
+                parameters = [next(lines) for _ in range(int(words[1]))]
+                self._written[words[0].lower()] = [line, *parameters]
+
+    def __getitem__(self, name: str) -> Definition:
+        if name not in self._read:
+            head, *lines = self._written[name]
+            own, _, _, _, symbol, kind = head.split()[:6]
+            self._read[name] = Definition(own, kind, symbol, tuple(map(_parse_parameter, lines)))
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._written)
+
+    def __len__(self) -> int:
+        return len(self._written)
 
 
 def _parse_parameter(line: str) -> Parameter:
@@ -297,6 +313,11 @@ def configure(atomic_data: AtomicData) -> None:
     if library.FGSOLR().decode().lower() != atomic_data.abundances.lower():
         raise _unknown_abundances(atomic_data)
     _configured, _tables = atomic_data, None
+
+
+def configured() -> dict[str, str]:
+    """Return what was set for all calls that decides about their results; nothing before."""
+    return _configured.model_dump(exclude={"folder"}) if _configured else {}
 
 
 def check_abundances(atomic_data: AtomicData) -> None:

@@ -19,7 +19,8 @@ from icflow.engines.embedded.correction import Correction
 from icflow.engines.embedded.redistribution import Runs, redistribute, runs_of
 from icflow.errors import IcflowError
 from icflow.files import canonical_json
-from icflow.models.background import BackgroundComponent, read_background
+from icflow.models import library
+from icflow.models.background import AreaNodes, BackgroundComponent, read_background
 from icflow.models.expression import Term
 from icflow.models.photons import term_photons
 from icflow.models.systematics import check_components, scatter_of
@@ -122,7 +123,10 @@ class Response:
     @cached_property
     def reach(self) -> Floats:
         """Counts/s per channel for a photon/cm²/s in every model bin: 0 where no model leads."""
-        return self.fold(np.ones(len(self.energies) - 1))
+        key = {"table": "reach", "response": self.key}
+        return self.kept(key, lambda: {"reach": self.fold(np.ones(len(self.energies) - 1))})[
+            "reach"
+        ]
 
     @cached_property
     def _runs(self) -> Runs:
@@ -240,7 +244,27 @@ def load_response(
 
 
 def fold_background(component: BackgroundComponent, response: Response) -> Floats:
-    """Return the counts/s per channel of one background component, shape (n_channels,)."""
+    """Return the counts/s per channel of one background component, shape (n_channels,).
+
+    Kept on disk, unless the component names response files of its own.
+    """
+    if component.files:
+        return _fold_background(component, response)
+    area = component.area
+    key = {
+        "table": "background",
+        "expression": component.expression.text,
+        "values": component.values,
+        "redistribution": component.redistribution,
+        "area": area.model_dump() if isinstance(area, AreaNodes) else None,
+        "response": response.key,
+        "library": library.version(),
+        "atomic_data": library.configured(),
+    }
+    return response.kept(key, lambda: {"rates": _fold_background(component, response)})["rates"]
+
+
+def _fold_background(component: BackgroundComponent, response: Response) -> Floats:
     if isinstance(component.redistribution, Path):
         response = _same_channels(Response(read_rmf(component.redistribution), None), response)
     photons = np.zeros(len(response.energies) - 1)

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from icflow import cache
 from icflow.config import AtomicData, FitControl, FitModel, Instrument, Module
+from icflow.engines.embedded import folding
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.folding import Behind, Response, Selection
 from icflow.errors import IcflowError
-from icflow.models.background import read_background, write_background
+from icflow.models.background import BackgroundComponent, read_background, write_background
 from icflow.ogip.response import Rmf
 
 
@@ -55,6 +57,28 @@ def test_photons_are_redistributed() -> None:
     )
     several = np.random.default_rng(1).random((5, 2))
     assert np.array_equal(made.fold(several), [made.fold(photons) for photons in several])
+
+
+def test_a_background_is_folded_anew_where_it_differs(
+    engine: EmbeddedEngine, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ICFLOW_CACHE", str(tmp_path))
+    part = read_background(root / "resources/background/nustar_fpma.yaml")[0]
+    own = engine.foldings[0].response
+    first = folding.fold_background(part, own)
+
+    def fold(component: BackgroundComponent, response: Response) -> np.ndarray:
+        raise AssertionError("folded")
+
+    monkeypatch.setattr(folding, "_fold_background", fold)
+    monkeypatch.setattr(cache, "_recent", {})
+    assert np.array_equal(folding.fold_background(part, own), first)
+    values = {name: 2 * value for name, value in part.values.items()}
+    for other in (replace(part, values=values), replace(part, area=None, redistribution="source")):
+        with pytest.raises(AssertionError, match="folded"):
+            folding.fold_background(other, own)
+    with pytest.raises(AssertionError, match="folded"):
+        folding.fold_background(part, response(np.eye(3)))
 
 
 def test_a_range_of_the_background_file_goes_before_that_of_fits(
