@@ -251,11 +251,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def _compiler(**options: Any) -> Callable[[Function], Function]:
     """Return a decorator that compiles functions, each when it is first called."""
-    decorate = njit(forceinline=True, cache=True, nogil=True, **options)
+    decorate = njit(forceinline=True, nogil=True, **options)
 
     def compiled(function: Function) -> Function:
         dispatcher: Any = decorate(function)
         dispatcher._cache = kernels = _Kernels(cast(FunctionType, function))
+        # Packages that add types to numba are looked for, in all that are installed, at each start.
+        dispatcher._compilation_chain_init_hook = lambda: None
         compile_ = dispatcher.compile
 
         @wraps(compile_)
