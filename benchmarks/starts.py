@@ -5,7 +5,8 @@
 
 CPU seconds, user and system together, of the process and all that it starts; the median of some
 runs after one that fills the caches. Rows are added to results/benchmarks.json. Beside each stands
-what merely importing the libraries takes that it cannot do without.
+what merely importing the libraries takes that it cannot do without. Byte code is kept, as for
+users, whatever the environment says.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ RESPONSES = [f"--{kind}=resources/responses/nustar_fpma.{kind}" for kind in ("rm
 # What reads and checks a configuration, what fits, and what makes a graph of jobs.
 LIBRARIES = {
     "validate": "numpy, pydantic, yaml",
-    "job": "numpy, pydantic, yaml, numba, scipy.linalg",
+    "job": "numpy, pydantic, yaml, numba",
     "dry_run": "numpy, pydantic, yaml, snakemake.cli",
 }
 # The test spectra of 100,000 in shards of 1,000.
@@ -131,6 +132,7 @@ def main() -> None:
     arguments = parser.parse_args()
     output = arguments.output.resolve()
     os.environ["TQDM_DISABLE"] = "1"
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory() as name:
         folder = project(Path(name))
         for row in arguments.row or ROWS:
