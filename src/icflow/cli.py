@@ -474,6 +474,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(debug, sentence)
     finally:
         if arguments is None:  # the process ends: who tells it to is late
+            # Nor are the circles that are left looked for, three times: a quarter of many a job.
+            gc.freeze()
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_IGN)
     return 0

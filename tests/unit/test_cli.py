@@ -228,3 +228,14 @@ print(gc.get_stats()[0]["collections"] - before)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout.splitlines()[-1]) < 5
+
+
+def test_what_is_left_at_the_end_is_not_searched_for_circles() -> None:
+    code = """
+import atexit, gc, sys, icflow.cli
+atexit.register(lambda: print(gc.get_freeze_count() > 0))
+sys.argv = ["icflow", "--version"]
+sys.exit(icflow.cli.main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "True"

@@ -1,5 +1,7 @@
 # The checked configuration, and what the rules share.
+import atexit
 import functools
+import gc
 import os
 import re
 import sys
@@ -26,6 +28,8 @@ except ImportError as error:
         "run `pip install .` there, or use `make run`"
     )
 
+# At its end Snakemake need not look for circles of objects in all that it holds.
+atexit.register(gc.freeze)
 # Jobs call the icflow that belongs to this Python, whether or not its environment is active.
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]))
 
