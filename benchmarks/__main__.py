@@ -20,6 +20,7 @@ SHORT = {
     "yardstick.py": [],
     "starts.py": ["--runs", "3"],
     "engine.py": ["--scale", "0.1"],
+    "parts.py": [],
     "evidence.py": ["--spectra", "3"],
     "observe.py": ["--scale", "0.05"],
     "training.py": [],

@@ -156,6 +156,18 @@ def test_starts_are_measured(
     assert rows["private_memory"]["reached"]
 
 
+def test_the_time_of_a_fit_is_told_part_by_part(
+    root: Path, rmf_path: Path, arf_path: Path, atomdb: Path
+) -> None:
+    said = run(root, "parts.py", "--fit", "1T+IC_free", "--spectra", "1")
+    lines = {line[:32].strip(): line[32:].split() for line in said.splitlines()[2:]}
+    times = {part: (float(n), float(ms)) for part, (n, _, ms) in lines.items()}
+    assert times["a fit"][0] == times["lattice, 10 redshifts"][0] == 1.0
+    assert times["survey, 1000000 hops at most"][0] == 1.0
+    # Parts do not overlap.
+    assert times["a fit"][1] > sum(ms for part, (_, ms) in times.items() if part != "a fit") > 0
+
+
 def test_evidences_are_compared_with_plain_importance_sampling(
     root: Path, rmf_path: Path, arf_path: Path, atomdb: Path, tmp_path: Path
 ) -> None:
