@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from icflow.compiled import inner, jit, put
-from icflow.engines.embedded.algebra import inverse, solve
+from icflow.engines.embedded.algebra import SINGULAR, inverse, solve
 from icflow.engines.embedded.shapes import (
     FIRST,
     KIND,
@@ -227,8 +227,9 @@ def _expand(shapes: Shapes, data: Data, box: Box, cells: Cells, theta: Floats) -
     for i in range(len(moving)):
         put(right[i, :-1], by_amounts[i])
         right[i, -1] = by_none[i]
-    # Those that change nothing stay.
-    follow = inverse(weighted @ other.T, np.ones(len(moving), dtype=np.bool_)) @ right
+    # Those that change nothing stay. Called as elsewhere, it is not compiled twice.
+    chosen = np.ones(len(moving), dtype=np.bool_)
+    follow = inverse(weighted @ other.T, chosen, 0.0, SINGULAR) @ right
     cross = np.ascontiguousarray(by_amounts.T)
     gram = (rows * weight) @ rows.T - cross @ np.ascontiguousarray(follow[:, :-1])
     pull = cross @ np.ascontiguousarray(follow[:, -1]) - rows @ gradient

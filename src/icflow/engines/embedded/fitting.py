@@ -25,7 +25,7 @@ import numpy as np
 from icflow.config import FitControl
 from icflow.engines.base import FitResult
 from icflow.engines.embedded import sobol
-from icflow.engines.embedded.algebra import inverse
+from icflow.engines.embedded.algebra import SINGULAR, inverse
 from icflow.engines.embedded.cells import Cells, combine, promising
 from icflow.engines.embedded.descent import Minimum, descents
 from icflow.engines.embedded.deviations import DEVIATE
@@ -192,7 +192,7 @@ class Fitter:
         model, free, best = self.model, self.box.free, outcome.best
         # Steps end exactly on a bound, or off it.
         inside = (best.theta[free] > self.box.lower) & (best.theta[free] < self.box.upper)
-        covariance = inverse(info, inside, undetermined=np.nan)
+        covariance = inverse(info, inside, np.nan, SINGULAR)
         sigma = np.zeros(len(model.names))
         with np.errstate(invalid="ignore"):
             sigma[free] = np.sqrt(np.diag(covariance))

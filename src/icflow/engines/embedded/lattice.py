@@ -140,7 +140,9 @@ class Lattice:
 
     def _held(self, thetas: Floats) -> Floats:
         """Return the norms of the sources that are not free, NaN for those that are."""
-        return np.where(self._norms_free, np.nan, thetas[:, self.sources[:, NORM]])
+        held = np.where(self._norms_free, np.nan, thetas[:, self.sources[:, NORM]])
+        # In one order, for which alone what follows is compiled.
+        return np.ascontiguousarray(held)
 
     def _normal_equations(self, shapes: Shapes, data: Data, theta: Floats) -> tuple[Floats, Floats]:
         """Return the quadratic approximation of C/2 in the norms of all source rows.
