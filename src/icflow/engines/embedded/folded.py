@@ -256,7 +256,9 @@ def _mix_photons(table: PlasmaTable, amounts: Floats, redshifts: Floats) -> Floa
     stretch, photons, below = 1.0 + redshifts, np.empty((n_z, n_edges - 1)), np.zeros(n_z)
     lines = np.empty((n_z, n_edges), dtype=np.int64)
     for z in range(n_z):
-        lines[z] = _lines_below(table, stretch[z])
+        here = _lines_below(table, stretch[z])
+        for e in range(n_edges):
+            lines[z, e] = here[e]
     for e in range(n_edges):
         # Neighbours among the redshifts read what lies side by side.
         for z in range(n_z):
@@ -282,9 +284,8 @@ def _below(table: PlasmaTable, energy: float) -> tuple[int, float]:
 def _lines_below(table: PlasmaTable, stretch: float) -> Integers:
     """Return how many lines are below every edge of the model bins, shape (n_rows + 1,)."""
     below, k, energies = np.empty(len(table.energies), dtype=np.int64), 0, table.energies
-    seen = table.line_energy / stretch
     for e in range(len(below)):
-        while k < len(seen) and seen[k] < energies[e]:
+        while k < len(table.line_energy) and table.line_energy[k] / stretch < energies[e]:
             k += 1
         below[e] = k
     return below

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from icflow.compiled import strict
+from icflow.compiled import put, strict
 from icflow.engines.embedded.algebra import solve
 from icflow.engines.embedded.parameters import Model
 from icflow.engines.embedded.shapes import (
@@ -230,10 +230,13 @@ def _equations(
     precision, held, factor = np.empty((b, b)), np.empty((n_rows, b)), np.empty((b, b))
     right, every, project = np.empty(b), np.arange(b), np.empty(b)
     for z in range(n_z):
+        pull = pulls[z]
         for r in range(n_rows):
+            pull[r] = 0.0
             for k in range(n_bins):
                 weighted[r, k] = rows[z, r, k] * weight[k]
-        gram, pull = np.dot(weighted, rows[z].T), np.dot(weighted, counts)
+                pull[r] += weighted[r, k] * counts[k]
+        gram = np.dot(weighted, rows[z].T)
         for i in range(b):
             for r in range(n_rows):
                 held[r, i] = gram[r, beside[i]]
@@ -250,9 +253,7 @@ def _equations(
                 for q in range(n_rows):
                     gram[r, q] -= project[i] * held[q, i]
         for r in range(n_rows):
-            pulls[z, r] = pull[r]
-            for q in range(n_rows):
-                grams[z, r, q] = gram[r, q]
+            put(grams[z, r], gram[r])
     return grams, pulls
 
 
@@ -272,7 +273,8 @@ def _best(
     for z in range(len(grams)):
         scores, norms = _screen(grams[z], pulls[z], points.rows, points.weights, held[z])
         for k in _distinct(scores, points.combinations, images, number):
-            node[n], chosen[n], best[n], amounts[n] = z, k, scores[k], norms[k]
+            node[n], chosen[n], best[n] = z, k, scores[k]
+            put(amounts[n], norms[k])
             n += 1
     return node[:n], chosen[:n], best[:n], amounts[:n]
 

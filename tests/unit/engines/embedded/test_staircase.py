@@ -115,6 +115,16 @@ def test_models_begin_alike_at_redshifts_evenly_spaced() -> None:
         np.testing.assert_array_equal(models, np.tile(base, (4, 1)))
 
 
+def test_the_least_of_the_largest_is_selected() -> None:
+    random = np.random.default_rng(4)
+    for values in (random.uniform(0, 1, 40), random.integers(0, 4, 40).astype(float), np.ones(5)):
+        for most in (1, 2, len(values) // 2, len(values)):
+            wanted, before = np.sort(values)[-most], values.copy()
+            assert staircase._least_of(values, most) == wanted
+            assert staircase._least_of.py_func(values, most) == wanted
+            np.testing.assert_array_equal(values, before)
+
+
 def test_steps_are_told_apart_by_the_hops_that_move_most() -> None:
     random = np.random.default_rng(3)
     hops = staircase._Passed(
