@@ -59,7 +59,7 @@ LONGEST = (
     "workflow/test_observations.py",
     "workflow/test_two_modules.py",
     "unit/engines/evidence/test_integral.py",
-    "unit/test_compiled.py",
+    "unit/test_kernels.py",
     "unit/engines/xspec/test_engine.py",
     "unit/publish/test_report.py",
     "workflow/test_scans.py",

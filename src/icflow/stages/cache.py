@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from icflow import cache
-from icflow.compiled import compiled_folder
 from icflow.folders import data_folder
+from icflow.kernels import compiled_folder
 from icflow.resources import RESOURCES
 
 
