@@ -58,7 +58,8 @@ print(json.dumps([outer(3.0), sorted(Compilations.names)]))
 def calculate(folder: Path, processes: int, kept: Path) -> list[Any]:
     """Call the outer function in processes that start at once; return what each of them says."""
     environment = os.environ | {"NUMBA_CACHE_DIR": str(kept)}
-    command = [sys.executable, "main.py"]
+    # Byte code of a module that is edited within the same second would be taken for the new one's.
+    command = [sys.executable, "-B", "main.py"]
     running = [
         subprocess.Popen(command, cwd=folder, env=environment, stdin=PIPE, stdout=PIPE)
         for _ in range(processes)
