@@ -48,7 +48,7 @@ from icflow.files import write_json
 from icflow.models.expression import parse
 from icflow.models.priors import Uniform
 from icflow.models.scenario import complete, draw
-from icflow.models.systematics import Deviates
+from icflow.models.systematics import Deviates, as_known
 from icflow.observation.fitting import limits_of
 from icflow.ogip.spectra import read_spectra
 from icflow.provenance import code_digest
@@ -148,6 +148,36 @@ def time_fakes(dataset: str, first: int, count: int) -> tuple[float, float]:
             )
             seconds[wrong] += counted * (time.process_time() - start)
     return seconds[0], seconds[1]
+
+
+def time_integrals(name: str, dataset: str, first: int, count: int) -> tuple[float, int]:
+    """Return the CPU seconds of an integral over the priors of some spectra, and their points."""
+    run = config.load(ROOT / "config.yaml")
+    settings, drawn = settings_of.integrate(run, name), settings_of.simulate(run, dataset)
+    indices, engine = range(first, first + count), engine_of()
+    counts, truth = engine.fake(
+        drawn.model.expression, drawn.model.parameters, drawn.seed, dataset, indices
+    )
+    known = as_known(truth, settings.at_truth)
+    seconds, points = 0.0, 0
+    # What all spectra share is made for the first.
+    for number in (1, count):
+        randoms = (
+            of_spectrum(settings.seed, dataset, i, f"integral/{name}") for i in indices[:number]
+        )
+        start = time.process_time()
+        found = list(
+            engine.integrate(
+                settings.scenario,
+                settings.energies,
+                counts,
+                known,
+                settings.at_truth,
+                randoms,
+            )
+        )
+        seconds, points = time.process_time() - start, sum(one.evaluations for one in found)
+    return seconds, points
 
 
 def draws_alone(number: int) -> float:
@@ -687,6 +717,19 @@ def systematics(bench: Bench) -> None:
     )
 
 
+def integrals(bench: Bench) -> None:
+    """Time evidences: the likelihood averaged over the priors of both scenarios."""
+    n, each, notes = bench.size(200), [], []
+    for name in ("2T_fixed", "1T+IC_fixed"):
+        blocks = [(name, dataset, *b) for dataset in DATASETS.values() for b in bench.blocks(n)]
+        seconds, points = np.sum(bench.run(time_integrals, blocks), axis=0)
+        each.append(1000 * seconds / (2 * n))
+        notes.append(f"{name}: {each[-1]:.1f} ms, {points / (2 * n):,.0f} points")
+    bench.save(
+        "integrals", float(np.mean(each)), "CPU ms", 10.0, note="; ".join(notes), spectra=2 * n
+    )
+
+
 def memory(bench: Bench) -> None:
     """Simulate and fit ever more spectra, shard by shard, as the workflow does.
 
@@ -858,6 +901,7 @@ ROWS: dict[str, Callable[[Bench], None]] = {
     "expected_counts": expected_counts,
     "simulation": simulation,
     "systematics": systematics,
+    "integrals": integrals,
     "labels": labels,
     "baseline": baseline,
     "memory": memory,

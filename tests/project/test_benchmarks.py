@@ -33,7 +33,7 @@ from icflow.ogip.spectra import Recorded, SpectrumSet, write_spectra
 
 ROWS = {
     "fit_2T_fixed", "fit_1T+IC_fixed", "fit_2T_free", "fit_1T+IC_free",
-    "cstat_above_xspec", "cstat_above_truth", "expected_counts",
+    "cstat_above_xspec", "cstat_above_truth", "expected_counts", "integrals",
     "simulation", "systematics", "labels", "baseline", "memory", "linearity", "coverage",
     "coverage_box", "coverage_free", "coverage_hessian", "coverage_marginal", "minimum_fixed",
     "minimum_free",
