@@ -17,6 +17,7 @@ import pytest
 from numba.core.dispatcher import Dispatcher
 
 import icflow
+from icflow.kernels import fingerprint
 
 # Two modules, one compiled function of each; what is compiled here is told.
 INNER = """
@@ -130,6 +131,24 @@ def test_an_edit_of_what_is_called_compiles_the_caller_anew(
     # What was there before is there still.
     write(tmp_path, inner=inner)
     assert calculate(tmp_path, 1, kept) == [[70.0, []]]
+
+
+def test_numbers_in_arrays_and_inside_of_functions_count() -> None:
+    text = """
+import numpy as np
+SCALES = np.array([1.0, 2.0])
+def total(x):
+    return sum([3.0 * scale for scale in SCALES])
+"""
+
+    def fingerprint_of(text: str) -> str:
+        names: dict[str, Any] = {}
+        exec(text, names)
+        return fingerprint(names["total"])
+
+    assert fingerprint_of(text) == fingerprint_of(text + "# A comment.")
+    for number in ("2.0", "3.0"):
+        assert fingerprint_of(text) != fingerprint_of(text.replace(number, "4.0"))
 
 
 def test_what_is_loaded_is_put_into_what_is_compiled_after(compiled: Path) -> None:

@@ -15,7 +15,13 @@ from icflow.engines.embedded import folding
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.folding import Behind, Response, Selection
 from icflow.errors import IcflowError
-from icflow.models.background import BackgroundComponent, read_background, write_background
+from icflow.models import library
+from icflow.models.background import (
+    AreaNodes,
+    BackgroundComponent,
+    read_background,
+    write_background,
+)
 from icflow.ogip.response import Rmf
 
 
@@ -74,11 +80,20 @@ def test_a_background_is_folded_anew_where_it_differs(
     monkeypatch.setattr(cache, "_recent", {})
     assert np.array_equal(folding.fold_background(part, own), first)
     values = {name: 2 * value for name, value in part.values.items()}
-    for other in (replace(part, values=values), replace(part, area=None, redistribution="source")):
+    nodes = AreaNodes(nodes=[[1.0, 0.5], [200.0, 0.9]], interpolation="loglog")
+    for other in (
+        replace(part, values=values),
+        replace(part, redistribution="source"),
+        replace(part, area=nodes),
+    ):
         with pytest.raises(AssertionError, match="folded"):
             folding.fold_background(other, own)
     with pytest.raises(AssertionError, match="folded"):
         folding.fold_background(part, response(np.eye(3)))
+    # Abundances are set for all calls of the library.
+    monkeypatch.setattr(library, "_configured", AtomicData(abundances="wilm"))
+    with pytest.raises(AssertionError, match="folded"):
+        folding.fold_background(part, own)
 
 
 def test_a_range_of_the_background_file_goes_before_that_of_fits(

@@ -176,6 +176,17 @@ def test_estimates_follow_hops_between_nodes() -> None:
     # The bins that no line reaches change linearly: to second order in that.
     wanted = cstat(data.counts, moved + (z - 1.0) * drift)
     assert reached[0] == pytest.approx(wanted, rel=1e-4)
+    # As does what pulls at the parameters there.
+    midway = models[1] + 0.5 * drift
+    for x, p, r in zip(*hops, strict=True):
+        if 1.0 < x <= 1.5:
+            midway[:20] += p * (kernel[r - 1] - kernel[r])
+    step, half = staircase._Newton(np.eye(2)[None], np.zeros(2)), np.array([1.5])
+    low, high = (
+        staircase._estimates(near, far, nodes, reach, hops, half, by)[0] for by in (step, still)
+    )
+    push = moving.slopes @ (data.counts / midway - 1)
+    assert high - low == pytest.approx(push @ push, rel=0.01)
 
 
 def test_what_is_at_a_limit_leaves_it_inward_alone() -> None:

@@ -169,9 +169,10 @@ def test_only_the_cells_around_temperatures_are_filled(
 ) -> None:
     tables, theta = at_values(engine, run)
     nodes, limits = tables.neighbourhood(tables.cells(theta))
-    for position in (1, 5):
-        low, high = limits[position]
-        assert low < theta[position] < high
+    every, cells = tables.temperatures, tables.cells(theta)
+    for position, cell in zip((1, 5), cells, strict=True):
+        assert every[cell] <= theta[position] < every[cell + 1]
+        assert limits[position] == (every[cell - 1], every[cell + 2])
     part, whole = tables.exact(theta, nodes), tables.exact(theta)
     np.testing.assert_array_equal(part.plasma[:, :, nodes], whole.plasma[:, :, nodes])
     np.testing.assert_allclose(model_counts(part, theta), model_counts(whole, theta), rtol=1e-14)
