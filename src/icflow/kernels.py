@@ -44,6 +44,11 @@ from icflow.folders import cache_folder
 
 # Characters of the SHA-256 of a source that make the name of what is compiled from it.
 _DIGEST = 16
+# What reading of damaged files raises, and of types that now are elsewhere, or nowhere.
+_UNREADABLE = (
+    *(pickle.UnpicklingError, EOFError, ValueError, IndexError),
+    *(AttributeError, ImportError),
+)
 
 
 def compiled_folder() -> Path:
@@ -204,7 +209,7 @@ class Kernels(FunctionCache):
             return self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
         except OSError:
             return None
-        except (pickle.UnpicklingError, EOFError, ValueError, AttributeError, IndexError):
+        except _UNREADABLE:
             with suppress(OSError):  # a folder that cannot be written
                 self.flush()  # type: ignore[no-untyped-call]
             return None

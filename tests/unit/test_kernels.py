@@ -220,6 +220,19 @@ IndexDataCacheFile.flush = IndexDataCacheFile.save = refuse
     assert value == 70.0 and "outer" in names
 
 
+def test_functions_of_a_type_that_has_moved_are_compiled_anew(tmp_path: Path) -> None:
+    point = "from typing import NamedTuple\nclass Point(NamedTuple):\n    x: float\n"
+    outer = "from icflow.compiled import strict\n@strict\ndef outer(p):\n    return 10.0 * p.x\n"
+    main = MAIN.replace("outer(3.0)", "outer(Point(7.0))")
+    kept = tmp_path / "kept"
+    write(tmp_path, old=point, outer=outer, main=f"from old import Point\n{main}")
+    assert calculate(tmp_path, 1, kept) == [[70.0, ["outer"]]]
+    (tmp_path / "old.py").rename(tmp_path / "new.py")
+    write(tmp_path, main=f"from new import Point\n{main}")
+    assert calculate(tmp_path, 1, kept) == [[70.0, ["outer"]]]
+    assert calculate(tmp_path, 1, kept) == [[70.0, []]]
+
+
 def test_one_process_compiles_and_the_other_waits(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     write(tmp_path, inner=INNER, outer=OUTER, main=MAIN)
