@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import click
 
-from icflow.errors import IcflowError
+from icflow.errors import IcflowError, did_you_mean
 from icflow.files import check_output
 from icflow.layout import Layout
 
@@ -352,6 +352,12 @@ def _choose(config: Config, option: str, value: Any, section: str) -> str | int:
         if not 0 <= (value or 0) < allowed:
             raise IcflowError(f"{option} is {value}, allowed: 0 to {allowed - 1}")
         return int(value or 0)
-    if value is None or value not in allowed:
-        raise IcflowError(f"{option} is {value!r}, allowed: {', '.join(allowed)}")
+    if not allowed:
+        raise IcflowError(f"{option} is a name under {section}, where there is none; add it there")
+    names = ", ".join(allowed)
+    if value is None:
+        raise IcflowError(f"{option} is missing, allowed: {names}")
+    if value not in allowed:
+        hint = did_you_mean(str(value), allowed)
+        raise IcflowError(f"{option} is {value!r}, allowed: {names}{hint}")
     return str(value)

@@ -150,7 +150,18 @@ SIMULATE = ["simulate", "--shard-first", "0", "--count", "1", "--output", "x.pha
         ([*SIMULATE, "--settings", '{"sed": 1}'], "--settings: sed: unknown key"),
         ([*SIMULATE, "--config", "none.yaml"], "none.yaml: cannot be read"),
         ([*SIMULATE, "--dataset", "train"], "--dataset is 'train', allowed: train_2T"),
-        ([*SIMULATE], "--dataset is None, allowed: train_2T"),
+        (
+            ["scan", "--name", "seen", "--config", "config.yaml", "--output", "x"],
+            "--name is a name under scans, where there is none; add it there",
+        ),
+        (
+            ["baseline", "--fit", "2T_fixd", "--output", "x", "y"],
+            "--fit is '2T_fixd', allowed: 2T_fixed, 1T+IC_fixed, 2T_free, 1T+IC_free, "
+            "2T_fixed_plain, 1T+IC_fixed_plain, 2T_free_plain, 1T+IC_free_plain; did you mean "
+            "2T_fixed?",
+        ),
+        ([*SIMULATE], "--dataset is missing, allowed: train_2T"),
+        (["observe", "mine"], "NAME is a name under observations, where there is none; add it"),
         (["baseline", "--fit", "3T", "--output", "x", "y"], "--fit is '3T', allowed: 2T_fixed"),
         (["fetch", "apec"], "there is no resource 'apec'"),
         # What is to be written, before what is to be read.
