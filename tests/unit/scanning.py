@@ -9,7 +9,7 @@ DATASETS = {
     "3T": {"like": "test_2T", "ic": False},
 }
 FIRST = {"name": "first", "label": "first", "value": 0.0, "test": ["test_2T", "test_1T+IC"]}
-SAME = {"thermal": "2T_fixed", "alternative": "2T_fixed"}
+PAIR = {"thermal": "2T_fixed", "alternative": "1T+IC_fixed"}
 SECOND = {"name": "second", "label": "IC | faint", "value": 1.0, "test": ["test_2T", "faint"]}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scanning import DATASETS, FIRST, SAME, SECOND, scan_of
+from scanning import DATASETS, FIRST, PAIR, SECOND, scan_of
 
 from icflow import checks, config
 from icflow import settings as settings_of
@@ -393,11 +393,17 @@ def with_scan(scan: dict[str, Any]) -> Config:
             "scans.mine.detectors names 'combined', but not fit_classifier, which it combines",
         ),
         (
-            scan_of(FIRST, SECOND | {"reads": {"bayes_factor": SAME | {"thermal": "2T_free"}}}),
+            scan_of(FIRST, SECOND | {"reads": {"bayes_factor": PAIR | {"thermal": "2T_free"}}}),
             "scans.mine.points.second.reads.bayes_factor.thermal is '2T_free', which integrals ",
         ),
         (
-            scan_of(FIRST, SECOND | {"reads": {"cae": SAME}}),
+            scan_of(
+                FIRST, SECOND | {"reads": {"bayes_factor": PAIR | {"alternative": "2T_fixed"}}}
+            ),
+            "scans.mine.points.second.reads.bayes_factor.alternative is '2T_fixed', which ",
+        ),
+        (
+            scan_of(FIRST, SECOND | {"reads": {"cae": PAIR}}),
             "scans.mine.points.second.reads names 'cae', whose method 'reconstruction_error' reads",
         ),
         (

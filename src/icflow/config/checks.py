@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from icflow.config.detection import Detection, Detector
+from icflow.config.detection import Detection, Detector, Pair
 from icflow.config.fits import Fit, FitControl, Integrated, Ratio
 from icflow.config.model import Dataset, FitModel, Link, Module, Scenario
 from icflow.config.references import FileName, InFigures, marked
@@ -37,8 +37,8 @@ def check(config: Config) -> None:
         Naming the key.
     """
     _check_names(config)
-    _check_combined(config.detection.detectors, "detection.detectors")
-    _check_combined(config.observe.detectors, "observe.detectors")
+    _check_read(config.detection.detectors, "detection.detectors")
+    _check_read(config.observe.detectors, "observe.detectors")
     for path, model in models(config):
         for name, parameter in model.parameters.items():
             if isinstance(parameter, Link):
@@ -82,10 +82,11 @@ def _names_at(config: Config, key: str) -> list[str]:
     return list(value) if isinstance(value, Mapping) else listed(value)
 
 
-def _check_combined(detectors: Mapping[str, Detector], section: str) -> None:
-    """Check that detectors combine others that combine none."""
+def _check_read(detectors: Mapping[str, Detector], section: str) -> None:
+    """Check that detectors combine others that combine none, and compare two fits."""
     simple = {name for name, detector in detectors.items() if detector.parts is None}
     for name, detector in detectors.items():
+        _check_differ(f"{section}.{name}", detector, "one")
         for position, part in enumerate(detector.parts or []):
             _check_allowed(f"{section}.{name}.parts.{position}", part, simple)
 
@@ -306,6 +307,7 @@ def _check_points(config: Config, scan: str) -> None:
         for detector in point.reads:
             allowed = settings.detectors or config.detection.detectors
             _check_allowed(f"{path}.{point.name}.reads", detector, allowed)
+            _check_differ(f"{path}.{point.name}.reads.{detector}", point.reads[detector], "one")
 
 
 def _evaluations(config: Config) -> dict[str, Detection]:
@@ -338,16 +340,21 @@ def _check_untouched(config: Config) -> None:
 def _check_trained(config: Config) -> None:
     """Check that ratios tell two scenarios apart, and judge what they are trained for."""
     for name, ratio in config.ratios.items():
-        if ratio.thermal == ratio.alternative:
-            raise ValueError(
-                f"ratios.{name}.alternative is {ratio.alternative!r}, which ratios.{name}.thermal "
-                "is too; name the scenario with IC"
-            )
+        _check_differ(f"ratios.{name}", ratio, "scenario")
     for path, detection in _evaluations(config).items():
         names = [detector.ratio for detector in detection.detectors.values()]
         for name in dict.fromkeys(name for name in names if name in config.ratios):
             for dataset in (*detection.test, *detection.validation):
                 _check_judged(config, f"{path} has ratios.{name} judge", str(name), dataset)
+
+
+def _check_differ(key: str, pair: Detector | Pair | Ratio, kind: str) -> None:
+    """Check that what is compared is not one and the same."""
+    if pair.thermal is not None and pair.thermal == pair.alternative:
+        raise ValueError(
+            f"{key}.alternative is {pair.alternative!r}, which {key}.thermal is too; name the "
+            f"{kind} with IC"
+        )
 
 
 def _check_judged(config: Config, path: str, name: str, dataset: str) -> None:

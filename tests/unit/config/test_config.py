@@ -118,6 +118,16 @@ REFUSED = [
         "3T",
         ["detection.detectors.cstat_rule_free.thermal", "'3T'", "2T_free"],
     ),
+    (
+        ("detection", "detectors", "cstat_rule_free", "alternative"),
+        "2T_free",
+        ["cstat_rule_free.alternative is '2T_free', which", "name the one with IC"],
+    ),
+    (
+        ("observe", "detectors", "ic_added", "alternative"),
+        "2T",
+        ["observe.detectors.ic_added.alternative is '2T', which", "thermal is too"],
+    ),
     (("figures", "cluster"), "coma", ["figures.cluster is 'coma'", "did you mean Coma"]),
     (("detection", "ceiling"), "sky", ["detection.ceiling is 'sky'", "bayes_factor"]),
     (

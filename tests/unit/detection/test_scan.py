@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.table import Table
-from scanning import DATASETS, FIRST, SAME, SECOND, scan_of
+from scanning import DATASETS, FIRST, PAIR, SECOND, scan_of
 
 from icflow import config as configuration
 from icflow import settings as settings_of
@@ -96,7 +96,7 @@ def bounds(setting: Any) -> tuple[float, float]:
             "scans.mine.points.second.test names 'faint', which",
         ),
         (
-            scan_of(FIRST, SECOND | {"reads": {"bayes_factor": SAME}}, detectors=["cae"]),
+            scan_of(FIRST, SECOND | {"reads": {"bayes_factor": PAIR}}, detectors=["cae"]),
             "scans.mine.points.second.reads is 'bayes_factor', allowed: cae",
         ),
     ],
@@ -129,13 +129,13 @@ def test_a_point_changes_what_it_says_and_nothing_else() -> None:
 
 
 def test_a_detector_may_read_others_at_a_point() -> None:
-    reads = {"delta_cstat_fixed": SAME}
+    reads = {"delta_cstat_fixed": {"thermal": "2T_free", "alternative": "1T+IC_free"}}
     run = with_scan(scan_of(FIRST, SECOND | {"reads": reads}))
     own, there = run.detection.detectors, run.at_point("mine", "second").detectors
     changed = {name for name in own if there[name] != own[name]}
     assert changed == {"delta_cstat_fixed"}
     detector = there["delta_cstat_fixed"]
-    assert (detector.thermal, detector.alternative) == ("2T_fixed", "2T_fixed")
+    assert (detector.thermal, detector.alternative) == ("2T_free", "1T+IC_free")
     assert run.at_point("mine", "first").detectors == own
 
 
