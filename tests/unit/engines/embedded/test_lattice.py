@@ -137,6 +137,19 @@ def test_compiled_and_plain_code_agree(two: Lattice) -> None:
     assert (fast[1][:, 1] == 0.7).all() and (fast[1] >= 0).all()
 
 
+def test_norms_are_held_at_each_redshift_where_they_are_there(two: Lattice) -> None:
+    shapes, theta = coarse(two)
+    counts = channels(np.round(model_counts(shapes, theta)))
+    shapes = shapes._replace(plasma=np.concatenate([shapes.plasma, shapes.plasma]))
+    held = Lattice(two.model, two.tables)
+    held._norms_free = np.array([True, False])
+    thetas = [two.model.start.copy(), two.model.start.copy()]
+    position = two.model.position["apec_3.norm"]
+    thetas[0][position], thetas[1][position] = 0.2, 0.4
+    starts = [start for _, start in held.ranked_along(shapes, counts, thetas, 2)]
+    assert sorted(start[position] for start in starts) == [0.2, 0.2, 0.4, 0.4]
+
+
 def test_norms_of_backgrounds_are_marginalised_over() -> None:
     """The lowest C/2 over the norms of backgrounds, with what is known of them."""
     random = np.random.default_rng(2)
