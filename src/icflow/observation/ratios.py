@@ -12,7 +12,7 @@ from icflow import seeds
 from icflow.config import Observation, Scenario
 from icflow.errors import IcflowError
 from icflow.files import inputs_kept
-from icflow.layout import WEIGHTS
+from icflow.layout import TRAINED, WEIGHTS
 from icflow.models.priors import Prior, Uniform
 from icflow.models.scenario import at_source
 from icflow.observation import fits as observed_fits
@@ -63,7 +63,7 @@ def is_trained(settings: ObserveRatioSettings, output: Path) -> bool:
     IcflowError
         If an input is missing or cannot be used, or what is there is damaged.
     """
-    if not (output / WEIGHTS).is_file():
+    if not all((output / name).is_file() for name in TRAINED):
         return False
     from icflow.networks.ratio_weights import is_of
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -239,7 +240,9 @@ def test_a_ratio_of_another_training_is_refused(trained: Path) -> None:
         estimator(other, trained)
 
 
-def test_a_ratio_is_trained_again_if_what_it_is_for_changes(trained: Path, folder: Path) -> None:
+def test_a_ratio_is_trained_again_if_what_it_is_for_changes(
+    trained: Path, folder: Path, tmp_path: Path
+) -> None:
     changes: dict[str, Any] = {
         "redshift": {"observations": {"example": {"redshift": 0.05}}},
         "spectra": {"ratios": {"own": {"spectra": 3000}}},
@@ -248,6 +251,8 @@ def test_a_ratio_is_trained_again_if_what_it_is_for_changes(trained: Path, folde
     given = settings_of.observe_ratio(loaded(), "example", "own")
     assert observed_ratios.is_trained(given, trained)
     assert not observed_ratios.is_trained(given, folder / "nowhere")
+    shutil.copy(trained / WEIGHTS, tmp_path)
+    assert not observed_ratios.is_trained(given, tmp_path), "no history"
     with inputs_kept():
         for name, change in changes.items():
             other = settings_of.observe_ratio(loaded(**change), "example", "own")
