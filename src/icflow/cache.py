@@ -24,10 +24,10 @@ import numpy as np
 from icflow.files import (
     LARGE,
     atomic_path,
-    canonical_json,
     check_writable,
     locked,
     remembered,
+    sha256_of,
 )
 from icflow.folders import cache_folder
 from icflow.typing import AnyArray
@@ -57,7 +57,7 @@ def cached(key: Mapping[str, object], make: Callable[[], Arrays]) -> Arrays:
     doing the same work. The last few are kept in memory too: profiles fit one
     model many times.
     """
-    name = hashlib.sha256(canonical_json({**key, "format": FORMAT}).encode()).hexdigest()[:32]
+    name = sha256_of({**key, "format": FORMAT})[:32]
     path = folder() / f"{name}.npz"
     arrays = _recent.pop(path, None) or _read_cache(path)
     if arrays is None:

@@ -260,6 +260,11 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def sha256_of(value: Any) -> str:
+    """Return the SHA-256 of `value` as canonical JSON, as 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write `value` to `path` atomically as indented JSON."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -19,6 +19,7 @@ from icflow.files import (
     remembered_sha256,
     remove_leftovers,
     sha256,
+    sha256_of,
     write_json,
 )
 
@@ -141,6 +142,7 @@ def test_what_cannot_be_written_is_said_with_its_own_name(tmp_path):
 
 def test_json_depends_on_the_content_alone(tmp_path):
     assert canonical_json({"b": 1, "a": "é"}) == canonical_json({"a": "é", "b": 1})
+    assert sha256_of({"b": 1, "a": "é"}) == sha256_of({"a": "é", "b": 1}) != sha256_of({"a": "é"})
     write_json(tmp_path / "new" / "a.json", {"b": [1, 2]})
     assert (tmp_path / "new" / "a.json").read_text() == '{\n  "b": [\n    1,\n    2\n  ]\n}\n'
     assert len(sha256(tmp_path / "new" / "a.json")) == 64

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import numpy as np
 from icflow.config import FitModel
 from icflow.detection.base import TEST, VALIDATION
 from icflow.detection.observed import check_network
-from icflow.files import canonical_json, inputs_kept, sha256
+from icflow.files import inputs_kept, sha256, sha256_of
 from icflow.layout import TRAINED_OBSERVED, TRAINING_SPECTRA, WEIGHTS
 from icflow.models.background import read_background
 from icflow.models.scenario import at_source
@@ -153,9 +152,8 @@ def _drawn_with(settings: ObserveNetworkSettings, modules: Sequence[SpectrumFile
     files = [file for module in modules for file in module.files]
     for module in modules:
         if module.background is not None:
-            files += [file for one in read_background(module.background) for file in one.files]
-    tree = [settings.model_dump(mode="json"), [sha256(file) for file in files]]
-    return hashlib.sha256(canonical_json(tree).encode()).hexdigest()
+            files += [file for part in read_background(module.background) for file in part.files]
+    return sha256_of([settings.model_dump(mode="json"), [sha256(file) for file in files]])
 
 
 def _training_set(

@@ -38,17 +38,17 @@ def run(settings: IntegralSettings, spectra: Path, output: Path) -> None:
         of_spectrum(settings.seed, shard.dataset, int(index), purpose) for index in shard.index
     )
     known = as_known(shard.truth, settings.at_truth)
-    integrals = engine.integrate(
+    running = engine.integrate(
         settings.scenario, settings.energies, shard.counts, known, settings.at_truth, randoms
     )
-    found = list(
-        tqdm(integrals, desc=settings.name, unit=" spectra", total=len(shard.counts), mininterval=5)
+    integrals = list(
+        tqdm(running, desc=settings.name, unit=" spectra", total=len(shard.counts), mininterval=5)
     )
     table = Columns({"index": shard.index})
-    table.columns["log_evidence"] = rounded([one.log for one in found], DIGITS)
+    table.columns["log_evidence"] = rounded([each.log for each in integrals], DIGITS)
     for column, digits in (("error", 3), ("effective", 4)):
-        table.columns[column] = [float(f"{getattr(one, column):.{digits}g}") for one in found]
-    table.columns["evaluations"] = [one.evaluations for one in found]
+        table.columns[column] = rounded([getattr(each, column) for each in integrals], digits)
+    table.columns["evaluations"] = [each.evaluations for each in integrals]
     table.meta.update(
         integral=settings.name,
         expression=settings.scenario.expression,

@@ -10,14 +10,13 @@ inputs or code have other digests.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from icflow.files import canonical_json
+from icflow.files import sha256_of
 
 Answer = dict[str, Any]
 
@@ -45,7 +44,7 @@ class Journal:
 
     def answer(self, question: Any, ask: Callable[[], Answer]) -> Answer:
         """Return the answer to a question, that of the file if there is one."""
-        digest = hashlib.sha256(canonical_json(question).encode()).hexdigest()
+        digest = sha256_of(question)
         if digest not in self.answers:
             answer = ask()
             self.path.parent.mkdir(parents=True, exist_ok=True)
