@@ -206,6 +206,8 @@ class Command(click.Command):
                     check_output(path)
                 elif path.exists() and not path.is_dir():
                     raise IcflowError(f"{path}: is there and no folder; name another")
+                if Path.cwd() / Layout().root in (Path.cwd() / path).parents:
+                    Layout().check_version()
 
     def call(self, values: dict[str, Any]) -> list[Any]:
         """Return which function to call, by its dotted name, and what comes before `values`.

@@ -75,6 +75,24 @@ def test_stages_refuse_results_of_an_earlier_version(
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
 
 
+def test_nothing_is_written_among_results_of_an_earlier_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("results/fits").mkdir(parents=True)
+    Path("results/run.json").write_text("old")
+    config = ["--config", str(ROOT / "config.yaml")]
+    for words in (
+        ["record", *config, "--output", "results/run.json"],
+        ["record", *config, "--output", str(tmp_path / "results/run.json")],
+        ["compare-engines", *config],
+    ):
+        assert cli.main(words) == 1
+        assert "results: holds fits, folders of results made by" in capsys.readouterr().err
+    assert Path("results/run.json").read_text() == "old"
+    assert {path.name for path in Path("results").iterdir()} == {"fits", "run.json"}
+
+
 def test_a_subcommand_imports_no_stage_but_its_own() -> None:
     code = "import sys, icflow.cli; icflow.cli.main(['schema']); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
