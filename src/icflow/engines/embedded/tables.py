@@ -226,7 +226,9 @@ class Tables:
     def cells(self, theta: Floats) -> tuple[int, ...]:
         """Return the lower node of the cell of every temperature, as they come in `heat`."""
         nodes, last = self._nodes, len(self._nodes) - 2
-        return tuple(min(max(bisect_right(nodes, t) - 1, 0), last) for t in theta[self.heat])
+        return tuple(
+            min(max(bisect_right(nodes, t) - 1, 0), last) for t in theta[self.heat].tolist()
+        )
 
     def neighbourhood(
         self, cells: Sequence[int]
