@@ -10,7 +10,7 @@ from icflow.config import Config
 from icflow.errors import IcflowError
 from icflow.files import remembered_sha256, sha256
 from icflow.folders import cache_folder
-from icflow.models.background import read_background
+from icflow.models.background import named_files, read_background
 from icflow.models.expression import Expression, parse
 from icflow.resources import RESOURCES, Resource
 
@@ -45,7 +45,7 @@ def background_files(config: Config) -> dict[str, str]:
 def _background_files(path: str, key: str) -> dict[str, str]:
     if not Path(path).is_file():
         raise _missing(path, key)
-    files = [path, *(str(file) for one in read_background(path) for file in one.files)]
+    files = [path, *map(str, named_files(path))]
     return {os.path.normpath(file): key for file in files}
 
 

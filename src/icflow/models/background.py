@@ -218,6 +218,11 @@ def read_background(path: str | Path) -> tuple[BackgroundComponent, ...]:
     return _components(path, hashlib.sha256(content).digest())
 
 
+def named_files(path: str | Path) -> list[Path]:
+    """Return the response files that a background file names; errors as of `read_background`."""
+    return [file for component in read_background(path) for file in component.files]
+
+
 # Checks, foldings and digests ask for the same files.
 @lru_cache(maxsize=32)
 def _components(path: Path, content: bytes) -> tuple[BackgroundComponent, ...]:

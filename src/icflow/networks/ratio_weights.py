@@ -15,7 +15,7 @@ from icflow.engines.evidence.nearest import Neighbourhood
 from icflow.errors import IcflowError
 from icflow.files import say, sha256
 from icflow.layout import HISTORY, WEIGHTS
-from icflow.models.background import read_background
+from icflow.models.background import named_files
 from icflow.models.systematics import as_known
 from icflow.networks import devices
 from icflow.networks.checkpoints import CHECKPOINT, delete_checkpoint
@@ -112,9 +112,8 @@ def digests(settings: RatioSettings) -> list[str]:
     """Return the SHA-256 of all files that spectra are drawn with, of one module after another."""
     files: list[str | Path | None] = []
     for module in settings.modules:
-        components = read_background(module.background) if module.background else ()
         files += [module.rmf, module.arf, module.background]
-        files += [file for component in components for file in component.files]
+        files += named_files(module.background) if module.background else []
     return [sha256(file) for file in files if file is not None]
 
 

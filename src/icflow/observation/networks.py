@@ -13,7 +13,7 @@ from icflow.detection.base import TEST, VALIDATION
 from icflow.detection.observed import check_network
 from icflow.files import inputs_kept, sha256, sha256_of
 from icflow.layout import TRAINED_OBSERVED, TRAINING_SPECTRA, WEIGHTS
-from icflow.models.background import read_background
+from icflow.models.background import named_files
 from icflow.models.scenario import at_source
 from icflow.observation import fits as observed_fits
 from icflow.observation.engine import ObservedEngine
@@ -152,7 +152,7 @@ def _drawn_with(settings: ObserveNetworkSettings, modules: Sequence[SpectrumFile
     files = [file for module in modules for file in module.files]
     for module in modules:
         if module.background is not None:
-            files += [file for part in read_background(module.background) for file in part.files]
+            files += named_files(module.background)
     return sha256_of([settings.model_dump(mode="json"), [sha256(file) for file in files]])
 
 
