@@ -18,6 +18,7 @@ from pathlib import Path
 # By script: what makes it short.
 SHORT = {
     "yardstick.py": [],
+    "limits.py": [],
     "starts.py": ["--runs", "3"],
     "engine.py": ["--scale", "0.1"],
     "parts.py": [],
@@ -26,6 +27,8 @@ SHORT = {
     "training.py": [],
     "strategies.py": ["--spectra", "3"],
     "schedule.py": ["--faster", "300"],
+    "shortcuts.py": ["--spectra", "20"],
+    "peers.py": ["--spectra", "2"],
 }
 
 

@@ -27,8 +27,10 @@ from typing import Any
 # One thread a process: read by the linear algebra libraries when numpy loads them.
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", TQDM_DISABLE="1")
 
+import limits
 import numpy as np
 import rows
+from limits import Work
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 from yardstick import call_of_apec, xspec_calls
@@ -39,7 +41,7 @@ from icflow.config import Free
 from icflow.engines.base import BACKGROUND, FitResult
 from icflow.engines.embedded import staircase
 from icflow.engines.embedded.descent import Minimum
-from icflow.engines.embedded.engine import EmbeddedEngine
+from icflow.engines.embedded.engine import EmbeddedEngine, Task
 from icflow.engines.embedded.fitting import Fitter, Outcome, by_cstat, separate
 from icflow.engines.embedded.redshift import RedshiftFitter
 from icflow.engines.embedded.shapes import NORM, Box, Shapes, model_counts, sources
@@ -194,6 +196,21 @@ def fit_shard(name: str, path: Path, changes: Mapping[str, Any] | None = None) -
     return list(
         engine_of().fit(settings.model, settings, shard.counts, shard.truth, settings.at_truth)
     )
+
+
+def work_of_fit(name: str) -> Work:
+    """Return what one look at the minimum of a fit takes."""
+    return limits.fit(task_of(name))
+
+
+def work_of_integral(name: str, points: float) -> Work:
+    """Return what the likelihoods of an evidence take."""
+    return limits.likelihoods(task_of(name), points)
+
+
+def task_of(name: str) -> Task:
+    settings = fit_settings(name)
+    return engine_of().task(settings.model, settings, settings.at_truth)
 
 
 def fit_in_box(
@@ -536,11 +553,13 @@ def one_start(bench: Bench) -> None:
         ((_, default),) = bench.run(fit_reference, [(name, None, n)])
         fit, all_starts = float(np.median(one)), float(np.median(default))
         times = xspec_calls(name) * call / fit
+        (work,) = bench.run(work_of_fit, [(name,)])
         bench.save(
             f"fit_{name}",
             fit / call,
             "calls of apec",
             target,
+            limit=work.limit(fit),
             note=f"{times:,.0f} × XSPEC; {fit * 1e3:.2f} ms, all starts {all_starts * 1e3:.2f} ms",
             times_xspec=times,
             ms={"one start": fit * 1e3, "default starts": all_starts * 1e3, "apec": call * 1e3},
@@ -663,11 +682,14 @@ def _timed(
     start = time.perf_counter()
     results = [r for part in bench.run(fit_shard, tasks) for r in part]
     seconds = time.perf_counter() - start
+    works = bench.run(work_of_fit, [(name,) for name in dict.fromkeys(name for name, _ in tasks)])
+    least = Work(*(full * sum(part) for part in zip(*works, strict=True)))
     bench.save(
         row,
         seconds * full / n,
         f"s on {bench.workers} cores",
         target,
+        limit=least.limit(seconds * full / n * bench.workers),
         note=_scaled(n, full, seconds),
         spectra=n,
         unconverged=sum(not result.converged for result in results),
@@ -719,14 +741,22 @@ def systematics(bench: Bench) -> None:
 
 def integrals(bench: Bench) -> None:
     """Time evidences: the likelihood averaged over the priors of both scenarios."""
-    n, each, notes = bench.size(200), [], []
+    n, each, notes, least = bench.size(200), [], [], []
     for name in ("2T_fixed", "1T+IC_fixed"):
         blocks = [(name, dataset, *b) for dataset in DATASETS.values() for b in bench.blocks(n)]
         seconds, points = np.sum(bench.run(time_integrals, blocks), axis=0)
         each.append(1000 * seconds / (2 * n))
         notes.append(f"{name}: {each[-1]:.1f} ms, {points / (2 * n):,.0f} points")
+        least += bench.run(work_of_integral, [(name, points / (2 * n))])
+    mean = float(np.mean(each))
     bench.save(
-        "integrals", float(np.mean(each)), "CPU ms", 10.0, note="; ".join(notes), spectra=2 * n
+        "integrals",
+        mean,
+        "CPU ms",
+        10.0,
+        limit=Work(*np.mean(least, axis=0)).limit(1e-3 * mean),
+        note="; ".join(notes),
+        spectra=2 * n,
     )
 
 
@@ -754,11 +784,13 @@ def memory(bench: Bench) -> None:
         lines[n] = {"CPU seconds": seconds, "MiB": peak * bench.workers}
     table(("spectra", "CPU seconds", "MiB"), [(n, *line.values()) for n, line in lines.items()])
     last = sizes[-1]
+    counts = shards[0][1] * reference_counts()[0].nbytes
     bench.save(
         "memory",
         lines[last]["MiB"],
         f"MiB, {bench.workers} processes",
         2048.0,
+        limit=f"{bench.workers * counts / 2**20:.0f} MiB for the counts of a shard",
         sizes={str(n): line for n, line in lines.items()},
         note=f"{last} spectra, shared tables counted {bench.workers} times",
     )

@@ -9,7 +9,8 @@ seconds, user and system together, so that other work on the machine matters
 little. Where torch finds a GPU, both train there too, an epoch of 8,000 spectra
 in each round; seconds on the clock count there, because the CPU only waits. The
 last lines of a device are what the paper's training takes at that pace: ten
-folds of 300 epochs of 8,000 spectra, one fold after the other.
+folds of 300 epochs of 8,000 spectra, one fold after the other. At the end stands what the
+operations of a step would take on the CPU at the rate of a product of matrices.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
 
 from icflow import config as configuration
 from icflow import settings as settings_of
@@ -65,6 +67,8 @@ def main() -> None:
         where = torch.cuda.get_device_name() if device == "cuda" else processor()
         print(f"{device}: {where}, torch {torch.__version__}, threads: {args.threads}")
         print_table({name: timings[device] for name, timings in found.items()}, args.batch)
+    least, operations = limit(args.batch)
+    print(f"limit: {least:.3f} CPU s per step for {operations / 1e9:.0f} billion operations")
 
 
 def print_table(found: dict[str, Timing], batch: int) -> None:
@@ -77,6 +81,26 @@ def print_table(found: dict[str, Timing], batch: int) -> None:
     print(f"{'icflow':16} {cpu:8.2f} CPU s  {wall:8.2f} s  per epoch of {EPOCH:,} spectra")
     cpu, wall = (FOLDS * EPOCHS * seconds / 3600 for seconds in (cpu, wall))
     print(f"{'icflow':16} {cpu:8.2f} CPU h  {wall:8.2f} h  per {FOLDS} folds of {EPOCHS} epochs")
+
+
+def limit(batch: int) -> tuple[float, float]:
+    """Return the CPU seconds that the operations of a step would take, and how many these are.
+
+    Those of convolutions and dense layers, forward and backward, at the rate of a product of
+    matrices; normalisation and activations are not in it.
+    """
+    network, spectra = PlainNetwork(), torch.zeros(batch, LENGTH)
+    with FlopCounterMode(display=False) as counter:
+        reconstruction, latents = network(spectra)
+        (reconstruction.sum() + latents.sum()).backward()
+    operations = float(counter.get_total_flops())
+    n = 1024
+    a, b, seconds = torch.ones(n, n), torch.ones(n, n), []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        torch.mm(a, b)
+        seconds.append(time.perf_counter() - start)
+    return operations * min(seconds) / (2 * n**3) * torch.get_num_threads(), operations
 
 
 def time_plain(device: str, steps: int, args: argparse.Namespace) -> Timing:

@@ -43,7 +43,10 @@ ROWS = {
 
 # What needs a run with trained networks, and what others import.
 OF_RESULTS = {"ablation.py", "ceiling.py", "ratio.py", "recipes.py"}
-PARTS = {"__main__.py", "likelihoods.py", "rows.py"}
+PARTS = {
+    "__main__.py", "likelihoods.py", "rows.py",
+    "peer_job.py", "peer_elisa.py", "peer_jaxspec.py", "peer_sherpa.py",
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +105,10 @@ def test_every_row_is_measured_and_kept(
     assert set(rows) == {"other", *ROWS}
     for name in ROWS:
         assert {"value", "unit", "target", "reached", "machine", "scale"} <= set(rows[name])
+        timed = (
+            rows[name]["unit"].split()[0] in ("calls", "s", "CPU", "MiB,") and name != "systematics"
+        )
+        assert bool(rows[name]["limit"]) == timed
         assert isinstance(rows[name]["reached"], bool)
         assert name in done.stdout
     # What two spectra are enough to tell.
@@ -166,6 +173,110 @@ def test_the_time_of_a_fit_is_told_part_by_part(
     assert times["survey, 1000000 hops at most"][0] == 1.0
     # Parts do not overlap.
     assert times["a fit"][1] > sum(ms for part, (_, ms) in times.items() if part != "a fit") > 0
+
+
+def test_searches_that_are_cut_short_are_compared(
+    root: Path, rmf_path: Path, arf_path: Path, atomdb: Path
+) -> None:
+    command = [sys.executable, root / "benchmarks/shortcuts.py", "--spectra", "2", "--cores", "1"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if line.strip()]
+    above = {" ".join(row[:-4]): float(row[-1]) for row in rows if row[-4:-3] == ["2T_free"]}
+    assert len(above) == 4
+    # Whoever looks at no step at all ends high above those who do.
+    assert above["as always"] < 0.01 < 1.0 < above["smooth alone"]
+    (always,) = [row for row in rows if row[:2] == ["as", "always"] and len(row) == 4]
+    assert 0.5 <= float(always[2]) <= float(always[3]) <= 1.0
+
+
+def test_a_limit_is_the_longer_of_arithmetic_and_traffic(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = module(root, "limits.py")
+    monkeypatch.setattr(limits, "multiply_adds_per_second", lambda: 1e9)
+    monkeypatch.setattr(limits, "read_per_second", lambda: 1e10)
+    assert limits.Work(2e6, 1e6).seconds() == pytest.approx(2e-3)
+    assert limits.Work(2e6, 4e7).seconds() == pytest.approx(4e-3)
+    said = limits.Work(2e9, 1e6).limit(4.0)
+    assert said == "2,000 ms for 2,000 million multiply-adds and 1 MB, 2 × less"
+
+
+# Another program that fits as well as icflow, being it, and says all it expects 1 % too high.
+TOY_PEER = """
+import icflow
+import numpy as np
+from peer_job import FREE, answer, apec
+
+def prepare(job, path, truth):
+    x = icflow.read_spectrum(path, energies=[3, 13.5], rmf=job["rmf"], arf=job["arf"])
+    names = ["apec.kT", "apec.Abundanc", "apec.norm", "apec_2.kT", "apec_2.norm"]
+    limits = {name: job["limits"][own] for name, own in zip(names, FREE)}
+    known = {f"{term}.Redshift": job["redshift"] for term in ("apec", "apec_2")}
+    link = {"apec_2.Abundanc": "apec.Abundanc"}
+    model = icflow.Model("apec+apec", limits | known | link)
+
+    def fit():
+        found = model.fit(x).values
+        return {own: found[name] for name, own in zip(names, FREE)}
+
+    # The yardstick of all peers is XSPEC's own function.
+    assert apec(np.array([5.0, 6.0, 7.0]), 3.0, 0.3, 0.05).min() > 0
+    return 1.01 * model.likelihood(x).counts([truth[name] for name in FREE]), fit
+
+answer(prepare)
+"""
+
+
+def test_other_programs_fit_the_same_spectra(
+    root: Path,
+    rmf_path: Path,
+    arf_path: Path,
+    atomdb: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(root)
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    peers = module(root, "peers.py")
+    task = peers.Task(1, tmp_path)
+    peer, output = tmp_path / "toy.py", tmp_path / "benchmarks.json"
+    peer.write_text(TOY_PEER)
+    paths = {"PYTHONPATH": f"{root / 'src'}:{root / 'benchmarks'}"}
+    answers = task.asked_of(peer, sys.executable, paths)
+    assert len(answers[0]["counts"]) == 262
+    assert task.difference(answers) == pytest.approx(0.01, rel=1e-6)
+    assert task.above(answers)[0] == pytest.approx(0.0, abs=1e-3)
+    peers.report("toy", task, task.seconds(starts=1), answers, output)
+    row = json.loads(output.read_text())["peer_toy"]
+    assert row["value"] > 0 and "counts differ by 1.0e-02" in row["note"]
+    peer.write_text("raise ValueError('no such model')")
+    with pytest.raises(SystemExit, match=r"toy\.py failed: .*(?s:.)*no such model"):
+        task.asked_of(peer, sys.executable, paths)
+    assert "toy" in capsys.readouterr().out
+
+
+def test_a_program_that_cannot_be_installed_has_no_row(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    peers, asked = module(root, "peers.py"), []
+
+    def run(words: list[str], **_: Any) -> SimpleNamespace:
+        asked.append(words)
+        return SimpleNamespace(returncode=len(asked) == 1, stderr="no bison")
+
+    monkeypatch.setattr(peers, "FOLDER", tmp_path)
+    monkeypatch.setattr(peers.subprocess, "run", run)
+    monkeypatch.setattr(peers.venv, "create", lambda folder, **_: Path(folder).mkdir(exist_ok=True))
+    assert peers.python_with("sherpa") is None
+    assert "sherpa cannot be installed here: no bison" in capsys.readouterr().out
+    # Once it can be it is, and not again.
+    python = peers.python_with("sherpa")
+    assert python == peers.python_with("sherpa") == str(tmp_path / "sherpa/bin/python")
+    assert len(asked) == 2
+    assert "sherpa==4.18.0" in asked[1]
 
 
 def test_evidences_are_compared_with_plain_importance_sampling(
@@ -524,10 +635,14 @@ def test_ablation_shows_what_all_folds_together_do(
 
 
 def test_steps_are_timed_both_ways(root: Path) -> None:
-    lines = run(root, "training.py", "--batch", "2", "--steps", "1").splitlines()
+    lines = run(root, "training.py", "--batch", "8", "--steps", "1").splitlines()
     plain, ours = (float(line.split()[1]) for line in lines[1:3])
     assert [line.split()[0] for line in lines[1:4]] == ["straightforward", "icflow", "ratio"]
     assert float(lines[3].split()[1]) == pytest.approx(plain / ours, rel=0.02)
+    assert re.fullmatch(r"limit: 0\.\d+ CPU s per step for [1-9]\d* billion operations", lines[-1])
+    # Operations go by the spectra.
+    training = module(root, "training.py")
+    assert training.limit(4)[1] == pytest.approx(2 * training.limit(2)[1], rel=0.05)
 
 
 def test_training_is_timed_on_a_gpu_that_is_there(
