@@ -3,8 +3,9 @@
     python benchmarks         # every row, in a quarter of an hour on two free cores
     python benchmarks --full  # with as many spectra as the documentation has: hours
 
-Rows say where they are of fewer spectra. What is measured of trained networks needs the results of
-a run: what `ablation.py`, `ceiling.py`, `ratio.py` and `recipes.py` need, they say themselves.
+Rows say where they are of fewer spectra. `peers.py`, which installs other programs to compare
+with, is run with ``--full``, or by itself. What is measured of trained networks needs the results
+of a run: what `ablation.py`, `ceiling.py`, `ratio.py` and `recipes.py` need, they say themselves.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ SHORT = {
     "strategies.py": ["--spectra", "3"],
     "schedule.py": ["--faster", "300"],
     "shortcuts.py": ["--spectra", "20"],
-    "peers.py": ["--spectra", "2"],
 }
+# What installs other programs, 3 GB of them.
+INSTALLS: dict[str, list[str]] = {"peers.py": []}
 
 
 def main() -> None:
@@ -38,7 +40,8 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="with all spectra: hours")
     full = parser.parse_args().full
     failed, began = [], time.monotonic()
-    for script, short in SHORT.items():
+    every = SHORT | INSTALLS if full else SHORT
+    for script, short in every.items():
         words = [script, *([] if full else short)]
         print(f"\n== {' '.join(words)}", flush=True)
         begin = time.monotonic()

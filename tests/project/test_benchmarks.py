@@ -74,7 +74,8 @@ def test_one_command_runs_all_that_need_no_networks(
     # One that fails does not keep the others from running.
     with pytest.raises(SystemExit, match=r"failed: starts\.py"):
         one.main()
-    assert set(ran) == scripts
+    # Whoever asks for a few minutes is not given other programs.
+    assert set(ran) == scripts - {"peers.py"}
     for script, words in ran.items():
         text = (root / "benchmarks" / script).read_text()
         assert all(f'"{word}"' in text for word in words if word.startswith("--"))
@@ -82,6 +83,7 @@ def test_one_command_runs_all_that_need_no_networks(
     monkeypatch.setattr(sys, "argv", ["benchmarks", "--full"])
     with pytest.raises(SystemExit):
         one.main()
+    assert set(ran) == scripts
     assert not any(ran.values())
     assert "All benchmarks:" in capsys.readouterr().out
 
