@@ -683,13 +683,13 @@ def _timed(
     results = [r for part in bench.run(fit_shard, tasks) for r in part]
     seconds = time.perf_counter() - start
     works = bench.run(work_of_fit, [(name,) for name in dict.fromkeys(name for name, _ in tasks)])
-    least = Work(*(full * sum(part) for part in zip(*works, strict=True)))
+    each = Work(*(sum(part) for part in zip(*works, strict=True)))
     bench.save(
         row,
         seconds * full / n,
         f"s on {bench.workers} cores",
         target,
-        limit=least.limit(seconds * full / n * bench.workers),
+        limit=each.limit(seconds * full / n * bench.workers, full),
         note=_scaled(n, full, seconds),
         spectra=n,
         unconverged=sum(not result.converged for result in results),

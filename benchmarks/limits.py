@@ -3,8 +3,8 @@
     python benchmarks/limits.py  # the rates of one core of this machine
 
 A limit is the longer of two times: that of the multiply-adds, at the rate of a product of matrices
-that stay in the caches, and that of the bytes, at the rate of reading arrays that do not. Searches
-are not in it: of a fit it is one look at its minimum.
+that stay in the caches, and that of the bytes, at the rate of reading as many over and over, from
+whichever cache holds them. Searches are not in it: of a fit it is one look at its minimum.
 """
 
 from __future__ import annotations
@@ -45,13 +45,14 @@ class Work(NamedTuple):
 
     def seconds(self) -> float:
         """Return how long one core is busy with it, at least."""
-        return max(self.multiply_adds / multiply_adds_per_second(), self.read / read_per_second())
+        return max(self.multiply_adds / multiply_adds_per_second(), _reading(self.read))
 
-    def limit(self, spent: float) -> str:
-        """Say it, and how far from it is what takes `spent` CPU seconds."""
-        least = self.seconds()
+    def limit(self, spent: float, number: int = 1) -> str:
+        """Say it for a number of times the work, and how far off are `spent` CPU seconds."""
+        least = number * self.seconds()
+        times = f"{number:,} times " if number > 1 else ""
         return (
-            f"{_short(1e3 * least)} ms for {_short(self.multiply_adds / 1e6)} million "
+            f"{_short(1e3 * least)} ms for {times}{_short(self.multiply_adds / 1e6)} million "
             f"multiply-adds and {_short(self.read / 1e6)} MB, {spent / least:,.0f} × less"
         )
 
@@ -98,10 +99,16 @@ def multiply_adds_per_second() -> float:
 
 
 @cache
-def read_per_second() -> float:
-    """Return how many bytes one core reads a second that are in none of its own caches."""
-    a = np.ones(4_000_000)
-    return a.nbytes / _least(lambda: a.sum())
+def read_per_second(mebibytes: float) -> float:
+    """Return how many bytes a second one core reads of an array of some size, over and over."""
+    array = np.ones(int(mebibytes * 2**20) // DOUBLE)
+    return array.nbytes / _least(lambda: np.dot(array, array))
+
+
+def _reading(read: float) -> float:
+    """Return how long so many bytes take, as far as they stay in caches, from there."""
+    mebibytes = min(max(2.0 ** round(np.log2(read / 2**20)), 0.125), 32.0)
+    return read / read_per_second(mebibytes)
 
 
 def _least(work: Callable[[], object]) -> float:
@@ -116,7 +123,8 @@ def _least(work: Callable[[], object]) -> float:
 def main() -> None:
     """Print the rates."""
     print(f"{multiply_adds_per_second() / 1e9:.1f} billion multiply-adds a second")
-    print(f"{read_per_second() / 1e9:.1f} GB read a second")
+    for size in (0.25, 32.0):
+        print(f"{read_per_second(size) / 1e9:.0f} GB a second read of {size:g} MiB")
 
 
 if __name__ == "__main__":

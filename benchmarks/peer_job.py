@@ -15,10 +15,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-# One thread: read by the libraries when they are loaded.
-os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
-os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-
 import numpy as np
 from numpy.typing import NDArray
 

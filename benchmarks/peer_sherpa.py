@@ -1,4 +1,7 @@
-"""Fits by sherpa, with XSPEC's own `apec` as a user model."""
+"""Fits by sherpa, with XSPEC's own `apec` in the form that sherpa's wrappers of it have.
+
+Each plasma is a component of its own, whose spectrum sherpa keeps while its parameters stay.
+"""
 
 from __future__ import annotations
 
@@ -9,27 +12,29 @@ from typing import Any
 import numpy as np
 from peer_job import FREE, Floats, Prepared, answer, apec
 from sherpa.astro import ui
-from sherpa.models import ArithmeticModel, Parameter
+from sherpa.models import ArithmeticModel, Parameter, modelCacher1d
 
 
-class Plasmas(ArithmeticModel):
-    """Two plasmas, one abundance, at a known redshift."""
+class Apec(ArithmeticModel):
+    """A plasma at a known redshift."""
 
-    def __init__(self, redshift: float, start: Mapping[str, float], limits: Mapping[str, Any]):
+    def __init__(self, name: str, redshift: float, limits: Mapping[str, Any], suffix: str) -> None:
         self.redshift = redshift
-        pars = []
-        for name in FREE:
-            par = Parameter("plasmas", name, start[name], *limits[name], *limits[name])
-            setattr(self, name, par)
-            pars.append(par)
-        super().__init__("plasmas", tuple(pars))
+        self.kT, self.Abundanc, self.norm = (
+            Parameter(name, own, low, low, high, low, high)
+            for own, (low, high) in (
+                ("kT", limits[f"kT{suffix}"]),
+                ("Abundanc", limits["Abundanc"]),
+                ("norm", limits[f"norm{suffix}"]),
+            )
+        )
+        super().__init__(name, (self.kT, self.Abundanc, self.norm))
 
+    @modelCacher1d
     def calc(self, pars: Any, xlo: Floats, xhi: Floats, *_: Any, **__: Any) -> Floats:
         """Return photons/cm²/s per bin."""
-        edges = np.append(xlo, xhi[-1])
-        kt, abundance, norm, kt2, norm2 = pars
-        one, other = (apec(edges, t, abundance, self.redshift) for t in (kt, kt2))
-        return norm * one + norm2 * other
+        kt, abundance, norm = pars
+        return norm * apec(np.append(xlo, xhi[-1]), kt, abundance, self.redshift)
 
 
 def prepare(job: dict[str, Any], path: str, truth: Mapping[str, float]) -> Prepared:
@@ -42,17 +47,23 @@ def prepare(job: dict[str, Any], path: str, truth: Mapping[str, float]) -> Prepa
     ui.notice(*job["energies"])
     ui.set_stat("cstat")
     ui.set_method("levmar")
-    model = Plasmas(job["redshift"], truth, job["limits"])
-    ui.set_source(model)
-    data = ui.get_data()
+    one, other = (Apec(f"plasma{x}", job["redshift"], job["limits"], x) for x in ("", "_2"))
+    free = dict(zip(FREE, (one.kT, one.Abundanc, one.norm, other.kT, other.norm), strict=True))
+    other.Abundanc.link = one.Abundanc
+    ui.set_source(one + other)
+
+    def put(values: Mapping[str, float]) -> None:
+        for name, parameter in free.items():
+            parameter.val = values[name]
 
     def fit() -> dict[str, float]:
-        for name in FREE:
-            getattr(model, name).val = job["start"][name]
+        put(job["start"])
         ui.fit()
-        return {name: float(getattr(model, name).val) for name in FREE}
+        return {name: float(parameter.val) for name, parameter in free.items()}
 
-    return np.asarray(data.eval_model_to_fit(ui.get_model()), dtype=float), fit
+    put(truth)
+    counts = ui.get_data().eval_model_to_fit(ui.get_model())
+    return np.asarray(counts, dtype=float), fit
 
 
 if __name__ == "__main__":
