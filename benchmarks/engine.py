@@ -152,14 +152,20 @@ def time_fakes(dataset: str, first: int, count: int) -> tuple[float, float]:
     return seconds[0], seconds[1]
 
 
+def drawn_by(
+    engine: EmbeddedEngine, dataset: str, first: int, count: int
+) -> tuple[NDArray[np.int32], dict[str, Floats]]:
+    """Return the counts of some spectra of a dataset of the default run, and their truth."""
+    drawn = settings_of.simulate(config.load(ROOT / "config.yaml"), dataset)
+    indices = range(first, first + count)
+    return engine.fake(drawn.model.expression, drawn.model.parameters, drawn.seed, dataset, indices)
+
+
 def time_integrals(name: str, dataset: str, first: int, count: int) -> tuple[float, int]:
     """Return the CPU seconds of an integral over the priors of some spectra, and their points."""
-    run = config.load(ROOT / "config.yaml")
-    settings, drawn = settings_of.integrate(run, name), settings_of.simulate(run, dataset)
+    settings = settings_of.integrate(config.load(ROOT / "config.yaml"), name)
     indices, engine = range(first, first + count), engine_of()
-    counts, truth = engine.fake(
-        drawn.model.expression, drawn.model.parameters, drawn.seed, dataset, indices
-    )
+    counts, truth = drawn_by(engine, dataset, first, count)
     known = as_known(truth, settings.at_truth)
     seconds, points = 0.0, 0
     # What all spectra share is made for the first.
@@ -260,14 +266,8 @@ def memory_of_shard(dataset: str, first: int, count: int) -> tuple[float, float]
     """Simulate spectra and fit both models, z known; return peak memory, MiB, and CPU seconds."""
     reset_peak_memory()
     start = time.process_time()
-    drawn, engine = settings_of.simulate(config.load(ROOT / "config.yaml"), dataset), engine_of()
-    counts, truth = engine.fake(
-        drawn.model.expression,
-        drawn.model.parameters,
-        drawn.seed,
-        dataset,
-        range(first, first + count),
-    )
+    engine = engine_of()
+    counts, truth = drawn_by(engine, dataset, first, count)
     for name in ("2T_fixed", "1T+IC_fixed"):
         settings = fit_settings(name)
         for _ in engine.fit(settings.model, settings, counts, truth, settings.at_truth):

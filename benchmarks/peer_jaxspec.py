@@ -27,7 +27,7 @@ from icflow.models import atomdb
 jax.config.update("jax_enable_x64", True)
 
 ELEMENTS = 30
-# Rest frame, keV; bins of 0.1 per cent, a tenth of the resolution of NuSTAR.
+# Rest frame, keV; bins of 0.1 per cent, a thirtieth of the resolution of NuSTAR or less.
 CONTINUUM = np.geomspace(1.0, 100.0, 4606)
 MASS = np.array([
     1.008, 4.003, 6.94, 9.012, 10.81, 12.011, 14.007, 15.999, 18.998, 20.18, 22.99, 24.305, 26.982,

@@ -4,9 +4,9 @@
 
 Spectra of both classes are fitted as always, and by searches that leave something out. Told are
 the CPU time of a fit from all starts, how often C is above the lowest that any of them found, the
-median and the largest of how much it is, and
-what of it reaches Table 1: the balanced accuracy of the published rule (C per degree of freedom
-closer to 1) and of the difference in C at its best threshold.
+median and the largest of how much it is, and what of it reaches Table 1: the balanced accuracy of
+the published rule (C per degree of freedom closer to 1) and of the difference in C at its best
+threshold.
 """
 
 from __future__ import annotations
@@ -21,12 +21,10 @@ from concurrent.futures import ProcessPoolExecutor
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", TQDM_DISABLE="1")
 
 import numpy as np
-from engine import DATASETS, ROOT, fit_settings, table
+from engine import DATASETS, ROOT, drawn_by, engine_of, fit_settings, table
 from rows import machine
 from yardstick import call_of_apec
 
-from icflow import config
-from icflow import settings as settings_of
 from icflow.engines.embedded.descent import Minimum
 from icflow.engines.embedded.engine import EmbeddedEngine
 from icflow.engines.embedded.fitting import Fitter, Outcome
@@ -48,27 +46,6 @@ class FirstStart(RedshiftFitter):
         return reach > STAIRS or super()._near(theta, other, reach)
 
 
-class OnePass(FirstStart):
-    """One survey of it, for the best minimum there, and a descent on the step that promises most.
-
-    The survey takes no other combination of temperatures, and is not made again from where the
-    descent ends.
-    """
-
-    def _refine(
-        self, view: View, coarse: Data, theta: Floats, reach: float, tried: list[Minimum]
-    ) -> Outcome:
-        outcome = self._at_redshift(view, coarse, theta, [theta])
-        tried.append(outcome.best)
-        (position,) = self.redshifts
-        stairs = self._survey(view, outcome.shapes, outcome.best.theta, position, reach)
-        lowest = int(np.argmin(stairs.cstat))
-        if stairs.cstat[lowest] < outcome.best.cstat + FIRST_ERROR:
-            step = self._on_step(view, outcome.best.theta, position, stairs.middle[lowest])
-            tried.append(step)
-        return outcome
-
-
 class Smooth(FirstStart):
     """No survey: the redshift is that of the smooth tables."""
 
@@ -80,11 +57,43 @@ class Smooth(FirstStart):
         return outcome
 
 
-SEARCHES: dict[str, type[RedshiftFitter]] = {
-    "as always": RedshiftFitter,
-    "around the best start": FirstStart,
-    "one pass": OnePass,
-    "smooth alone": Smooth,
+class OnePass(Smooth):
+    """One survey of it, for the best minimum there, and a descent on the step that promises most.
+
+    The survey takes no other combination of temperatures, and is not made again from where the
+    descent ends.
+    """
+
+    def _refine(
+        self, view: View, coarse: Data, theta: Floats, reach: float, tried: list[Minimum]
+    ) -> Outcome:
+        outcome = super()._refine(view, coarse, theta, reach, tried)
+        (position,) = self.redshifts
+        stairs = self._survey(view, outcome.shapes, outcome.best.theta, position, reach)
+        lowest = int(np.argmin(stairs.cstat))
+        if stairs.cstat[lowest] < outcome.best.cstat + FIRST_ERROR:
+            step = self._on_step(view, outcome.best.theta, position, stairs.middle[lowest])
+            tried.append(step)
+        return outcome
+
+
+class FirstStartEngine(EmbeddedEngine):
+    fitters = Fitter, FirstStart
+
+
+class OnePassEngine(EmbeddedEngine):
+    fitters = Fitter, OnePass
+
+
+class SmoothEngine(EmbeddedEngine):
+    fitters = Fitter, Smooth
+
+
+SEARCHES: dict[str, type[EmbeddedEngine]] = {
+    "as always": EmbeddedEngine,
+    "around the best start": FirstStartEngine,
+    "one pass": OnePassEngine,
+    "smooth alone": SmoothEngine,
 }
 
 
@@ -92,17 +101,8 @@ def fitted(
     search: str, name: str, dataset: str, first: int, count: int
 ) -> tuple[Floats, int, float]:
     """Return C of some spectra, shape (count,), degrees of freedom, and CPU seconds of a fit."""
-    run = config.load(ROOT / "config.yaml")
-    engine = EmbeddedEngine(run.modules, run.atomic_data)
-    engine.fitters = Fitter, SEARCHES[search]
-    drawn, settings = settings_of.simulate(run, dataset), fit_settings(name)
-    counts, truth = engine.fake(
-        drawn.model.expression,
-        drawn.model.parameters,
-        drawn.seed,
-        dataset,
-        range(first, first + count),
-    )
+    engine, settings = engine_of(SEARCHES[search]), fit_settings(name)
+    counts, truth = drawn_by(engine, dataset, first, count)
     # What all fits share is made for the first.
     for number in (1, count):
         start = time.process_time()
