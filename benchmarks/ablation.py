@@ -272,7 +272,8 @@ def draw(config: Config, part: Part, network_path: Path, path: Path) -> None:
                 bright[rows], score[rows], ".", ms=2, alpha=0.5, color=color, label=name,
                 rasterized=True,
             )  # fmt: skip
-        panel.set(xscale="log", yscale="log", xlabel="Count rate (counts s$^{-1}$)", ylabel=title)
+        panel.set(yscale="log", xlabel="Count rate (counts s$^{-1}$)", ylabel=title)
+        style.log_axis(panel)
     axes[0, 0].legend(markerscale=4)
     share = np.cumsum(squared) / squared.sum()
     noise = rates.mean(0)[scored] / part.inputs[0].counts_per_rate[scored]
