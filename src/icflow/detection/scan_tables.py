@@ -180,7 +180,7 @@ def _flux_table(table: pd.DataFrame, settings: ScanSettings) -> str:
     levels = [name for name in table if f"{name}_lo" in table and name.startswith("flux_")]
     fractions = [float(name.removeprefix("flux_")) for name in levels]
     columns = ["Point", "Detector", "Threshold for", "False alarms"]
-    columns += [f"Flux found in {fraction:.0%}" for fraction in fractions]
+    columns += [f"Flux found in {100 * fraction:g} %" for fraction in fractions]
     rows = [
         [
             row["label"],

@@ -319,7 +319,7 @@ def test_the_table_and_the_figure_of_a_scan(figure: str, tmp_path: Path) -> None
     assert float(at_5["flux_0.5_lo"]) <= float(at_5["flux_0.5"]) < float(at_5["flux_0.9"])
     text = (output / "table.md").read_text()
     assert r"IC \| faint" in text
-    assert ("Flux found in 90%" in text) == (figure == "fluxes")
+    assert ("Flux found in 90 %" in text) == (figure == "fluxes")
     again = tmp_path / "again"
     stage.compare(settings, dict(reversed(points.items())), again)
     for name in ("table.csv", "table.md", "curves.ecsv"):
@@ -328,6 +328,21 @@ def test_the_table_and_the_figure_of_a_scan(figure: str, tmp_path: Path) -> None
     style.write(lambda: scans.draw(settings, output), 80, images)
     assert images[0].read_bytes().startswith(b"\x89PNG")
     assert images[1].read_bytes().startswith(b"%PDF-")
+
+
+def test_a_detector_that_finds_nothing_at_any_flux_is_named_so(tmp_path: Path) -> None:
+    settings = scan_settings("fluxes", ["cae", "fit_density"])
+    output = tmp_path / "scan"
+    stage.compare(settings, write_points(tmp_path, settings), output)
+    table = pd.read_csv(output / "table.csv")
+    fluxes = [name for name in table if name.startswith("flux_")]
+    table.loc[table["detector"] == "fit_density", fluxes] = np.inf
+    table.to_csv(output / "table.csv", index=False)
+    figure = scans.draw(settings, output)
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert [name.endswith(" (beyond all tried)") for name in names] == [False, True]
+    notes = {text.get_text() for axes in figure.axes for text in axes.texts}
+    assert "50 % found, false alarms 5 %" in notes
 
 
 def test_a_missing_point_or_detector_is_named(tmp_path: Path) -> None:

@@ -240,10 +240,27 @@ def test_captions_say_how_folds_are_joined_and_what_was_chosen_here(config: Conf
         assert "median of 1 trained fold)" in registry.caption(one, name)
     chosen = "Of Coma apec.Abundanc, apec.norm, apec_3.norm are chosen here"
     none = changed(config, {"figures": {"cluster": None}})
+    assert chosen in registry.caption(config, "1")
     for name in ("1", "8"):
-        assert chosen in registry.caption(config, name)
         assert "chosen here" not in registry.caption(none, name)
+    marked = (
+        "Coma as configured, its redshift published, its metallicity chosen here; its temperature "
+        "is the mean of those of its plasmas, published, weighted with their norms, chosen here, "
+        "and its norm is the sum of these."
+    )
+    assert marked in registry.caption(config, "8")
+    hotter = changed(config, {"datasets": {"Coma": {"parameters": {"apec.kT": 8.0}}}})
+    assert "those of its plasmas, chosen here" in registry.caption(hotter, "8")
     assert "0.5 % of the latents may lie outside" in registry.caption(config, "7")
+
+
+def test_captions_name_the_colours_of_what_the_spectra_hold(config: Config) -> None:
+    two = "black, the total; red, the hotter plasma; blue, the cooler one; brown, the backgrounds."
+    assert two in registry.caption(config, "1")
+    both = "red, the hotter or only plasma; blue, the cooler one; green, inverse Compton emission;"
+    assert both in registry.caption(config, "examples")
+    alone = changed(config, {"figures": {"cluster": "test_1T+IC"}})
+    assert "red, the only plasma; green, inverse" in registry.caption(alone, "1")
 
 
 # --- grouping and edges -------------------------------------------------------------
@@ -509,6 +526,26 @@ def test_a_class_without_spectra_in_the_range_is_named() -> None:
     assert dependence.absent(values, edges, is_ic) == "No spectra without IC\nin this range"
     assert dependence.absent(values, np.linspace(0.0, 1.0, 4), is_ic) == ""
     assert dependence.absent(values, np.array([0.4, 1.0]), is_ic).startswith("No spectra with IC")
+
+
+@pytest.mark.parametrize("name", ["3", "4", "5", "roc", "precision_recall", "efficiency"])
+def test_a_class_without_scores_is_named_in_the_panel(
+    config: Config, evaluated: Path, name: str
+) -> None:
+    path = evaluated / "evaluate/scores.ecsv"
+    table = Table.read(path, format="ascii.ecsv")
+    detectors = config.detection.detectors
+    for detector in detectors:
+        table[detector][~np.asarray(table["is_ic"], dtype=bool)] = np.nan
+    write_table(path, table)
+    words = "No spectra without IC\nhave a score"
+    for axes in draw(config, evaluated, name).axes[:1]:
+        assert [text.get_text() for text in axes.texts].count(words) == 1
+    table["cae"] = np.arange(len(table))
+    write_table(path, table)
+    if name == "5":
+        (text,) = draw(config, evaluated, name).axes[0].texts
+        assert text.get_text() == f"AE:\n{words}"
 
 
 def test_precision_in_a_bin_does_not_depend_on_how_full_it_is() -> None:

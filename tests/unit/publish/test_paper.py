@@ -19,9 +19,9 @@ from matplotlib.patches import StepPatch
 COLOURS = {
     "#000000": "black",
     "#0072b2": "blue",
-    "#8c510a": "brown",
+    "#6b4400": "brown",
     "#8c8c8c": "grey",
-    "#d55e00": "red",
+    "#dc143c": "red",
     "#e69f00": "orange",
 }
 WITHOUT, WITH = "test_2T", "test_1T+IC"
@@ -117,6 +117,7 @@ def test_figure_3_is_of_the_cae_and_of_both_classes(drawn: Drawing, judged: Tabl
         assert curves[hue].get_linestyle() == dashes
         (stroke,) = [line for line in density.lines if colour(line) == hue]
         assert stroke.get_xdata()[0] == pytest.approx(np.median(scores))
+        assert stroke.get_linestyle() == dashes
 
 
 def test_figure_4_has_the_cae_above_the_ae_each_with_its_threshold(
@@ -198,6 +199,12 @@ def test_figure_7_has_both_classes_and_the_line_of_equality_in_every_panel(
             np.testing.assert_allclose(found[name].get_xydata(), np.transpose(points))
             assert (colour(found[name]), found[name].get_marker()) == (hue, "o"), label
             assert (found[name].get_markerfacecolor() == "none") == (dataset == WITH), label
+            (numbers,) = [
+                text
+                for text in axes.texts
+                if to_hex(text.get_color()) in COLOURS and COLOURS[to_hex(text.get_color())] == hue
+            ]
+            assert numbers.get_text()[0] == ("○" if dataset == WITH else "●")
         (equal,) = [line for line in axes.lines if line.get_linestyle() == "--"]
         assert colour(equal) == "black"
         for data in (equal.get_xdata(), equal.get_ydata()):

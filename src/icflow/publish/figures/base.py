@@ -182,6 +182,14 @@ def chosen_here(config: Config) -> str:
     return f" Of Coma {', '.join(names)} are chosen here, the rest is published." * bool(names)
 
 
+def origin(config: Config, parameter: str) -> str:
+    """Say whether what the components of the Coma cluster have of a parameter is published."""
+    fixed = config.datasets["Coma"].parameters
+    names = [name for name in fixed if name.endswith(f".{parameter}")]
+    same = [published.COMA.get(name) == fixed[name] for name in names]
+    return "published" if same and all(same) else "chosen here"
+
+
 def folds(config: Config) -> range:
     """Return the folds that are trained."""
     return range(config.autoencoder.training.folds_trained)

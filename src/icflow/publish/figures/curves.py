@@ -27,6 +27,8 @@ MARKED = 8  # points of a curve that have a marker
 COLORS = tuple(color for color in style.SERIES if color != style.BLACK)
 # Of the autoencoders, in the paper.
 AUTOENCODERS = (style.ORANGE, style.GREY)
+# Where a panel has no curves, or the fewest.
+EMPTIEST: style.Look = {"x": 0.96, "y": 0.05, "ha": "right", "va": "bottom"}
 LOWEST = 1e-3  # false-alarm rate on the logarithmic axis
 
 # From a curve to x and y, (m, k) each.
@@ -61,6 +63,16 @@ class _Bands:
         drawn = self.resampling.apply(measure)["y"]
         return np.stack([drawn[0], *np.quantile(drawn[1:], metrics.SIGMA_QUANTILES, axis=0)])
 
+    def without_scores(self, names: Sequence[str]) -> str:
+        """Say of which class no spectrum has a score, and of which detectors if not of all."""
+        titles: dict[str, list[str]] = {}
+        for name in names:
+            words = judged.unscored(floats(self.table, name), self.is_ic)
+            titles.setdefault(words, []).append(self.detection.detectors[name].title)
+        if len(titles) == 1:
+            return next(iter(titles))
+        return "\n".join(f"{' and '.join(own)}:\n{words}" for words, own in titles.items() if words)
+
     def draw(self, panel: style.Axes, names: Sequence[str], grid: Floats, trace: Trace) -> None:
         """Draw a line with its band for each detector."""
         titles = {name: detector.title for name, detector in self.detection.detectors.items()}
@@ -75,6 +87,7 @@ class _Bands:
         if self.ceiling is not None:
             value, label = self.of(self.ceiling, grid, trace)[0], titles[self.ceiling]
             panel.plot(grid, value, color=style.BLACK, lw=0.8, ls=(0, (1, 1)), label=label)
+        judged.note(panel, self.without_scores(names), **EMPTIEST)
 
 
 def _rates(curve: Curve) -> tuple[Floats, Floats]:
@@ -146,6 +159,7 @@ def draw_autoencoders(data: FigureData) -> style.Figure:
         label = f"{title}, threshold chosen"
         look |= {"mec": style.BLACK, "ms": 7, "ls": "none", "zorder": 5, "label": label}
         panel.plot(chosen.recall, chosen.precision, **look)
+    judged.note(panel, bands.without_scores(names), **EMPTIEST)
     panel.axhline(0.5, color=style.BLACK, lw=0.8, ls="--")
     panel.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="Recall", ylabel="Precision")
     panel.legend(loc="upper right")

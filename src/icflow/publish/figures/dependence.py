@@ -16,7 +16,7 @@ from icflow.detection.table1 import QUANTITIES
 from icflow.errors import IcflowError
 from icflow.layout import Layout
 from icflow.publish.figures import judged, style
-from icflow.publish.figures.base import FigureData, chosen_here, ends
+from icflow.publish.figures.base import FigureData, ends, origin
 from icflow.seeds import generator
 from icflow.tables import floats
 from icflow.truth import read_truth
@@ -29,7 +29,7 @@ REPEATS = 1000
 # The detectors of the figure, with the colours of the paper.
 LOOKS: dict[str, style.Look] = {
     "cae": {"color": style.BLUE, "marker": "o", "ls": "-"},
-    "one_start_fixed": {"color": style.VERMILLION, "marker": "s", "ls": "--", "mfc": "white"},
+    "one_start_fixed": {"color": style.RED, "marker": "s", "ls": "--", "mfc": "white"},
 }
 
 
@@ -70,7 +70,7 @@ def draw(data: FigureData) -> style.Figure:
             look = look | {"label": data.detection.detectors[name].title}
             for panel, metric in zip(panels, QUANTITIES, strict=True):
                 style.error_bars(panel, x, ends(binned[metric]), lw=0.9, **look)
-        style.note(panels[0], absent(values, edges, is_ic), y=0.9)
+        judged.note(panels[0], absent(values, edges, is_ic), y=0.9)
         if quantity in cluster:
             look = {"color": style.BLACK, "lw": 0.8, "ls": (0, (5, 3))}
             for panel in panels:
@@ -152,10 +152,7 @@ def absent(values: Floats, edges: Floats, is_ic: Booleans) -> str:
     Without one of them precision and balanced accuracy are undefined in every bin.
     """
     inside = np.isnan(values) | ((values >= edges[0]) & (values <= edges[-1]))
-    for has_ic, words in ((True, "with IC"), (False, "without IC")):
-        if not (inside & (is_ic == has_ic)).any():
-            return f"No spectra {words}\nin this range"
-    return ""
+    return judged.absent(inside, is_ic, "in this range")
 
 
 def in_bins(
@@ -192,9 +189,6 @@ def in_bins(
 
 def _caption(config: Config) -> str:
     titles = [config.detection.detectors[name].title for name in shown(config.detection)]
-    cluster = config.figures.cluster
-    marked = f" Vertical dashed lines: {cluster} as configured.{chosen_here(config)}"
-    dashed = marked if cluster else ""
     return (
         f"Precision, recall and balanced accuracy of {' and '.join(titles)} against the true "
         "redshift, temperature, metallicity and norm of the test spectra, in "
@@ -203,8 +197,29 @@ def _caption(config: Config) -> str:
         "their sum; inverse Compton emission counts in neither. The precision is that at the "
         "prevalence of IC in the whole test set, whatever the bin holds. Bars: 68.3 % intervals of "
         f"{REPEATS:,} bootstrap resamplings within each class; points are moved sideways for "
-        f"legibility, and missing where a bin leaves the metric undefined.{dashed} Grey: a coin "
-        "toss."
+        f"legibility, and missing where a bin leaves the metric undefined.{_marked(config)} "
+        "Grey: a coin toss."
+    )
+
+
+def _marked(config: Config) -> str:
+    """Return a sentence for the caption on the dashed lines, empty where there are none."""
+    cluster = config.figures.cluster
+    if cluster is None:
+        return ""
+    text = f" Vertical dashed lines: {cluster} as configured"
+    if cluster != "Coma":
+        return f"{text}."
+    heat, norm = (origin(config, name) for name in ("kT", "norm"))
+    text += (
+        f", its redshift {origin(config, 'Redshift')}, its metallicity {origin(config, 'Abundanc')}"
+    )
+    plasmas = [name for name in config.simulated(cluster).parameters if name.endswith(".kT")]
+    if len(plasmas) < 2:
+        return f"{text}, its temperature {heat}, its norm {norm}."
+    return (
+        f"{text}; its temperature is the mean of those of its plasmas, {heat}, weighted with their "
+        f"norms, {norm}, and its norm is the sum of these."
     )
 
 

@@ -125,6 +125,7 @@ def draw(data: FigureData) -> style.Figure:
     for panel, (key, name) in zip(axes[0], shown.items(), strict=True):
         plane = Plane(x, y, called(scores[name], is_ic, rate)[is_ic])
         image = _panel(panel, plane, data.bins, ranges)
+        judged.note(panel, judged.unscored(scores[name], is_ic))
         panel.set_title(f"{detection.detectors[name].title}\n({SEES[key].note})")
         panel.set_xlabel(f"Thermal {style.label('norm')}")
     axes[0, 0].set_ylabel("IC norm (10$^{-3}$ photons keV$^{-1}$ cm$^{-2}$ s$^{-1}$)")
@@ -163,9 +164,7 @@ def _panel(
 def _numbers(
     axes: style.Axes, efficiency: Floats, number: Integers, image: style.AxesImage
 ) -> None:
-    """Write into each bin how many spectra it holds, legible where a contour passes."""
-    from matplotlib.patheffects import withStroke
-
+    """Write into each bin how many spectra it holds, on its own ground where a contour passes."""
     left, right, low, high = image.get_extent()
     bins = len(number)
     width, height = (right - left) / bins, (high - low) / bins
@@ -176,8 +175,8 @@ def _numbers(
         else:
             text, color = f"{number[row, column]}", "white" if value > 0.6 else style.BLACK
             place: style.Look = {"ha": "center", "va": "center", "zorder": 5}
-            ground = withStroke(linewidth=2, foreground=image.cmap(float(value)))
-            axes.text(x, y, text, fontsize=7, color=color, path_effects=[ground], **place)
+            ground = {"fc": image.cmap(float(value)), "ec": "none", "pad": 1.2}
+            axes.text(x, y, text, fontsize=7, color=color, bbox=ground, **place)
 
 
 def _hatch(axes: style.Axes, x: float, y: float, width: float, height: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from icflow.config import Config
 from icflow.errors import IcflowError
+from icflow.models.expression import parse
 from icflow.publish.figures import style
 from icflow.publish.figures.base import FigureData, FigureKind, chosen_here, shown_module
 from icflow.tables import floats, read_table
@@ -33,7 +34,7 @@ _BACKGROUNDS = {
     "file": ("Background", style.BROWN, "-"),
 }
 _PLASMA = "Plasma"
-_PLASMAS = (("Hotter plasma", style.VERMILLION, "-"), ("Cooler plasma", style.BLUE, (0, (6, 1.5))))
+_PLASMAS = (("Hotter plasma", style.RED, "-"), ("Cooler plasma", style.BLUE, (0, (6, 1.5))))
 _NON_THERMAL = ((style.GREEN, (0, (5, 1, 1, 1, 1, 1))), (style.PURPLE, (0, (1, 1))))
 _DATA, _TOTAL, _IC = "Simulated data", "Expected total", "Inverse Compton"
 # The legend reads by columns: data, source, background.
@@ -186,27 +187,46 @@ def _truth(config: Config, name: str) -> str:
     return ", ".join(f"{parameter} {value:g}" for parameter, value in fixed.items())
 
 
-def _drawn(config: Config) -> str:
+def _drawn(config: Config, names: Sequence[str]) -> str:
     return (
         f"{config.modules[0].exposure / 1e3:,.0f} ks, rebinned to bins of "
         f"{100 * (GROUP_RATIO - 1):.0f} % in energy. Points: simulated counts with Poisson errors. "
-        "Lines: expected rates, in black of everything, in colour of the source's components and "
-        "in brown of the background's, folded with the response." + shown_module(config)
+        "Lines: expected rates, folded with the response: black, the total; "
+        f"{_source(config, names)}; brown, the backgrounds." + shown_module(config)
     )
+
+
+def _source(config: Config, names: Sequence[str]) -> str:
+    """Name the colours of the components of some datasets."""
+    numbers, others = set(), []
+    for name in names:
+        terms = parse(config.simulated(name).expression).terms
+        components = [term.additive.name for term in terms]
+        thermal = [component for component in components if _is_plasma(component)]
+        numbers.add(len(thermal))
+        others += [component for component in components if component not in thermal]
+    several, alone = max(numbers) > 1, 1 in numbers
+    hot = f"the {'hotter' * several}{' or ' * (several and alone)}{'only' * alone} plasma"
+    words = [f"red, {hot}"] if max(numbers) else []
+    words += ["blue, the cooler one"] if several else []
+    if others:
+        non_thermal = all(component.startswith("powerlaw") for component in others)
+        words.append(f"green, {'inverse Compton' if non_thermal else 'other'} emission")
+    return "; ".join(words)
 
 
 def _caption(config: Config) -> str:
     (name,) = shown(config)
     scenario, fixed = config.datasets[name].scenario, _truth(config, name)
     what = f"{name} ({scenario}{': ' * bool(fixed)}{fixed})"
-    return f"A simulated spectrum of {what}, {_drawn(config)}{chosen_here(config)}"
+    return f"A simulated spectrum of {what}, {_drawn(config, [name])}{chosen_here(config)}"
 
 
 def _caption_examples(config: Config) -> str:
     scenarios = " and ".join(config.datasets[name].scenario for name in config.detection.test)
     return (
         f"Simulated spectra number {config.figures.example} of the test datasets ({scenarios}), "
-        f"{_drawn(config)}"
+        f"{_drawn(config, config.detection.test)}"
     )
 
 

@@ -34,11 +34,13 @@ PER_ROW = 4
 # Half the width between the quartiles of a Gaussian, in standard deviations.
 QUARTILE = 0.6744897501960817
 TAIL = 0.005  # fraction of the latents on either side that may lie outside of a panel
-# Marker of the spectra of a class, without and with IC; the paper has these too.
+# Marker of the spectra of a class, without and with IC; the paper has these too. Letters like them
+# stand before the numbers of the class.
 LOOKS: dict[bool, style.Look] = {
     False: {"color": style.THERMAL, "mew": 0, "ms": 2.0, "alpha": 0.7, "label": "Without IC"},
     True: {"color": style.IC, "mfc": "none", "mew": 0.4, "ms": 2.4, "label": "With IC"},
 }
+SIGNS = {False: "●", True: "○"}
 
 
 class Points(NamedTuple):
@@ -184,7 +186,7 @@ def _panel(axes: style.Axes, classes: Mapping[bool, Points]) -> None:
         look["zorder"] = 2 if is_ic else 3
         axes.plot(points.truth, points.latent, **look)
         bias, scatter = bias_and_scatter(*points)
-        text = style.within(bias, scatter)
+        text = f"{SIGNS[is_ic]} {style.within(bias, scatter)}"
         style.note(axes, text, y=0.96 - 0.1 * row, color=look["color"])
     axes.plot([low, high], [low, high], color=style.BLACK, lw=1.0, ls="--", zorder=4)
     axes.set(xlim=(low, high), ylim=(low, high), box_aspect=1)
@@ -219,7 +221,8 @@ def _caption(config: Config) -> str:
         f"of their plasma. Latents: median of {many(training.folds_trained, 'fold')} (training: "
         f"{training.spectra:,} spectra, {training.epochs:,} epochs). Dashed: equality. Numbers: "
         "median of latent minus parameter ± standard deviation from the quartiles, of either "
-        f"class. The lowest and highest {100 * TAIL:g} % of the latents may lie outside of a panel."
+        f"class after its symbol. The lowest and highest {100 * TAIL:g} % of the latents may lie "
+        "outside of a panel."
     )
 
 

@@ -39,9 +39,10 @@ def draw_distributions(data: FigureData) -> style.Figure:
     for with_ic, _, color, dashes in CLASSES:
         own = np.sort(score[(is_ic == with_ic) & np.isfinite(score)])
         if own.size:
-            density.axvline(float(np.median(own)), ymax=0.06, color=color, lw=1.6)
+            density.axvline(float(np.median(own)), ymax=0.15, color=color, ls=dashes, lw=1.6)
             left = 1 - np.arange(own.size) / own.size
             tail.step(own, left, where="post", color=color, ls=dashes, lw=1.1)
+    judged.note(density, judged.unscored(score, is_ic))
     density.set_ylabel("Fraction of the class per bin")
     density.legend(loc="upper right", title=data.detection.detectors[name].title)
     tail.set_ylabel("Fraction of the class above")
@@ -69,6 +70,7 @@ def draw_numbers(data: FigureData) -> style.Figure:
         title = data.detection.detectors[name].title
         panel.set_title(title, loc="left", pad=3, fontweight="bold")
         panel.set_title(beyond(scores[name], is_ic, threshold), loc="right", pad=3, fontsize=7)
+        judged.note(panel, judged.unscored(scores[name], is_ic))
         panel.set_ylabel("Spectra per bin")
     axes[0, 0].set_ylim(0, axes[0, 0].get_ylim()[1] * 1.05)
     axes[0, 0].legend(loc="upper right")
@@ -128,8 +130,9 @@ def _caption_distributions(config: Config) -> str:
     return (
         f"Above: how {_scored(config)} of the detector {title} is distributed among test spectra "
         "without (blue, solid) and with inverse Compton emission (red, dashed); strokes at the "
-        "bottom mark the medians. Below: the fraction of each class with a larger error, which "
-        "shows the tails."
+        "bottom, solid and dashed likewise, mark the medians. Below: the fraction of each class "
+        "with a larger error, which shows which class has the longer tail; in the paper it is the "
+        "one with inverse Compton emission."
     )
 
 

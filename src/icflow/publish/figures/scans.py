@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -221,22 +222,29 @@ def _wrapped(label: str, width: int) -> str:
 def _fluxes(settings: ScanSettings, table: Table) -> style.Figure:
     """Draw the flux that is needed against the value: false-alarm rates by rows, levels by columns.
 
-    A flux beyond those that were tried has no point; a band that goes there is open.
+    A flux beyond those that were tried has no point; a band that goes there is open. The legend
+    says of which detectors all are.
     """
     rates = sorted(settings.false_alarms, reverse=True)
     size = (len(rates), len(LEVELS), style.DOUBLE_COLUMN, 0.7 + 2.4 * len(rates))
     figure, axes = style.grid(*size, sharex=True, sharey=True)
-    drawn: list[float] = []
+    names = in_order(settings.detectors)
+    drawn: dict[str, list[float]] = {name: [] for name in names}
     for panels, rate in zip(axes, rates, strict=True):
         rows = _rows(table, threshold_for=threshold_for(rate))
         rows.sort("value")
         for panel, level in zip(panels, LEVELS, strict=True):
-            drawn += _needed(panel, settings, rows, flux_key(level))
-            style.note(panel, f"{level:.0%} found, false alarms {rate:.0%}", x=0.96, ha="right")
+            for position, name in enumerate(names):
+                own, look = _rows(rows, detector=name), _look(settings, position, name)
+                drawn[name] += _needed(panel, own, flux_key(level), look)
+            style.note(panel, _asked(level, rate), x=0.96, ha="right")
             panel.set_xscale("log")
             panel.set_yscale("log")
-    if drawn:
-        axes[0, 0].set_ylim(0.5 * min(drawn), 2.5 * max(drawn))
+    for line, name in zip(axes[0, 0].lines, names, strict=True):
+        if not drawn[name]:
+            line.set_label(f"{line.get_label()} (beyond all tried)")
+    if fluxes := list(chain(*drawn.values())):
+        axes[0, 0].set_ylim(0.5 * min(fluxes), 2.5 * max(fluxes))
     _ticks(axes[-1], settings)
     least, most = settings.energies
     unit = r"10$^{-12}$ erg cm$^{-2}$ s$^{-1}$"
@@ -245,19 +253,18 @@ def _fluxes(settings: ScanSettings, table: Table) -> style.Figure:
     return figure
 
 
-def _needed(panel: style.Axes, settings: ScanSettings, table: Table, key: str) -> list[float]:
-    """Draw the flux that each detector needs; return those that were reached, 1e-12 erg/cm²/s."""
-    drawn = []
-    for position, name in enumerate(in_order(settings.detectors)):
-        rows = _rows(table, detector=name)
-        x, (value, low, high) = floats(rows, "value"), 1e12 * _numbers(rows, key)
-        reached = np.isfinite(value)
-        drawn += value[reached].tolist()
-        look = _look(settings, position, name)
-        panel.plot(x[reached], value[reached], lw=1.0, **look)
-        band: style.Look = {"where": np.isfinite(low), "color": look["color"], "alpha": 0.15}
-        panel.fill_between(x, low, np.where(np.isfinite(high), high, 1e6), lw=0, **band)
-    return drawn
+def _asked(level: float, rate: float) -> str:
+    return f"{style.percent(level)} found, false alarms {style.percent(rate)}"
+
+
+def _needed(panel: style.Axes, rows: Table, key: str, look: style.Look) -> list[float]:
+    """Draw the flux that a detector needs; return those that were reached, 1e-12 erg/cm²/s."""
+    x, (value, low, high) = floats(rows, "value"), 1e12 * _numbers(rows, key)
+    reached = np.isfinite(value)
+    panel.plot(x[reached], value[reached], lw=1.0, **look)
+    band: style.Look = {"where": np.isfinite(low), "color": look["color"], "alpha": 0.15}
+    panel.fill_between(x, low, np.where(np.isfinite(high), high, 1e6), lw=0, **band)
+    return [float(flux) for flux in value[reached]]
 
 
 def _ticks(panels: Sequence[style.Axes], settings: ScanSettings) -> None:

@@ -1,9 +1,10 @@
 """How figures look, and how they are saved: for a journal, byte for byte the same.
 
 Widths are those of the AAS journals. Colours are those of Okabe & Ito (2008,
-"Color universal design"), which readers with any colour vision tell apart, with a brown in
-place of the yellow, which is hard to see on white; markers and line styles repeat what
-colours say, for black-and-white prints.
+"Color universal design"), which readers with any colour vision tell apart, without the yellow,
+which is hard to see on white. What the paper draws in red or brown is crimson, where they have
+vermillion, or a dark brown: these two differ in lightness, so that they too are told apart with
+any colour vision. Markers and line styles repeat what colours say, for black-and-white prints.
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ BLUE = "#0072B2"
 VERMILLION = "#D55E00"
 PURPLE = "#CC79A7"
 GREY = "#8C8C8C"
-BROWN = "#8C510A"
+BROWN = "#6B4400"
+RED = "#DC143C"
 
-THERMAL, IC = BLUE, VERMILLION
+THERMAL, IC = BLUE, RED
 SERIES = (BLUE, VERMILLION, GREEN, BLACK, PURPLE, ORANGE, SKY, BROWN)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
@@ -261,6 +263,11 @@ def signed_fixed(number: float, digits: int = 1) -> str:
     """Return a number with its sign, a real minus, and as many decimals; zero has no sign."""
     text = f"{number:+z.{digits}f}".replace("-", "−")
     return text if float(text.replace("−", "-")) else text[1:]
+
+
+def percent(fraction: float) -> str:
+    """Return a fraction in whole per cent."""
+    return f"{100 * fraction:.0f} %"
 
 
 def within(value: float, scatter: float) -> str:
