@@ -498,6 +498,7 @@ def write_labels(folder: Path, truth: dict[str, np.ndarray]) -> None:
     names = ("apec.kT", "apec.norm")
     index = np.arange(truth["apec.kT"].size)
     fits = Table({"index": index, "converged": index >= 0} | {n: truth[n] for n in names})
+    fits["at_bound"], fits["status"] = "", "ok"
     path = folder / "label/train_2T/shard-0000.ecsv"
     path.parent.mkdir(parents=True)
     fits.write(path)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from astropy import units
@@ -18,7 +17,7 @@ from icflow.networks.data import Channels, counts_per_rate, input_rates
 from icflow.networks.labels import LabelSource
 from icflow.ogip.spectra import read_spectra
 from icflow.tables import floats, read_table, rows_of, strings
-from icflow.typing import Booleans, Floats, Integers, Singles
+from icflow.typing import Booleans, Floats, Integers, Singles, Strings
 
 RATE = units.ct / units.s / units.keV
 SQUARED_RATE = RATE**2
@@ -120,11 +119,14 @@ class Labels:
         By label, where it has one.
     unconverged : int
         Spectra whose label fit gave numbers, but did not converge.
+    on_limit : dict of int
+        By parameter of which some did, spectra whose label fit ended on a limit of it.
     """
 
     values: Floats
     units: dict[str, str]
     unconverged: int = 0
+    on_limit: dict[str, int] = field(default_factory=dict)
 
     @property
     def known(self) -> Booleans:
@@ -144,6 +146,10 @@ class Labels:
             sentences.append(
                 f"{self.unconverged:,} of {number:,} label fits that are used did not converge"
             )
+        sentences += [
+            f"{count:,} of {number:,} label fits that are used ended on a limit of {name}"
+            for name, count in self.on_limit.items()
+        ]
         return sentences
 
 
@@ -162,7 +168,8 @@ def training_labels(sources: Mapping[str, str], inputs: Inputs, fits: Sequence[P
     Raises
     ------
     IcflowError
-        If a label is absent, a true parameter is none for a spectrum, or no fit gave one.
+        If a label is absent, a true parameter is none for a spectrum, or no fit gave one; if
+        most of the fits that are used ended on a limit, or none of them is to be trusted.
     """
     parsed = {label: _parsed(source) for label, source in sources.items()}
     fitted = _read_fits(
@@ -191,8 +198,11 @@ def training_labels(sources: Mapping[str, str], inputs: Inputs, fits: Sequence[P
         for label, source in parsed.items()
         if source.origin == "fit" and source.parameter in fitted.units and not source.logarithm
     }
-    known = np.isfinite(labels).all(axis=1)
-    return Labels(labels, units, int(np.sum(known & ~fitted.converged)))
+    known = np.asarray(np.isfinite(labels).all(axis=1))
+    fitted.check(known, inputs.dataset)
+    on_limit = {name: int(np.sum(rows & known)) for name, rows in fitted.on_limit.items()}
+    on_limit = {name: count for name, count in on_limit.items() if count}
+    return Labels(labels, units, int(np.sum(known & ~fitted.converged)), on_limit)
 
 
 def true_labels(sources: Mapping[str, str], inputs: Inputs) -> Floats:
@@ -223,18 +233,78 @@ def _values(source: LabelSource, values: Floats) -> Floats:
     return np.log(np.where(values > 0, values, math.nan))
 
 
-class _Fitted(NamedTuple):
-    """Fitted parameters in the order of the spectra, their units, and which fits converged."""
+@dataclass(frozen=True)
+class _Fitted:
+    """Label fits in the order of the spectra.
+
+    Attributes
+    ----------
+    values : dict of (n,) float
+        By parameter that is a label.
+    units : dict of str
+    converged : (n,) bool
+    on_limit : dict of (n,) bool
+        By parameter that is a label, which fits ended on a limit of it.
+    status : (n,) str
+    path : (n,) str
+        Table that holds each.
+    """
 
     values: dict[str, Floats]
     units: dict[str, str]
     converged: Booleans
+    on_limit: dict[str, Booleans]
+    status: Strings
+    path: Strings
+
+    def check(self, used: Booleans, dataset: str) -> None:
+        """Check that most of the fits that are used tell something of their spectra.
+
+        Fits that have not converged may be close to their minima, as many of XSPEC from one
+        start are; so they are refused only where there are no others.
+
+        Raises
+        ------
+        IcflowError
+            If more than half of them ended on a limit, or all did or have not converged.
+        """
+        number, limited = int(used.sum()), np.zeros_like(used)
+        for rows in self.on_limit.values():
+            limited |= rows & used
+        bad = limited | (used & ~self.converged)
+        if 2 * limited.sum() > number:
+            raise IcflowError(
+                f"{self.path[limited][0]}: {limited.sum():,} of {number:,} label fits of the "
+                f"dataset {dataset} that are used ended on a limit of {self._limits(limited)}, "
+                "which says little of their spectra; correct the priors of its scenario under "
+                "scenarios, or widen these limits under fits.models, in the model that fits.label "
+                "names"
+            )
+        if number and bad.sum() == number:
+            raise IcflowError(
+                f"{self.path[bad][0]}: none of {number:,} label fits of the dataset {dataset} "
+                f"that are used converged within its limits (status of the first: "
+                f"{self.status[bad][0]}); raise fits.max_iterations or fits.starts, or correct "
+                "its scenario, or fits.label and its model"
+            )
+
+    def _limits(self, limited: Booleans) -> str:
+        """Name the parameters that ended on limits, most of the fits first, and where these are."""
+        values = {name: self.values[name][rows & limited] for name, rows in self.on_limit.items()}
+        names = []
+        for name in sorted(values, key=lambda name: -values[name].size):
+            if values[name].size:
+                ends = (values[name].min(), values[name].max())
+                names.append(f"{name} ({' and '.join(dict.fromkeys(f'{e:.4g}' for e in ends))})")
+        return " or ".join(names)
 
 
 def _read_fits(parameters: Sequence[str], inputs: Inputs, paths: Sequence[Path]) -> _Fitted:
     if not parameters:
-        return _Fitted({}, {}, np.ones(inputs.index.size, dtype=bool))
-    columns = ["index", "converged", *parameters]
+        size = inputs.index.size
+        none = np.full(size, "")
+        return _Fitted({}, {}, np.ones(size, dtype=bool), {}, none, none)
+    columns = ["index", "converged", "at_bound", "status", *parameters]
     tables = [(path, read_table(path, columns, dataset=inputs.dataset)) for path in paths]
     index = [np.asarray(table["index"], np.int64) for _, table in tables]
     empty = np.empty(0)
@@ -247,6 +317,9 @@ def _read_fits(parameters: Sequence[str], inputs: Inputs, paths: Sequence[Path])
     def joined(name: str) -> Floats:
         return np.concatenate([empty, *(floats(table, name) for _, table in tables)])[rows]
 
+    def words(name: str) -> Strings:
+        return np.array([word for _, table in tables for word in strings(table, name)], str)[rows]
+
     fitted = {name: joined(name) for name in parameters}
     for name, column in fitted.items():
         if not np.isfinite(column).any():
@@ -257,14 +330,22 @@ def _read_fits(parameters: Sequence[str], inputs: Inputs, paths: Sequence[Path])
         for name in parameters
         if table[name].unit is not None
     }
-    return _Fitted(fitted, units, joined("converged") > 0)
+    limits = [names.split(",") for names in words("at_bound")]
+    return _Fitted(
+        values=fitted,
+        units=units,
+        converged=joined("converged") > 0,
+        on_limit={name: np.array([name in names for names in limits]) for name in fitted},
+        status=words("status"),
+        path=np.array([str(path) for path, table in tables for _ in range(len(table))])[rows],
+    )
 
 
 def _none_fitted(name: str, inputs: Inputs, tables: Sequence[tuple[Path, Table]]) -> IcflowError:
     """Return the error that no label fit gave a parameter."""
     path, table = next((path, table) for path, table in tables if len(table))
-    status = strings(table, "status")[0] if "status" in table.colnames else "no status"
     return IcflowError(
         f"{path}: none of the {inputs.index.size} label fits of the dataset {inputs.dataset} gave "
-        f"{name} (the first: {status}); correct its scenario, or fits.label and its model"
+        f"{name} (the first: {strings(table, 'status')[0]}); correct its scenario, or fits.label "
+        "and its model"
     )

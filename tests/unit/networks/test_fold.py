@@ -89,6 +89,7 @@ def write_dataset(folder: Path, name: str, size: int, shard: int) -> list[Path]:
         write_spectra(path, spectra)
         paths.append(path)
         fit = Table({"index": index, "apec.kT": kT[index] + 0.01, "converged": index >= 0})
+        fit["at_bound"], fit["status"] = "", "ok"
         fit["apec.kT"].unit = "keV"
         fit.write(path.with_suffix(".ecsv"), format="ascii.ecsv", overwrite=True)
     return paths

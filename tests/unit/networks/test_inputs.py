@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -93,11 +94,18 @@ INPUTS = Inputs(
 )
 
 
-def fits(path: Path, index: list[int], kT: list[float], converged: list[bool]) -> Path:
-    """Write label fits."""
+def fits(
+    path: Path,
+    index: list[int],
+    kT: list[float],
+    converged: list[bool],
+    at_bound: Sequence[str] = (),
+) -> Path:
+    """Write label fits; those at a bound come first."""
     table = Table({"index": index, "converged": converged, "apec.kT": kT, "apec.norm": kT})
     table["apec.kT"].unit = units.keV
     table["status"] = ["limit"] * len(index)
+    table["at_bound"] = [*at_bound, *[""] * (len(index) - len(at_bound))]
     write_table(path, table)
     return path
 
@@ -143,6 +151,59 @@ def test_a_spectrum_without_a_fitted_number_is_left_out(tmp_path: Path) -> None:
 
 def test_labels_that_all_have_leave_no_doubts() -> None:
     assert Labels(np.ones((3, 2)), {}).doubts() == []
+
+
+FOUR = dataclasses.replace(INPUTS, index=np.arange(4), rates=np.zeros((4, 3), np.float32), truth={})
+ALL_FITTED = {"kT": "fit:apec.kT", "n": "fit:apec.norm"}
+
+
+def test_labels_on_a_limit_are_counted_by_its_parameter(tmp_path: Path) -> None:
+    at_bound = ["apec.norm,background.lines", "background.lines"]
+    path = fits(tmp_path / "0.ecsv", [0, 1, 2, 3], [100.0, 2, 3, 4], [True] * 4, at_bound)
+    labels = training_labels(ALL_FITTED, FOUR, [path])
+    assert labels.known.all()
+    assert labels.doubts() == ["1 of 4 label fits that are used ended on a limit of apec.norm"]
+    # A parameter that is no label may end where it likes.
+    assert training_labels({"kT": "fit:apec.kT"}, FOUR, [path]).doubts() == []
+    # Half of them may.
+    halves = ["apec.norm", "apec.kT"]
+    path = fits(tmp_path / "1.ecsv", [0, 1, 2, 3], [100.0, 15, 3, 4], [True] * 4, halves)
+    assert len(training_labels(ALL_FITTED, FOUR, [path]).doubts()) == 2
+
+
+def test_labels_most_of_which_are_on_a_limit_are_refused(tmp_path: Path) -> None:
+    paths = [
+        fits(tmp_path / "0.ecsv", [0, 1], [4.0, 3], [True] * 2),
+        fits(tmp_path / "1.ecsv", [2, 3], [math.nan, 100], [True] * 2, ["apec.norm"] * 2),
+    ]
+    # One of three that are used.
+    assert len(training_labels(ALL_FITTED, FOUR, paths).doubts()) == 2
+    paths[0] = fits(tmp_path / "0.ecsv", [0, 1], [100.0, 3], [True] * 2, ["apec.norm"])
+    with pytest.raises(
+        IcflowError,
+        match=r"0\.ecsv: 2 of 3 label fits of the dataset train that are used ended on a limit of "
+        r"apec\.norm \(100\), .* the priors .* fits\.models, in the model that fits\.label names$",
+    ):
+        training_labels(ALL_FITTED, FOUR, paths)
+    both = ["apec.norm", "apec.kT", "apec.kT"]
+    path = fits(tmp_path / "2.ecsv", [0, 1, 2, 3], [100, 0.5, 15, 3], [True] * 4, both)
+    with pytest.raises(IcflowError, match=r"apec\.kT \(0\.5 and 15\) or apec\.norm \(100\)"):
+        training_labels(ALL_FITTED, FOUR, [path])
+
+
+def test_labels_none_of_which_has_converged_are_refused(tmp_path: Path) -> None:
+    converged = [False, False, False, True]
+    path = fits(tmp_path / "0.ecsv", [0, 1, 2, 3], [5.0, 4, 3, 2], converged)
+    assert training_labels(ALL_FITTED, FOUR, [path]).unconverged == 3
+    # The last one ended on a limit.
+    at_bound = ["", "", "", "apec.kT"]
+    path = fits(tmp_path / "0.ecsv", [0, 1, 2, 3], [5.0, 4, 3, 15], converged, at_bound)
+    with pytest.raises(
+        IcflowError,
+        match=r"0\.ecsv: none of 4 label fits .* train that are used converged .* first: limit\); "
+        r"raise fits\.max_iterations",
+    ):
+        training_labels(ALL_FITTED, FOUR, [path])
 
 
 def test_labels_that_no_fit_gave_are_refused(tmp_path: Path) -> None:
