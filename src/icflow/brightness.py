@@ -14,8 +14,6 @@ from functools import cached_property
 import numpy as np
 
 from icflow.config import Config, FitControl, Module
-from icflow.detection import detectors
-from icflow.detection.base import FITS
 from icflow.errors import IcflowError
 from icflow.models import library
 from icflow.models.background import read_background
@@ -26,6 +24,7 @@ from icflow.models.scenario import Setting, complete, draw, resolve
 from icflow.models.systematics import scatter_of
 from icflow.ogip.noticed import noticed_channels
 from icflow.ogip.response import Arf, Rmf
+from icflow.reach import fits_made
 from icflow.typing import Booleans, Floats
 
 # A source in the middle of its priors that has as many times what a bin needs is bright enough.
@@ -155,16 +154,34 @@ def check(config: Config, sights: Sequence[Sight]) -> None:
                 continue
             if dataset.size * _chance(most, sight.least) < UNLIKELY:
                 raise IcflowError(_too_few(config, name, sight, most))
+    _check_training(config, sights, rates)
+
+
+def _check_training(config: Config, sights: Sequence[Sight], rates: _Rates) -> None:
+    """Check that networks learn from spectra of a source, not of the background alone."""
+    name = config.detection.training
+    dataset, counts = config.datasets[name], 0.0
+    for sight in sights:
+        exposure = dataset.exposure or sight.module.exposure
+        try:
+            if rates.typical(name, sight) * exposure >= AMPLE:
+                return
+            counts += rates.brightest(name, sight) * exposure
+        except IcflowError:
+            return
+    if counts < 1:
+        low, high = config.fits.energies
+        raise IcflowError(
+            f"datasets.{name}, which the networks learn from, has no spectrum with a count of its "
+            f"source between {low:g} and {high:g} keV, so that they would learn the background "
+            f"alone; raise the norms, there or in scenarios.{dataset.scenario}, or the exposure"
+        )
 
 
 def _fitted(config: Config) -> list[str]:
     """Return the datasets whose spectra are fitted."""
-    fits = detectors.fits_read(config)
-    for scan, settings in config.scans.items():
-        for point in settings.points:
-            detection = config.at_point(scan, point.name)
-            fits |= detectors.needed(FITS, detection, config.datasets)
-    return list(dict.fromkeys([config.detection.training, *(name for name, _ in fits)]))
+    names = [name for name, _ in fits_made(config)]
+    return list(dict.fromkeys([config.detection.training, *names]))
 
 
 def _chance(expected: float, least: int) -> float:
@@ -189,7 +206,12 @@ class _Rates:
 
     def highest(self, dataset: str, sight: Sight) -> float:
         """Return a rate that no spectrum exceeds, background included."""
-        return self._once("highest", dataset, sight, lambda: self._brightest(dataset, sight))
+        source = self.brightest(dataset, sight)
+        return source + self._once("background", dataset, sight, sight.background)
+
+    def brightest(self, dataset: str, sight: Sight) -> float:
+        """Return a rate that no source exceeds, background left out."""
+        return self._once("brightest", dataset, sight, lambda: self._brightest(dataset, sight))
 
     def _once(self, kind: str, dataset: str, sight: Sight, find: Callable[[], float]) -> float:
         key = kind, self.config.simulated(dataset).model_dump_json(), sight.key
@@ -207,7 +229,7 @@ class _Rates:
         keys = [(self.config.seed, self.config.source(dataset), row) for row in range(DRAWN)]
         values = [draw(settings, *key) for key in keys] + [_at(settings, 1.0)]
         source = max(sight.source(expression, each, sight.counted) for each in values)
-        return source * BRIGHTER * sight.brighter + sight.background()
+        return source * BRIGHTER * sight.brighter
 
     def _model(self, dataset: str) -> tuple[Expression, dict[str, Setting]]:
         scenario = self.config.simulated(dataset)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 
-from icflow import inputs
+from icflow import inputs, reach
 from icflow import settings as settings_of
 from icflow.config import (
     Config,
@@ -88,6 +88,7 @@ def check(
     _check_integrals(config)
     _check_tables(config)
     _check_detection(config)
+    reach.check(config)
     _check_batch(config)
     _check_mathematics(config)
     _check_observe(config)

@@ -96,3 +96,18 @@ def test_a_model_that_cannot_be_evaluated_here_is_left_to_the_fits(
         data = run.atomic_data.model_copy(update=update)
         other = changed(run.model_copy(update={"atomic_data": data}), group_min=10**8)
         brightness.check(other, sights(other))
+
+
+@pytest.mark.parametrize("norm", [0.0, 1e-12])
+def test_networks_do_not_learn_the_background_alone(run: Config, norm: float) -> None:
+    def drawn(norm: float, dataset: str) -> Config:
+        given = run.datasets[dataset].model_copy(
+            update={"parameters": {"apec.norm": norm, "apec_3.norm": norm}}
+        )
+        return run.model_copy(update={"datasets": {**run.datasets, dataset: given}})
+
+    faint = drawn(norm, "train_2T")
+    with pytest.raises(IcflowError, match=r"^datasets\.train_2T, .* alone; raise the norms"):
+        brightness.check(faint, sights(faint))
+    for passing in (drawn(1e-5, "train_2T"), drawn(norm, "test_2T")):
+        brightness.check(passing, sights(passing))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from scanning import DATASETS, FIRST, PAIR, SECOND, scan_of
 
-from icflow import checks, config
+from icflow import checks, config, reach
 from icflow import settings as settings_of
 from icflow.cli import main
 from icflow.config import Config
@@ -72,6 +72,16 @@ TWO_REDSHIFTS = {
     "expression": "tbabs*(apec+apec)",
     "parameters": {"apec.Redshift": 0.05, "apec_3.Redshift": 0.05},
 }
+
+
+def plasmas(**given: Any) -> dict[str, Any]:
+    """Parameters of both plasmas of a scenario."""
+    return {f"{name}.{key}": value for name in ("apec", "apec_3") for key, value in given.items()}
+
+
+def population(**given: Any) -> dict[str, Any]:
+    return {"scenarios": {"2T": {"parameters": plasmas(**given)}}}
+
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "mathematics": (
@@ -155,6 +165,49 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "range of no component": (
         {"fits": {"baseline": {"2T_free": {"background_range": {"line": 0.1}}}}},
         "fits.baseline.2T_free.background_range names 'line', which the background does not have",
+    ),
+    # values that no fit can take
+    "norms of labels": (
+        population(norm={"uniform": [1000.0, 2000.0]}),
+        "scenarios.2T.parameters: apec.norm and apec_3.norm are at least 1000, above 100, the most "
+        "that fits.models.1T lets apec.norm take, so that fits.label is right for no spectrum of "
+        "the dataset 'train_2T'; correct the former or widen these limits",
+    ),
+    "temperatures of labels": (
+        population(kT={"uniform": [20.0, 30.0]}),
+        "scenarios.2T.parameters: apec.kT and apec_3.kT are at least 20, above 15, the most that "
+        "fits.models.1T lets apec.kT take, so that fits.label",
+    ),
+    "faint labels": (
+        {"fits": {"models": {"1T": {"parameters": {"apec.norm": {"free": [0.5, 100.0]}}}}}},
+        "scenarios.2T.parameters: apec.norm and apec_3.norm are at most 0.33, below 0.5, the least "
+        "that fits.models.1T lets apec.norm take",
+    ),
+    "labels of a dataset's own population": (
+        {"datasets": {"train_2T": {"parameters": plasmas(norm={"uniform": [150.0, 160.0]})}}},
+        "datasets.train_2T.parameters: apec.norm and apec_3.norm are at least 150, above 100",
+    ),
+    "norms of a test dataset": (
+        {"datasets": {"test_1T+IC": {"parameters": {"powerlaw.norm": 2.0}}}},
+        "datasets.test_1T+IC.parameters: powerlaw.norm is at least 2, above 1, the most that "
+        "fits.models.1T+IC lets powerlaw.norm take, so that fits.baseline.1T+IC_fixed is right "
+        "for no spectrum of the dataset 'test_1T+IC'",
+    ),
+    "redshifts at the point of a scan": (
+        {
+            "scans": {"mine": scan_of({**FIRST, "test": ["test_2T", "far"]}, SECOND)},
+            "datasets": {
+                **DATASETS,
+                "far": {"like": "test_1T+IC", "parameters": {"apec.Redshift": 0.5}},
+            },
+        },
+        "datasets.far.parameters: apec.Redshift is at least 0.5, above 0.2, the most that "
+        "fits.models.1T+IC lets apec.Redshift take, so that fits.baseline.1T+IC_free is right for",
+    ),
+    "no source to learn from": (
+        population(norm={"uniform": [1.0e-13, 1.0e-12]}),
+        "datasets.train_2T, which the networks learn from, has no spectrum with a count of its "
+        "source between 3 and 80 keV",
     ),
     # observations, while there are none
     "model for observations": ({"observe": {"both": "2T+C"}}, "observe.both is '2T+C', allowed: "),
@@ -315,6 +368,32 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "responses.mine.region: no.reg does not exist; save one with ds9",
     ),
 }
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        population(norm={"uniform": [20.0, 120.0]}),
+        # A plasma that is too cool to be seen adds nothing to the norm of one fit.
+        {"scenarios": {"2T": {"parameters": {"apec_3.norm": {"uniform": [150.0, 200.0]}}}}},
+        population(norm={"uniform": [60.0, 80.0]}),
+        {"scenarios": {"2T": {"parameters": {"apec.kT": {"uniform": [20.0, 30.0]}}}}},
+        # Frozen at the truth, whatever the limits.
+        {"datasets": {"train_2T": {"parameters": {"apec.Redshift": {"uniform": [0.3, 0.4]}}}}},
+        # A component that is not there has no parameters.
+        {
+            "datasets": {"test_1T+IC": {"parameters": {"powerlaw.norm": 0.0}}},
+            "fits": {"models": {"1T+IC": {"parameters": {"powerlaw.norm": {"free": [1e-6, 1.0]}}}}},
+        },
+        # Two plasmas share the norm of one.
+        {
+            "datasets": {"one": {"like": "test_1T+IC", "parameters": {"apec.norm": 150.0}}},
+            "fits": {"baseline": {"mine": {"model": "2T+IC"}}},
+        },
+    ],
+)
+def test_values_that_some_fit_may_take_pass(above: dict[str, Any]) -> None:
+    reach.check(laid(above))
 
 
 def test_scatter_without_a_background_is_refused() -> None:
