@@ -266,7 +266,7 @@ def draw(config: Config, part: Part, network_path: Path, path: Path) -> None:
         strict=False,
     ):
         score = floats(part.scores["cae"], column)
-        for is_ic, color, name in ((False, style.BLUE, "2T"), (True, style.VERMILLION, "1T+IC")):
+        for is_ic, color, name in ((False, style.THERMAL, "2T"), (True, style.IC, "1T+IC")):
             rows = part.is_ic == is_ic
             panel.plot(
                 bright[rows], score[rows], ".", ms=2, alpha=0.5, color=color, label=name,
