@@ -11,8 +11,9 @@ batches of any size; ``--parts`` measures it.
 With ``--parts`` the CAE is trained as the configuration says (``--config`` lays
 files over `config.yaml`), as published and without some of the three parts in
 which it differs from a network with linear latents and a plain decoder. Prints
-one row of a Markdown table for each training: how many latents have died, that
-is, are the same for all spectra, and, without ``--latents``, what R_a detects
+one row of a Markdown table for each training: how many latents and channels of
+the reconstruction have died, that is, are the same for all spectra, with the part
+of the error that these channels have, and, without ``--latents``, what R_a detects
 among the test spectra.
 """
 
@@ -43,7 +44,7 @@ from icflow.detection.roc import auc
 from icflow.layout import HISTORY, Layout
 from icflow.networks import devices, training
 from icflow.networks.data import Channels, LabelScale, select_channels, split
-from icflow.networks.fold import dead
+from icflow.networks.fold import dead, dead_channels
 from icflow.networks.inputs import read_inputs, training_labels
 from icflow.networks.network import PublishedAutoencoder, create
 from icflow.networks.scores import Scorer
@@ -53,6 +54,7 @@ from icflow.ogip.response import read_rmf
 from icflow.publish.figures import style
 from icflow.settings import TrainSettings
 from icflow.tables import read_table, stack
+from icflow.typing import Singles
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
 
@@ -92,6 +94,7 @@ class Data(NamedTuple):
     scale: LabelScale
     sample: Examples
     selection: Examples
+    counts_per_rate: Singles
 
 
 def read(config: Config, results: Path) -> Data:
@@ -113,7 +116,7 @@ def read(config: Config, results: Path) -> Data:
         Examples(inputs.rates[rows], scale.scaled(labels[rows]))
         for rows in (parts.train, parts.selection)
     )
-    return Data(own, scale, sample, selection)
+    return Data(own, scale, sample, selection, inputs.counts_per_rate)
 
 
 def cpu() -> float:
@@ -155,7 +158,8 @@ PARTS: dict[str, Callable[[PublishedAutoencoder], None]] = {
 
 
 TRAINED = (
-    "without", "seed", "selection loss", "dead latents", "CPU s per epoch and 1,000 spectra"
+    "without", "seed", "selection loss", "dead latents", "dead channels",
+    "CPU s per epoch and 1,000 spectra",
 )  # fmt: skip
 DETECTED = (
     "median R_a, 2T", "threshold", "precision", "recall", "balanced accuracy", "area under ROC"
@@ -181,7 +185,7 @@ def compare_parts(args: argparse.Namespace) -> None:
         cells = [
             ", ".join(choice) or "nothing", str(config.seed + number),
             f"{trained.selection_loss:.2g}", str(dead_latents(network, data.selection)),
-            f"{spent:.1f}",
+            lost(network, data), f"{spent:.1f}",
         ]  # fmt: skip
         if not args.latents:
             scorer = scorer_of(config, network, data.scale, trained)
@@ -219,6 +223,15 @@ def dead_latents(network: PublishedAutoencoder, examples: Examples) -> int:
     trained = copy.deepcopy(network).train()
     with torch.no_grad():
         return len(dead(trained.encode(torch.from_numpy(examples.rates))))
+
+
+def lost(network: PublishedAutoencoder, data: Data) -> str:
+    """Return how many channels are dead, and their part of the error."""
+    rates = data.selection.rates
+    with torch.no_grad():
+        made = network(torch.from_numpy(rates))[0].numpy()
+    channels, errors = dead_channels(made, rates, data.counts_per_rate), (made - rates) ** 2
+    return f"{channels.size} ({errors[:, channels].sum() / errors.sum():.0%})"
 
 
 def scorer_of(

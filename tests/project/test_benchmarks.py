@@ -568,6 +568,7 @@ def test_parts_of_the_network_are_left_out(root: Path, rmf_path: Path, tmp_path:
     cells = dict(zip(names, row, strict=True))
     assert cells["without"] == "latents, skips"
     assert 0 <= int(cells["dead latents"]) <= 4
+    assert re.fullmatch(r"\d+ \(\d+%\)", cells["dead channels"])
     for name in ("recall", "balanced accuracy", "area under ROC"):
         assert 0 <= float(cells[name]) <= 1
     for name in ("median R_a, 2T", "threshold", "CPU s per epoch and 1,000 spectra"):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
+import numpy as np
 import torch
 from astropy.table import Table
 from torch import Tensor
@@ -27,6 +28,8 @@ from icflow.tables import write_table
 from icflow.typing import Indices, Singles
 
 DEAD = 1e-3  # scatter of a latent, of labels that scatter by 0.3, below which it says nothing
+# Scatter of a channel's reconstruction, of that of the spectra, below which the channel is dead.
+DEAD_CHANNEL = 0.5
 
 
 def run(
@@ -84,7 +87,7 @@ def run(
         selection_loss=trained.selection_loss,
     )
     network = build(output / WEIGHTS, trained.state, description)
-    for sentence in doubts(settings, network, inputs.rates[selecting]):
+    for sentence in doubts(settings, network, inputs.rates[selecting], inputs.counts_per_rate):
         say(sentence)
     write_table(output / HISTORY, tabulate(trained, settings))
     save_weights(output / WEIGHTS, trained.state, description)
@@ -98,31 +101,72 @@ def dead(latents: Tensor) -> list[int]:
     return [column for column, scatter in enumerate(latents.std(0).tolist()) if scatter < DEAD]
 
 
+def dead_channels(reconstructions: Singles, rates: Singles, counts_per_rate: Singles) -> Indices:
+    """Return which channels are reconstructed nearly alike for all spectra, which differ in them.
+
+    The decoder ends in GELU and a convolution of width 1. Where all that a channel is made of lies
+    on the flat side of GELU for all spectra, it comes out the same for all and learns no more. Its
+    error is then the scatter of the spectra themselves, which is brightness.
+
+    Parameters
+    ----------
+    reconstructions, rates : (n, n_input) float32
+        Spectra, counts/s/keV.
+    counts_per_rate : (n_input,) float32
+        Counts of a spectrum with a rate of one, s keV.
+
+    Returns
+    -------
+    (n_dead,) int
+        Channels in which the spectra scatter by more than their noise does.
+    """
+    noise = rates.mean(0) / counts_per_rate
+    scatter = rates.var(0) - noise
+    flat = reconstructions.var(0) < DEAD_CHANNEL**2 * scatter
+    return np.flatnonzero((scatter > noise) & flat)
+
+
 def doubts(
-    settings: TrainSettings, network: PublishedAutoencoder | DenseAutoencoder, rates: Singles
+    settings: TrainSettings,
+    network: PublishedAutoencoder | DenseAutoencoder,
+    rates: Singles,
+    counts_per_rate: Singles,
 ) -> list[str]:
-    """Return a sentence on latents that are the same for all of some spectra, if there are such.
+    """Return sentences on what is the same for all of some spectra, latents or channels.
 
     Parameters
     ----------
     settings : TrainSettings
     network : PublishedAutoencoder or DenseAutoencoder
         In evaluation mode, on a CPU.
-    rates : (n, n_input) float32
-        Spectra, counts/s/keV.
+    rates, counts_per_rate
+        As `dead_channels`. Channels are spoken of where the dead ones hold most of the error.
     """
     with torch.inference_mode():
-        batches = torch.from_numpy(rates).split(settings.training.batch)
-        latents = torch.cat([network.encode(batch) for batch in batches])
+        batches = [network(b) for b in torch.from_numpy(rates).split(settings.training.batch)]
+        reconstructions, latents = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    who, remedy = f"network {settings.network}, fold {settings.fold}", "autoencoder.training"
+    sentences = []
     same = dead(latents)
-    if not same:
-        return []
-    labels = list(settings.labels)
-    names = [labels[column] if column < len(labels) else str(column) for column in same]
-    return [
-        f"network {settings.network}, fold {settings.fold}: latents that are the same for all "
-        f"spectra of the selection: {', '.join(names)}; lower autoencoder.training.learning_rate"
-    ]
+    if same:
+        labels = list(settings.labels)
+        names = [labels[column] if column < len(labels) else str(column) for column in same]
+        sentences.append(
+            f"{who}: latents that are the same for all spectra of the selection: "
+            f"{', '.join(names)}; lower {remedy}.learning_rate"
+        )
+    if settings.kind == "published":
+        made = reconstructions.numpy()
+        channels = dead_channels(made, rates, counts_per_rate)
+        errors = np.mean((made - rates) ** 2, axis=0)
+        share = float(errors[channels].sum() / errors.sum())
+        if share > 0.5:
+            sentences.append(
+                f"{who}: {channels.size} channels are reconstructed alike for all spectra of the "
+                f"selection and hold {share:.0%} of the error, so R_a says how bright a spectrum "
+                f"is; lower {remedy}.learning_rate, train for more epochs, or take another seed"
+            )
+    return sentences
 
 
 def tabulate(trained: Trained, settings: TrainSettings) -> Table:

@@ -218,7 +218,7 @@ def test_killed_training_goes_on_to_the_same_bytes(
         assert (folder / name).read_bytes() == (run.folder / name).read_bytes()
 
 
-def test_latents_that_died_are_named(
+def test_latents_and_channels_that_died_are_named(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A rate far too high, from the first step on."""
@@ -228,12 +228,20 @@ def test_latents_that_died_are_named(
         settings = make_settings(known, **changes).train
         fold.run(settings, run.spectra["train_2T"], run.labels, tmp_path / name)
     said = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("epoch")]
-    (sentence,) = said
+    # Too short a training leaves channels alike as well.
+    short, latents, channels = said
     assert re.fullmatch(
         "network cae, fold 1: latents that are the same for all spectra of the selection: "
         r"(kT|z|2)(, (z|2))*; lower autoencoder\.training\.learning_rate",
-        sentence,
+        latents,
     )
+    for sentence in (short, channels):
+        assert re.fullmatch(
+            r"network cae, fold 1: \d+ channels are reconstructed alike for all spectra of the "
+            r"selection and hold \d+% of the error, so R_a says how bright a spectrum is; lower "
+            r"autoencoder\.training\.learning_rate, train for more epochs, or take another seed",
+            sentence,
+        )
 
 
 def test_a_latent_is_dead_where_it_does_not_scatter() -> None:
@@ -241,6 +249,17 @@ def test_a_latent_is_dead_where_it_does_not_scatter() -> None:
     latents[:, 1] = 0.7
     assert fold.dead(latents) == [1]
     assert fold.dead(latents[:1]) == []
+
+
+def test_a_channel_is_dead_where_its_reconstruction_does_not_follow_the_spectra() -> None:
+    random = np.random.default_rng(1)
+    brightness = random.uniform(0.5, 2.0, (300, 1))
+    counts_per_rate = np.array([1e4, 1e4, 1e4, 1e4, 3.0], np.float32)
+    expected = np.broadcast_to(brightness, (300, 5))
+    rates = (random.poisson(expected * counts_per_rate) / counts_per_rate).astype(np.float32)
+    made = (expected * [1.0, 0.6, 0.4, 0.0, 0.0]).astype(np.float32)
+    # A channel that comes out too faint, but follows, is alive; in the last one noise is all.
+    assert fold.dead_channels(made, rates, counts_per_rate).tolist() == [2, 3]
 
 
 def test_diverged_training_is_stated(run: Run, tmp_path: Path) -> None:
