@@ -164,7 +164,7 @@ def doubts(
             sentences.append(
                 f"{who}: {channels.size} channels are reconstructed alike for all spectra of the "
                 f"selection and hold {share:.0%} of the error, so R_a says how bright a spectrum "
-                f"is; lower {remedy}.learning_rate, train for more epochs, or take another seed"
+                f"is; more {remedy}.epochs may help"
             )
     return sentences
 
