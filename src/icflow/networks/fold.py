@@ -101,7 +101,9 @@ def dead(latents: Tensor) -> list[int]:
     return [column for column, scatter in enumerate(latents.std(0).tolist()) if scatter < DEAD]
 
 
-def dead_channels(reconstructions: Singles, rates: Singles, counts_per_rate: Singles) -> Indices:
+def dead_channels(
+    reconstructions: Singles, rates: Singles, counts_per_rate: Singles
+) -> tuple[Indices, float]:
     """Return which channels are reconstructed nearly alike for all spectra, which differ in them.
 
     The decoder ends in GELU and a convolution of width 1. Where all that a channel is made of lies
@@ -119,11 +121,15 @@ def dead_channels(reconstructions: Singles, rates: Singles, counts_per_rate: Sin
     -------
     (n_dead,) int
         Channels in which the spectra scatter by more than their noise does.
+    float
+        Their part of the squared error of all channels.
     """
     noise = rates.mean(0) / counts_per_rate
     scatter = rates.var(0) - noise
     flat = reconstructions.var(0) < DEAD_CHANNEL**2 * scatter
-    return np.flatnonzero((scatter > noise) & flat)
+    channels = np.flatnonzero((scatter > noise) & flat)
+    errors = np.mean((reconstructions - rates) ** 2, axis=0)
+    return channels, float(errors[channels].sum() / errors.sum())
 
 
 def doubts(
@@ -145,7 +151,7 @@ def doubts(
     with torch.inference_mode():
         batches = [network(b) for b in torch.from_numpy(rates).split(settings.training.batch)]
         reconstructions, latents = (torch.cat(parts) for parts in zip(*batches, strict=True))
-    who, remedy = f"network {settings.network}, fold {settings.fold}", "autoencoder.training"
+    who = f"network {settings.network}, fold {settings.fold}"
     sentences = []
     same = dead(latents)
     if same:
@@ -153,18 +159,15 @@ def doubts(
         names = [labels[column] if column < len(labels) else str(column) for column in same]
         sentences.append(
             f"{who}: latents that are the same for all spectra of the selection: "
-            f"{', '.join(names)}; lower {remedy}.learning_rate"
+            f"{', '.join(names)}; lower autoencoder.training.learning_rate"
         )
     if settings.kind == "published":
-        made = reconstructions.numpy()
-        channels = dead_channels(made, rates, counts_per_rate)
-        errors = np.mean((made - rates) ** 2, axis=0)
-        share = float(errors[channels].sum() / errors.sum())
+        channels, share = dead_channels(reconstructions.numpy(), rates, counts_per_rate)
         if share > 0.5:
             sentences.append(
                 f"{who}: {channels.size} channels are reconstructed alike for all spectra of the "
                 f"selection and hold {share:.0%} of the error, so R_a says how bright a spectrum "
-                f"is; more {remedy}.epochs may help"
+                f"is; more autoencoder.training.epochs may help"
             )
     return sentences
 

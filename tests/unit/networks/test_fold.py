@@ -259,7 +259,10 @@ def test_a_channel_is_dead_where_its_reconstruction_does_not_follow_the_spectra(
     rates = (random.poisson(expected * counts_per_rate) / counts_per_rate).astype(np.float32)
     made = (expected * [1.0, 0.6, 0.4, 0.0, 0.0]).astype(np.float32)
     # A channel that comes out too faint, but follows, is alive; in the last one noise is all.
-    assert fold.dead_channels(made, rates, counts_per_rate).tolist() == [2, 3]
+    channels, share = fold.dead_channels(made, rates, counts_per_rate)
+    assert channels.tolist() == [2, 3]
+    errors = ((made - rates) ** 2).sum(axis=0)
+    assert share == pytest.approx((errors[2] + errors[3]) / errors.sum())
 
 
 def test_diverged_training_is_stated(run: Run, tmp_path: Path) -> None:
