@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from icflow.config import Config, FitControl, Module
+from icflow.detection.detectors import fits_made
 from icflow.errors import IcflowError
 from icflow.models import library
 from icflow.models.background import read_background
@@ -24,7 +25,6 @@ from icflow.models.scenario import Setting, complete, draw, resolve
 from icflow.models.systematics import scatter_of
 from icflow.ogip.noticed import noticed_channels
 from icflow.ogip.response import Arf, Rmf
-from icflow.reach import fits_made
 from icflow.typing import Booleans, Floats
 
 # A source in the middle of its priors that has as many times what a bin needs is bright enough.

@@ -46,9 +46,8 @@ from icflow.folders import cache_folder
 _DIGEST = 16
 # What reading of damaged files raises, and of types that now are elsewhere, or nowhere.
 _UNREADABLE = (
-    *(pickle.UnpicklingError, EOFError, ValueError, IndexError),
-    *(AttributeError, ImportError),
-)
+    pickle.UnpicklingError, EOFError, ValueError, IndexError, AttributeError, ImportError
+)  # fmt: skip
 
 
 def compiled_folder() -> Path:

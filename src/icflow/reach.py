@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from icflow.config import Config, Fit, FitModel, Free, Link, Scenario
-from icflow.detection import detectors
-from icflow.detection.base import FITS
+from icflow.detection.detectors import fits_made
 from icflow.errors import IcflowError
 from icflow.models.expression import parse
 from icflow.models.priors import Prior
@@ -34,16 +33,6 @@ class Alike:
         """Return the lowest value and the highest, of one of them or of all together."""
         lows, highs = zip(*map(_bounds, self.settings), strict=True)
         return min(lows), sum(highs) if together else max(highs)
-
-
-def fits_made(config: Config) -> dict[tuple[str, str], int]:
-    """Return the baseline fits of the default run and of all scans, as `detectors.fits_read`."""
-    fits = detectors.fits_read(config)
-    for scan, settings in config.scans.items():
-        for point in settings.points:
-            detection = config.at_point(scan, point.name)
-            fits |= detectors.needed(FITS, detection, config.datasets)
-    return fits
 
 
 def check(config: Config) -> None:

@@ -67,6 +67,15 @@ def fits_read(config: Config) -> dict[tuple[str, str], int]:
     return every | needed(FITS, config.detection, config.datasets)
 
 
+def fits_made(config: Config) -> dict[tuple[str, str], int]:
+    """Return the fits of a run and of all scans, as `fits_read`."""
+    fits = fits_read(config)
+    for scan, settings in config.scans.items():
+        for point in settings.points:
+            fits |= needed(FITS, config.at_point(scan, point.name), config.datasets)
+    return fits
+
+
 def needed(
     kind: str, detection: Detection, datasets: Mapping[str, Dataset]
 ) -> dict[tuple[str, str], int]:

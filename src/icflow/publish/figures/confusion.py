@@ -45,7 +45,7 @@ def _panel(axes: style.Axes, entry: Mapping[str, Any]) -> None:
     axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1, aspect="equal")
     for (row, column), part in np.ndenumerate(fractions):
         text = f"{matrix.iloc[row, column]:,}"
-        text += f"\n({style.percent(part)})" if np.isfinite(part) else "\n(–)"
+        text += f"\n({style.whole_percent(part)})" if np.isfinite(part) else "\n(–)"
         color = "white" if part > 0.55 else "black"
         axes.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
     axes.set_title(entry["title"], pad=3)

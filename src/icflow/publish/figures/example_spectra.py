@@ -206,9 +206,10 @@ def _source(config: Config, names: Sequence[str]) -> str:
         numbers.add(len(thermal))
         others += [component for component in components if component not in thermal]
     several, alone = max(numbers) > 1, 1 in numbers
-    hot = f"the {'hotter' * several}{' or ' * (several and alone)}{'only' * alone} plasma"
-    words = [f"red, {hot}"] if max(numbers) else []
-    words += ["blue, the cooler one"] if several else []
+    kinds = [kind for kind, here in (("hotter", several), ("only", alone)) if here]
+    words = [f"red, the {' or '.join(kinds)} plasma"] if kinds else []
+    if several:
+        words.append("blue, the cooler one")
     if others:
         non_thermal = all(component.startswith("powerlaw") for component in others)
         words.append(f"green, {'inverse Compton' if non_thermal else 'other'} emission")

@@ -254,7 +254,7 @@ def _fluxes(settings: ScanSettings, table: Table) -> style.Figure:
 
 
 def _asked(level: float, rate: float) -> str:
-    return f"{style.percent(level)} found, false alarms {style.percent(rate)}"
+    return f"{style.whole_percent(level)} found, false alarms {style.whole_percent(rate)}"
 
 
 def _needed(panel: style.Axes, rows: Table, key: str, look: style.Look) -> list[float]:

@@ -265,7 +265,7 @@ def signed_fixed(number: float, digits: int = 1) -> str:
     return text if float(text.replace("−", "-")) else text[1:]
 
 
-def percent(fraction: float) -> str:
+def whole_percent(fraction: float) -> str:
     """Return a fraction in whole per cent."""
     return f"{100 * fraction:.0f} %"
 
