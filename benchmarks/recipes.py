@@ -2,6 +2,7 @@
 
     python benchmarks/recipes.py --curves results/train/cae/fold-0 OTHER/train/cae/fold-0 ...
     python benchmarks/recipes.py --parts [--without skips again] [--config FILE ...] [--seeds 1]
+    python benchmarks/recipes.py --parts --without --output-weights published positive zero
 
 With ``--curves``, folders of trained folds, prints the lowest losses of each
 training and when the first recipe `paper` among them got there, and draws losses
@@ -10,7 +11,8 @@ batches of any size; ``--parts`` measures it.
 
 With ``--parts`` the CAE is trained as the configuration says (``--config`` lays
 files over `config.yaml`), as published and without some of the three parts in
-which it differs from a network with linear latents and a plain decoder. Prints
+which it differs from a network with linear latents and a plain decoder, and with
+other weights of its last layer to begin with (``--output-weights``). Prints
 one row of a Markdown table for each training: how many latents and channels of
 the reconstruction have died, that is, are the same for all spectra, with the part
 of the error that these channels have, and, without ``--latents``, what R_a detects
@@ -66,6 +68,9 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--parts", action="store_true", help="leave out parts of the network")
     parser.add_argument("--without", choices=PARTS, nargs="*", help="these only, all together")
+    parser.add_argument(
+        "--output-weights", choices=OUTPUTS, nargs="+", default=["default"], help="first weights"
+    )
     parser.add_argument("--config", type=Path, nargs="*", default=[], help="laid over config.yaml")
     parser.add_argument("--latents", action="store_true", help="count dead latents, score nothing")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each network")
@@ -157,8 +162,26 @@ PARTS: dict[str, Callable[[PublishedAutoencoder], None]] = {
 }  # fmt: skip
 
 
+# Ranges of the first weights of the last layer, and of its bias: those of a convolution in torch,
+# with which networks begin; those of a transposed one, as in the authors' code; others.
+OUTPUTS: dict[str, tuple[tuple[float, float], tuple[float, float]] | None] = {
+    "default": None,
+    "published": ((-1.0, 1.0), (-1.0, 1.0)),
+    "positive": ((0.0, 1.0), (0.0, 0.0)),
+    "zero": ((0.0, 0.0), (0.0, 0.0)),
+}
+
+
+def begin_with(output: str, network: PublishedAutoencoder) -> None:
+    """Draw the weights and the bias of the last layer."""
+    ranges = OUTPUTS[output]
+    if ranges is not None:
+        for tensor, (low, high) in zip(network.output.parameters(), ranges, strict=True):
+            nn.init.uniform_(tensor, low, high)
+
+
 TRAINED = (
-    "without", "seed", "selection loss", "dead latents", "dead channels",
+    "without", "output weights", "seed", "selection loss", "dead latents", "dead channels",
     "CPU s per epoch and 1,000 spectra",
 )  # fmt: skip
 DETECTED = (
@@ -178,12 +201,13 @@ def compare_parts(args: argparse.Namespace) -> None:
     data = read(config, args.results)
     columns = TRAINED if args.latents else TRAINED + DETECTED
     print(f"| {' | '.join(columns)} |\n{'| --- ' * len(columns)}|", flush=True)
-    for choice, number in itertools.product(choices, range(args.seeds)):
+    ways = itertools.product(choices, args.output_weights, range(args.seeds))
+    for choice, output, number in ways:
         started = cpu()
-        network, trained = train_without(choice, data, config.seed + number)
+        network, trained = train_without(choice, data, config.seed + number, output)
         spent = (cpu() - started) / len(trained.history) / (len(data.sample.rates) / 1000)
         cells = [
-            ", ".join(choice) or "nothing", str(config.seed + number),
+            ", ".join(choice) or "nothing", output, str(config.seed + number),
             f"{trained.selection_loss:.2g}", str(dead_latents(network, data.selection)),
             lost(network, data), f"{spent:.1f}",
         ]  # fmt: skip
@@ -194,7 +218,7 @@ def compare_parts(args: argparse.Namespace) -> None:
 
 
 def train_without(
-    choice: Sequence[str], data: Data, seed: int
+    choice: Sequence[str], data: Data, seed: int, output: str = "default"
 ) -> tuple[PublishedAutoencoder, Trained]:
     """Train the CAE without some parts, from the weights of a seed; return it ready to use."""
     own = data.settings.model_copy(update={"seed": seed})
@@ -203,6 +227,7 @@ def train_without(
         network = create(settings, length)
         for part in choice:
             PARTS[part](network)
+        begin_with(output, network)
         return network
 
     def report(line: str) -> None:

@@ -561,12 +561,14 @@ def test_parts_of_the_network_are_left_out(root: Path, rmf_path: Path, tmp_path:
         "batch: 10}}\n"
     )
     command = ["--results", tmp_path, "--parts", "--config", small, "--without", "latents", "skips"]
+    command += ["--output-weights", "zero"]
     names, _, row = (
         [cell.strip() for cell in line.strip("| ").split("|")]
         for line in run(root, "recipes.py", *command).splitlines()
     )
     cells = dict(zip(names, row, strict=True))
     assert cells["without"] == "latents, skips"
+    assert cells["output weights"] == "zero"
     assert 0 <= int(cells["dead latents"]) <= 4
     assert re.fullmatch(r"\d+ \(\d+%\)", cells["dead channels"])
     for name in ("recall", "balanced accuracy", "area under ROC"):
@@ -595,6 +597,21 @@ def test_parts_are_what_their_names_say(root: Path) -> None:
         with torch.no_grad():
             network.dense[4].weight.mul_(100)
         assert recipes.dead_latents(network, examples) == dead
+
+
+def test_output_weights_are_what_their_names_say(root: Path) -> None:
+    recipes = module(root, "recipes.py")
+    settings = settings_of.train(configuration.load(root / "config.yaml"), "cae", 0)
+    torch.manual_seed(1)
+    low, high = {}, {}
+    for name in recipes.OUTPUTS:
+        networks = [create(settings, 64) for _ in range(50)]
+        for network in networks:
+            recipes.begin_with(name, network)
+        weights = torch.cat([network.output.weight.detach().flatten() for network in networks])
+        low[name], high[name] = round(float(weights.min()), 1), round(float(weights.max()), 1)
+    assert low == {"default": -0.5, "published": -1, "positive": 0, "zero": 0}
+    assert high == {"default": 0.5, "published": 1, "positive": 1, "zero": 0}
 
 
 def write_networks(root: Path, folder: Path, size: int) -> None:
