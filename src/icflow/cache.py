@@ -21,6 +21,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
 
+from icflow.errors import IcflowError
 from icflow.files import (
     LARGE,
     atomic_path,
@@ -103,13 +104,25 @@ def _make_cache(path: Path, make: Callable[[], Arrays]) -> Arrays:
         arrays = _read_cache(path)
         if arrays is None:
             made = make()
-            with atomic_path(path) as temporary:
-                _write(temporary, made, path.stem)
+            _keep(path, made)
             # Mapped, as every process after this one has them.
             arrays = _read_cache(path) or made
             trim()
         lock.unlink(missing_ok=True)
     return arrays
+
+
+def _keep(path: Path, made: Arrays) -> None:
+    try:
+        with atomic_path(path) as temporary:
+            _write(temporary, made, path.stem)
+    except OSError as error:
+        # Said here: further out it would be taken for an error of the file that is read.
+        size = sum(array.nbytes for array in made.values()) / 1e6
+        raise IcflowError(
+            f"{path.parent}: a table of {size:.0f} MB cannot be written ({error.strerror}); make "
+            "space, or set ICFLOW_CACHE to another folder"
+        ) from None
 
 
 def _write(path: Path, arrays: Arrays, name_of_table: str) -> None:

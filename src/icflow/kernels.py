@@ -16,11 +16,13 @@ from __future__ import annotations
 import hashlib
 import pickle
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache, partial
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
+from io import BytesIO
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, cast
@@ -44,6 +46,8 @@ from icflow.folders import cache_folder
 
 # Characters of the SHA-256 of a source that make the name of what is compiled from it.
 _DIGEST = 16
+# Bytes of the checksum behind machine code, which damaged would end the process or count wrong.
+_CHECKSUM = 4
 # What reading of damaged files raises, and of types that now are elsewhere, or nowhere.
 _UNREADABLE = (
     pickle.UnpicklingError, EOFError, ValueError, IndexError, AttributeError, ImportError
@@ -165,9 +169,21 @@ def _environment(module: str, constants: list[Any], name: str) -> Environment:
 
 
 class _Files(IndexDataCacheFile):
+    def _save_data(self, name: str, data: Any) -> None:
+        content = self._dump(data)  # type: ignore[no-untyped-call]
+        with self._open_for_write(self._data_path(name)) as file:  # type: ignore[no-untyped-call]
+            file.write(content + _checksum(content))
+
     def _load_data(self, name: str) -> Any:
-        with open(self._data_path(name), "rb") as file:  # type: ignore[no-untyped-call]
-            return _Unpickler(file).load()
+        kept = Path(self._data_path(name)).read_bytes()  # type: ignore[no-untyped-call]
+        content = kept[:-_CHECKSUM]
+        if _checksum(content) != kept[-_CHECKSUM:]:
+            raise ValueError(f"{name}: damaged, or of a version without checksums")
+        return _Unpickler(BytesIO(content)).load()
+
+
+def _checksum(content: bytes) -> bytes:
+    return zlib.crc32(content).to_bytes(_CHECKSUM, "little")
 
 
 class Kernels(FunctionCache):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
@@ -40,6 +41,18 @@ def test_a_cache_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(cache, "cache_folder", lambda: Path("/proc/none"))
     with pytest.raises(IcflowError, match=r"cannot be written .* set ICFLOW_CACHE to a folder"):
         cache.cached({"name": "nowhere"}, lambda: {"rows": np.arange(3.0)})
+
+
+def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(cache, "_write", full)
+    said = r"folded: a table of 8 MB cannot be written \(No space .*\); make space, or set ICFLOW"
+    with pytest.raises(IcflowError, match=said):
+        cache.cached({"name": "large"}, lambda: {"rows": np.zeros(10**6)})
+    assert not list(tmp_path.glob("folded/*.npz"))
 
 
 def test_damage_heals_and_the_least_used_go(

@@ -186,6 +186,19 @@ def test_what_is_damaged_is_compiled_anew(compiled: Path, kind: str, end: int) -
     assert calculate(compiled, 1, kept) == [[70.0, []]]
 
 
+def test_machine_code_with_one_wrong_bit_is_compiled_anew(compiled: Path) -> None:
+    kept = compiled / "kept"
+    (damaged,) = kept.glob("outer*.nbc")
+    content = bytearray(damaged.read_bytes())
+    # Within what is pickled, so that it would be loaded, and run.
+    begin = content.index(b"\x7fELF") + 18
+    content[begin] ^= 64
+    damaged.write_bytes(content)
+    (value, names), *_ = calculate(compiled, 1, kept)
+    assert value == 70.0 and "outer" in names
+    assert calculate(compiled, 1, kept) == [[70.0, []]]
+
+
 def test_what_is_damaged_is_compiled_where_nothing_can_be_written(compiled: Path) -> None:
     kept = compiled / "kept"
     (damaged,) = kept.glob("outer*.nbi")
