@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from icflow.files import check_writable, write_json
 from icflow.models import library
 from icflow.models.expression import parse
 from icflow.observation import fit_figure, fitting, words
-from icflow.observation.fit_output import FitRecord, as_json, as_text
+from icflow.observation.fit_output import FitRecord, as_json, as_text, notes_on
 from icflow.observation.fit_saving import check_saved, save
 from icflow.observation.simulations import Draws, goodness
 from icflow.publish.figures import style
@@ -56,7 +57,7 @@ class Fit:
         Every parameter; backgrounds as ``background.NAME``, factors between spectra as
         ``factor.NAME``.
     notes : list of str
-        What is odd about the spectra, a sentence each.
+        What is odd about the spectra and the fit, a sentence each.
     """
 
     def __init__(self, record: FitRecord, model: Model) -> None:
@@ -65,7 +66,7 @@ class Fit:
         self.cstat, self.dof, self.bins = result.cstat, result.dof, result.bins
         self.converged, self.values = result.converged, dict(result.values)
         self.statistic = record.statistic
-        self.notes = [in_python(note) for file in record.files for note in file.notes]
+        self.notes = [in_python(note) for note in notes_on(record)]
 
     @cached_property
     def parameters(self) -> pd.DataFrame:
@@ -277,10 +278,11 @@ class Fit:
     def _repr_html_(self) -> str:
         result = self._record.result
         state = "converged" if self.converged else "<b>not converged</b>"
+        notes = "".join(f"<p>Note: {escape(note)}</p>" for note in self.notes)
         return (
             f"<p><code>{self.model.expression}</code>: {self.statistic} = {self.cstat:.2f} for "
             f"{self.bins} bins, {self.dof} degrees of freedom; {state}, {result.agreeing} of "
-            f"{result.starts} starts agree</p>{as_html(self.parameters)}"
+            f"{result.starts} starts agree</p>{notes}{as_html(self.parameters)}"
         )
 
     def _limits(self) -> dict[str, tuple[float, float]]:

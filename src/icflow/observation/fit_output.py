@@ -87,20 +87,21 @@ def _what(fit: FitRecord) -> list[str]:
         *lines,
         f"Bins {fit.engine.n_bins}, {bins}, {low:g} to {high:g} keV{chosen}",
         *_limits(fit),
-        *(f"Note: {note}" for note in dict.fromkeys(_notes(fit))),
+        *(f"Note: {note}" for note in notes_on(fit)),
     ]
 
 
-def _notes(fit: FitRecord) -> list[str]:
-    """Return what is odd, a sentence each."""
+def notes_on(fit: FitRecord) -> list[str]:
+    """Return what is odd about the spectra and the fit, a sentence each."""
     result = fit.result
-    return [
+    notes = [
         *(note for file in fit.files for note in file.notes),
         *words.few_behind(fit.engine.behind_per_bin, "--group-min"),
         *words.unexplained(fit.engine.unexplained, fit.statistic, "--energies"),
         *words.lone_start(result.agreeing, result.starts, fit.statistic, "--starts"),
         *words.no_average(fit.settings.errors, result),
     ]
+    return list(dict.fromkeys(notes))
 
 
 def _limits(fit: FitRecord) -> list[str]:
@@ -160,7 +161,7 @@ def as_json(fit: FitRecord) -> dict[str, Any]:
         },
         "free": list(result.free),
         "covariance": [[finite(x) for x in row] for row in result.covariance.tolist()],
-        "notes": _notes(fit),
+        "notes": notes_on(fit),
         "versions": fit.engine.versions(),
     }
 

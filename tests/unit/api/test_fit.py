@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import pickle
 from pathlib import Path
@@ -36,6 +37,16 @@ def test_it_is_that_of_the_command(
     written = [json.loads(Path(f"{name}.json").read_text()) for name in ("python", "command")]
     assert written[0] == written[1]
     assert repr(fit) == printed.rstrip("\n").replace("--limits", "parameters")
+
+
+def test_a_lone_start_is_told_in_notebooks_too(fit: icflow.Fit) -> None:
+    assert fit.notes == []
+    record = fit._record
+    result = dataclasses.replace(record.result, agreeing=1, starts=8)
+    lone = icflow.Fit(dataclasses.replace(record, result=result), fit.model)
+    (note,) = lone.notes
+    assert "only 1 of 8 starts led to the lowest C" in note and "--" not in note
+    assert note in lone._repr_html_() and note in repr(lone)
 
 
 def test_fit_of_two_spectra(folder: Path) -> None:
