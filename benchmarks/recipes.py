@@ -218,9 +218,9 @@ def compare_parts(args: argparse.Namespace) -> None:
 
 
 def train_without(
-    choice: Sequence[str], data: Data, seed: int, output: str = "default"
+    choice: Sequence[str], data: Data, seed: int, output: str
 ) -> tuple[PublishedAutoencoder, Trained]:
-    """Train the CAE without some parts, from the weights of a seed; return it ready to use."""
+    """Train the CAE without some parts, from first weights of a seed; return it ready to use."""
     own = data.settings.model_copy(update={"seed": seed})
 
     def made(settings: TrainSettings, length: int) -> PublishedAutoencoder:
