@@ -10,7 +10,7 @@ whichever cache holds them. Searches are not in it: of a fit it is one look at i
 from __future__ import annotations
 
 import os
-import time
+import timeit
 from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
@@ -112,12 +112,7 @@ def _reading(read: float) -> float:
 
 
 def _least(work: Callable[[], object]) -> float:
-    seconds = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+    return min(timeit.repeat(work, number=1, repeat=ROUNDS))
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ import platform
 import resource
 import tempfile
 import time
+import timeit
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,12 +96,9 @@ def limit(batch: int) -> tuple[float, float]:
         (reconstruction.sum() + latents.sum()).backward()
     operations = float(counter.get_total_flops())
     n = 1024
-    a, b, seconds = torch.ones(n, n), torch.ones(n, n), []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        torch.mm(a, b)
-        seconds.append(time.perf_counter() - start)
-    return operations * min(seconds) / (2 * n**3) * torch.get_num_threads(), operations
+    a, b = torch.ones(n, n), torch.ones(n, n)
+    seconds = min(timeit.repeat(lambda: torch.mm(a, b), number=1, repeat=ROUNDS))
+    return operations * seconds / (2 * n**3) * torch.get_num_threads(), operations
 
 
 def time_plain(device: str, steps: int, args: argparse.Namespace) -> Timing:
