@@ -4,7 +4,7 @@
     python benchmarks/engine.py --row xspec      # one row
     python benchmarks/engine.py --scale 0.1      # a tenth of the spectra
 
-Every row is added to results/benchmarks.json as it completes. A row that used
+Every row with a target is added to results/benchmarks.json as it completes. A row that used
 fewer spectra than its target says gives times scaled up to the full number.
 """
 
@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 # One thread a process: read by the linear algebra libraries when numpy loads them.
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", TQDM_DISABLE="1")
@@ -38,6 +38,7 @@ from yardstick import call_of_apec, xspec_calls
 from icflow import config
 from icflow import settings as settings_of
 from icflow.config import Free
+from icflow.config.fits import Errors
 from icflow.engines.base import BACKGROUND, FitResult
 from icflow.engines.embedded import staircase
 from icflow.engines.embedded.descent import Minimum
@@ -245,11 +246,11 @@ def fit_in_box(
     return list(fits), truth
 
 
-def fit_reference(name: str, starts: int | None, n: int) -> tuple[list[FitResult], list[float]]:
+def fit_reference(
+    name: str, changes: Mapping[str, Any], n: int
+) -> tuple[list[FitResult], list[float]]:
     """Fit reference spectra; return the fits and the CPU seconds that each took."""
-    settings = fit_settings(name)
-    if starts is not None:
-        settings = settings.model_copy(update={"starts": starts})
+    settings = fit_settings(name).model_copy(update=changes)
     # The first spectrum twice: the first fit waits for the tables to be read.
     counts = reference_counts()[:n][[0, *range(n)]]
     z = np.array([fit["z"] for fit in reference_fits()[:n]])[[0, *range(n)]]
@@ -549,8 +550,8 @@ def one_start(bench: Bench) -> None:
     (call,) = bench.run(call_of_apec, [()])
     print(f"one call of apec: {call * 1e3:.2f} ms of CPU time")
     for name, target in FIT_CALLS.items():
-        ((_, one),) = bench.run(fit_reference, [(name, 1, n)])
-        ((_, default),) = bench.run(fit_reference, [(name, None, n)])
+        ((_, one),) = bench.run(fit_reference, [(name, {"starts": 1}, n)])
+        ((_, default),) = bench.run(fit_reference, [(name, {}, n)])
         fit, all_starts = float(np.median(one)), float(np.median(default))
         times = xspec_calls(name) * call / fit
         (work,) = bench.run(work_of_fit, [(name,)])
@@ -566,10 +567,22 @@ def one_start(bench: Bench) -> None:
         )
 
 
+def errors(bench: Bench) -> None:
+    """Print what a fit from all starts takes with each kind of errors."""
+    n, lines = n_reference(bench), []
+    for name in FITS:
+        times = []
+        for kind in get_args(Errors):
+            ((_, seconds),) = bench.run(fit_reference, [(name, {"errors": kind}, n)])
+            times.append(f"{1e3 * np.mean(seconds):.1f} ms")
+        lines.append((name, *times))
+    table(("fit", *get_args(Errors)), lines)
+
+
 def xspec(bench: Bench) -> None:
     """Compare the lowest C with that of XSPEC and that of the true parameters."""
     n, fits = n_reference(bench), reference_fits()
-    found = bench.run(fit_reference, [(name, None, n) for name in FITS])
+    found = bench.run(fit_reference, [(name, {}, n) for name in FITS])
     lines, above_truth = [], []
     for name, (results, _) in zip(FITS, found, strict=True):
         for fit, result in zip(fits, results, strict=False):
@@ -929,6 +942,7 @@ def _exchange(numbers: dict[str, Floats], swap: NDArray[np.bool_]) -> None:
 
 ROWS: dict[str, Callable[[Bench], None]] = {
     "one_start": one_start,
+    "errors": errors,
     "xspec": xspec,
     "expected_counts": expected_counts,
     "simulation": simulation,
