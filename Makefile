@@ -86,7 +86,7 @@ test-cluster: .venv/installed ## run the workflow through a real Slurm in a real
 	$(BIN)/icflow fetch
 	$(BIN)/python -m pytest tests/cluster -m 'slurm or container' --capture=no
 
-benchmarks: .venv/installed ## measure speed and accuracy on this machine, 15 min (results/benchmarks.json)
+benchmarks: .venv/installed ## measure speed and accuracy on this machine, 8 min (results/benchmarks.json)
 	$(BIN)/icflow fetch
 	$(BIN)/python benchmarks
 

@@ -1,6 +1,6 @@
 """All benchmarks that need no trained networks, one after the other.
 
-    python benchmarks         # every row, in a quarter of an hour on two free cores
+    python benchmarks         # every row, in 8 minutes on two free cores
     python benchmarks --full  # with as many spectra as the documentation has: hours
 
 Rows say where they are of fewer spectra. `peers.py`, which installs other programs to compare
